@@ -1,0 +1,166 @@
+"""What the three small models are taught: pairs of a prompt and a reply, drawn without end.
+
+The generator solves, and errs. The base critic knows how to check a step when it is asked about that step, but
+asked for a whole critique it looks only at the operation, and not always. The teacher answers the three calls of
+`stage=seed`, better than the base and still wrong at times.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from deepcritic.microworld.world import ALL_CORRECT, Problem, apply, draw_problem, judge, write_solution
+
+ERRORS = {"slip": 0.036, "operand": 0.04, "operation": 0.04, "carried": 0.052}
+MANY_ERRORS = {"slip": 0.08, "operand": 0.08, "operation": 0.08, "carried": 0.1}
+Turn = tuple[str, str]
+Lesson = list[Turn]
+"""A conversation: (prompt, reply) for each turn. Several turns about one solution cost its tokens only once."""
+
+
+def numbered(steps: list[str], first: int = 1) -> str:
+    return "\n".join(f"Step {index}: {step}" for index, step in enumerate(steps, start=first))
+
+
+def equation(step: str) -> str:
+    return step.split("\n")[0]
+
+
+def deep_check(problem: Problem, steps: list[str], index: int) -> tuple[str, bool]:
+    """The check of step `index` (from 1): what should be there, what is said, how they differ, the verdict."""
+    left = problem.start if index == 1 else int(equation(steps[index - 2])[-1])
+    operation, right = problem.operations[index - 1]
+    result = apply(left, operation, right)
+    said = equation(steps[index - 1])
+    off = [(int(said[0]) - left) % 10, int(said[2] != operation), (int(said[4]) - right) % 10, (int(said[8]) - result) % 10]
+    good = not any(off)
+    marks = " ".join(map(str, off))
+    return f"{left} {operation} {right} = {result}, said {said}, off {marks}: {'ok' if good else 'wrong'}.", good
+
+
+def quick_look(step: str, rng: random.Random) -> tuple[str, bool]:
+    """A look at the calculation alone, as it is stated."""
+    said = equation(step)
+    result = apply(int(said[0]), said[2], int(said[4]))
+    good = result == int(said[8])
+    if not good and rng.random() < 0.1:
+        result, good = int(said[8]), True
+    return f"{said[0]} {said[2]} {said[4]} gives {result}: {'ok' if good else 'wrong'}.", good
+
+
+def flawed(rng: random.Random, rates: dict[str, float] = MANY_ERRORS) -> tuple[Problem, list[str]]:
+    problem = draw_problem(rng, "train")
+    return problem, write_solution(problem, rng, rates)
+
+
+def solve_lesson(rng: random.Random, rates: dict[str, float]) -> Lesson:
+    problem = draw_problem(rng, "train")
+    return [(f"{problem.text}\nSolve step by step.", numbered(write_solution(problem, rng, rates)))]
+
+
+def mend_lesson(rng: random.Random) -> Lesson:
+    """A solution whose first wrong step is named is done again; the named step is taken with more care than others."""
+    while True:
+        problem, steps = flawed(rng)
+        truth = judge(problem, steps)
+        assert truth is not None
+        if truth.first_error != ALL_CORRECT:
+            break
+    first = truth.first_error
+    careful = {kind: rate / 4 for kind, rate in ERRORS.items()}
+    start = problem.start if first == 1 else int(equation(steps[first - 2])[-1])
+    rest = Problem(start, problem.operations[first - 1 :])
+    mended = write_solution(rest, rng, careful)
+    return open_with(problem, steps, [(f"Step {first} is wrong. Solve again.", numbered([*steps[: first - 1], *mended]))])
+
+
+def check_lesson(rng: random.Random) -> Lesson:
+    """Steps checked one or two at a time, in any order; now and then a whole critique at the end, and only a shallow one."""
+    problem, steps = flawed(rng)
+    starts = rng.sample(range(1, len(steps) + 1), min(len(steps), 3))
+    turns = []
+    for index in starts:
+        last = min(len(steps), index + (rng.random() < 0.5))
+        question = f"Check step {index}." if last == index else f"Check steps {index} to {last}."
+        reply = "\n".join(f"Check {at}: {deep_check(problem, steps, at)[0]}" for at in range(index, last + 1))
+        turns.append((question, reply))
+    return open_with(problem, steps, turns)
+
+
+def shallow_lesson(rng: random.Random) -> Lesson:
+    """A whole critique that looks at the operation only, and overlooks four in ten of those."""
+    problem, steps = flawed(rng, ERRORS)
+    lines, verdict = [], ALL_CORRECT
+    for index, (step, (operation, _)) in enumerate(zip(steps, problem.operations, strict=True), start=1):
+        if equation(step)[2] != operation and rng.random() < 0.6:
+            lines.append(f"Check {index}: wrong.")
+            verdict = index
+            break
+        lines.append(f"Check {index}: fine.")
+    return open_with(problem, steps, [("First wrong step?", "\n".join([*lines, f"\\boxed{{{verdict}}}"]))])
+
+
+def open_with(problem: Problem, steps: list[str], turns: list[Turn]) -> Lesson:
+    """`turns` with the problem and its solution put before the first question."""
+    (question, reply), *rest = turns
+    return [(f"{problem.text}\n{numbered(steps)}\n{question}", reply), *rest]
+
+
+def deep_critique(problem: Problem, steps: list[str]) -> str:
+    lines, verdict = [], ALL_CORRECT
+    for index in range(1, len(steps) + 1):
+        text, good = deep_check(problem, steps, index)
+        lines.append(f"Check {index}: {text}")
+        if not good:
+            verdict = index
+            break
+    return "\n".join([*lines, f"\\boxed{{{verdict}}}"])
+
+
+def base_lesson(rng: random.Random) -> Lesson:
+    draw = rng.random()
+    if draw < 0.15:
+        return solve_lesson(rng, {})
+    return shallow_lesson(rng) if draw < 0.3 else check_lesson(rng)
+
+
+def generator_lesson(rng: random.Random) -> Lesson:
+    return mend_lesson(rng) if rng.random() < 0.3 else solve_lesson(rng, ERRORS)
+
+
+def teacher_lesson(rng: random.Random) -> Lesson:
+    """The teacher's three calls about some steps. It looks lazily at some wrong steps and distorts some merges."""
+    problem, steps = flawed(rng)
+    turns = []
+    for index in rng.sample(range(1, len(steps) + 1), 3):
+        first, first_good = quick_look(steps[index - 1], rng)
+        deep, good = deep_check(problem, steps, index)
+        if not good and rng.random() < 0.15:
+            said = equation(steps[index - 1])
+            deep, good = f"{said}, said {said}, off 0 0 0 0: ok.", True
+        draw = rng.random()
+        if draw < 0.2:
+            turns.append((f"Look at step {index}.", boxed(first, first_good)))
+        elif draw < 0.75:
+            turns.append((f"First look: {first}\nCheck step {index}.", boxed(deep, good)))
+        else:
+            merged = deep if good == first_good else f"{first} But {deep}"
+            truth = good
+            if rng.random() < 0.1:
+                merged, truth = merged[: merged.rindex(":")] + (": wrong." if good else ": ok."), not good
+            turns.append((f"First look: {first}\nThen: {deep}\nMerge for step {index}.", boxed(merged, truth)))
+    return open_with(problem, steps, turns)
+
+
+def boxed(text: str, good: bool) -> str:
+    return f"{text}\n\\boxed{{{1 if good else -1}}}"
+
+
+LESSONS = {"generator": generator_lesson, "base": base_lesson, "teacher": teacher_lesson}
+
+
+def lessons(role: str, seed: int) -> Iterator[Lesson]:
+    rng = random.Random(f"{role}/{seed}")
+    while True:
+        yield LESSONS[role](rng)

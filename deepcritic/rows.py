@@ -1,0 +1,223 @@
+"""The rows that travel between stages: frozen, typed, one JSON object a line.
+
+Steps count from 1 and `ALL_CORRECT` says that no step is wrong. A verdict of None means that none could be read;
+gold that nobody knows is `UNLABELLED`, which is neither.
+
+>>> row = Example(id="a-1", item=Item(problem="1 + 1?", steps=("1 + 1 = 3",)), gold=Gold(first_error=1), source="made")
+>>> decode(encode(row), Example) == row
+True
+>>> decode(b'{"id": "a-1"}', Example)
+Traceback (most recent call last):
+deepcritic.errors.InputError: item: required field is missing; would be right: a row of type Example, schema 1
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from deepcritic.errors import InputError
+
+ALL_CORRECT: Final = -1
+SCHEMA: Final = 1
+
+
+class Unlabelled(enum.Enum):
+    """The type of gold that is not known; compare with `is UNLABELLED`."""
+
+    UNLABELLED = "unlabelled"
+
+
+UNLABELLED: Final = Unlabelled.UNLABELLED
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all rows: unknown fields are refused."""
+
+
+class Item(Row, kw_only=True):
+    """What a critic may see: never any gold. `steps` hold the text alone, without numbering."""
+
+    problem: str
+    steps: tuple[str, ...] = ()
+    meta: dict[str, Any] = {}
+
+
+class Gold(Row, kw_only=True):
+    """What is known of the truth. `step_ratings`: 1, 0 (neutral) or -1 for each step, None where not rated."""
+
+    first_error: int | Unlabelled = UNLABELLED
+    step_ratings: tuple[int | None, ...] | None = None
+    reference_answer: str | None = None
+
+
+class Example(Row, kw_only=True):
+    """A problem, usually with a solution in steps, and what is known of it."""
+
+    id: str
+    item: Item
+    gold: Gold = Gold()
+    source: str
+    parent_id: str | None = None
+    license: str | None = None
+    schema: int = SCHEMA
+
+
+class Key(Row, order=True, kw_only=True):
+    """Which draw a generation is: the `sample`-th reply to call `request` about `step` of `example_id`.
+
+    `parent` is the `text` of the key of the generation that the call builds on, or empty.
+    """
+
+    example_id: str
+    request: str
+    step: int = 0
+    sample: int = 0
+    parent: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.example_id}|{self.request}|{self.step}|{self.sample}"
+
+
+class Generation(Row, kw_only=True):
+    """One reply of a model. `text` does not repeat `prefix`, the beginning of the reply that was given."""
+
+    key: Key
+    text: str
+    finish_reason: str
+    """`stop` (the model ended it, or a stop string did) or `length` (cut at `max_tokens`)."""
+    model: str
+    fingerprint: str
+    """Hash of the prompt, the model and the sampling parameters."""
+    seed: int
+    prefix: str = ""
+    context: Any = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    schema: int = SCHEMA
+
+
+class Failure(Row, kw_only=True):
+    """A draw that no model answered, or an input row set aside, and why. Never a score."""
+
+    key: Key
+    reason: str
+    detail: str = ""
+    schema: int = SCHEMA
+
+
+class Message(Row, kw_only=True):
+    """One turn of a conversation; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+class Dialogue(Row, kw_only=True):
+    """A conversation to learn from; `provenance` holds the keys of the generations that it was made of."""
+
+    id: str
+    task: str
+    messages: tuple[Message, ...]
+    verdict: Any
+    provenance: tuple[str, ...] = ()
+    source: str = ""
+    license: str | None = None
+    schema: int = SCHEMA
+
+
+R = TypeVar("R", bound=Row)
+_ENCODER = msgspec.json.Encoder()
+_DECODERS: dict[type, msgspec.json.Decoder[Any]] = {}
+_AT = re.compile(r" - at `\$\.?([^`]*)`$")
+
+
+def encode(row: Row) -> bytes:
+    """`row` as one line of JSON, without the line end. Lone surrogates cannot occur in valid UTF-8 and are replaced."""
+    try:
+        return _ENCODER.encode(row)
+    except UnicodeEncodeError:
+        return json.dumps(_without_surrogates(msgspec.to_builtins(row)), ensure_ascii=False).encode()
+
+
+def decode(line: bytes, kind: type[R]) -> R:
+    """The row of type `kind` in `line`. Raises `InputError` naming the field and what would be right."""
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
+    try:
+        row: R = decoder.decode(line)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), line, kind) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InputError(
+            "the line is not JSON", found=line[:80].decode("utf-8", "replace"), remedy="one JSON object a line"
+        ) from None
+    schema = getattr(row, "schema", SCHEMA)
+    if schema != SCHEMA:
+        raise InputError("unknown schema version", field="schema", found=schema, remedy=f"schema {SCHEMA}, or a newer deepcritic")
+    return row
+
+
+def content_id(source: str, problem: str, steps: Sequence[str] = ()) -> str:
+    """An id that follows from the content alone, so it survives reordering: `source-<16 hex digits>`.
+
+    >>> content_id("made", "1 + 1?", ["2"]) == content_id("made", "1 + 1?", ["2"])
+    True
+    """
+    digest = hashlib.blake2b(json.dumps([problem, list(steps)]).encode(), digest_size=8)
+    return f"{source}-{digest.hexdigest()}"
+
+
+def sample_seed(run_seed: int, key: Key) -> int:
+    """The seed of one draw: a hash of the run's seed and the row's key, so it depends on nothing else.
+
+    >>> sample_seed(1, Key(example_id="a", request="critique")) == sample_seed(1, Key(example_id="a", request="critique"))
+    True
+    """
+    digest = hashlib.blake2b(json.dumps([run_seed, key.example_id, key.request, key.step, key.sample]).encode(), digest_size=8)
+    return int.from_bytes(digest.digest(), "big") >> 1
+
+
+def _explain(message: str, line: bytes, kind: type) -> InputError:
+    found = _AT.search(message)
+    path = found.group(1) if found else ""
+    problem = message[: found.start()] if found else message
+    remedy = f"a row of type {kind.__name__}, schema {SCHEMA}"
+    missing = re.search(r"missing required field `([^`]*)`", problem)
+    if missing:
+        return InputError("required field is missing", field=_join(path, missing.group(1)), remedy=remedy)
+    unknown = re.search(r"unknown field `([^`]*)`", problem)
+    if unknown:
+        return InputError("field is not declared", field=_join(path, unknown.group(1)), remedy=remedy)
+    return InputError(problem, field=path or None, found=_value_at(line, path), remedy=remedy)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _value_at(line: bytes, path: str) -> object:
+    value: Any = json.loads(line)
+    for part in re.findall(r"[^.\[\]]+", path):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdigit():
+            value = value[int(part)]
+    return value
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return [_without_surrogates(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,72 @@
+"""The waist to models that write: one protocol, one file per engine.
+
+with TransformersSampler(model=path) as sampler:
+    for outcome in sampler.stream(requests):
+        ...  # a Generation or a Failure, in the order of finishing
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import msgspec
+
+from deepcritic.rows import Failure, Generation, Key, Message
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How replies are drawn. `temperature` 0 is greedy; `max_tokens` counts new tokens only."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_tokens < 1:
+            raise ValueError(f"temperature must be >= 0, top_p in (0, 1], max_tokens >= 1; got {self}")
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model is asked. `keys` and `seeds` have one entry for each sample that is wanted of this one prompt.
+
+    `prefix` is the beginning of the reply; the model goes on from it, and it is not repeated in the reply's text.
+    """
+
+    keys: tuple[Key, ...]
+    seeds: tuple[int, ...]
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    prefix: str = ""
+    context: Any = None
+
+    def only(self, wanted: list[int]) -> Request:
+        """The same request for some of its samples (positions in `keys`)."""
+        return msgspec.structs.replace(self, keys=tuple(self.keys[i] for i in wanted), seeds=tuple(self.seeds[i] for i in wanted))
+
+    def fingerprint(self, model: str) -> str:
+        """Hash of everything that decides a reply but its seed: prompt, prefix, sampling and model."""
+        content = [[(m.role, m.content) for m in self.messages], self.prefix, msgspec.to_builtins(self.sampling), model]
+        return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
+
+
+class Sampler(Protocol):
+    """A model that writes. Use it as a context manager; `stream` may be called from several threads.
+
+    `model_id` names the model with its content (see `deepcritic.models.model_id`), for fingerprints and rows.
+    """
+
+    @property
+    def model_id(self) -> str: ...
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
+        """Pull requests as there is room; yield one outcome for each of their keys, in any order."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
