@@ -1,0 +1,221 @@
+"""Pure numbers: the F1 of ProcessBench, intervals, and paired comparisons of two critics.
+
+All rates are fractions. A row's `correct` may lie between 0 and 1: the share of a row's samples that are right. `stratum` is True
+for rows whose solution has an error; `cluster` names what rows are drawn together, which is the problem. A rate over no rows is
+NaN: it is unknown, not 0.
+
+>>> correct, has_error = np.array([1, 0, 1, 1]), np.array([True, True, False, False])
+>>> round(f1(correct, has_error), 4)
+0.6667
+>>> low, high = bootstrap_f1(correct, has_error, ["a", "b", "c", "d"])
+>>> low, high
+(0.0, 1.0)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deepcritic.rows import ALL_CORRECT
+
+Array = NDArray[np.float64]
+_CHUNK: Final = 256  # resamples at a time: keeps the matrix of counts at a few megabytes
+
+
+class Difference(NamedTuple):
+    """How much higher A scores than B on the same rows, its 95% interval, and a two-sided p-value for "no difference"."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+
+
+class Seeds(NamedTuple):
+    """The mean over runs with different seeds and its 95% t-interval; the bounds of a single run are NaN."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def harmonic_f1(a: float, b: float) -> float:
+    """The harmonic mean of two accuracies: on rows with an error and on rows without. 0 when both are 0.
+
+    >>> harmonic_f1(0.5, 1.0), harmonic_f1(0.0, 0.0)
+    (0.6666666666666666, 0.0)
+    """
+    return float(_harmonic(np.asarray(a, dtype=float), np.asarray(b, dtype=float)))
+
+
+def f1_from_counts(right_with_error: float, with_error: int, right_all_correct: float, all_correct: int) -> float:
+    """F1 from how many rows were judged right in each stratum; NaN when a stratum is empty.
+
+    >>> f1_from_counts(1, 2, 3, 3)
+    0.6666666666666666
+    """
+    if not with_error or not all_correct:
+        return math.nan
+    return harmonic_f1(right_with_error / with_error, right_all_correct / all_correct)
+
+
+def f1(correct: ArrayLike, stratum: ArrayLike) -> float:
+    """F1 from rows. Always over the pooled rows, so a resampled figure and the plain one agree."""
+    right, error = np.asarray(correct, dtype=float), np.asarray(stratum, dtype=bool)
+    return f1_from_counts(right[error].sum(), int(error.sum()), right[~error].sum(), int((~error).sum()))
+
+
+def blind_guess_f1(first_errors: ArrayLike) -> float:
+    """The best F1 that a critic can expect without reading: what a score has to beat to mean anything.
+
+    Such a critic says "no error" with probability p and otherwise names the most frequent first error, whose share among the rows
+    with an error is m; any other index only loses. Then the accuracies are p and (1 - p) m, and their harmonic mean is highest at
+    p = sqrt(m) / (1 + sqrt(m)), where it is 2 m / (1 + sqrt(m))^2.
+
+    >>> blind_guess_f1([-1, -1, 2, 2])  # m = 1: say either half of the time
+    0.5
+    """
+    values = np.asarray(first_errors)
+    errors = values[values != ALL_CORRECT]
+    if not errors.size or errors.size == values.size:
+        return math.nan
+    share = np.unique(errors, return_counts=True)[1].max() / errors.size
+    return float(2 * share / (1 + math.sqrt(share)) ** 2)
+
+
+def bootstrap_f1(
+    correct: ArrayLike, stratum: ArrayLike, cluster: ArrayLike, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """The 95% percentile interval of F1: problems are drawn anew within each stratum, with all of their rows there."""
+    (drawn,) = _resampled_f1([correct], stratum, cluster, resamples, seed)
+    return _percentiles(drawn)
+
+
+def paired_bootstrap_f1(
+    correct_a: ArrayLike,
+    correct_b: ArrayLike,
+    stratum: ArrayLike,
+    cluster: ArrayLike,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Difference:
+    """F1 of A minus F1 of B on the same rows and the same resamples.
+
+    p is twice the smaller share of resamples on either side of 0 (those at 0 count for both), so it is never below
+    2 / (resamples + 1).
+    """
+    a, b = _resampled_f1([correct_a, correct_b], stratum, cluster, resamples, seed)
+    return _difference(f1(correct_a, stratum) - f1(correct_b, stratum), a - b)
+
+
+def mean_interval(
+    values: ArrayLike, cluster: ArrayLike | None = None, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """The 95% percentile interval of a mean over rows, drawn by cluster; every row is its own cluster when none is given."""
+    rows = np.asarray(values, dtype=float)
+    if not rows.size:
+        return math.nan, math.nan
+    sums, sizes = _by_cluster(rows[None], np.arange(rows.size) if cluster is None else np.asarray(cluster))
+    drawn = np.concatenate([_rates(counts, sums, sizes)[0] for counts in _counts(sizes.size, resamples, _generator(seed))])
+    return _percentiles(drawn)
+
+
+def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """The 95% Wilson interval of a proportion; (0, 1) when nothing was counted.
+
+    >>> [round(bound, 4) for bound in wilson(8, 10)]
+    [0.4902, 0.9433]
+    """
+    if not n:
+        return 0.0, 1.0
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must lie between 0 and n; got {successes} of {n}")
+    rate = successes / n
+    middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def multi_seed(values: ArrayLike) -> Seeds:
+    """The mean over seeds with its 95% t-interval.
+
+    >>> [round(number, 3) for number in multi_seed([0.5, 0.6, 0.7])]
+    [0.6, 0.352, 0.848, 3]
+    """
+    from scipy.special import stdtrit  # only here: scipy is slow to load
+
+    runs = np.asarray(values, dtype=float)
+    if not runs.size:
+        return Seeds(math.nan, math.nan, math.nan, 0)
+    mean = float(runs.mean())
+    if runs.size == 1:
+        return Seeds(mean, math.nan, math.nan, 1)
+    half = float(stdtrit(runs.size - 1, 0.975) * runs.std(ddof=1) / math.sqrt(runs.size))
+    return Seeds(mean, mean - half, mean + half, int(runs.size))
+
+
+def _harmonic(a: Array, b: Array) -> Array:
+    total = a + b
+    result: Array = np.divide(2 * a * b, total, out=np.where(np.isnan(total), np.nan, 0.0), where=total > 0)
+    return result
+
+
+def _resampled_f1(corrects: list[ArrayLike], stratum: ArrayLike, cluster: ArrayLike, resamples: int, seed: int) -> list[Array]:
+    """F1 of each critic in `corrects` for every resample; the draws are shared."""
+    right = np.asarray(corrects, dtype=float)
+    error, problem = np.asarray(stratum, dtype=bool), np.asarray(cluster)
+    if right.shape[1:] != error.shape or error.shape != problem.shape or error.ndim != 1:
+        raise ValueError(f"one value a row is needed; got shapes {right.shape[1:]}, {error.shape} and {problem.shape}")
+    generator = _generator(seed)
+    accuracies: list[Array] = []
+    for rows in (error, ~error):
+        sums, sizes = _by_cluster(right[:, rows], problem[rows])
+        if not sizes.size:
+            accuracies.append(np.full((len(corrects), resamples), math.nan))
+            continue
+        accuracies.append(np.concatenate([_rates(c, sums, sizes) for c in _counts(sizes.size, resamples, generator)], axis=1))
+    return list(_harmonic(*accuracies))
+
+
+def _by_cluster(values: Array, cluster: NDArray[Any]) -> tuple[Array, Array]:
+    """Sums of each line of `values` and numbers of rows, by cluster."""
+    index = np.unique(cluster, return_inverse=True)[1].reshape(-1)
+    sizes = np.bincount(index).astype(float)
+    return np.stack([np.bincount(index, weights=line, minlength=sizes.size) for line in values]), sizes
+
+
+def _counts(clusters: int, resamples: int, generator: np.random.Generator) -> Iterator[Array]:
+    """How often each cluster is drawn, a line for each resample, some resamples at a time."""
+    for start in range(0, resamples, _CHUNK):
+        lines = min(_CHUNK, resamples - start)
+        drawn = generator.integers(clusters, size=(lines, clusters)) + np.arange(lines)[:, None] * clusters
+        yield np.bincount(drawn.reshape(-1), minlength=lines * clusters).reshape(lines, clusters).astype(float)
+
+
+def _rates(counts: Array, sums: Array, sizes: Array) -> Array:
+    rates: Array = (sums @ counts.T) / (counts @ sizes)
+    return rates
+
+
+def _percentiles(drawn: Array) -> tuple[float, float]:
+    low, high = np.percentile(drawn, [2.5, 97.5]) if drawn.size else (math.nan, math.nan)
+    return float(low), float(high)
+
+
+def _difference(estimate: float, drawn: Array) -> Difference:
+    low, high = _percentiles(drawn)
+    if math.isnan(estimate):
+        return Difference(estimate, low, high, math.nan)
+    tiny = 1e-12  # the same counts, added in another order, must be a tie
+    tail = min(int((drawn <= tiny).sum()), int((drawn >= -tiny).sum()))
+    return Difference(estimate, low, high, min(1.0, 2 * (tail + 1) / (drawn.size + 1)))
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
