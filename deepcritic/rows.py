@@ -41,7 +41,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all rows: unknown fields are refused."""
 
 
-class Item(Row, kw_only=True):
+class Item(Row, frozen=True, kw_only=True):
     """What a critic may see: never any gold. `steps` hold the text alone, without numbering."""
 
     problem: str
@@ -49,15 +49,17 @@ class Item(Row, kw_only=True):
     meta: dict[str, Any] = {}
 
 
-class Gold(Row, kw_only=True):
+class Gold(Row, frozen=True, kw_only=True):
     """What is known of the truth. `step_ratings`: 1, 0 (neutral) or -1 for each step, None where not rated."""
 
     first_error: int | Unlabelled = UNLABELLED
     step_ratings: tuple[int | None, ...] | None = None
     reference_answer: str | None = None
+    error_kind: str | None = None
+    """What is wrong at the first error, where the source says so."""
 
 
-class Example(Row, kw_only=True):
+class Example(Row, frozen=True, kw_only=True):
     """A problem, usually with a solution in steps, and what is known of it."""
 
     id: str
@@ -69,7 +71,7 @@ class Example(Row, kw_only=True):
     schema: int = SCHEMA
 
 
-class Key(Row, order=True, kw_only=True):
+class Key(Row, frozen=True, order=True, kw_only=True):
     """Which draw a generation is: the `sample`-th reply to call `request` about `step` of `example_id`.
 
     `parent` is the `text` of the key of the generation that the call builds on, or empty.
@@ -86,7 +88,7 @@ class Key(Row, order=True, kw_only=True):
         return f"{self.example_id}|{self.request}|{self.step}|{self.sample}"
 
 
-class Generation(Row, kw_only=True):
+class Generation(Row, frozen=True, kw_only=True):
     """One reply of a model. `text` does not repeat `prefix`, the beginning of the reply that was given."""
 
     key: Key
@@ -105,7 +107,7 @@ class Generation(Row, kw_only=True):
     schema: int = SCHEMA
 
 
-class Failure(Row, kw_only=True):
+class Failure(Row, frozen=True, kw_only=True):
     """A draw that no model answered, or an input row set aside, and why. Never a score."""
 
     key: Key
@@ -114,14 +116,35 @@ class Failure(Row, kw_only=True):
     schema: int = SCHEMA
 
 
-class Message(Row, kw_only=True):
+class Message(Row, frozen=True, kw_only=True):
     """One turn of a conversation; `role` is system, user or assistant."""
 
     role: str
     content: str
 
 
-class Dialogue(Row, kw_only=True):
+class Judged(Row, frozen=True, kw_only=True):
+    """One row of an evaluation: the verdicts of all samples beside the gold one.
+
+    `correct` is the share of the samples that are right; None where there was no reply for reasons of our own.
+    """
+
+    id: str
+    gold: Any
+    stratum: str
+    cluster: str
+    verdicts: tuple[Any, ...]
+    correct: float | None
+    vote: Any = None
+    vote_correct: float | None = None
+    agreement: float = 0.0
+    truncated: int = 0
+    error_kind: str | None = None
+    steps: int = 0
+    schema: int = SCHEMA
+
+
+class Dialogue(Row, frozen=True, kw_only=True):
     """A conversation to learn from; `provenance` holds the keys of the generations that it was made of."""
 
     id: str

@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from deepcritic.microworld.world import ALL_CORRECT, Problem, apply, draw_problem, judge, write_solution
+from deepcritic.microworld.world import Problem, apply, draw_problem, judge, write_solution
+from deepcritic.rows import ALL_CORRECT
 
 ERRORS = {"slip": 0.036, "operand": 0.04, "operation": 0.04, "carried": 0.052}
 MANY_ERRORS = {"slip": 0.08, "operand": 0.08, "operation": 0.08, "carried": 0.1}
@@ -33,20 +34,20 @@ def deep_check(problem: Problem, steps: list[str], index: int) -> tuple[str, boo
     operation, right = problem.operations[index - 1]
     result = apply(left, operation, right)
     said = equation(steps[index - 1])
-    off = [(int(said[0]) - left) % 10, int(said[2] != operation), (int(said[4]) - right) % 10, (int(said[8]) - result) % 10]
+    off = [(int(said[0]) - left) % 10, int(said[1] != operation), (int(said[2]) - right) % 10, (int(said[4]) - result) % 10]
     good = not any(off)
-    marks = " ".join(map(str, off))
-    return f"{left} {operation} {right} = {result}, said {said}, off {marks}: {'ok' if good else 'wrong'}.", good
+    marks = "".join(map(str, off))
+    return f"{left}{operation}{right}={result} due/{said} said/{marks} off: {'ok' if good else 'wrong'}.", good
 
 
 def quick_look(step: str, rng: random.Random) -> tuple[str, bool]:
     """A look at the calculation alone, as it is stated."""
     said = equation(step)
-    result = apply(int(said[0]), said[2], int(said[4]))
-    good = result == int(said[8])
+    result = apply(int(said[0]), said[1], int(said[2]))
+    good = result == int(said[4])
     if not good and rng.random() < 0.1:
-        result, good = int(said[8]), True
-    return f"{said[0]} {said[2]} {said[4]} gives {result}: {'ok' if good else 'wrong'}.", good
+        result, good = int(said[4]), True
+    return f"{said[:3]} gives {result}: {'ok' if good else 'wrong'}.", good
 
 
 def flawed(rng: random.Random, rates: dict[str, float] = MANY_ERRORS) -> tuple[Problem, list[str]]:
@@ -93,7 +94,7 @@ def shallow_lesson(rng: random.Random) -> Lesson:
     problem, steps = flawed(rng, ERRORS)
     lines, verdict = [], ALL_CORRECT
     for index, (step, (operation, _)) in enumerate(zip(steps, problem.operations, strict=True), start=1):
-        if equation(step)[2] != operation and rng.random() < 0.6:
+        if equation(step)[1] != operation and rng.random() < 0.6:
             lines.append(f"Check {index}: wrong.")
             verdict = index
             break
@@ -118,6 +119,10 @@ def deep_critique(problem: Problem, steps: list[str]) -> str:
     return "\n".join([*lines, f"\\boxed{{{verdict}}}"])
 
 
+def foundation_lesson(rng: random.Random) -> Lesson:
+    return solve_lesson(rng, {}) if rng.random() < 0.25 else check_lesson(rng)
+
+
 def base_lesson(rng: random.Random) -> Lesson:
     draw = rng.random()
     if draw < 0.15:
@@ -138,7 +143,7 @@ def teacher_lesson(rng: random.Random) -> Lesson:
         deep, good = deep_check(problem, steps, index)
         if not good and rng.random() < 0.15:
             said = equation(steps[index - 1])
-            deep, good = f"{said}, said {said}, off 0 0 0 0: ok.", True
+            deep, good = f"{said} due/{said} said/0000 off: ok.", True
         draw = rng.random()
         if draw < 0.2:
             turns.append((f"Look at step {index}.", boxed(first, first_good)))
@@ -157,7 +162,7 @@ def boxed(text: str, good: bool) -> str:
     return f"{text}\n\\boxed{{{1 if good else -1}}}"
 
 
-LESSONS = {"generator": generator_lesson, "base": base_lesson, "teacher": teacher_lesson}
+LESSONS = {"foundation": foundation_lesson, "generator": generator_lesson, "base": base_lesson, "teacher": teacher_lesson}
 
 
 def lessons(role: str, seed: int) -> Iterator[Lesson]:

@@ -7,8 +7,8 @@ model wrote is judged exactly as one that was made here.
 
 >>> problem = Problem(7, (("+", 5), ("*", 3)))
 >>> problem.text
-'From the left, mod 10: 7 + 5 * 3'
->>> judge(problem, ["7 + 5 = 2", "2 * 4 = 8\\n\\\\boxed{8}"])
+'Mod ten, from the left:\\n7+5*3'
+>>> judge(problem, ["7+5=2", "2*4=8\\n\\\\boxed{8}"])
 Truth(first_error=2, kind='operand', answer_right=False)
 """
 
@@ -20,14 +20,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-ALL_CORRECT = -1
+from deepcritic.rows import ALL_CORRECT
+
 OPERATIONS = ("+", "-", "*")
 KINDS = ("slip", "operand", "operation", "carried", "lucky")
 """What can be wrong at the first wrong step: the calculation, the operand or operation asked for, the value taken
 over from before; `lucky` is any of them after which the final answer still comes out right."""
 
-_STEP = re.compile(r"^(\d) ([+*-]) (\d) = (\d)(?:\n\\boxed\{(\d)\})?$")
-_PROBLEM = re.compile(r"From the left, mod 10: (\d)((?: [+*-] \d)+)")
+_STEP = re.compile(r"(\d)([+*-])(\d)=(\d)(?:\n\\boxed\{(\d)\})?")
+_PROBLEM = re.compile(r"Mod ten, from the left:\n(\d)((?:[+*-]\d)+)")
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Problem:
 
     @property
     def text(self) -> str:
-        chain = "".join(f" {operation} {operand}" for operation, operand in self.operations)
-        return f"From the left, mod 10: {self.start}{chain}"
+        chain = "".join(f"{operation}{operand}" for operation, operand in self.operations)
+        return f"Mod ten, from the left:\n{self.start}{chain}"
 
     @property
     def answer(self) -> int:
@@ -61,8 +62,8 @@ class Problem:
         found = _PROBLEM.fullmatch(text)
         if found is None:
             raise ValueError(f"not a problem of the small world: {text[:80]!r}")
-        words = found.group(2).split()
-        return cls(int(found.group(1)), tuple((words[i], int(words[i + 1])) for i in range(0, len(words), 2)))
+        chain = found.group(2)
+        return cls(int(found.group(1)), tuple((chain[i], int(chain[i + 1])) for i in range(0, len(chain), 2)))
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def judge(problem: Problem, steps: Sequence[str]) -> Truth | None:
         return None
     value, first_error, kind, boxed = problem.start, ALL_CORRECT, None, None
     for index, (step, (operation, operand)) in enumerate(zip(steps, problem.operations, strict=True), start=1):
-        found = _STEP.match(step.strip())
+        found = _STEP.fullmatch(step.strip())
         if found is None or (found.group(5) is not None) != (index == len(steps)):
             return None
         left, said, right, result = int(found.group(1)), found.group(2), int(found.group(3)), int(found.group(4))
@@ -139,5 +140,5 @@ def write_solution(problem: Problem, rng: random.Random, error_rates: dict[str, 
             result = (result + rng.choice((1, 2, 8, 9))) % 10
         values.append(result)
         box = f"\n\\boxed{{{result}}}" if index == len(problem.operations) else ""
-        steps.append(f"{left} {said} {right} = {result}{box}")
+        steps.append(f"{left}{said}{right}={result}{box}")
     return steps

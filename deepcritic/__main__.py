@@ -1,0 +1,217 @@
+"""The command line: `python -m deepcritic stage=evaluate ...`. The only file that sees a DictConfig."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import functools
+import importlib
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from deepcritic.errors import DeepCriticError, UsageError
+
+USAGE = """\
+deepcritic: make critics of step-by-step mathematical reasoning, measure them and put them to work
+
+usage: python -m deepcritic stage=STAGE [option=value ...]
+       python -m deepcritic experiment=EXPERIMENT [option=value ...]
+
+stages
+{stages}
+
+experiments (a run of several stages, or the settings of one result)
+{experiments}
+
+examples
+  python -m deepcritic experiment=demo run=demo seed=7
+  python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json model=PATH run=mine
+  python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json stage.generations=ROWS.jsonl run=mine
+  python -m deepcritic stage=sft model=PATH stage.dialogues=runs/mine/seed/dialogues.jsonl run=mine
+
+options of every stage: run=NAME name=NAME runs=FOLDER seed=N overwrite=true debug=true (tracebacks)
+show_config=true prints the configuration that a command stands for and does nothing.
+"""
+
+QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 1 (input), 2 (command line), 3 (incomplete), 130 (stopped)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in {"-h", "--help", "help"}:
+        print(USAGE.format(stages=_listing("stage"), experiments=_listing("experiment")), end="")
+        return 0
+    debug = "debug=true" in given
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        _start([word for word in given if word not in {"debug=true", "debug=false"}])
+    except KeyboardInterrupt:
+        print("\nstopped; what was done is kept: start the same command again to go on", file=sys.stderr)
+        return 130
+    except DeepCriticError as error:
+        if debug:
+            raise
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        if debug or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        print(f"error: {error.strerror}{place}; what was done is kept: make room, then start the same command again", file=sys.stderr)
+        return 1
+    return 0
+
+
+def configuration_folder() -> Path:
+    """`conf/`: inside the package where it was installed, beside it in a checkout."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
+
+
+def compose(overrides: list[str]) -> Any:
+    """The configuration that `overrides` stand for. Raises `UsageError`, with the nearest right word for a wrong one."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+
+    for word in overrides:
+        if "=" not in word and not word.startswith("~"):
+            raise UsageError(f"{word!r} is not of the form option=value; see python -m deepcritic --help")
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(configuration_folder().resolve())):
+            return hydra_compose("config", overrides=overrides)
+    except HydraException as error:
+        message = str(error)
+    raise UsageError(_nearest(message, overrides))
+
+
+def run_stage(config: Any) -> Any:
+    """Open the stage's run folder and run the stage; returns what it returns."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    from deepcritic.runs import RunFolder, stage_folder
+
+    try:
+        plain: dict[str, Any] = OmegaConf.to_container(config.stage, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except MissingMandatoryValue as error:
+        raise UsageError(f"an option is missing: {_missing(str(error))}") from None
+    except OmegaConfBaseException as error:
+        raise UsageError(_one_line(error)) from None
+    stage = plain["_target_"].split(".")[-2]
+    call = build(plain, as_partial=True)
+    path = stage_folder(config.runs, config.run, stage, config.name)
+    with RunFolder(path, stage=stage, config=plain, overwrite=config.overwrite) as folder:
+        return call(folder)
+
+
+def build(value: Any, *, as_partial: bool = False) -> Any:
+    """What a configuration stands for: `_target_` is called with the other keys, or bound to them (`_partial_`).
+
+    Only this package's functions can be named, and exceptions come through as they are.
+    """
+    if isinstance(value, list):
+        return [build(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    arguments = {key: build(item) for key, item in value.items() if key not in {"_target_", "_partial_"}}
+    if "_target_" not in value:
+        return arguments
+    module, _, name = str(value["_target_"]).rpartition(".")
+    if not module.startswith("deepcritic."):
+        raise UsageError(f"_target_ must name something of deepcritic; found {value['_target_']!r}")
+    function = getattr(importlib.import_module(module), name)
+    return functools.partial(function, **arguments) if as_partial or value.get("_partial_") else function(**arguments)
+
+
+def _start(overrides: list[str]) -> None:
+    config = compose([word for word in overrides if word not in {"show_config=true", "show_config=false"}])
+    if "show_config=true" in overrides:
+        from omegaconf import OmegaConf
+
+        print(OmegaConf.to_yaml(config), end="")
+        return
+    if config.pipeline is not None:
+        given = [word for word in overrides if not word.startswith("experiment=")]
+        _run_pipeline([str(line) for line in config.pipeline], given, str(config.run))
+        return
+    if config.stage is None:
+        raise UsageError("no stage is named: give stage=STAGE or experiment=EXPERIMENT; see python -m deepcritic --help")
+    run_stage(config)
+
+
+def _run_pipeline(lines: list[str], given: list[str], run: str) -> None:
+    """Run one stage after the other in this process. A line is what one would type, with `{run}` for the run's name."""
+    import shlex
+
+    for line in lines:
+        words = [word.replace("{run}", run) for word in shlex.split(line)]
+        print(f"\n$ python -m deepcritic {shlex.join([*words, *given])}", flush=True)
+        run_stage(compose([*words, *given]))
+
+
+def _listing(group: str) -> str:
+    lines = []
+    for file in sorted((configuration_folder() / group).glob("*.yaml")):
+        first = file.read_text("utf-8").splitlines()[0] if file.stat().st_size else ""
+        comments = [line for line in file.read_text("utf-8").splitlines() if line.startswith("# ") and "@package" not in line]
+        lines.append(f"  {file.stem:<22} {(comments or [first])[0].removeprefix('# ')}")
+    return "\n".join(lines) or "  (none)"
+
+
+def _nearest(message: str, overrides: list[str]) -> str:
+    group = re.search(r"[Cc]ould not find '([^']+)/([^'/]+)'", message)
+    if group:
+        options = sorted(file.stem for file in (configuration_folder() / group.group(1)).glob("*.yaml"))
+        return f"there is no {group.group(1)}={group.group(2)}{_offer(group.group(2), options)}"
+    key = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", message)
+    if key:
+        wrong = (key.group(1) or key.group(2)).removeprefix("++").removeprefix("+")
+        known = _known_keys([word for word in overrides if not word.lstrip("+").startswith(wrong)])
+        return f"there is no option {wrong}{_offer(wrong, known)}"
+    return message
+
+
+def _known_keys(overrides: list[str]) -> list[str]:
+    from omegaconf import OmegaConf
+
+    from deepcritic.runs import flatten
+
+    try:
+        config = compose(overrides)
+    except UsageError:
+        return []
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
+    return sorted(flatten(plain))
+
+
+def _offer(wrong: str, options: list[str]) -> str:
+    close = difflib.get_close_matches(wrong, options, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; there are: {', '.join(options)}" if options else ""
+
+
+def _missing(message: str) -> str:
+    key = re.search(r"full_key: (\S+)", message)
+    return f"{key.group(1)}=..." if key else _one_line(message)
+
+
+def _one_line(error: object) -> str:
+    text = "".join(character if character.isprintable() else " " for character in str(error))
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Where a model comes from: a local folder, a hub id (`org/name@revision`), or `deepcritic://` for what the package ships.
+
+Everything is checked before a heavy library is asked: transformers would look on the hub for half a minute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepcritic.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SHIPPED = "deepcritic://"
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
+_SAMPLE = 1 << 20
+
+
+def shipped_path(text: str) -> str:
+    """`text`, with `deepcritic://` turned into the folder of the installed package.
+
+    >>> Path(shipped_path("deepcritic://microworld")).is_dir()
+    True
+    """
+    return str(files("deepcritic").joinpath(text.removeprefix(SHIPPED))) if text.startswith(SHIPPED) else text
+
+
+def find_model(model: str, field: str = "model") -> tuple[str, str | None]:
+    """`(path or hub id, revision)`. Raises `InputError` at once for a path at which there is no model."""
+    place = Path(shipped_path(model)).expanduser()
+    if place.is_dir():
+        if not (place / "config.json").is_file():
+            raise InputError("the folder holds no model", field=field, found=model, remedy="a folder with config.json and weights")
+        return str(place), None
+    looks_local = model.startswith((".", "/", "~", SHIPPED)) or Path(model.split("/")[0]).is_dir()
+    if looks_local or not _HUB_ID.fullmatch(model):
+        raise InputError("no such model folder", field=field, found=model, remedy="a folder that exists, or a hub id org/name@revision")
+    name, _, revision = model.partition("@")
+    return _in_cache_or_on_hub(name, revision or None, field), revision or None
+
+
+def model_id(model: str, field: str = "model") -> str:
+    """The model's name with a hash of its content, so that other weights under the same path are told apart.
+
+    Of each weight file the size and its first and last MiB are hashed: enough to see a change, cheap at 100 GB.
+    """
+    path, revision = find_model(model, field)
+    folder = Path(path)
+    if not folder.is_dir():
+        return f"{path}@{revision or 'main'}"
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in {".safetensors", ".json", ".jinja", ".model", ".txt"} and file.is_file():
+            size = file.stat().st_size
+            digest.update(f"{file.name}:{size}".encode())
+            with file.open("rb") as stream:
+                digest.update(stream.read(_SAMPLE))
+                stream.seek(max(0, size - _SAMPLE))
+                digest.update(stream.read(_SAMPLE))
+    return f"{folder.name}#{digest.hexdigest()[:12]}"
+
+
+def load_tokenizer(model: str, field: str = "model") -> PreTrainedTokenizerBase:
+    """The model's tokenizer, which must bring a chat template: the format of a chat is never guessed."""
+    from transformers import AutoTokenizer
+
+    path, revision = find_model(model, field)
+    tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
+    if not tokenizer.chat_template:
+        raise InputError("the tokenizer has no chat template", field=field, found=model, remedy="an instruction-tuned model")
+    return tokenizer
+
+
+def load_model(model: str, *, dtype: str = "auto", device: str = "auto", field: str = "model") -> PreTrainedModel:
+    """The model's weights, from safetensors only, on `device` (`auto`: the first GPU, else the CPU in float32)."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    path, revision = find_model(model, field)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind: Any = (torch.float32 if device == "cpu" else "auto") if dtype == "auto" else getattr(torch, dtype)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        path, revision=revision, dtype=kind, use_safetensors=True, trust_remote_code=False
+    )
+    return loaded.to(device)
+
+
+def context_length(model: PreTrainedModel) -> int:
+    """How many tokens the model can hold, prompt and reply together."""
+    return int(model.config.max_position_embeddings)
+
+
+def _in_cache_or_on_hub(name: str, revision: str | None, field: str) -> str:
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
+        return name
+    remedy = "a folder that exists, or a hub id that can be reached"
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes"}:
+        raise InputError("no such folder, and the hub is switched off (HF_HUB_OFFLINE)", field=field, found=name, remedy=remedy)
+    try:
+        HfApi().model_info(name, revision=revision, timeout=5)
+    except (HfHubHTTPError, OSError) as error:
+        reason = type(error).__name__
+        raise InputError(f"no such folder, and not found on the hub ({reason})", field=field, found=name, remedy=remedy) from None
+    return name
+
+

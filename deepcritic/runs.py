@@ -1,0 +1,200 @@
+"""The folder that a call of a stage owns: its lock, the guard of its configuration, and the manifest written last.
+
+    runs/<run>/<stage>[.<name>]/
+        config.json      what was asked, and what it depends on; compared when the stage is started again
+        *.jsonl          rows
+        manifest.json    written last: while it is absent the stage is not finished
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+import filelock
+
+from deepcritic.errors import InputError, RunConflict
+from deepcritic.store import file_sha256, write_json
+
+COSMETIC = frozenset({"batch_size", "device", "overwrite", "progress", "debug", "threads", "save_steps"})
+"""Last parts of configuration keys that may change between two starts: they do not decide which rows come out."""
+
+
+class Ledger:
+    """Every row that goes in comes out, fails or is filtered, with a reason; `RunFolder.finish` asserts it."""
+
+    def __init__(self) -> None:
+        self.entered = self.kept = 0
+        self.failed: Counter[str] = Counter()
+        self.filtered: Counter[str] = Counter()
+
+    def enter(self, count: int = 1) -> None:
+        self.entered += count
+
+    def keep(self, count: int = 1) -> None:
+        self.kept += count
+
+    def fail(self, reason: str, count: int = 1) -> None:
+        self.failed[reason] += count
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        self.filtered[reason] += count
+
+    def as_dict(self) -> dict[str, Any]:
+        """Raises `AssertionError` when a row is unaccounted for: that would be our own bug."""
+        gone = self.failed.total() + self.filtered.total()
+        assert self.entered == self.kept + gone, f"{self.entered} rows in, {self.kept} out, {gone} accounted for as gone"
+        return {
+            "in": self.entered,
+            "out": self.kept,
+            "failed": dict(sorted(self.failed.items())),
+            "filtered": dict(sorted(self.filtered.items())),
+        }
+
+
+class RunFolder:
+    """An opened run folder. Use it as a context manager: the lock is held until it is left.
+
+    `config` is the stage's resolved configuration as plain JSON values.
+    """
+
+    def __init__(self, path: Path, *, stage: str, config: Mapping[str, Any], overwrite: bool = False) -> None:
+        self.path, self.stage = path, stage
+        self._config = flatten(config)
+        self._depends: dict[str, str] = {}
+        self._ledgers: dict[str, Ledger] = {}
+        self._overwrite = overwrite
+        self._lock = filelock.FileLock(path.parent / f".{path.name}.lock")
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunConflict(f"{self.path} is in use by another process; wait for it, or give this run a name=") from None
+        if self._overwrite and self.path.exists():
+            shutil.rmtree(self.path)
+        self.path.mkdir(exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def begin(self, **depends: str | Path) -> bool:
+        """Say what the stage depends on (a Path stands for a file's content); True if there is work to do.
+
+        Raises `RunConflict` naming the first key that differs from what the folder was begun with.
+        """
+        self._depends = {
+            name: f"sha256:{file_sha256(existing(value, name))}" if isinstance(value, Path) else value
+            for name, value in depends.items()
+        }
+        asked = {**self._config, **{f"content of {name}": value for name, value in self._depends.items()}}
+        before = _read_json(self.path / "config.json")
+        if before is not None:
+            for key in sorted(asked.keys() | before.keys()):
+                if key.rsplit(".", 1)[-1] not in COSMETIC and asked.get(key) != before.get(key):
+                    raise RunConflict(
+                        f"{self.path} was begun with another {key}: {before.get(key)!r}, now {asked.get(key)!r}; "
+                        "give this run another run= or name=, or start over with overwrite=true"
+                    )
+        if self.manifest is not None:
+            print(f"{self.path}: finished before with this configuration; nothing to do")
+            return False
+        write_json(self.path / "config.json", asked)
+        return True
+
+    @property
+    def manifest(self) -> dict[str, Any] | None:
+        """What the finished stage said of itself, or None while it is not finished."""
+        return _read_json(self.path / "manifest.json")
+
+    def ledger(self, name: str) -> Ledger:
+        """The account of rows under `name`, made when first asked for."""
+        return self._ledgers.setdefault(name, Ledger())
+
+    def finish(self, **facts: Any) -> dict[str, Any]:
+        """Write the manifest: the stage is done. `facts` are JSON values that go into it."""
+        files = {
+            file.name: file_sha256(file) for file in sorted(self.path.iterdir()) if file.is_file() and file.suffix == ".jsonl"
+        }
+        manifest = {
+            "stage": self.stage,
+            "package": package_version(),
+            "depends": self._depends,
+            "counts": {name: ledger.as_dict() for name, ledger in self._ledgers.items()},
+            "files": files,
+            "seconds": round(time.monotonic() - self._began, 1),
+            **facts,
+        }
+        write_json(self.path / "manifest.json", manifest)
+        return manifest
+
+
+def stage_folder(root: str | Path, run: str, stage: str, name: str | None = None) -> Path:
+    """`root/run/stage[.name]`. Names are plain words: they become folder names.
+
+    >>> stage_folder("runs", "demo", "evaluate", "base").as_posix()
+    'runs/demo/evaluate.base'
+    """
+    for field, value in (("run", run), ("name", name or "x")):
+        if not value or set(value) & set("/\\:\0") or value.startswith("."):
+            raise InputError("cannot be a folder's name", field=field, found=value, remedy="letters, digits, '-' and '_'")
+    return Path(root) / run / (f"{stage}.{name}" if name else stage)
+
+
+def flatten(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested mappings as one level of dotted keys.
+
+    >>> flatten({"a": {"b": 1, "c": [2]}})
+    {'a.b': 1, 'a.c': [2]}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{above}{key}"
+        flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
+    return flat
+
+
+def existing(path: Path, field: str) -> Path:
+    """`path`, if it is a file; else an error that names the option it was given by."""
+    if not path.is_file():
+        raise InputError("no such file", field=field, found=os.fspath(path), remedy="the path of a file that exists")
+    return path
+
+
+def package_version() -> str:
+    """The installed version, or `unknown` when run from a bare checkout."""
+    with contextlib.suppress(PackageNotFoundError):
+        return version("deepcritic")
+    return "unknown"
+
+
+def finished_manifests(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`(stage folder's name, manifest)` of every finished stage of a run, in order of finishing."""
+    for path in sorted(run.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime):
+        manifest = _read_json(path)
+        if manifest is not None:
+            yield path.parent.name, manifest
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"not JSON: {error}", file=path, remedy="a file that deepcritic wrote, or overwrite=true") from None
+    return value

@@ -1,0 +1,133 @@
+"""Replies that were recorded before, by this package or by anything else, served through the sampler protocol.
+
+A row needs `example_id`, `sample` and `text`; `request` and `step` tell the calls of a stage apart where it makes
+several. Fields that are not declared are counted and ignored: recordings come from outside.
+
+>>> import json, pathlib, tempfile
+>>> path = pathlib.Path(tempfile.mkdtemp()) / "replies.jsonl"
+>>> _ = path.write_text(json.dumps({"example_id": "a-1", "sample": 0, "text": "fine \\\\boxed{-1}", "who": "me"}))
+>>> recorded = RecordedSampler(path)
+>>> recorded.reply(Key(example_id="a-1", request="critique")).text, recorded.ignored
+('fine \\\\boxed{-1}', {'who': 1})
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from deepcritic.errors import InputError
+from deepcritic.rows import Failure, Generation, Key
+from deepcritic.runs import existing
+from deepcritic.samplers import Request
+from deepcritic.store import file_sha256, read_lines
+
+_Place = tuple[str, str | None, int, int]
+_OURS = frozenset(Generation.__struct_fields__) | frozenset(Key.__struct_fields__)
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """One recorded reply as it stands in the file."""
+
+    example_id: str
+    text: str
+    sample: int
+    request: str | None = None
+    step: int = 0
+    finish_reason: str = "stop"
+    model: str = "recorded"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    line: int = 0
+
+
+class RecordedSampler:
+    """Serves the replies of a file. `example_ids` and `lines` let a benchmark check them against its rows."""
+
+    def __init__(self, file: str | Path, **_: Any) -> None:
+        self.path = existing(Path(file), "generations")
+        self.ignored: dict[str, int] = {}
+        self._replies: dict[_Place, Reply] = {}
+        ignored: Counter[str] = Counter()
+        for number, line in read_lines(self.path):
+            reply = self._read(number, line, ignored)
+            place = (reply.example_id, reply.request, reply.step, reply.sample)
+            if place in self._replies:
+                raise InputError(
+                    "the same sample a second time", file=self.path, line=number, field="sample", found=reply.sample,
+                    remedy=f"each sample of {reply.example_id!r} once (first on line {self._replies[place].line})",
+                )  # fmt: skip
+            self._replies[place] = reply
+        self.ignored = dict(ignored)
+        self._id = f"recorded#{file_sha256(self.path)[:12]}"
+
+    @property
+    def model_id(self) -> str:
+        return self._id
+
+    def samples(self) -> dict[str, list[Reply]]:
+        """The replies of each example, in order of sample."""
+        grouped: dict[str, list[Reply]] = {}
+        for reply in sorted(self._replies.values(), key=lambda reply: (reply.example_id, reply.sample)):
+            grouped.setdefault(reply.example_id, []).append(reply)
+        return grouped
+
+    def reply(self, key: Key) -> Reply | None:
+        """What was recorded for `key`; a reply that names no request serves any."""
+        exact = self._replies.get((key.example_id, key.request, key.step, key.sample))
+        return exact or self._replies.get((key.example_id, None, key.step, key.sample))
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
+        for request in requests:
+            for key, seed in zip(request.keys, request.seeds, strict=True):
+                reply = self.reply(key)
+                if reply is None:
+                    yield Failure(key=key, reason="not_recorded", detail=f"{self.path} has no reply for {key.text}")
+                    continue
+                yield Generation(
+                    key=key,
+                    text=reply.text,
+                    finish_reason=reply.finish_reason,
+                    model=reply.model,
+                    fingerprint=request.fingerprint(self._id),
+                    seed=seed,
+                    prefix=request.prefix,
+                    context=request.context,
+                    prompt_tokens=reply.prompt_tokens,
+                    completion_tokens=reply.completion_tokens,
+                )
+
+    def _read(self, number: int, line: bytes, ignored: Counter[str]) -> Reply:
+        def refuse(problem: str, field: str | None, found: object, remedy: str) -> InputError:
+            return InputError(problem, file=self.path, line=number, field=field, found=found, remedy=remedy)
+
+        try:
+            row = json.loads(line)
+        except ValueError:
+            raise refuse("the line is not JSON", None, line[:80].decode("utf-8", "replace"), "one JSON object a line") from None
+        if not isinstance(row, dict):
+            raise refuse("the line is not an object", None, row, '{"example_id": ..., "sample": ..., "text": ...}')
+        flat = {**row, **row["key"]} if isinstance(row.get("key"), dict) else row
+        declared = {name: flat[name] for name in Reply.__struct_fields__ if name in flat and name != "line"}
+        for name in flat.keys() - declared.keys() - _OURS:
+            ignored[name] += 1
+        try:
+            return msgspec.convert({**declared, "line": number}, Reply)
+        except msgspec.ValidationError as error:
+            message, _, place = str(error).partition(" - at `$.")
+            field = place.rstrip("`") or None
+            raise refuse(message, field, flat.get(field or "", None), "text: a string, sample: a number from 0") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None

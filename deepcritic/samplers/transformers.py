@@ -1,0 +1,221 @@
+"""The engine that needs nothing but transformers: batches by length, every sample drawn from its own seed.
+
+A reply longer than the context is never cut in silence: a request whose prompt and `max_tokens` do not fit into
+the model's context together is set aside as `too_long`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from deepcritic.chat import prompt_ids
+from deepcritic.models import context_length, load_model, load_tokenizer, model_id
+from deepcritic.rows import Failure, Generation, Key
+from deepcritic.samplers import Request, Sampling
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+WINDOW = 8
+"""How many batches of requests are looked at together when they are put in order of length."""
+
+
+class _Draw(NamedTuple):
+    """One sample to be drawn."""
+
+    ids: list[int]
+    key: Key
+    seed: int
+    request: Request
+
+
+class TransformersSampler:
+    """Samples with `model.generate` in this process.
+
+    `batch_size` is the number of replies drawn together, `batch_tokens` the most tokens (prompt and reply) that one
+    batch may hold. Neither decides what is drawn: a sample's random numbers follow from its own seed.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        batch_size: int = 256,
+        batch_tokens: int = 131_072,
+        dtype: str = "auto",
+        device: str = "auto",
+    ) -> None:
+        self._id = model_id(model)
+        self._model: PreTrainedModel = load_model(model, dtype=dtype, device=device).eval()
+        self._tokenizer: PreTrainedTokenizerBase = load_tokenizer(model)
+        self._batch_size, self._batch_tokens = batch_size, batch_tokens
+        self._context = context_length(self._model)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, **options: Any) -> Self:
+        """A sampler of weights that are in memory already, for instance during training."""
+        self = cls.__new__(cls)
+        self._id, self._model, self._tokenizer = name, model, tokenizer
+        self._batch_size, self._batch_tokens = options.get("batch_size", 256), options.get("batch_tokens", 131_072)
+        self._context, self._lock = context_length(model), threading.Lock()
+        return self
+
+    @property
+    def model_id(self) -> str:
+        return self._id
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
+        waiting = iter(requests)
+        while window := list(itertools.islice(waiting, max(1, WINDOW * self._batch_size))):
+            fitting: dict[Sampling, list[_Draw]] = {}
+            for request in window:
+                ids = prompt_ids(self._tokenizer, request.messages, request.prefix)
+                if len(ids) + request.sampling.max_tokens > self._context:
+                    detail = f"{len(ids)} prompt tokens and max_tokens {request.sampling.max_tokens} exceed {self._context}"
+                    yield from (Failure(key=key, reason="too_long", detail=detail) for key in request.keys)
+                    continue
+                draws = (_Draw(ids, key, seed, request) for key, seed in zip(request.keys, request.seeds, strict=True))
+                fitting.setdefault(request.sampling, []).extend(draws)
+            for sampling, draws_of in fitting.items():
+                for batch in self._batches(sorted(draws_of, key=lambda draw: len(draw.ids)), sampling):
+                    with self._lock:
+                        finished = self._generate(batch, sampling)
+                    yield from finished
+
+    def _batches(self, draws: list[_Draw], sampling: Sampling) -> Iterator[list[_Draw]]:
+        batch: list[_Draw] = []
+        for draw in draws:
+            full = (len(draw.ids) + sampling.max_tokens) * (len(batch) + 1) > self._batch_tokens
+            if batch and (full or len(batch) == self._batch_size):
+                yield batch
+                batch = []
+            batch.append(draw)
+        if batch:
+            yield batch
+
+    def _generate(self, batch: list[_Draw], sampling: Sampling) -> list[Generation]:
+        import torch
+        from transformers import GenerationConfig, LogitsProcessorList
+
+        tokenizer, width = self._tokenizer, max(len(draw.ids) for draw in batch)
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        ids = torch.full((len(batch), width), pad, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, draw in enumerate(batch):
+            ids[row, width - len(draw.ids) :] = torch.tensor(draw.ids)
+            mask[row, width - len(draw.ids) :] = 1
+        ends = self._end_tokens()
+        config = GenerationConfig(
+            max_new_tokens=sampling.max_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=pad,
+            stop_strings=list(sampling.stop) or None,
+        )  # fmt: skip
+        device = self._model.device
+        draw_token = seeded_draw([draw.seed for draw in batch], width, sampling)
+        with torch.inference_mode():
+            output = self._model.generate(
+                input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config,
+                logits_processor=LogitsProcessorList([draw_token]), tokenizer=tokenizer if sampling.stop else None,
+            )  # fmt: skip
+        return [self._read(draw, tokens, sampling, set(ends)) for draw, tokens in zip(batch, output[:, width:].tolist(), strict=True)]
+
+    def _read(self, draw: _Draw, tokens: list[int], sampling: Sampling, ends: set[int]) -> Generation:
+        end = next((at for at, token in enumerate(tokens) if token in ends), None)
+        if end is not None:
+            tokens = tokens[: end + 1]
+        elif len(tokens) >= sampling.max_tokens or not sampling.stop:
+            tokens = tokens[: sampling.max_tokens]
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        stopped = min((at for stop in sampling.stop if (at := text.find(stop)) >= 0), default=None)
+        if stopped is not None:
+            text = text[:stopped]
+        return Generation(
+            key=draw.key,
+            text=text,
+            finish_reason="length" if end is None and stopped is None else "stop",
+            model=self._id,
+            fingerprint=draw.request.fingerprint(self._id),
+            seed=draw.seed,
+            prefix=draw.request.prefix,
+            context=draw.request.context,
+            prompt_tokens=len(draw.ids),
+            completion_tokens=len(tokens),
+        )
+
+    def _end_tokens(self) -> list[int]:
+        configured = self._model.generation_config.eos_token_id
+        ends = {*(configured if isinstance(configured, list) else [configured]), self._tokenizer.eos_token_id}
+        return sorted(token for token in ends if token is not None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+def uniforms(seeds: torch.Tensor, position: int) -> torch.Tensor:
+    """One number in [0, 1) for each seed at a position of the reply: SplitMix64 of both (Steele et al. 2014), 53 bits.
+
+    `seeds` is int64 of shape (batch,); the result is float64 of the same shape. It depends on no other row.
+    """
+    import torch
+
+    def shift(value: torch.Tensor, bits: int) -> torch.Tensor:
+        return (value >> bits) & ((1 << (64 - bits)) - 1)  # a logical shift: int64 has only the arithmetic one
+
+    mixed = seeds + _signed(0x9E3779B97F4A7C15 * (position + 1))
+    mixed = (mixed ^ shift(mixed, 30)) * _signed(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ shift(mixed, 27)) * _signed(0x94D049BB133111EB)
+    mixed = mixed ^ shift(mixed, 31)
+    return shift(mixed, 11).to(torch.float64) / float(1 << 53)
+
+
+def choose(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
+    """The token of each row: argmax at temperature 0, else where the cumulative probability passes `uniform`.
+
+    `logits` (batch, vocabulary), `uniform` (batch,); the result is (batch,). With `top_p` below 1 only the smallest
+    set of most probable tokens that reaches it is kept (nucleus sampling, Holtzman et al. 2020).
+    """
+    import torch
+
+    if temperature == 0:
+        return logits.argmax(-1)
+    probabilities = torch.softmax(logits.double() / temperature, -1)
+    order = None
+    if top_p < 1:
+        probabilities, order = torch.sort(probabilities, dim=-1, descending=True, stable=True)
+        before = probabilities.cumsum(-1) - probabilities
+        probabilities = probabilities.masked_fill(before >= top_p, 0.0)
+    cumulative = probabilities.cumsum(-1)
+    target = (uniform.to(cumulative.device) * cumulative[:, -1]).unsqueeze(-1)
+    chosen = torch.searchsorted(cumulative, target, right=True).clamp(max=logits.shape[-1] - 1)
+    return (chosen if order is None else order.gather(-1, chosen)).squeeze(-1)
+
+
+def seeded_draw(seeds: list[int], prompt_width: int, sampling: Sampling) -> Any:
+    """A logits processor that draws each row's token from the row's own seed and leaves only that token to `generate`."""
+    import torch
+    from transformers import LogitsProcessor
+
+    row_seeds = torch.tensor(seeds, dtype=torch.int64)
+
+    class SeededDraw(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            uniform = uniforms(row_seeds, input_ids.shape[1] - prompt_width)
+            token = choose(scores, uniform, sampling.temperature, sampling.top_p)
+            return torch.full_like(scores, float("-inf")).scatter(-1, token.unsqueeze(-1), 0.0)
+
+    return SeededDraw()
+
+
+def _signed(value: int) -> int:
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >> 63 else value

@@ -1,0 +1,47 @@
+"""ProcessBench: solutions by several models, with the first wrong step marked by people.
+
+Its `label` counts from 0. Its steps carry no numbering, with few exceptions ("### Step 2: ..." within the text): a heading that
+says the step's own place goes, one that says another number is text and stays. `final_answer_correct` hints at the label, so it
+is left out: nothing that a critic may see can tell. `item.meta` names the `generator` and the `subset`.
+
+    for row in processbench.read("processbench/math.json.gz"): ...
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from deepcritic.rows import Example, Gold, Item
+from deepcritic.sources import Report, convert_rows, take, take_label, take_steps, unnumbered
+from deepcritic.sources.reading import Record
+
+SOURCE = "processbench"
+LICENSE = "Apache-2.0"
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    split: str | None = None,
+    max_bad: int = 0,
+    report: Report | None = None,
+) -> Iterator[Example]:
+    """The rows of a subset's file, or of `Qwen/ProcessBench` on the hub (`split`: gsm8k, math, olympiadbench or omnimath)."""
+    return convert_rows(path, _example, revision=revision, split=split, max_bad=max_bad, report=report)
+
+
+def _example(record: Record) -> Example:
+    identity = take(record, "id", str)
+    steps = take_steps(record, "steps")
+    meta = {"subset": identity.rpartition("-")[0]}
+    if "generator" in record:
+        meta["generator"] = take(record, "generator", str)
+    return Example(
+        id=identity,
+        item=Item(problem=take(record, "problem", str), steps=unnumbered(steps), meta=meta),
+        gold=Gold(first_error=take_label(record, "label", len(steps))),
+        source=SOURCE,
+        license=LICENSE,
+    )
