@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -155,3 +156,12 @@ def test_arrays_are_read_as_the_standard_library_does(tmp_path_factory: Any, row
 def test_only_headings_that_say_their_place_go() -> None:
     steps = ["Step 1: a", "### Step 2: b", "Step 2: c", "d", "**Step 5:** e", "Step 7: f"]
     assert unnumbered(steps) == ("a", "b", "Step 2: c", "d", "e", "Step 7: f")
+
+
+def test_reading_files_loads_no_heavy_library() -> None:
+    names = (
+        "parsing prompting metrics sources sources.examples sources.mr_ben sources.mr_gsm8k sources.prm800k sources.processbench"
+    )
+    code = "".join(f"import deepcritic.{name}\n" for name in names.split())
+    code += "import sys\nassert not {'torch', 'datasets', 'transformers', 'scipy', 'pandas'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent.parent)
