@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import InputError
+from deepcritic.parsing import split_steps, strip_heading
 from deepcritic.rows import ALL_CORRECT
 from deepcritic.sources import Report, processbench
 
@@ -103,3 +104,12 @@ def test_bad_rows_can_be_allowed_and_are_counted(tmp_path: Path) -> None:
 def test_a_missing_file_is_told_before_the_first_row() -> None:
     with pytest.raises(InputError, match="there is no such file"):
         processbench.read("none.json")
+
+
+def test_real_solutions_fall_into_their_steps_again(datasets_dir: Path) -> None:
+    for name in ("gsm8k.json", "math.json.gz"):
+        for row in processbench.read(datasets_dir / "processbench" / name):
+            steps = [step.strip() for step in row.item.steps]
+            assert split_steps("\n".join(f"Step {number}: {step}" for number, step in enumerate(steps, start=1))) == steps
+            if all(strip_heading(step)[0] is None for step in steps):
+                assert split_steps("\n\n".join(steps)) == steps, row.id
