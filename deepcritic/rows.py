@@ -180,10 +180,8 @@ def decode(line: bytes, kind: type[R]) -> R:
         row: R = decoder.decode(line)
     except msgspec.ValidationError as error:
         raise _explain(str(error), line, kind) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise InputError(
-            "the line is not JSON", found=line[:80].decode("utf-8", "replace"), remedy="one JSON object a line"
-        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _not_json(line) from None
     schema = getattr(row, "schema", SCHEMA)
     if schema != SCHEMA:
         raise InputError("unknown schema version", field="schema", found=schema, remedy=f"schema {SCHEMA}, or a newer deepcritic")
@@ -221,7 +219,15 @@ def _explain(message: str, line: bytes, kind: type) -> InputError:
     unknown = re.search(r"unknown field `([^`]*)`", problem)
     if unknown:
         return InputError("field is not declared", field=_join(path, unknown.group(1)), remedy=remedy)
-    return InputError(problem, field=path or None, found=_value_at(line, path), remedy=remedy)
+    try:
+        found_value = _value_at(line, path)
+    except (ValueError, RecursionError):  # the line breaks off, or goes astray, behind the field that is wrong
+        return _not_json(line)
+    return InputError(problem, field=path or None, found=found_value, remedy=remedy)
+
+
+def _not_json(line: bytes) -> InputError:
+    return InputError("the line is not JSON", found=line[:80].decode("utf-8", "replace"), remedy="one JSON object a line")
 
 
 def _join(path: str, name: str) -> str:

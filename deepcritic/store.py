@@ -50,10 +50,10 @@ class Journal(Generic[R]):
         try:
             while written < len(line):
                 written += os.write(self._file, line[written:])
-        except OSError:
+        except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-            raise
+            raise OSError(error.errno, error.strerror, os.fspath(self.path)) from error
 
     def close(self) -> None:
         if self._file >= 0:
@@ -64,9 +64,7 @@ class Journal(Generic[R]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
 
@@ -119,8 +117,10 @@ def replacing(path: Path) -> Iterator[Any]:
         temporary.chmod(0o644)
         temporary.replace(path)
         _sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None and error.errno:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
 
