@@ -6,9 +6,12 @@ import difflib
 import errno
 import functools
 import importlib
+import inspect
 import os
 import re
 import sys
+import types
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +47,20 @@ QUIET = {
     "TQDM_DISABLE": "1",
 }
 
+_PLAIN = (str, int, float, bool)
+_NAMED: dict[Any, str] = {
+    str: "a text (a number in quotes: \"'7'\")",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 (input), 2 (command line), 3 (incomplete), 130 (stopped)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in {"-h", "--help", "help"}:
+    if not given or given[0] == "help" or {"-h", "--help"} & set(given):
         print(USAGE.format(stages=_listing("stage"), experiments=_listing("experiment")), end="")
         return 0
     debug = "debug=true" in given
@@ -65,10 +77,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        if debug or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
+        if debug or error.errno is None:
             raise
-        place = f" ({error.filename})" if error.filename else ""
-        print(f"error: {error.strerror}{place}; what was done is kept: make room, then start the same command again", file=sys.stderr)
+        place = f"{error.filename}: " if error.filename else ""
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        mend = "make room" if full else "mend that (debug=true shows where it happened)"
+        print(
+            f"error: {place}{error.strerror}; what was done is kept: {mend}, then start the same command again",
+            file=sys.stderr,
+        )
         return 1
     return 0
 
@@ -83,14 +100,21 @@ def compose(overrides: list[str]) -> Any:
     """The configuration that `overrides` stand for. Raises `UsageError`, with the nearest right word for a wrong one."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
 
     for word in overrides:
+        if word.startswith("-"):
+            raise UsageError(f"options are written without dashes: {word.lstrip('-')}")
         if "=" not in word and not word.startswith("~"):
             raise UsageError(f"{word!r} is not of the form option=value; see python -m deepcritic --help")
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(configuration_folder().resolve())):
             return hydra_compose("config", overrides=overrides)
+    except OverrideParseException as error:
+        written = error.override
+        raise UsageError(
+            f'{written!r} cannot be read; put the value into quotes that the shell leaves in place: "{_quoted(written)}"'
+        ) from None
     except HydraException as error:
         message = str(error)
     raise UsageError(_nearest(message, overrides))
@@ -109,30 +133,65 @@ def run_stage(config: Any) -> Any:
         raise UsageError(f"an option is missing: {_missing(str(error))}") from None
     except OmegaConfBaseException as error:
         raise UsageError(_one_line(error)) from None
+    if not isinstance(config.overwrite, bool):
+        raise UsageError(f"overwrite: not a yes or no; found {config.overwrite!r}; would be right: true or false")
     stage = plain["_target_"].split(".")[-2]
     call = build(plain, as_partial=True)
-    path = stage_folder(config.runs, config.run, stage, config.name)
+    run, name = (None if value is None else str(value) for value in (config.run, config.name))
+    path = stage_folder(str(config.runs), run or "", stage, name)
     with RunFolder(path, stage=stage, config=plain, overwrite=config.overwrite) as folder:
         return call(folder)
 
 
-def build(value: Any, *, as_partial: bool = False) -> Any:
+def build(value: Any, *, as_partial: bool = False, place: str = "stage") -> Any:
     """What a configuration stands for: `_target_` is called with the other keys, or bound to them (`_partial_`).
 
-    Only this package's functions can be named, and exceptions come through as they are.
+    Only this package's functions can be named, and exceptions come through as they are. A key that the function does not
+    take, or whose value is of another type, is a `UsageError` that names the option (`place` and the key).
     """
     if isinstance(value, list):
-        return [build(item) for item in value]
+        return [build(item, place=place) for item in value]
     if not isinstance(value, dict):
         return value
-    arguments = {key: build(item) for key, item in value.items() if key not in {"_target_", "_partial_"}}
+    arguments = {
+        key: build(item, place=key if place == "stage" else f"{place}.{key}")
+        for key, item in value.items()
+        if key not in {"_target_", "_partial_"}
+    }
     if "_target_" not in value:
         return arguments
     module, _, name = str(value["_target_"]).rpartition(".")
     if not module.startswith("deepcritic."):
         raise UsageError(f"_target_ must name something of deepcritic; found {value['_target_']!r}")
     function = getattr(importlib.import_module(module), name)
+    _check_arguments(function, arguments, place)
     return functools.partial(function, **arguments) if as_partial or value.get("_partial_") else function(**arguments)
+
+
+def _check_arguments(function: Any, arguments: dict[str, Any], place: str) -> None:
+    parameters = inspect.signature(function).parameters
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    try:
+        hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    except NameError:  # a type that is imported for the type checker only
+        hints = {}
+    for name, value in arguments.items():
+        if name not in parameters and not open_ended:
+            raise UsageError(f"there is no option {place}.{name}{_offer(name, [key for key in parameters if key != 'folder'])}")
+        hint = hints.get(name, Any)
+        kinds = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
+        if Any in kinds or isinstance(value, dict | list) or (value is not None and not isinstance(value, _PLAIN)):
+            continue
+        if not kinds & ({type(value), float} if type(value) is int else {type(value)}) and (
+            value is None or kinds <= _NAMED.keys()
+        ):
+            right = " or ".join(sorted(_NAMED.get(kind, "something") for kind in kinds))
+            raise UsageError(f"{place}.{name}: of another type; found {value!r}; would be right: {right}")
+
+
+def _quoted(written: str) -> str:
+    name, _, value = written.partition("=")
+    return f"{name}='{value}'"
 
 
 def _start(overrides: list[str]) -> None:
@@ -171,7 +230,7 @@ def _listing(group: str) -> str:
 
 
 def _nearest(message: str, overrides: list[str]) -> str:
-    group = re.search(r"[Cc]ould not find '([^']+)/([^'/]+)'", message)
+    group = re.search(r"[Cc]ould not find '([^']+)/([^'/]*)'", message)
     if group:
         options = sorted(file.stem for file in (configuration_folder() / group.group(1)).glob("*.yaml"))
         return f"there is no {group.group(1)}={group.group(2)}{_offer(group.group(2), options)}"

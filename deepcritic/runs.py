@@ -1,9 +1,9 @@
 """The folder that a call of a stage owns: its lock, the guard of its configuration, and the manifest written last.
 
-    runs/<run>/<stage>[.<name>]/
-        config.json      what was asked, and what it depends on; compared when the stage is started again
-        *.jsonl          rows
-        manifest.json    written last: while it is absent the stage is not finished
+runs/<run>/<stage>[.<name>]/
+    config.json      what was asked, and what it depends on; compared when the stage is started again
+    *.jsonl          rows
+    manifest.json    written last: while it is absent the stage is not finished
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import filelock
 from deepcritic.errors import InputError, RunConflict
 from deepcritic.store import file_sha256, write_json
 
-COSMETIC = frozenset({"batch_size", "device", "overwrite", "progress", "debug", "threads", "save_steps"})
-"""Last parts of configuration keys that may change between two starts: they do not decide which rows come out."""
+COSMETIC = frozenset({"sampler.batch_size", "sampler.batch_tokens", "sampler.device", "save_steps", "logging_steps"})
+"""Configuration keys that may change between two starts: they do not decide which rows come out."""
 
 
 class Ledger:
@@ -103,9 +103,9 @@ class RunFolder:
         }
         asked = {**self._config, **{f"content of {name}": value for name, value in self._depends.items()}}
         before = _read_json(self.path / "config.json")
-        if before is not None:
+        if before is not None and self._holds_work():
             for key in sorted(asked.keys() | before.keys()):
-                if key.rsplit(".", 1)[-1] not in COSMETIC and asked.get(key) != before.get(key):
+                if key not in COSMETIC and asked.get(key) != before.get(key):
                     raise RunConflict(
                         f"{self.path} was begun with another {key}: {before.get(key)!r}, now {asked.get(key)!r}; "
                         "give this run another run= or name=, or start over with overwrite=true"
@@ -115,6 +115,11 @@ class RunFolder:
             return False
         write_json(self.path / "config.json", asked)
         return True
+
+    def _holds_work(self) -> bool:
+        """Whether anything was kept that another configuration could be mixed up with."""
+        own = self.path / "config.json"
+        return any(entry != own and (entry.is_dir() or entry.stat().st_size) for entry in self.path.iterdir())
 
     @property
     def manifest(self) -> dict[str, Any] | None:

@@ -69,9 +69,7 @@ class Draws:
             print(f"{self._path}: going on after {self.resumed} rows")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._journal.close()
 
     def collect(self, requests: Iterable[Request], sampler: Sampler, label: str) -> dict[Key, Generation]:
@@ -87,9 +85,7 @@ class Draws:
                 self._journal.append(outcome)
                 self._done[outcome.key] = outcome
                 self._count(outcome)
-                progress.advance(
-                    tokens=outcome.completion_tokens, truncated=outcome.finish_reason == "length"
-                )
+                progress.advance(tokens=outcome.completion_tokens, truncated=outcome.finish_reason == "length")
         return {key: self._done[key] for key in asked if key in self._done}
 
     def failure(self, key: Key) -> Failure | None:
@@ -113,9 +109,7 @@ class Draws:
         self.drawn += 1
         self.truncated += row.finish_reason == "length"
 
-    def _missing(
-        self, requests: Iterable[Request], model_id: str, asked: list[Key], progress: Progress
-    ) -> Iterator[Request]:
+    def _missing(self, requests: Iterable[Request], model_id: str, asked: list[Key], progress: Progress) -> Iterator[Request]:
         for one in requests:
             asked.extend(one.keys)
             progress.expect(len(one.keys))

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import msgspec
 
+from deepcritic.errors import InputError
 from deepcritic.rows import Failure, Generation, Key, Message
 
 
@@ -27,8 +29,13 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_tokens < 1:
-            raise ValueError(f"temperature must be >= 0, top_p in (0, 1], max_tokens >= 1; got {self}")
+        for field, value, fits, right in (
+            ("temperature", self.temperature, 0 <= self.temperature < math.inf, "a number from 0"),
+            ("top_p", self.top_p, 0 < self.top_p <= 1, "a number above 0, up to 1"),
+            ("max_tokens", self.max_tokens, self.max_tokens >= 1, "a whole number from 1"),
+        ):
+            if not fits:
+                raise InputError("out of range", field=field, found=value, remedy=right)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

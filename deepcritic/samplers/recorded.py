@@ -71,11 +71,13 @@ class RecordedSampler:
     def model_id(self) -> str:
         return self._id
 
-    def samples(self) -> dict[str, list[Reply]]:
-        """The replies of each example, in order of sample."""
+    def samples(self, call: str | None = None) -> dict[str, list[Reply]]:
+        """The replies of each example, in order of sample; with `call` those that serve this request."""
         grouped: dict[str, list[Reply]] = {}
         for reply in sorted(self._replies.values(), key=lambda reply: (reply.example_id, reply.sample)):
-            grouped.setdefault(reply.example_id, []).append(reply)
+            replies = grouped.setdefault(reply.example_id, [])
+            if call is None or reply is self.reply(Key(example_id=reply.example_id, request=call, sample=reply.sample)):
+                replies.append(reply)
         return grouped
 
     def reply(self, key: Key) -> Reply | None:
@@ -109,7 +111,7 @@ class RecordedSampler:
 
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise refuse("the line is not JSON", None, line[:80].decode("utf-8", "replace"), "one JSON object a line") from None
         if not isinstance(row, dict):
             raise refuse("the line is not an object", None, row, '{"example_id": ..., "sample": ..., "text": ...}')
@@ -127,7 +129,5 @@ class RecordedSampler:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None

@@ -122,7 +122,9 @@ class TransformersSampler:
                 input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config,
                 logits_processor=LogitsProcessorList([draw_token]), tokenizer=tokenizer if sampling.stop else None,
             )  # fmt: skip
-        return [self._read(draw, tokens, sampling, set(ends)) for draw, tokens in zip(batch, output[:, width:].tolist(), strict=True)]
+        return [
+            self._read(draw, tokens, sampling, set(ends)) for draw, tokens in zip(batch, output[:, width:].tolist(), strict=True)
+        ]
 
     def _read(self, draw: _Draw, tokens: list[int], sampling: Sampling, ends: set[int]) -> Generation:
         end = next((at for at, token in enumerate(tokens) if token in ends), None)
@@ -155,9 +157,7 @@ class TransformersSampler:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
 
 

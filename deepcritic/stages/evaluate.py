@@ -1,11 +1,12 @@
 """Measure a critic: sample it on a benchmark, or score replies that were recorded, and write `metrics.json`.
 
-    python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json model=PATH run=NAME
-    python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json stage.generations=ROWS.jsonl run=NAME
+python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json model=PATH run=NAME
+python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json stage.generations=ROWS.jsonl run=NAME
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
@@ -49,19 +50,26 @@ def run(
     """Returns the metrics. Rows without a recorded reply are an error, or wrong and counted with `allow_missing`."""
     if benchmark is None:
         raise UsageError("no benchmark is named: give benchmark=processbench benchmark.path=FILE, or another of conf/benchmark/")
-    examples = list(benchmark())[:limit]
+    everything = list(benchmark())
+    if not everything:
+        raise InputError("the benchmark has no rows", field="benchmark.path", remedy="a file with at least one labelled row")
+    for field, value in (("stage.limit", limit), ("stage.samples", samples)):
+        if value is not None and value < 1:
+            raise InputError("out of range", field=field, found=value, remedy="a whole number from 1")
+    examples = everything[:limit]
+    sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
+    _check(examples, task)
     rows_hash = _content(examples)
     recorded = RecordedSampler(generations) if generations else None
     if recorded is None and not model:
         raise InputError("nothing to evaluate", field="model", remedy="model=PATH, or stage.generations=ROWS.jsonl")
     source = recorded.model_id if recorded else model_id(str(model))
-    if not folder.begin(model=source, benchmark=rows_hash):
-        return _shown(read_metrics(folder.path))
     if recorded:
-        plan = _recorded_plan(recorded, examples, allow_missing)
+        plan = _recorded_plan(recorded, examples, {example.id for example in everything}, allow_missing)
     else:
         plan = {example.id: tuple(range(samples)) for example in examples}
-    sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
+    if not folder.begin(model=source, benchmark=rows_hash):
+        return _shown(read_metrics(folder.path))
     with Draws(folder.path) as draws:
         with recorded or sampler(model=model) as engine:
             drawn = draws.collect(_requests(examples, task, sampling, plan, seed), engine, "critiques")
@@ -159,16 +167,31 @@ def _requests(
             yield request(question, sampling, example_id=example.id, call=CALL, seed=seed, samples=plan[example.id])
 
 
-def _recorded_plan(recorded: RecordedSampler, examples: list[Example], allow_missing: bool) -> dict[str, tuple[int, ...]]:
-    known = {example.id for example in examples}
-    samples = recorded.samples()
-    for name, replies in samples.items():
+def _check(examples: list[Example], task: CriticTask[Any]) -> None:
+    """Find a row that cannot be asked about or scored before anything is sampled."""
+    for example in examples:
+        try:
+            task.ask(example.item)
+            task.score(None, example.gold, example.item)
+        except InputError as error:
+            raise InputError(
+                f"{error.problem} (example {example.id!r})", file=error.file, field=error.field, found=error.found,
+                remedy=error.remedy,
+            ) from None  # fmt: skip
+
+
+def _recorded_plan(
+    recorded: RecordedSampler, examples: list[Example], known: set[str], allow_missing: bool
+) -> dict[str, tuple[int, ...]]:
+    samples = recorded.samples(CALL)
+    for name, replies in recorded.samples().items():
         if name not in known:
+            near = difflib.get_close_matches(name, known, n=1) or [min(known)]
             raise InputError(
                 "a reply to an example that the benchmark does not have", file=recorded.path, line=replies[0].line,
-                field="example_id", found=name, remedy="an id of the benchmark, such as " + repr(min(known)),
+                field="example_id", found=name, remedy=f"an id of the benchmark, such as {near[0]!r}",
             )  # fmt: skip
-    absent = [example.id for example in examples if example.id not in samples]
+    absent = [example.id for example in examples if not samples.get(example.id)]
     if absent and not allow_missing:
         raise InputError(
             f"{len(absent)} of {len(examples)} examples have no reply", file=recorded.path, field="example_id",
