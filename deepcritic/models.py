@@ -36,11 +36,15 @@ def find_model(model: str, field: str = "model") -> tuple[str, str | None]:
     place = Path(shipped_path(model)).expanduser()
     if place.is_dir():
         if not (place / "config.json").is_file():
-            raise InputError("the folder holds no model", field=field, found=model, remedy="a folder with config.json and weights")
+            raise InputError(
+                "the folder holds no model", field=field, found=model, remedy="a folder with config.json and weights"
+            )
         return str(place), None
     looks_local = model.startswith((".", "/", "~", SHIPPED)) or Path(model.split("/")[0]).is_dir()
     if looks_local or not _HUB_ID.fullmatch(model):
-        raise InputError("no such model folder", field=field, found=model, remedy="a folder that exists, or a hub id org/name@revision")
+        raise InputError(
+            "no such model folder", field=field, found=model, remedy="a folder that exists, or a hub id org/name@revision"
+        )
     name, _, revision = model.partition("@")
     return _in_cache_or_on_hub(name, revision or None, field), revision or None
 
@@ -98,6 +102,7 @@ def context_length(model: PreTrainedModel) -> int:
 
 
 def _in_cache_or_on_hub(name: str, revision: str | None, field: str) -> str:
+    import httpx
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -108,9 +113,7 @@ def _in_cache_or_on_hub(name: str, revision: str | None, field: str) -> str:
         raise InputError("no such folder, and the hub is switched off (HF_HUB_OFFLINE)", field=field, found=name, remedy=remedy)
     try:
         HfApi().model_info(name, revision=revision, timeout=5)
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         reason = type(error).__name__
         raise InputError(f"no such folder, and not found on the hub ({reason})", field=field, found=name, remedy=remedy) from None
     return name
-
-

@@ -55,6 +55,8 @@ class Gold(Row, frozen=True, kw_only=True):
     first_error: int | Unlabelled = UNLABELLED
     step_ratings: tuple[int | None, ...] | None = None
     reference_answer: str | None = None
+    answer_right: bool | None = None
+    """Whether the final answer equals the reference; None where it was not compared, or could not be."""
     error_kind: str | None = None
     """What is wrong at the first error, where the source says so."""
 

@@ -7,7 +7,7 @@ model wrote is judged exactly as one that was made here.
 
 >>> problem = Problem(7, (("+", 5), ("*", 3)))
 >>> problem.text
-'Mod ten, from the left:\\n7+5*3'
+'Mod ten, from 7:\\n1)+5\\n2)*3'
 >>> judge(problem, ["7+5=2", "2*4=8\\n\\\\boxed{8}"])
 Truth(first_error=2, kind='operand', answer_right=False)
 """
@@ -28,7 +28,7 @@ KINDS = ("slip", "operand", "operation", "carried", "lucky")
 over from before; `lucky` is any of them after which the final answer still comes out right."""
 
 _STEP = re.compile(r"(\d)([+*-])(\d)=(\d)(?:\n\\boxed\{(\d)\})?")
-_PROBLEM = re.compile(r"Mod ten, from the left:\n(\d)((?:[+*-]\d)+)")
+_PROBLEM = re.compile(r"Mod ten, from (\d):((?:\n\d\)[+*-]\d)+)")
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Problem:
 
     @property
     def text(self) -> str:
-        chain = "".join(f"{operation}{operand}" for operation, operand in self.operations)
-        return f"Mod ten, from the left:\n{self.start}{chain}"
+        chain = "".join(f"\n{index}){operation}{operand}" for index, (operation, operand) in enumerate(self.operations, 1))
+        return f"Mod ten, from {self.start}:{chain}"
 
     @property
     def answer(self) -> int:
@@ -62,8 +62,8 @@ class Problem:
         found = _PROBLEM.fullmatch(text)
         if found is None:
             raise ValueError(f"not a problem of the small world: {text[:80]!r}")
-        chain = found.group(2)
-        return cls(int(found.group(1)), tuple((chain[i], int(chain[i + 1])) for i in range(0, len(chain), 2)))
+        chain = found.group(2).split("\n")[1:]
+        return cls(int(found.group(1)), tuple((step[2], int(step[3])) for step in chain))
 
 
 @dataclass(frozen=True)

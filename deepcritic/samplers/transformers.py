@@ -6,6 +6,7 @@ the model's context together is set aside as `too_long`.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import threading
 from collections.abc import Iterable, Iterator
@@ -101,7 +102,7 @@ class TransformersSampler:
 
     def _generate(self, batch: list[_Draw], sampling: Sampling) -> list[Generation]:
         import torch
-        from transformers import GenerationConfig, LogitsProcessorList
+        from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
         tokenizer, width = self._tokenizer, max(len(draw.ids) for draw in batch)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -112,16 +113,22 @@ class TransformersSampler:
             mask[row, width - len(draw.ids) :] = 1
         ends = self._end_tokens()
         config = GenerationConfig(
-            max_new_tokens=sampling.max_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=pad,
-            stop_strings=list(sampling.stop) or None,
+            max_new_tokens=sampling.max_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=pad
         )  # fmt: skip
         device = self._model.device
+        stopping = StoppingCriteriaList([stop_at(sampling.stop, width, tokenizer)] if sampling.stop else [])
         draw_token = seeded_draw([draw.seed for draw in batch], width, sampling)
-        with torch.inference_mode():
-            output = self._model.generate(
-                input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config,
-                logits_processor=LogitsProcessorList([draw_token]), tokenizer=tokenizer if sampling.stop else None,
-            )  # fmt: skip
+        of_model = self._model.generation_config
+        # What the model's folder says of sampling (a repetition penalty, say) would be mixed in where `config` is silent.
+        self._model.generation_config = GenerationConfig()
+        try:
+            with torch.inference_mode():
+                output = self._model.generate(
+                    input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config,
+                    logits_processor=LogitsProcessorList([draw_token]), stopping_criteria=stopping,
+                )  # fmt: skip
+        finally:
+            self._model.generation_config = of_model
         return [
             self._read(draw, tokens, sampling, set(ends)) for draw, tokens in zip(batch, output[:, width:].tolist(), strict=True)
         ]
@@ -130,12 +137,14 @@ class TransformersSampler:
         end = next((at for at, token in enumerate(tokens) if token in ends), None)
         if end is not None:
             tokens = tokens[: end + 1]
-        elif len(tokens) >= sampling.max_tokens or not sampling.stop:
-            tokens = tokens[: sampling.max_tokens]
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text = self._text(tokens)
         stopped = min((at for stop in sampling.stop if (at := text.find(stop)) >= 0), default=None)
         if stopped is not None:
-            text = text[:stopped]
+            # What follows is padding: it depends on how long the other replies of the batch are.
+            used = bisect.bisect_left(
+                range(len(tokens)), True, key=lambda n: any(s in self._text(tokens[:n]) for s in sampling.stop)
+            )
+            tokens, text = tokens[:used], text[:stopped]
         return Generation(
             key=draw.key,
             text=text,
@@ -148,6 +157,10 @@ class TransformersSampler:
             prompt_tokens=len(draw.ids),
             completion_tokens=len(tokens),
         )
+
+    def _text(self, tokens: list[int]) -> str:
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
 
     def _end_tokens(self) -> list[int]:
         configured = self._model.generation_config.eos_token_id
@@ -214,6 +227,24 @@ def seeded_draw(seeds: list[int], prompt_width: int, sampling: Sampling) -> Any:
             return torch.full_like(scores, float("-inf")).scatter(-1, token.unsqueeze(-1), 0.0)
 
     return SeededDraw()
+
+
+def stop_at(stops: tuple[str, ...], prompt_width: int, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """A stopping criterion: a row is done once one of `stops` stands in its reply (the library's own looks at the prompt too)."""
+    import torch
+    from transformers import StoppingCriteria
+
+    span = (
+        max(len(stop.encode()) for stop in stops) + 4
+    )  # in tokens: each holds a byte at least, and the first may be half a letter
+
+    class StopAt(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped here
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+            tails = input_ids[:, max(prompt_width, input_ids.shape[1] - span) :].tolist()
+            texts = tokenizer.batch_decode(tails, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            return torch.tensor([any(stop in text for stop in stops) for text in texts], device=input_ids.device)
+
+    return StopAt()
 
 
 def _signed(value: int) -> int:

@@ -1,0 +1,92 @@
+"""The small world as a source of rows: problems of a split, and solutions judged by the truth.
+
+The judged rows stand for what people label elsewhere (the seed data, a benchmark). Nothing else may read them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from deepcritic.errors import InputError
+from deepcritic.microworld.world import Problem, draw_problem, judge
+from deepcritic.rows import ALL_CORRECT, Example, Gold, Item, content_id
+from deepcritic.sources import Report
+from deepcritic.sources import examples as example_rows
+
+SOURCE = "microworld"
+LICENSE = "Apache-2.0"
+
+
+def problems(
+    *, split: str, count: int, seed: int, lengths: Sequence[int] = (3, 4, 5, 6), report: Report | None = None
+) -> Iterator[Example]:
+    """`count` different problems of a split, with their answers as references.
+
+    >>> [row.gold.reference_answer for row in problems(split="train", count=1, seed=0)]
+    ['6']
+    """
+    kept = report or Report()
+    rng = random.Random(f"problems/{split}/{seed}")
+    seen: set[str] = set()
+    while len(seen) < count:
+        problem = draw_problem(rng, split, lengths)
+        if problem.text in seen:
+            continue
+        seen.add(problem.text)
+        kept.counts["rows"] += 1
+        kept.counts["examples"] += 1
+        yield Example(
+            id=content_id(SOURCE, problem.text),
+            item=Item(problem=problem.text),
+            gold=Gold(reference_answer=str(problem.answer)),
+            source=SOURCE,
+            license=LICENSE,
+        )
+
+
+def judged(
+    *, path: str, count: int | None = None, half_with_error: bool = False, report: Report | None = None
+) -> Iterator[Example]:
+    """Solutions (as `solve` writes them) with the truth about every step; those that are no solution at all are left out.
+
+    With `half_with_error`, `count` of them, half with an error, in the order of the file.
+    """
+    kept = report or Report()
+    room: dict[bool, int | None] = {True: None, False: None} if count is None else {True: count // 2, False: count - count // 2}
+    for row in example_rows.read(path, report=Report()):
+        kept.counts["rows"] += 1
+        truth = judge(Problem.read(row.item.problem), row.item.steps)
+        if truth is None:
+            kept.counts["not a solution"] += 1
+            continue
+        wrong = truth.first_error != ALL_CORRECT
+        left = room[wrong]
+        if half_with_error and left is not None:
+            if left == 0:
+                kept.counts["more than asked"] += 1
+                continue
+            room[wrong] = left - 1
+        kept.counts["examples"] += 1
+        ratings = tuple(_rating(index, truth.first_error) for index in range(1, len(row.item.steps) + 1))
+        gold = Gold(
+            first_error=truth.first_error,
+            step_ratings=ratings,
+            reference_answer=row.gold.reference_answer,
+            answer_right=row.gold.answer_right,
+            error_kind=truth.kind,
+        )
+        yield Example(id=row.id, item=row.item, gold=gold, source=SOURCE, parent_id=row.parent_id, license=LICENSE)
+    if half_with_error and any(room.values()):
+        raise InputError(
+            f"too few solutions: {room[True]} with an error and {room[False]} without are missing", file=Path(path),
+            remedy="more problems, or a smaller count",
+        )  # fmt: skip
+
+
+def _rating(index: int, first_error: int) -> int | None:
+    """As people rate: every step up to the first wrong one, and none after it."""
+    if first_error == ALL_CORRECT or index < first_error:
+        return 1
+    return -1 if index == first_error else None

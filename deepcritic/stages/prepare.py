@@ -1,0 +1,59 @@
+"""Read a public data set, convert its conventions once, and write `examples.jsonl`.
+
+python -m deepcritic stage=prepare source=prm800k source.path=phase1.jsonl.gz run=NAME
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from deepcritic.errors import UsageError
+from deepcritic.rows import Example
+from deepcritic.runs import RunFolder
+from deepcritic.sources import Report
+from deepcritic.store import write_rows
+
+FILE = "examples.jsonl"
+
+
+def run(
+    folder: RunFolder,
+    *,
+    source: Callable[..., Iterable[Example]] | None,
+    limit: int | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Returns the manifest. `shuffle` before `limit` takes a random part; it holds all rows in memory."""
+    if source is None:
+        raise UsageError("no source is named: give source=prm800k source.path=FILE, or another of conf/source/")
+    path = getattr(source, "keywords", {}).get("path")
+    from pathlib import Path
+
+    from deepcritic.models import shipped_path
+
+    inside = {"source": Path(shipped_path(path))} if path and Path(shipped_path(path)).is_file() else {}
+    if not folder.begin(**inside):
+        return folder.manifest or {}
+    report = Report()
+    rows: Iterable[Example] = source(report=report)
+    if shuffle:
+        rows = list(rows)
+        random.Random(seed).shuffle(rows)
+    kept = 0
+
+    def limited() -> Iterable[Example]:
+        nonlocal kept
+        for row in rows:
+            if limit is not None and kept >= limit:
+                break
+            kept += 1
+            yield row
+
+    write_rows(folder / FILE, limited())
+    for error in report.bad:
+        print(f"set aside: {error}")
+    print(f"{folder.path}: {kept} examples")
+    return folder.finish(read=dict(report.counts), set_aside=[str(error) for error in report.bad])

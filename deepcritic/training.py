@@ -1,0 +1,81 @@
+"""What SFT and RL share: checkpoints that are complete or not there, metrics as JSON lines, a model saved at once."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepcritic.errors import DeepCriticError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+MODEL = "model"
+COMPLETE = "complete"
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint; half-written ones (their writer was killed) are removed."""
+    best: tuple[int, Path] | None = None
+    for place in folder.glob("checkpoint-*"):
+        if not (place / COMPLETE).is_file():
+            print(f"{place}: a half-written checkpoint was removed")
+            shutil.rmtree(place)
+            continue
+        step = int(place.name.rpartition("-")[2])
+        if best is None or step > best[0]:
+            best = (step, place)
+    return str(best[1]) if best else None
+
+
+def save_model(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
+    """Put the model and its tokenizer at `folder/model` at once, and remove the checkpoints."""
+    temporary, final = folder / f".{MODEL}", folder / MODEL
+    shutil.rmtree(temporary, ignore_errors=True)
+    trainer.save_model(str(temporary))
+    tokenizer.save_pretrained(str(temporary))
+    (temporary / "training_args.bin").unlink(missing_ok=True)  # a pickle, of no use to a reader of the model
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.rename(final)
+    for place in folder.glob("checkpoint-*"):
+        shutil.rmtree(place)
+    return final
+
+
+def recorder(folder: Path) -> Any:
+    """A callback that marks complete checkpoints, writes `training.jsonl` and stops at a loss that is not a number.
+
+    After a restart the lines beyond the checkpoint are dropped, so the file ends like that of an undisturbed run.
+    """
+    from transformers import TrainerCallback
+
+    path = folder / "training.jsonl"
+
+    class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            lines = path.read_text("utf-8").splitlines() if path.exists() else []
+            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= state.global_step]
+            path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+            self.began = time.monotonic()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+            values = {name: value for name, value in (logs or {}).items() if isinstance(value, int | float)}
+            if not math.isfinite(values.get("loss", 0.0)):
+                raise DeepCriticError(f"the loss is {values['loss']} at step {state.global_step}: lower the learning rate")
+            finite = {name: value for name, value in values.items() if math.isfinite(value)}
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **finite}) + "\n")
+            shown = {name: values[name] for name in ("loss", "reward", "eval_loss", "frac_reward_zero_std") if name in values}
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+            print(f"step {state.global_step}/{state.max_steps}, {time.monotonic() - self.began:.0f} s: {figures}", flush=True)
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            place = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            if place.is_dir():
+                (place / COMPLETE).touch()
+
+    return Recorder()
