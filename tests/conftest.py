@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from deepcritic.__main__ import main
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports the hub's client: no test may reach out
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -23,3 +28,47 @@ def datasets_dir() -> Path:
 def samples_dir() -> Path:
     """The small made-up samples that ship with the repository."""
     return ROOT / "data" / "samples"
+
+
+class Outcome(NamedTuple):
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """`command("stage=evaluate", ...)` runs the command line in this process and in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Outcome:
+        capsys.readouterr()
+        code = main([*words])
+        shown = capsys.readouterr()
+        return Outcome(code, shown.out, shown.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a Qwen2 model with random weights (far from uniform) and the small world's kind of tokenizer."""
+    torch = pytest.importorskip("torch", reason="the models need torch: pip install deepcritic[train]")
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from deepcritic.microworld.tokenizer import train_tokenizer
+
+    tokenizer = train_tokenizer(["Find the first wrong step. 7 + 5 = 2, so the answer is \\boxed{2}.\n"] * 40, vocabulary=300)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=2048, initializer_range=0.5, tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    torch.set_num_threads(1)  # quicker for so small a model, and kind to what else runs
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny")
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
