@@ -13,6 +13,7 @@ from deepcritic.__main__ import main
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports the hub's client: no test may reach out
 ROOT = Path(__file__).resolve().parent.parent
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # for processes of their own
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 
-from deepcritic.chat import dialogue_ids, prompt_ids, text_ids  # noqa: E402
-from deepcritic.errors import InputError  # noqa: E402
-from deepcritic.models import load_tokenizer  # noqa: E402
-from deepcritic.rows import Message  # noqa: E402
+from deepcritic.chat import dialogue_ids, prompt_ids, text_ids
+from deepcritic.errors import InputError
+from deepcritic.models import load_tokenizer
+from deepcritic.rows import Message
 
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

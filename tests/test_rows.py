@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -122,10 +123,8 @@ def test_nesting_beyond_measure_is_refused_too() -> None:
 
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_row_or_an_input_error(line: bytes) -> None:
-    try:
+    with contextlib.suppress(InputError):
         assert isinstance(decode(line, Message), Message)
-    except InputError as error:
-        assert error.problem
 
 
 def test_unlabelled_is_neither_none_nor_a_step() -> None:

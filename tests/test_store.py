@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,16 +90,22 @@ def test_replacing_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     assert path.read_text("utf-8") == '{\n  "a": "ü"\n}\n'
     old = file_sha256(path)
     for error in (ValueError, KeyboardInterrupt):
-        with pytest.raises(error), replacing(path) as file:
-            file.write(b"half of it")
-            file.flush()
-            assert file_sha256(path) == old
-            raise error
+        with pytest.raises(error):
+            _break_off(path, error)
         assert file_sha256(path) == old
         assert list(path.parent.iterdir()) == [path]
     with replacing(path) as file:
         file.write(b"all of it")
     assert path.read_bytes() == b"all of it"
+
+
+def _break_off(path: Path, error: type[BaseException]) -> None:
+    old = file_sha256(path)
+    with replacing(path) as file:
+        file.write(b"half of it")
+        file.flush()
+        assert file_sha256(path) == old
+        raise error
 
 
 def test_a_value_that_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
@@ -175,7 +180,7 @@ def test_on_a_full_disk_the_rows_before_stay_whole(tmp_path: Path) -> None:
     assert len(rows) == written >= 5
     assert path.stat().st_size == sum(len(encode(row)) + 1 for row in rows)
     assert (tmp_path / "other.jsonl").read_bytes() == b""
-    assert sorted(os.listdir(tmp_path)) == ["other.jsonl", "rows.jsonl"]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "other.jsonl", path]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
