@@ -28,7 +28,10 @@ _PERCENT_AFTER: Final = re.compile(r"[\s$]*(?:\\?%|[Pp]ercent|[Pp]ct)")
 _DELIMITED: Final = re.compile(r"(?<!\\)\$|\\[(\[]|\\f?boxed")
 _WRAPPED: Final = re.compile(r"\$\$([^$]*)\$\$|\$([^$]*)\$|\\\(((?:(?!\\[()]).)*)\\\)|\\\[((?:(?!\\[\[\]]).)*)\\\]", re.DOTALL)
 _TEXT: Final = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mathrm|mathbf|mbox)\s*\{([^{}\\$]*)\}")
-_THIN: Final = re.compile(r"(?<=[0-9])(?:\\[,;:!]|\{,\}|\\ |~|\\!,|,\\!)\s?(?=[0-9]{3}(?![0-9]))")
+_THIN: Final = re.compile(r"(?<=[0-9])(?:\\[,;:!]|\\ |~)\s?(?=[0-9]{3}(?![0-9]))")
+_NO_COMMA: Final = re.compile(r"(?<=[0-9])(?:\{,\}|\\!,|,\\!)\s?(?=[0-9]{3}(?![0-9]))")  # these never part a list
+# Left alone, math-verify takes this for a list; `for_algebra` mends that, and so the fast path need not contradict it.
+_SPLIT: Final = re.compile(r"(?:\{,\}|\\!)\s?[0-9]{3}\s*\^")
 _GROUPED: Final = re.compile(r"-?[1-9][0-9]{0,2}(?:([, ])[0-9]{3})(?:\1[0-9]{3})*(?:\.[0-9]+)?")
 _SPACE: Final = re.compile(r"(?<![0-9A-Za-z])\s+|\s+(?![0-9A-Za-z])")
 _NOTHING: Final = re.compile(r"\\(?:left|right)(?![A-Za-z])|\\(?:displaystyle)(?![A-Za-z])|\\[!,;:]")
@@ -122,6 +125,8 @@ def decide_answers(prediction: str, reference: str) -> bool | None:
         return False
     if _CLOCK.fullmatch(one) and _CLOCK.fullmatch(other) and (one.endswith(":00") or other.endswith(":00")):
         return False  # 12:00 is no ratio
+    if _SPLIT.search(prediction) or _SPLIT.search(reference):
+        return None
     a, b = plain_number(one), plain_number(other)
     return None if a is None or b is None else _same_number(a, b)
 
@@ -232,7 +237,7 @@ def _value(number: Plain) -> Fraction | None:
 def _joined(text: str) -> str:
     """`text` with the separators of thousands gone, where it is one number; elsewhere only thin spaces become commas."""
     if "\\" in text or "{,}" in text or "~" in text:
-        text = _THIN.sub(",", text)
+        text = _THIN.sub(",", _NO_COMMA.sub("", text))
     head = text
     unit = re.search(r"(?<=[0-9])\s*(?:\\(?:text|mbox|mathrm)\{|\\?%|[A-Za-z$])", text)
     if unit:

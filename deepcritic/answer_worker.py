@@ -10,6 +10,7 @@ write a file nor open a connection.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import json
 import logging
@@ -166,6 +167,9 @@ def load() -> Callable[[str, str], tuple[bool | None, str]]:
 
     parser.parse_expr_cached = arithmetic
     check = _bounds(sympy)
+    usual = parser.LatexExtractionConfig()
+    normalization = dataclasses.replace(usual.normalization_config, units=False)
+    without_units = [dataclasses.replace(usual, normalization_config=normalization), parser.ExprExtractionConfig()]
     for name in ("simplify", "solve"):
         setattr(grader, name, _loud(getattr(grader, name)))
     grader.safe_sympy_doit = _doit
@@ -173,6 +177,8 @@ def load() -> Callable[[str, str], tuple[bool | None, str]]:
 
     def read(text: str) -> list[Any]:
         found: list[Any] = parser.parse(text, parsing_timeout=None)
+        if len(text) < 200 and all(isinstance(value, str) for value in found):  # the "c" of "a + b + c" was taken for a unit
+            found = parser.parse(text, without_units, parsing_timeout=None)
         for value in found:
             check(value)
         return found
