@@ -202,30 +202,32 @@ def _start(overrides: list[str]) -> None:
         print(OmegaConf.to_yaml(config), end="")
         return
     if config.pipeline is not None:
-        given = [word for word in overrides if not word.startswith("experiment=")]
-        _run_pipeline([str(line) for line in config.pipeline], given, str(config.run))
+        _run_pipeline(config)
         return
     if config.stage is None:
         raise UsageError("no stage is named: give stage=STAGE or experiment=EXPERIMENT; see python -m deepcritic --help")
     run_stage(config)
 
 
-def _run_pipeline(lines: list[str], given: list[str], run: str) -> None:
-    """Run one stage after the other in this process. A line is what one would type, with `{run}` for the run's name."""
+def _run_pipeline(config: Any) -> None:
+    """Run one stage after the other in this process. A line is what one would type, but for `{run}`, the run's folder."""
     import shlex
 
-    for line in lines:
-        words = [word.replace("{run}", run) for word in shlex.split(line)]
-        print(f"\n$ python -m deepcritic {shlex.join([*words, *given])}", flush=True)
-        run_stage(compose([*words, *given]))
+    common = [f"runs={config.runs}", f"run={config.run}", f"seed={config.seed}", f"overwrite={config.overwrite}".lower()]
+    for line in config.pipeline:
+        words = shlex.split(str(line).replace("{run}", f"{config.runs}/{config.run}"))
+        shown = [word for word in common if word not in {"runs=runs", "seed=0", "overwrite=false"}]
+        print(f"\n$ python -m deepcritic {shlex.join([*words, *shown])}", flush=True)
+        run_stage(compose([*words, *common]))
 
 
 def _listing(group: str) -> str:
     lines = []
-    for file in sorted((configuration_folder() / group).glob("*.yaml")):
+    folder = configuration_folder() / group
+    for file in sorted(folder.rglob("*.yaml")):
         first = file.read_text("utf-8").splitlines()[0] if file.stat().st_size else ""
         comments = [line for line in file.read_text("utf-8").splitlines() if line.startswith("# ") and "@package" not in line]
-        lines.append(f"  {file.stem:<22} {(comments or [first])[0].removeprefix('# ')}")
+        lines.append(f"  {file.relative_to(folder).with_suffix('').as_posix():<22} {(comments or [first])[0].removeprefix('# ')}")
     return "\n".join(lines) or "  (none)"
 
 

@@ -44,7 +44,7 @@ def summarise(run: Path) -> dict[str, Any]:
         if critic in summary and longer:
             summary[critic]["longer_f1"], summary[critic]["longer_f1_interval"] = longer["f1"], longer["f1_interval"]
     for name, first, second in (("sft_gain", "sft", "base"), ("rl_gain", "rl", "sft")):
-        summary.update(_gain(name, run / f"evaluate.{first}", run / f"evaluate.{second}"))
+        summary.update(gain(name, run / f"evaluate.{first}", run / f"evaluate.{second}"))
     votes = _json(run / "evaluate.votes" / "metrics.json")
     if votes and "rl" in summary:
         summary["rl"].update(
@@ -99,7 +99,8 @@ def _labels(run: Path, manifests: dict[str, Any]) -> dict[str, Any]:
     return {"labels": label_quality(labelled, truth, manifests["label"]["counts"]["solutions"]["in"])}
 
 
-def _gain(name: str, first: Path, second: Path) -> dict[str, Any]:
+def gain(name: str, first: Path, second: Path) -> dict[str, Any]:
+    """F1 of one evaluation minus that of another on the rows that both answered, with its paired interval, in points."""
     if not (first / "verdicts.jsonl").is_file() or not (second / "verdicts.jsonl").is_file():
         return {}
     ours, theirs = ({row.id: row for row in read_rows(path / "verdicts.jsonl", Judged)} for path in (first, second))

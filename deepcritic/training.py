@@ -46,6 +46,13 @@ def save_model(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -
     return final
 
 
+def quiet(trainer: Any) -> None:
+    """Take away the trainer's own printing: the recorder says the same in one line."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+
+
 def recorder(folder: Path) -> Any:
     """A callback that marks complete checkpoints, writes `training.jsonl` and stops at a loss that is not a number.
 

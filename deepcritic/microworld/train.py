@@ -82,11 +82,11 @@ def train(role: str, start: Path | None, folder: Path) -> None:
 
 
 def new_model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """0.9M parameters of the Qwen2 architecture, at random."""
+    """half a million parameters of the Qwen2 architecture, at random."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     config = Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
+        vocab_size=len(tokenizer), hidden_size=96, intermediate_size=288, num_hidden_layers=4, num_attention_heads=4,
         num_key_value_heads=4, max_position_embeddings=4096, tie_word_embeddings=True, bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip

@@ -38,14 +38,14 @@ figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; backgro
 TITLES = {"base": "base critic", "sft": "after SFT", "rl": "after RL"}
 
 
-def run(folder: RunFolder) -> dict[str, Any]:
+def run(folder: RunFolder, *, seed: int = 0) -> dict[str, Any]:
     """Returns the summary. It is drawn anew each time: nothing here is expensive."""
     root = folder.path.parent
     if not dict(finished_manifests(root)):
         raise InputError(
             "no finished stage to report on", field="run", found=str(root), remedy="a run folder with a manifest.json"
         )
-    summary = summarise(root)
+    summary = {**summarise(root), "seed": seed}
     write_json(root / "summary.json", summary)
     tables = make_tables(summary)
     with replacing(folder / "index.html") as file:

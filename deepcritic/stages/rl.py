@@ -24,7 +24,7 @@ from deepcritic.samplers import Sampler, Sampling
 from deepcritic.sampling import Draws, request
 from deepcritic.sources import examples as example_rows
 from deepcritic.tasks import CriticTask
-from deepcritic.training import last_checkpoint, recorder, save_model
+from deepcritic.training import last_checkpoint, quiet, recorder, save_model
 
 CALL = "prefilter"
 
@@ -182,4 +182,5 @@ def _trainer(
         train_dataset=Dataset.from_list(prompts),
         callbacks=[recorder(folder.path)],
     )
+    quiet(trainer)
     return trainer, tokenizer

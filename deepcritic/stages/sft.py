@@ -16,7 +16,7 @@ from deepcritic.rows import Dialogue
 from deepcritic.runs import RunFolder
 from deepcritic.store import read_rows
 from deepcritic.tasks import CriticTask
-from deepcritic.training import last_checkpoint, recorder, save_model
+from deepcritic.training import last_checkpoint, quiet, recorder, save_model
 
 
 def run(
@@ -101,7 +101,7 @@ def _trainer(folder: RunFolder, model: Any, tokenizer: Any, train: list[Any], he
         lr_scheduler_type="cosine", bf16=not on_cpu, use_cpu=on_cpu, gradient_checkpointing=not on_cpu,
         completion_only_loss=True, train_sampling_strategy="group_by_length", dataloader_num_workers=0, **settings,
     )  # fmt: skip
-    return SFTTrainer(
+    trainer = SFTTrainer(
         model=model,
         args=config,
         processing_class=tokenizer,
@@ -109,3 +109,5 @@ def _trainer(folder: RunFolder, model: Any, tokenizer: Any, train: list[Any], he
         eval_dataset=Dataset.from_list(held) if held else None,
         callbacks=[recorder(folder.path)],
     )
+    quiet(trainer)
+    return trainer
