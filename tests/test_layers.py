@@ -1,0 +1,130 @@
+"""Imports point one way, Hydra stays at the door, and nothing that comes out of data is ever run as code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "deepcritic"
+LEVELS = (
+    {"errors"},
+    {"rows", "prompting", "parsing", "answers", "answer_text", "answer_worker", "metrics", "models", "chat", "progress"},
+    {"tasks", "rewards", "sources", "store", "runs", "samplers", "scorers", "sampling", "training", "summary", "microworld"},
+    {"stages", "critic"},
+    {"__main__"},
+)
+"""A part of the package may import its own level and those before it; parts of one level may not import in a circle."""
+FILES = sorted(PACKAGE.rglob("*.py"))
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "parse_expr", "sympify", "parse_latex", "latex2sympy", "__import__", "breakpoint"}
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
+
+
+def _module(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _part(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def _level(part: str) -> int:
+    return next(level for level, parts in enumerate(LEVELS) if part in parts)
+
+
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text("utf-8"), str(file))
+
+
+def _imports(file: Path, *, at_run_time: bool = True) -> Iterator[str]:
+    """Every module that a file imports, inside functions too; without those for the type checker alone if `at_run_time`."""
+    waiting: list[ast.AST] = [_tree(file)]
+    while waiting:
+        node = waiting.pop()
+        if at_run_time and isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: a relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{name.name}" for name in node.names if (PACKAGE / f"{name.name}.py").exists())
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def _ours(file: Path, *, at_run_time: bool = True) -> set[str]:
+    return {name for name in _imports(file, at_run_time=at_run_time) if name.partition(".")[0] == "deepcritic"}
+
+
+def _by_file(files: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("file", files, ids=[str(file.relative_to(PACKAGE)) for file in files])
+
+
+def test_every_part_has_its_level() -> None:
+    parts = {_part(_module(file)) for file in FILES} - {""}
+    assert not parts - set().union(*LEVELS), "say in LEVELS where it stands"
+
+
+@_by_file(FILES)
+def test_imports_point_one_way(file: Path) -> None:
+    part = _part(_module(file))
+    for name in _ours(file, at_run_time=False):
+        if _part(name) not in {"", part}:
+            assert part, f"the package itself imports {name}"
+            assert _level(_part(name)) <= _level(part), f"{_module(file)} imports {name}"
+
+
+@_by_file([file for file in FILES if _part(_module(file)) not in {"stages", "__main__"}])
+def test_nothing_imports_stages_but_the_command_line(file: Path) -> None:
+    assert not {name for name in _ours(file) if _part(name) in {"stages", "__main__"}}
+
+
+@_by_file([file for file in FILES if _part(_module(file)) == "sources"])
+def test_sources_know_rows_and_parsing_alone(file: Path) -> None:
+    assert {_part(name) for name in _ours(file)} <= {"", "errors", "rows", "parsing", "sources"}
+
+
+@_by_file([file for file in FILES if _part(_module(file)) == "tasks"])
+def test_tasks_know_no_sampler_and_no_source(file: Path) -> None:
+    assert not {_part(name) for name in _ours(file)} & {"samplers", "scorers", "sources", "sampling", "store", "runs"}
+
+
+@_by_file([file for file in FILES if _part(_module(file)) != "__main__"])
+def test_hydra_stays_at_the_door(file: Path) -> None:
+    assert not {name.partition(".")[0] for name in _imports(file, at_run_time=False)} & {"hydra", "omegaconf"}
+
+
+def test_no_circles() -> None:
+    modules = {_module(file): file for file in FILES}
+    imports = {name: {other for other in _ours(file) if other in modules and other != name} for name, file in modules.items()}
+    while imports:
+        free = {name for name, others in imports.items() if not others & imports.keys()}
+        assert free, f"these import one another in a circle: {sorted(imports)}"
+        imports = {name: others for name, others in imports.items() if name not in free}
+
+
+@_by_file(FILES)
+def test_nothing_is_run_as_code(file: Path) -> None:
+    assert not {name.partition(".")[0] for name in _imports(file)} & FORBIDDEN_MODULES
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else ""
+            if isinstance(node.func, ast.Attribute):
+                owner = ast.unparse(node.func.value)
+                name = node.func.attr if owner in {"sympy", "builtins", "sympy.parsing.sympy_parser"} else ""
+                assert (owner, node.func.attr) not in {("torch", "load"), ("yaml", "load")}, f"{file}:{node.lineno}"
+            assert name not in FORBIDDEN_CALLS, f"{file}:{node.lineno}: {name}"
+            for keyword in node.keywords:
+                if keyword.arg in {"trust_remote_code", "allow_pickle", "shell"}:
+                    assert isinstance(keyword.value, ast.Constant), f"{file}:{node.lineno}"
+                    assert keyword.value.value is False, f"{file}:{node.lineno}: {keyword.arg}"
+
+
+@_by_file(FILES)
+def test_every_file_says_what_it_is(file: Path) -> None:
+    tree = _tree(file)
+    assert ast.get_docstring(tree) or not tree.body, f"{file} has no docstring"

@@ -1,0 +1,282 @@
+"""The command line as a user meets it: listings, misspelt words, being stopped, a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepcritic.__main__ import build, compose, configuration_folder
+from deepcritic.errors import UsageError
+from deepcritic.rows import Generation
+from deepcritic.runs import RunFolder
+from deepcritic.store import read_rows
+
+HEAVY = ("torch", "transformers", "trl", "vllm", "datasets", "accelerate", "ray", "openai")
+
+
+def _process(*words: str, folder: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "deepcritic", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+def _loaded(program: str, folder: Path) -> set[str]:
+    """The top-level modules that a program loads."""
+    ending = "\nimport sys; print('\\n' + ' '.join(sorted({name.partition('.')[0] for name in sys.modules})))"
+    command = [sys.executable, "-c", program + ending]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=120)
+    return set(result.stdout.splitlines()[-1].split())
+
+
+def _recording(sample: Path, path: Path) -> Path:
+    rows = json.loads(sample.read_text("utf-8"))
+    path.write_text(
+        "".join(json.dumps({"example_id": row["id"], "sample": 0, "text": "\\boxed{1}"}) + "\n" for row in rows), "utf-8"
+    )
+    return path
+
+
+@pytest.fixture
+def words(samples_dir: Path, tmp_path: Path) -> list[str]:
+    """An evaluation that goes through."""
+    sample = samples_dir / "processbench.json"
+    recording = _recording(sample, tmp_path / "rows.jsonl")
+    named = {"stage": "evaluate", "benchmark": "processbench", "benchmark.path": sample, "stage.generations": recording}
+    return [f"{name}={value}" for name, value in named.items()]
+
+
+# What is loaded
+
+
+@pytest.mark.parametrize(
+    ("program", "light"),
+    [
+        ("import deepcritic", (*HEAVY, "hydra", "omegaconf", "numpy", "yaml", "msgspec")),
+        ("from deepcritic.__main__ import main; main(['--help'])", (*HEAVY, "hydra", "omegaconf", "numpy")),
+        ("import deepcritic.stages.evaluate, deepcritic.samplers.transformers, deepcritic.chat, deepcritic.models", HEAVY),
+        ("import deepcritic.sources.processbench, deepcritic.tasks.first_error, deepcritic.runs", (*HEAVY, "hydra")),
+    ],
+)
+def test_what_stays_unloaded(program: str, light: tuple[str, ...], tmp_path: Path) -> None:
+    assert not _loaded(program, tmp_path) & set(light)
+
+
+def test_scoring_a_recording_loads_no_model_library(words: list[str], tmp_path: Path) -> None:
+    assert not _loaded(f"from deepcritic.__main__ import main; assert main({words!r}) == 0", tmp_path) & set(HEAVY)
+
+
+# Listings
+
+
+@pytest.mark.parametrize("given", [[], ["--help"], ["-h"], ["help"], ["stage=evaluate", "--help"]])
+def test_help_lists_stages_experiments_and_examples(command: Callable[..., Any], given: list[str]) -> None:
+    outcome = command(*given)
+    assert outcome.code == 0
+    assert outcome.err == ""
+    for group in ("stage", "experiment"):
+        for file in (configuration_folder() / group).glob("*.yaml"):
+            assert f"\n  {file.stem} " in outcome.out
+    for heading in ("usage:", "stages", "experiments", "examples"):
+        assert heading in outcome.out
+
+
+def test_every_example_of_the_help_can_be_composed(command: Callable[..., Any]) -> None:
+    lines = command("--help").out.splitlines()
+    shown = [shlex.split(line)[3:] for line in lines if line.startswith("  python -m deepcritic ")]
+    assert len(shown) >= 3
+    for given in shown:
+        names = [word.partition("=")[2] for word in given if word.startswith("experiment=")]
+        if all((configuration_folder() / "experiment" / f"{name}.yaml").is_file() for name in names):
+            compose(given)
+
+
+def test_help_and_an_error_in_processes_of_their_own(tmp_path: Path) -> None:
+    helped = _process("--help", folder=tmp_path)
+    assert helped.returncode == 0
+    assert "usage: python -m deepcritic" in helped.stdout
+    wrong = _process("stage=evalute", folder=tmp_path)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == "error: there is no stage=evalute; did you mean evaluate?\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_show_config_shows_and_does_nothing(command: Callable[..., Any], words: list[str]) -> None:
+    outcome = command(*words, "show_config=true")
+    assert outcome.code == 0
+    assert "deepcritic.stages.evaluate.run" in outcome.out
+    assert not Path("runs").exists()
+
+
+# Wrong words: exit code 2, one line, the nearest right one
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["stage=evalute"], "there is no stage=evalute; did you mean evaluate?"),
+        (["stage="], "there is no stage=; there are: "),
+        (["stage=evaluate", "benchmark=procesbench"], "there is no benchmark=procesbench; did you mean processbench?"),
+        (["stage=evaluate", "task=frist_error"], "there is no task=frist_error; did you mean first_error?"),
+        (["stage=evaluate", "sampler=transformer"], "did you mean transformers?"),
+        (["experiment=dmo"], "there is no experiment=dmo"),
+        (["stage=evaluate", "stage.generatins=x"], "there is no option stage.generatins; did you mean stage.generations?"),
+        (["stage=evaluate", "stage.allow_mising=true"], "did you mean stage.allow_missing?"),
+        (["stage=evaluate", "+stage.sampels=3"], "there is no option stage.sampels; did you mean samples?"),
+        (["stage=evaluate", "sede=1"], "there is no option sede; did you mean seed?"),
+        (["stage=evaluate", "benchmrak=processbench"], "there is no option benchmrak; did you mean benchmark?"),
+        (["stage=evaluate", "benchmark=processbench", "benchmark.pth=x"], "did you mean benchmark.path?"),
+        (["evaluate"], "'evaluate' is not of the form option=value; see python -m deepcritic --help"),
+        (["--stage=evaluate"], "options are written without dashes: stage=evaluate"),
+        (["run=mine"], "no stage is named: give stage=STAGE or experiment=EXPERIMENT"),
+        (["stage=evaluate"], "no benchmark is named: give benchmark=processbench benchmark.path=FILE"),
+        (["stage=evaluate", "benchmark=processbench"], "an option is missing: benchmark.path=..."),
+        (["stage=evaluate", "model=a=b,c"], "'model=a=b,c' cannot be read; put the value into quotes"),
+        (["stage=evaluate", "model=${nothing}"], "nothing"),
+        (["stage=evaluate", "overwrite=no"], "overwrite: not a yes or no; found 'no'; would be right: true or false"),
+        (["stage=evaluate", "seed=many"], "seed: of another type; found 'many'; would be right: a whole number"),
+        (["stage=evaluate", "stage._target_=os.system"], "_target_ must name something of deepcritic; found 'os.system'"),
+        (["stage=evaluate", "task._target_=shutil.rmtree"], "_target_ must name something of deepcritic"),
+    ],
+)
+def test_wrong_words(command: Callable[..., Any], given: list[str], said: str) -> None:
+    outcome = command(*given)
+    assert outcome.code == 2, outcome
+    assert outcome.out == ""
+    assert len(outcome.err.splitlines()) == 1
+    assert said in outcome.err
+    assert not list(Path("runs").rglob("*.jsonl"))
+
+
+def test_the_quotes_that_are_proposed_work(command: Callable[..., Any], words: list[str], tmp_path: Path) -> None:
+    path = (tmp_path / "rows.jsonl").rename(tmp_path / "a=b, {c} (d).jsonl")
+    given = [word for word in words if not word.startswith("stage.generations")]
+    outcome = command(*given, f"stage.generations={path}")
+    assert outcome.code == 2
+    proposed = shlex.split(outcome.err.partition("leaves in place: ")[2])[0]
+    assert command(*given, proposed).code == 0
+
+
+def test_a_number_is_a_fine_name(command: Callable[..., Any], words: list[str]) -> None:
+    assert command(*words, "run=2026", "name=7").code == 0
+    assert Path("runs/2026/evaluate.7/metrics.json").is_file()
+
+
+@pytest.mark.parametrize(("word", "said"), [("run=../up", "run: cannot be a folder's name"), ("name=a/b", "name: cannot be")])
+def test_names_that_lead_elsewhere(command: Callable[..., Any], words: list[str], word: str, said: str) -> None:
+    outcome = command(*words, word)
+    assert outcome.code == 1
+    assert said in outcome.err
+
+
+def test_arguments_are_checked_against_the_function() -> None:
+    task = {"_target_": "deepcritic.tasks.first_error.FirstError", "template": None}
+    assert build(task).name == "first_error"
+    with pytest.raises(UsageError, match=r"there is no option task\.templte; did you mean template"):
+        build({"_target_": task["_target_"], "templte": None}, place="task")
+    with pytest.raises(UsageError, match=r"task\.template: of another type; found 3"):
+        build({**task, "template": 3}, place="task")
+
+
+# Trouble on the way: what was done is kept
+
+
+def test_tracebacks_only_on_request(words: list[str], tmp_path: Path) -> None:
+    given = [word for word in words if not word.startswith("stage.generations")]
+    plain = _process(*given, "stage.generations=none.jsonl", folder=tmp_path)
+    assert plain.returncode == 1
+    assert len(plain.stderr.splitlines()) == 1
+    shown = _process(*given, "stage.generations=none.jsonl", "debug=true", folder=tmp_path)
+    assert shown.returncode == 1
+    assert "Traceback" in shown.stderr
+    assert "InputError" in shown.stderr
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(command: Callable[..., Any], words: list[str]) -> None:
+    Path("rows.jsonl").write_text(json.dumps({"example_id": "\x1b[31m\u2028\n", "sample": 0, "text": ""}) + "\n", "utf-8")
+    outcome = command(*words)
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert "\x1b" not in outcome.err
+
+
+def test_a_run_folder_in_use(command: Callable[..., Any], words: list[str]) -> None:
+    with RunFolder(Path("runs/mine/evaluate"), stage="evaluate", config={}):
+        outcome = command(*words, "run=mine")
+    assert outcome.code == 1
+    assert outcome.err == "error: runs/mine/evaluate is in use by another process; wait for it, or give this run a name=\n"
+    assert command(*words, "run=mine").code == 0
+
+
+def test_a_place_that_cannot_be_written(command: Callable[..., Any], words: list[str]) -> None:
+    Path("file").write_text("mine", "utf-8")
+    outcome = command(*words, "runs=file")
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert "file/default: Not a directory" in outcome.err
+    assert Path("file").read_text("utf-8") == "mine"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
+def test_a_full_disk_keeps_the_rows_before_and_the_run_goes_on(words: list[str], tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    lines = [json.loads(line) for line in rows.read_text("utf-8").splitlines()]
+    rows.write_text("".join(json.dumps({**line, "text": "x" * 900 + line["text"]}) + "\n" for line in lines), "utf-8")
+
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    full = _process(*words, "run=mine", folder=tmp_path, preexec_fn=little_room)
+    folder = tmp_path / "runs/mine/evaluate"
+    assert full.returncode == 1
+    assert len(full.stderr.splitlines()) == 1
+    assert "generations.jsonl: File too large; what was done is kept: make room, then start the same command again" in full.stderr
+    kept = list(read_rows(folder / "generations.jsonl", Generation))
+    assert 1 <= len(kept) < len(lines)
+    assert not (folder / "manifest.json").exists()
+    again = _process(*words, "run=mine", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert f"going on after {len(kept)} rows" in again.stdout
+    assert len(list(read_rows(folder / "generations.jsonl", Generation))) == len(lines)
+
+
+SLOW = """
+import sys, time
+from deepcritic.samplers import recorded
+quick = recorded.RecordedSampler.stream
+def slow(self, requests):
+    for outcome in quick(self, requests):
+        yield outcome
+        print("one", flush=True)
+        time.sleep(30)
+recorded.RecordedSampler.stream = slow
+from deepcritic.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_ctrl_c_says_how_to_go_on(words: list[str], tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, *words, "run=mine"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "one\n"
+    time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == "stopped; what was done is kept: start the same command again to go on"
+    again = _process(*words, "run=mine", folder=tmp_path)
+    assert again.returncode == 0
+    assert "going on after 1 rows" in again.stdout
