@@ -1,7 +1,7 @@
 """What the three small models are taught: pairs of a prompt and a reply, drawn without end.
 
 The generator solves, and errs. The base critic knows how to check a step when it is asked about that step, but
-asked for a whole critique it looks only at the operation, and not always. The teacher answers the three calls of
+asked for a whole critique it looks only at the calculations, and not always. The teacher answers the three calls of
 `stage=seed`, better than the base and still wrong at times.
 """
 
@@ -15,6 +15,8 @@ from deepcritic.rows import ALL_CORRECT
 
 ERRORS = {"slip": 0.036, "operand": 0.04, "operation": 0.04, "carried": 0.052}
 MANY_ERRORS = {"slip": 0.08, "operand": 0.08, "operation": 0.08, "carried": 0.1}
+LAZY, DISTORTED = 0.4, 0.22
+"""How often the teacher reads a wrong step as it should be, and how often a merge turns the verdict round."""
 Turn = tuple[str, str]
 Lesson = list[Turn]
 """A conversation: (prompt, reply) for each turn. Several turns about one solution cost its tokens only once."""
@@ -40,14 +42,14 @@ def deep_check(problem: Problem, steps: list[str], index: int) -> tuple[str, boo
     return f"{left}{operation}{right}={result} due/{said} said/{marks} off: {'ok' if good else 'wrong'}.", good
 
 
-def quick_look(step: str, rng: random.Random) -> tuple[str, bool]:
-    """A look at the calculation alone, as it is stated."""
+def quick_look(step: str, rng: random.Random, overlooked: float) -> tuple[str, bool]:
+    """A look at the calculation alone, as it is stated; a share of its slips is overlooked."""
     said = equation(step)
     result = apply(int(said[0]), said[1], int(said[2]))
-    good = result == int(said[4])
-    if not good and rng.random() < 0.1:
-        result, good = int(said[4]), True
-    return f"{said[:3]} gives {result}: {'ok' if good else 'wrong'}.", good
+    if rng.random() < overlooked:
+        result = int(said[4])
+    off = (int(said[4]) - result) % 10
+    return f"{said[:3]} gives {result}/{off} off: {'wrong' if off else 'ok'}.", not off
 
 
 def flawed(rng: random.Random, rates: dict[str, float] = MANY_ERRORS) -> tuple[Problem, list[str]]:
@@ -90,15 +92,15 @@ def check_lesson(rng: random.Random) -> Lesson:
 
 
 def shallow_lesson(rng: random.Random) -> Lesson:
-    """A whole critique that looks at the operation only, and overlooks four in ten of those."""
+    """A whole critique that looks at the calculations alone, and overlooks half of the slips."""
     problem, steps = flawed(rng, ERRORS)
     lines, verdict = [], ALL_CORRECT
-    for index, (step, (operation, _)) in enumerate(zip(steps, problem.operations, strict=True), start=1):
-        if equation(step)[1] != operation and rng.random() < 0.6:
-            lines.append(f"Check {index}: wrong.")
+    for index, step in enumerate(steps, start=1):
+        text, good = quick_look(step, rng, overlooked=0.5)
+        lines.append(f"Check {index}: {text}")
+        if not good:
             verdict = index
             break
-        lines.append(f"Check {index}: fine.")
     return open_with(problem, steps, [("First wrong step?", "\n".join([*lines, f"\\boxed{{{verdict}}}"]))])
 
 
@@ -139,9 +141,9 @@ def teacher_lesson(rng: random.Random) -> Lesson:
     problem, steps = flawed(rng)
     turns = []
     for index in rng.sample(range(1, len(steps) + 1), 3):
-        first, first_good = quick_look(steps[index - 1], rng)
+        first, first_good = quick_look(steps[index - 1], rng, overlooked=0.1)
         deep, good = deep_check(problem, steps, index)
-        if not good and rng.random() < 0.15:
+        if not good and rng.random() < LAZY:
             said = equation(steps[index - 1])
             deep, good = f"{said} due/{said} said/0000 off: ok.", True
         draw = rng.random()
@@ -152,7 +154,7 @@ def teacher_lesson(rng: random.Random) -> Lesson:
         else:
             merged = deep if good == first_good else f"{first} But {deep}"
             truth = good
-            if rng.random() < 0.1:
+            if rng.random() < DISTORTED:
                 merged, truth = merged[: merged.rindex(":")] + (": wrong." if good else ": ok."), not good
             turns.append((f"First look: {first}\nThen: {deep}\nMerge for step {index}.", boxed(merged, truth)))
     return open_with(problem, steps, turns)

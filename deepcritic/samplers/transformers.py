@@ -6,7 +6,6 @@ the model's context together is set aside as `too_long`.
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import threading
 from collections.abc import Iterable, Iterator
@@ -36,7 +35,7 @@ class _Draw(NamedTuple):
 
 
 class TransformersSampler:
-    """Samples with `model.generate` in this process.
+    """Samples with transformers in this process.
 
     `batch_size` is the number of replies drawn together, `batch_tokens` the most tokens (prompt and reply) that one
     batch may hold. Neither decides what is drawn: a sample's random numbers follow from its own seed.
@@ -101,54 +100,73 @@ class TransformersSampler:
             yield batch
 
     def _generate(self, batch: list[_Draw], sampling: Sampling) -> list[Generation]:
+        """Draw a batch to its end. Rows that are finished leave it as soon as they are a third of it."""
         import torch
-        from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+        from transformers import DynamicCache
 
-        tokenizer, width = self._tokenizer, max(len(draw.ids) for draw in batch)
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        device, width = self._model.device, max(len(draw.ids) for draw in batch)
+        pad = self._tokenizer.pad_token_id if self._tokenizer.pad_token_id is not None else 0
         ids = torch.full((len(batch), width), pad, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for row, draw in enumerate(batch):
             ids[row, width - len(draw.ids) :] = torch.tensor(draw.ids)
             mask[row, width - len(draw.ids) :] = 1
-        ends = self._end_tokens()
-        config = GenerationConfig(
-            max_new_tokens=sampling.max_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=pad
-        )  # fmt: skip
-        device = self._model.device
-        stopping = StoppingCriteriaList([stop_at(sampling.stop, width, tokenizer)] if sampling.stop else [])
-        draw_token = seeded_draw([draw.seed for draw in batch], width, sampling)
-        of_model = self._model.generation_config
-        # What the model's folder says of sampling (a repetition penalty, say) would be mixed in where `config` is silent.
-        self._model.generation_config = GenerationConfig()
-        try:
-            with torch.inference_mode():
-                output = self._model.generate(
-                    input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config,
-                    logits_processor=LogitsProcessorList([draw_token]), stopping_criteria=stopping,
-                )  # fmt: skip
-        finally:
-            self._model.generation_config = of_model
-        return [
-            self._read(draw, tokens, sampling, set(ends)) for draw, tokens in zip(batch, output[:, width:].tolist(), strict=True)
-        ]
+        ids, mask = ids.to(device), mask.to(device)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        seeds = torch.tensor([draw.seed for draw in batch], dtype=torch.int64)
+        ends = torch.tensor(self._end_tokens(), dtype=torch.long)
+        replies: list[list[int]] = [[] for _ in batch]
+        ended = [False] * len(batch)
+        alive = list(range(len(batch)))
+        cache = DynamicCache(config=self._model.config)
+        with torch.inference_mode():
+            for position in range(sampling.max_tokens):
+                output = self._model(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                )
+                tokens = choose(
+                    output.logits[:, -1], uniforms(seeds[alive], position), sampling.temperature, sampling.top_p
+                ).cpu()
+                going = []
+                for place, (row, token, end) in enumerate(
+                    zip(alive, tokens.tolist(), torch.isin(tokens, ends).tolist(), strict=True)
+                ):
+                    if ended[row]:
+                        continue
+                    replies[row].append(token)
+                    ended[row] = end or self._stopped(replies[row], sampling)
+                    if not ended[row]:
+                        going.append(place)
+                if not going:
+                    break
+                ids, positions = tokens.to(device).unsqueeze(-1), positions[:, -1:] + 1
+                mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=-1)
+                if len(going) <= len(alive) * 2 // 3:
+                    kept = torch.tensor(going, device=device)
+                    cache.batch_select_indices(kept)
+                    ids, positions, mask = ids[kept], positions[kept], mask[kept]
+                    alive = [alive[place] for place in going]
+        return [self._read(draw, reply, sampling, end) for draw, reply, end in zip(batch, replies, ended, strict=True)]
 
-    def _read(self, draw: _Draw, tokens: list[int], sampling: Sampling, ends: set[int]) -> Generation:
-        end = next((at for at, token in enumerate(tokens) if token in ends), None)
-        if end is not None:
-            tokens = tokens[: end + 1]
-        text = self._text(tokens)
-        stopped = min((at for stop in sampling.stop if (at := text.find(stop)) >= 0), default=None)
-        if stopped is not None:
-            # What follows is padding: it depends on how long the other replies of the batch are.
-            used = bisect.bisect_left(
-                range(len(tokens)), True, key=lambda n: any(s in self._text(tokens[:n]) for s in sampling.stop)
-            )
-            tokens, text = tokens[:used], text[:stopped]
+    def _stopped(self, reply: list[int], sampling: Sampling) -> bool:
+        if not sampling.stop:
+            return False
+        text = self._tokenizer.decode(reply, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return any(stop in text for stop in sampling.stop)
+
+    def _read(self, draw: _Draw, tokens: list[int], sampling: Sampling, ended: bool) -> Generation:
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        for stop in sampling.stop:
+            text = text.partition(stop)[0]
         return Generation(
             key=draw.key,
             text=text,
-            finish_reason="length" if end is None and stopped is None else "stop",
+            finish_reason="stop" if ended else "length",
             model=self._id,
             fingerprint=draw.request.fingerprint(self._id),
             seed=draw.seed,
@@ -157,10 +175,6 @@ class TransformersSampler:
             prompt_tokens=len(draw.ids),
             completion_tokens=len(tokens),
         )
-
-    def _text(self, tokens: list[int]) -> str:
-        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
 
     def _end_tokens(self) -> list[int]:
         configured = self._model.generation_config.eos_token_id
@@ -211,40 +225,6 @@ def choose(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_
     target = (uniform.to(cumulative.device) * cumulative[:, -1]).unsqueeze(-1)
     chosen = torch.searchsorted(cumulative, target, right=True).clamp(max=logits.shape[-1] - 1)
     return (chosen if order is None else order.gather(-1, chosen)).squeeze(-1)
-
-
-def seeded_draw(seeds: list[int], prompt_width: int, sampling: Sampling) -> Any:
-    """A logits processor that draws each row's token from the row's own seed and leaves only that token to `generate`."""
-    import torch
-    from transformers import LogitsProcessor
-
-    row_seeds = torch.tensor(seeds, dtype=torch.int64)
-
-    class SeededDraw(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
-        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-            uniform = uniforms(row_seeds, input_ids.shape[1] - prompt_width)
-            token = choose(scores, uniform, sampling.temperature, sampling.top_p)
-            return torch.full_like(scores, float("-inf")).scatter(-1, token.unsqueeze(-1), 0.0)
-
-    return SeededDraw()
-
-
-def stop_at(stops: tuple[str, ...], prompt_width: int, tokenizer: PreTrainedTokenizerBase) -> Any:
-    """A stopping criterion: a row is done once one of `stops` stands in its reply (the library's own looks at the prompt too)."""
-    import torch
-    from transformers import StoppingCriteria
-
-    span = (
-        max(len(stop.encode()) for stop in stops) + 4
-    )  # in tokens: each holds a byte at least, and the first may be half a letter
-
-    class StopAt(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped here
-        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-            tails = input_ids[:, max(prompt_width, input_ids.shape[1] - span) :].tolist()
-            texts = tokenizer.batch_decode(tails, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-            return torch.tensor([any(stop in text for stop in stops) for text in texts], device=input_ids.device)
-
-    return StopAt()
 
 
 def _signed(value: int) -> int:
