@@ -22,7 +22,7 @@ from typing import Any, Self
 import filelock
 
 from deepcritic.errors import InputError, RunConflict
-from deepcritic.store import file_sha256, write_json
+from deepcritic.store import clear_unfinished, file_sha256, write_json
 
 COSMETIC = frozenset({"sampler.batch_size", "sampler.batch_tokens", "sampler.device", "save_steps", "logging_steps"})
 """Configuration keys that may change between two starts: they do not decide which rows come out."""
@@ -84,6 +84,7 @@ class RunFolder:
         if self._overwrite and self.path.exists():
             shutil.rmtree(self.path)
         self.path.mkdir(exist_ok=True)
+        clear_unfinished(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:

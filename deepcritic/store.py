@@ -26,6 +26,8 @@ from deepcritic.rows import Row, decode, encode
 
 R = TypeVar("R", bound=Row)
 _CHUNK = 1 << 20
+UNFINISHED = ".part"
+"""How the temporary files end that a writer who was killed leaves behind; `clear_unfinished` removes them."""
 
 
 class Journal(Generic[R]):
@@ -107,7 +109,7 @@ def write_json(path: Path, value: Any) -> None:
 def replacing(path: Path) -> Iterator[Any]:
     """A binary file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -122,6 +124,12 @@ def replacing(path: Path) -> Iterator[Any]:
         if isinstance(error, OSError) and error.filename is None and error.errno:
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a writer who was killed left in `folder`; only for its one owner, who is not writing."""
+    for path in folder.rglob(f".*{UNFINISHED}"):
+        path.unlink(missing_ok=True)
 
 
 def file_sha256(path: Path) -> str:

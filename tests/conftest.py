@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -73,3 +77,63 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Qwen2ForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+KILLED = """
+import os, pathlib, signal, sys
+left, counts = int(sys.argv[1]), pathlib.Path(sys.argv[2])
+seen = 0
+def dying(call, torn=False):
+    def wrapped(*args, **options):
+        global seen
+        if seen == left:
+            if torn:
+                call(args[0], bytes(args[1])[: len(args[1]) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        seen += 1
+        return call(*args, **options)
+    return wrapped
+os.write = dying(os.write, torn=True)
+os.fsync, os.ftruncate, os.fdopen = dying(os.fsync), dying(os.ftruncate), dying(os.fdopen)
+for name in ("replace", "chmod", "mkdir", "unlink"):
+    setattr(pathlib.Path, name, dying(getattr(pathlib.Path, name)))
+from deepcritic.__main__ import main
+code = main(sys.argv[3:])
+counts.write_text(str(seen))
+sys.exit(code)
+"""
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Callable[[list[str], int], int | None]:
+    """`killed(words, n)` runs a command and kills it before its n-th write, file made or file renamed (a write is left torn).
+
+    Returns None if it was killed, else how many such moments there were; it must then have gone well.
+    """
+    counts = tmp_path / "moments"
+
+    def run(words: list[str], moment: int) -> int | None:
+        command = [sys.executable, "-c", KILLED, str(moment), str(counts), *words]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
+        if result.returncode == -signal.SIGKILL:
+            return None
+        assert result.returncode == 0, result.stderr
+        return int(counts.read_text("utf-8"))
+
+    return run
+
+
+@pytest.fixture
+def contents() -> Callable[[Path], dict[str, Any]]:
+    """Every file of a run folder with its content, timings aside."""
+
+    def read(folder: Path) -> dict[str, Any]:
+        files: dict[str, Any] = {}
+        for file in sorted(folder.rglob("*")):
+            if file.name == "manifest.json":
+                files[str(file.relative_to(folder))] = {**json.loads(file.read_text("utf-8")), "seconds": None}
+            elif file.is_file():
+                files[str(file.relative_to(folder))] = file.read_bytes()
+        return files
+
+    return read

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -340,6 +342,43 @@ def test_a_run_begun_with_other_settings_is_refused(command: Command, sample: Pa
     _refused(command(*_words("processbench", sample, recording)), "content of model")
     assert Path("runs/mine/evaluate/metrics.json").read_bytes() == before
     assert command(*words, "overwrite=true").code == 0
+
+
+# Killed
+
+Killed = Callable[[list[str], int], int | None]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_killed_at_twenty_moments_it_ends_as_if_it_never_was(
+    killed: Killed, contents: Callable[[Path], dict[str, Any]], sample: Path, tmp_path: Path
+) -> None:
+    """The first and the last moments are among them: the lock, the configuration, the rows, the figures, the manifest."""
+    recording = _record(tmp_path / "rows.jsonl", dict(_gold("processbench", sample)))
+    moments = killed(_words("processbench", sample, recording, "quiet"), 10**9)
+    assert moments is not None
+    moments -= 2  # the quiet run, the first one, also made the folders above
+    assert moments > 20
+    expected = contents(tmp_path / "runs/quiet/evaluate")
+    for moment in {*random.Random(3).sample(range(moments), 18), 0, moments - 1}:
+        words = _words("processbench", sample, recording, f"k{moment}")
+        assert killed(words, moment) is None
+        assert not (tmp_path / f"runs/k{moment}/evaluate/manifest.json").exists() or moment > moments - 4
+        assert killed(words, 10**9) is not None
+        assert contents(tmp_path / f"runs/k{moment}/evaluate") == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_killed_again_and_again_it_ends_too(
+    killed: Killed, contents: Callable[[Path], dict[str, Any]], sample: Path, tmp_path: Path
+) -> None:
+    recording = _record(tmp_path / "rows.jsonl", dict(_gold("processbench", sample)))
+    assert killed(_words("processbench", sample, recording, "quiet"), 10**9)
+    words, chance = _words("processbench", sample, recording, "mine"), random.Random(4)
+    kills = sum(killed(words, chance.randrange(14)) is None for _ in range(8))
+    assert kills >= 4
+    killed(words, 10**9)
+    assert contents(tmp_path / "runs/mine/evaluate") == contents(tmp_path / "runs/quiet/evaluate")
 
 
 # With a model
