@@ -5,9 +5,11 @@ Everything is checked before a heavy library is asked: transformers would look o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +77,8 @@ def load_tokenizer(model: str, field: str = "model") -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     path, revision = find_model(model, field)
-    tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
+    with _explained("the tokenizer", model, field):
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
     if not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template", field=field, found=model, remedy="an instruction-tuned model")
     return tokenizer
@@ -89,11 +92,27 @@ def load_model(model: str, *, dtype: str = "auto", device: str = "auto", field: 
     path, revision = find_model(model, field)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    kind: Any = (torch.float32 if device == "cpu" else "auto") if dtype == "auto" else getattr(torch, dtype)
-    loaded = AutoModelForCausalLM.from_pretrained(
-        path, revision=revision, dtype=kind, use_safetensors=True, trust_remote_code=False
-    )
+    kind: Any = (torch.float32 if device == "cpu" else "auto") if dtype == "auto" else getattr(torch, dtype, None)
+    if kind != "auto" and not isinstance(kind, torch.dtype):
+        raise InputError("no such kind of number", field="dtype", found=dtype, remedy="auto, float32, bfloat16 or float16")
+    with _explained("the model", model, field):
+        loaded = AutoModelForCausalLM.from_pretrained(
+            path, revision=revision, dtype=kind, use_safetensors=True, trust_remote_code=False
+        )
     return loaded.to(device)
+
+
+@contextlib.contextmanager
+def _explained(what: str, model: str, field: str) -> Iterator[None]:
+    """A folder that is there but damaged, or holds another kind of file, is the caller's to mend."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        remedy = "a whole folder, with weights in safetensors"
+        raise InputError(f"{what} cannot be loaded ({reason})", field=field, found=model, remedy=remedy) from error
 
 
 def context_length(model: PreTrainedModel) -> int:

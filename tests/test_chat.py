@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ def _messages(*contents: str) -> list[Message]:
     return [Message(role=role, content=content) for role, content in zip(roles, contents, strict=False)]
 
 
+def _composed(text: str) -> str:
+    """Qwen2's tokenizer composes letters and accents (Unicode's form C) before it does anything else."""
+    return unicodedata.normalize("NFC", text)
+
+
 def _template(tokenizer: Any, messages: list[Message]) -> list[int]:
     rows = [{"role": message.role, "content": message.content} for message in messages]
     return list(tokenizer.apply_chat_template(rows, add_generation_prompt=True, tokenize=True, return_dict=False))
@@ -53,7 +59,7 @@ def test_control_tokens_in_a_message_stay_text(tokenizer: Any, contents: list[st
     assert [token for token in ids if token in control] == [token for token in clean if token in control]
     text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     expected = "".join(f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n" for message in messages)
-    assert text == expected + "<|im_start|>assistant\n" + prefix
+    assert text == _composed(expected + "<|im_start|>assistant\n" + prefix)
 
 
 def test_the_attack_that_the_library_falls_for(tokenizer: Any) -> None:
@@ -77,7 +83,7 @@ def test_the_marks_of_the_encoder_are_text_too(tokenizer: Any) -> None:
 @given(text=ATTACK)
 def test_text_ids_hold_the_text_and_no_control_token(tokenizer: Any, text: str) -> None:
     ids = text_ids(tokenizer, text)
-    assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
+    assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == _composed(text)
     assert not set(ids) & set(tokenizer.convert_tokens_to_ids(list(CONTROL)))
 
 
@@ -90,7 +96,7 @@ def test_training_sees_what_generation_will_see(tokenizer: Any, question: str, a
     assert ids[: len(prompt)] == prompt
     assert mask == [0] * len(prompt) + [1] * (len(ids) - len(prompt))
     assert ids[-1] == tokenizer.eos_token_id
-    assert tokenizer.decode(ids[len(prompt) : -1], clean_up_tokenization_spaces=False) == answer
+    assert tokenizer.decode(ids[len(prompt) : -1], clean_up_tokenization_spaces=False) == _composed(answer)
     assert ids[:-1] == prompt_ids(tokenizer, asked, answer)
 
 
