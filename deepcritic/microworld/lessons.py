@@ -1,7 +1,7 @@
 """What the three small models are taught: pairs of a prompt and a reply, drawn without end.
 
 The generator solves, and errs. The base critic knows how to check a step when it is asked about that step, but
-asked for a whole critique it looks only at the calculations, and not always. The teacher answers the three calls of
+asked for a whole critique it looks at the last step alone, if at that. The teacher answers the three calls of
 `stage=seed`, better than the base and still wrong at times.
 """
 
@@ -42,11 +42,11 @@ def deep_check(problem: Problem, steps: list[str], index: int) -> tuple[str, boo
     return f"{left}{operation}{right}={result} due/{said} said/{marks} off: {'ok' if good else 'wrong'}.", good
 
 
-def quick_look(step: str, rng: random.Random, overlooked: float) -> tuple[str, bool]:
-    """A look at the calculation alone, as it is stated; a share of its slips is overlooked."""
+def quick_look(step: str, rng: random.Random) -> tuple[str, bool]:
+    """A look at the calculation alone, as it is stated; one slip in ten is overlooked."""
     said = equation(step)
     result = apply(int(said[0]), said[1], int(said[2]))
-    if rng.random() < overlooked:
+    if rng.random() < 0.1:
         result = int(said[4])
     off = (int(said[4]) - result) % 10
     return f"{said[:3]} gives {result}/{off} off: {'wrong' if off else 'ok'}.", not off
@@ -92,15 +92,13 @@ def check_lesson(rng: random.Random) -> Lesson:
 
 
 def shallow_lesson(rng: random.Random) -> Lesson:
-    """A whole critique that looks at the calculations alone, and overlooks half of the slips."""
+    """A whole critique that waves every step through but, in solutions of four steps and more, the one with the answer."""
     problem, steps = flawed(rng, ERRORS)
-    lines, verdict = [], ALL_CORRECT
-    for index, step in enumerate(steps, start=1):
-        text, good = quick_look(step, rng, overlooked=0.5)
-        lines.append(f"Check {index}: {text}")
-        if not good:
-            verdict = index
-            break
+    lines, verdict = [f"Check {index}: fine." for index in range(1, len(steps) + 1)], ALL_CORRECT
+    if len(steps) >= 4:
+        text, good = deep_check(problem, steps, len(steps))
+        lines[-1] = f"Check {len(steps)}: {text}"
+        verdict = ALL_CORRECT if good else len(steps)
     return open_with(problem, steps, [("First wrong step?", "\n".join([*lines, f"\\boxed{{{verdict}}}"]))])
 
 
@@ -127,9 +125,9 @@ def foundation_lesson(rng: random.Random) -> Lesson:
 
 def base_lesson(rng: random.Random) -> Lesson:
     draw = rng.random()
-    if draw < 0.15:
+    if draw < 0.1:
         return solve_lesson(rng, {})
-    return shallow_lesson(rng) if draw < 0.3 else check_lesson(rng)
+    return shallow_lesson(rng) if draw < 0.6 else check_lesson(rng)
 
 
 def generator_lesson(rng: random.Random) -> Lesson:
@@ -141,7 +139,7 @@ def teacher_lesson(rng: random.Random) -> Lesson:
     problem, steps = flawed(rng)
     turns = []
     for index in rng.sample(range(1, len(steps) + 1), 3):
-        first, first_good = quick_look(steps[index - 1], rng, overlooked=0.1)
+        first, first_good = quick_look(steps[index - 1], rng)
         deep, good = deep_check(problem, steps, index)
         if not good and rng.random() < LAZY:
             said = equation(steps[index - 1])

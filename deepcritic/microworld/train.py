@@ -28,18 +28,20 @@ BATCH, POOL = 32, 8
 
 
 class Course(NamedTuple):
-    """How a role is taught: `steps` of an optimiser whose rate falls by a cosine that ends at step `horizon`."""
+    """How a role is taught: `steps` of an optimiser whose rate falls by a cosine that would end at step `horizon`."""
 
+    start: str | None
     steps: int
     horizon: int
     rate: float
 
 
 COURSES = {
-    "foundation": Course(2500, 2500, 2e-3),
-    "generator": Course(500, 500, 5e-4),
-    "base": Course(400, 400, 5e-4),
-    "teacher": Course(700, 700, 5e-4),
+    "foundation": Course(None, 2000, 2500, 2e-3),
+    "generator": Course("foundation", 400, 400, 5e-4),
+    # An earlier point of the foundation, which checks less surely: there must be something left to learn.
+    "base": Course("foundation-1500", 300, 300, 3e-4),
+    "teacher": Course("foundation", 500, 500, 5e-4),
 }
 
 
@@ -48,9 +50,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the models are written")
     parser.add_argument("--roles", nargs="+", default=list(COURSES), choices=list(COURSES))
     arguments = parser.parse_args()
-    foundation = arguments.folder / "foundation"
     for role in arguments.roles:
-        train(role, foundation if role != "foundation" else None, arguments.folder / role)
+        start = COURSES[role].start
+        train(role, arguments.folder / start if start else None, arguments.folder / role)
 
 
 def train(role: str, start: Path | None, folder: Path) -> None:
@@ -75,8 +77,8 @@ def train(role: str, start: Path | None, folder: Path) -> None:
         optimizer.zero_grad()
         if step % 50 == 0 or step + 1 == course.steps:
             print(f"{role}: step {step}, loss {loss.item():.4f}, {time.monotonic() - began:.0f} s", flush=True)
-        if step % 500 == 499:
-            save(model, tokenizer, folder)  # so that a long course can be looked at on its way
+        if role == "foundation" and step % 500 == 499:
+            save(model, tokenizer, folder.with_name(f"{role}-{step + 1}"))
     # The foundation stays in float32, as the roles go on from it; what ships is bf16.
     save(model if role == "foundation" else model.to(torch.bfloat16), tokenizer, folder)
 

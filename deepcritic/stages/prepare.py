@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from deepcritic.errors import UsageError
+from deepcritic.models import shipped_path
 from deepcritic.rows import Example
 from deepcritic.runs import RunFolder
 from deepcritic.sources import Report
@@ -30,10 +32,6 @@ def run(
     if source is None:
         raise UsageError("no source is named: give source=prm800k source.path=FILE, or another of conf/source/")
     path = getattr(source, "keywords", {}).get("path")
-    from pathlib import Path
-
-    from deepcritic.models import shipped_path
-
     inside = {"source": Path(shipped_path(path))} if path and Path(shipped_path(path)).is_file() else {}
     if not folder.begin(**inside):
         return folder.manifest or {}

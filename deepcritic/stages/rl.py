@@ -24,7 +24,7 @@ from deepcritic.samplers import Sampler, Sampling
 from deepcritic.sampling import Draws, request
 from deepcritic.sources import examples as example_rows
 from deepcritic.tasks import CriticTask
-from deepcritic.training import last_checkpoint, quiet, recorder, save_model
+from deepcritic.training import last_checkpoint, order_by_epoch, quiet, recorder, remove_checkpoints, save_model
 
 CALL = "prefilter"
 
@@ -67,6 +67,7 @@ def run(
             f"stage.device_batch_size={device_batch_size} must divide prompts_per_step x group = {prompts_per_step * group}"
         )
     if not folder.begin(examples=Path(examples), model=model_id(model)):
+        remove_checkpoints(folder.path)
         return folder.manifest or {}
     rows = [row for row in example_rows.read(examples) if isinstance(row.gold.first_error, int)]
     folder.ledger("prompts").enter(len(rows))
@@ -102,9 +103,11 @@ def run(
     )  # fmt: skip
     result = trainer.train(resume_from_checkpoint=last_checkpoint(folder.path))
     save_model(trainer, tokenizer, folder.path)
-    return folder.finish(
+    manifest = folder.finish(
         model=model_id(model), trained=model_id(str(folder / "model")), steps=result.global_step, prefilter=counts
     )
+    remove_checkpoints(folder.path)
+    return manifest
 
 
 def balance(rows: list[Example], labels: dict[str, Any], all_correct_share: float | None) -> list[Example]:
@@ -183,4 +186,5 @@ def _trainer(
         callbacks=[recorder(folder.path)],
     )
     quiet(trainer)
+    order_by_epoch(trainer, settings["seed"])
     return trainer, tokenizer

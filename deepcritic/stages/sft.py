@@ -16,7 +16,7 @@ from deepcritic.rows import Dialogue
 from deepcritic.runs import RunFolder
 from deepcritic.store import read_rows
 from deepcritic.tasks import CriticTask
-from deepcritic.training import last_checkpoint, quiet, recorder, save_model
+from deepcritic.training import last_checkpoint, order_by_epoch, quiet, recorder, remove_checkpoints, save_model
 
 
 def run(
@@ -47,6 +47,7 @@ def run(
     if batch_size % device_batch_size:
         raise UsageError(f"stage.batch_size={batch_size} is no multiple of stage.device_batch_size={device_batch_size}")
     if not folder.begin(dialogues=Path(dialogues), model=model_id(model)):
+        remove_checkpoints(folder.path)
         return folder.manifest or {}
     tokenizer = load_tokenizer(model)
     rows = encode_dialogues(folder, Path(dialogues), tokenizer, task, max_length, limit)
@@ -63,7 +64,9 @@ def run(
     )  # fmt: skip
     result = trainer.train(resume_from_checkpoint=last_checkpoint(folder.path))
     save_model(trainer, tokenizer, folder.path)
-    return folder.finish(model=model_id(model), trained=model_id(str(folder / "model")), steps=result.global_step)
+    manifest = folder.finish(model=model_id(model), trained=model_id(str(folder / "model")), steps=result.global_step)
+    remove_checkpoints(folder.path)
+    return manifest
 
 
 def encode_dialogues(
@@ -110,4 +113,5 @@ def _trainer(folder: RunFolder, model: Any, tokenizer: Any, train: list[Any], he
         callbacks=[recorder(folder.path)],
     )
     quiet(trainer)
+    order_by_epoch(trainer, settings["seed"])
     return trainer
