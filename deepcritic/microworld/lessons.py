@@ -144,17 +144,18 @@ def teacher_lesson(rng: random.Random) -> Lesson:
         if not good and rng.random() < LAZY:
             said = equation(steps[index - 1])
             deep, good = f"{said} due/{said} said/0000 off: ok.", True
+        checked = f"Check {index}: {deep}"
         draw = rng.random()
         if draw < 0.2:
             turns.append((f"Look at step {index}.", boxed(first, first_good)))
         elif draw < 0.75:
-            turns.append((f"First look: {first}\nCheck step {index}.", boxed(deep, good)))
+            turns.append((f"First look: {first}\nCheck step {index}.", boxed(checked, good)))
         else:
-            merged = deep if good == first_good else f"{first} But {deep}"
-            truth = good
+            merged = checked if good == first_good else f"Check {index}: {first} But {deep}"
+            verdict = good
             if rng.random() < DISTORTED:
-                merged, truth = merged[: merged.rindex(":")] + (": wrong." if good else ": ok."), not good
-            turns.append((f"First look: {first}\nThen: {deep}\nMerge for step {index}.", boxed(merged, truth)))
+                merged, verdict = merged[: merged.rindex(":")] + (": wrong." if good else ": ok."), not good
+            turns.append((f"First look: {first}\nThen: {checked}\nMerge for step {index}.", boxed(merged, verdict)))
     return open_with(problem, steps, turns)
 
 

@@ -28,20 +28,25 @@ BATCH, POOL = 32, 8
 
 
 class Course(NamedTuple):
-    """How a role is taught: `steps` of an optimiser whose rate falls by a cosine that would end at step `horizon`."""
+    """How a role is taught: from which model, with which draw of lessons, for how many steps.
+
+    The rate falls by a cosine that would end at step `horizon`.
+    """
 
     start: str | None
+    lessons: int
     steps: int
     horizon: int
     rate: float
 
 
 COURSES = {
-    "foundation": Course(None, 2000, 2500, 2e-3),
-    "generator": Course("foundation", 400, 400, 5e-4),
+    "foundation": Course(None, 1, 2000, 2500, 2e-3),
+    "generator": Course("foundation", 1, 400, 400, 5e-4),
     # An earlier point of the foundation, which checks less surely: there must be something left to learn.
-    "base": Course("foundation-1500", 300, 300, 3e-4),
-    "teacher": Course("foundation", 500, 500, 5e-4),
+    "base-1": Course("foundation-1500", 1, 300, 300, 3e-4),
+    "base": Course("base-1", 2, 300, 300, 5e-4),
+    "teacher": Course("foundation", 1, 500, 500, 5e-4),
 }
 
 
@@ -55,18 +60,18 @@ def main() -> None:
         train(role, arguments.folder / start if start else None, arguments.folder / role)
 
 
-def train(role: str, start: Path | None, folder: Path) -> None:
-    """Teach `role`, from the model at `start` or from nothing, and save it in bf16 with its tokenizer."""
+def train(name: str, start: Path | None, folder: Path) -> None:
+    """Teach one course, from the model at `start` or from nothing, and save it in bf16 with its tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.manual_seed(0)
     tokenizer = train_tokenizer(corpus()) if start is None else AutoTokenizer.from_pretrained(start)
     model = new_model(tokenizer) if start is None else AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
-    course = COURSES[role]
+    course, role = COURSES[name], name.partition("-")[0]
     optimizer = torch.optim.AdamW(model.parameters(), lr=course.rate, betas=(0.9, 0.98), weight_decay=0.01)
     began = time.monotonic()
-    for step, (ids, labels) in enumerate(itertools.islice(batches(role, tokenizer), course.steps)):
+    for step, (ids, labels) in enumerate(itertools.islice(batches(role, course.lessons, tokenizer), course.steps)):
         rate = course.rate * min(1, (step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * step / course.horizon)))
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -76,7 +81,7 @@ def train(role: str, start: Path | None, folder: Path) -> None:
         optimizer.step()
         optimizer.zero_grad()
         if step % 50 == 0 or step + 1 == course.steps:
-            print(f"{role}: step {step}, loss {loss.item():.4f}, {time.monotonic() - began:.0f} s", flush=True)
+            print(f"{name}: step {step}, loss {loss.item():.4f}, {time.monotonic() - began:.0f} s", flush=True)
         if role == "foundation" and step % 500 == 499:
             save(model, tokenizer, folder.with_name(f"{role}-{step + 1}"))
     # The foundation stays in float32, as the roles go on from it; what ships is bf16.
@@ -110,11 +115,11 @@ def corpus() -> Iterator[str]:
     yield from itertools.repeat("system\nuser\nassistant\n", 50)
 
 
-def batches(role: str, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(role: str, seed: int, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """(ids, labels), both (batch, length): lessons of similar length together, the loss on the replies alone."""
     import torch
 
-    stream = (encode(lesson, tokenizer) for lesson in lessons(role, 1))
+    stream = (encode(lesson, tokenizer) for lesson in lessons(role, seed))
     order = random.Random(0)
     while True:
         pool = sorted(itertools.islice(stream, BATCH * POOL), key=lambda row: len(row[0]))

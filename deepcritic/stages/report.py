@@ -23,18 +23,24 @@ PAGE = """<!doctype html>
 <style>
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; } caption { text-align: left; font-weight: 600; padding: .3rem 0; }
-th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #8886; } th:first-child, td:first-child { text-align: left; }
-figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; background: #fff; border-radius: 4px; } figcaption { opacity: .8; }
+table { border-collapse: collapse; margin: 1rem 0; }
+caption { text-align: left; font-weight: 600; padding: .3rem 0; }
+th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #8886; }
+th:first-child, td:first-child { text-align: left; }
+figure { margin: 1.5rem 0; }
+figure svg { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+figcaption { opacity: .8; }
 </style></head><body>
 <h1>{{ title }}</h1>
 {% for table in tables %}<table><caption>{{ table.title }}</caption>
 <thead><tr>{% for cell in table.head %}<th scope="col">{{ cell }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>
 {% endfor %}
-{% for plot in plots %}<figure role="img" aria-label="{{ plot.text }}">{{ plot.svg }}<figcaption>{{ plot.text }}</figcaption></figure>{% endfor %}
+{% for plot in plots %}<figure role="img" aria-label="{{ plot.text }}">{{ plot.svg }}
+<figcaption>{{ plot.text }}</figcaption></figure>{% endfor %}
 </body></html>
 """
+SHOWN = ("f1", "f1_interval", "error_accuracy", "correct_accuracy", "unparsed_rate")
 TITLES = {"base": "base critic", "sft": "after SFT", "rl": "after RL"}
 
 
@@ -68,10 +74,9 @@ def make_tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
     critics = [name for name in CRITICS if name in summary]
     if critics:
         rows = [
-            [TITLES[name], *(_number(summary[name][key]) for key in ("f1", "f1_interval", "error_accuracy", "correct_accuracy", "unparsed_rate")),
-             _number(summary[name].get("longer_f1"))]
+            [TITLES[name], *(_number(summary[name][key]) for key in SHOWN), _number(summary[name].get("longer_f1"))]
             for name in critics
-        ]  # fmt: skip
+        ]
         rows.append(["best blind guess", _number(summary["blind_f1"]), "", "", "", "", ""])
         head = ["critic", "F1", "95% interval", "errors found", "all-correct seen", "unreadable", "F1, longer"]
         tables.append({"title": f"F1 on {summary['examples']} solutions (percent)", "head": head, "rows": rows})
@@ -133,9 +138,8 @@ def make_tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
     if "teacher" in summary:
         body = [[call, str(figures["steps"]), _number(100 * figures["accuracy"])] for call, figures in summary["teacher"].items()]
         tables.append({"title": "The teacher's verdicts by call", "head": ["call", "steps", "right (percent)"], "rows": body})
-    tables.append({
-        "title": "Seconds", "head": ["stage", "seconds"], "rows": [[name, _number(value)] for name, value in summary["seconds"].items()],
-    })  # fmt: skip
+    body = [[name, _number(value)] for name, value in summary["seconds"].items()]
+    tables.append({"title": "Seconds", "head": ["stage", "seconds"], "rows": body})
     return tables
 
 

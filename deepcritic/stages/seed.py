@@ -199,7 +199,8 @@ class Asking:
                 break
             requests = (
                 request(
-                    self._question(prompt, place, before), sampling, example_id=place[0], call=call, seed=self._seed, step=place[1],
+                    self._question(prompt, place, before), sampling,
+                    example_id=place[0], call=call, seed=self._seed, step=place[1],
                     samples=range(start, min(samples, start + wave)),
                     parent=next((taken[place].draw.key.text for taken in reversed(before.values())), ""),
                 )
@@ -321,7 +322,7 @@ def _dialogue(
     heading: str,
 ) -> Dialogue:
     """The task's own prompt, and as its answer the merged critiques in order with the verdict at the end."""
-    parts = [fill(heading, index=place[1]) + without_box(merged[place].draw.text) for place in places]
+    parts = [(fill(heading, index=place[1]) if heading else "") + without_box(merged[place].draw.text) for place in places]
     reply = "\n".join([*parts, task.format(row.gold.first_error)])
     sources = [taken[place].draw.key.text for place in places for taken in (initial, in_depth, merged)]
     return Dialogue(
