@@ -37,6 +37,20 @@ def last_checkpoint(folder: Path) -> str | None:
     return str(best[1]) if best else None
 
 
+def train(trainer: Any, folder: Path) -> int:
+    """Train from the newest complete checkpoint, or from the beginning, to the end; returns the number of steps."""
+    from transformers import GenerationConfig
+
+    checkpoint = last_checkpoint(folder)
+    if checkpoint is not None:
+        state = json.loads((Path(checkpoint) / "trainer_state.json").read_text("utf-8"))
+        if state["global_step"] >= state["max_steps"]:  # asked to go on from the last step, the trainer would train further
+            trainer._load_from_checkpoint(checkpoint)
+            trainer.model.generation_config = GenerationConfig.from_pretrained(checkpoint)
+            return int(state["global_step"])
+    return int(trainer.train(resume_from_checkpoint=checkpoint).global_step)
+
+
 def save_model(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
     """Put the model and its tokenizer at `folder/model` at once. The checkpoints stay until the manifest is written."""
     temporary, final = folder / f".{MODEL}", folder / MODEL

@@ -24,7 +24,7 @@ from deepcritic.samplers import Sampler, Sampling
 from deepcritic.sampling import Draws, request
 from deepcritic.sources import examples as example_rows
 from deepcritic.tasks import CriticTask
-from deepcritic.training import last_checkpoint, order_by_epoch, quiet, recorder, remove_checkpoints, save_model
+from deepcritic.training import order_by_epoch, quiet, recorder, remove_checkpoints, save_model, train
 
 CALL = "prefilter"
 
@@ -101,11 +101,9 @@ def run(
             "warmup_steps": warmup, "save_steps": save_steps, "logging_steps": logging_steps, "seed": seed,
         },
     )  # fmt: skip
-    result = trainer.train(resume_from_checkpoint=last_checkpoint(folder.path))
+    steps_done = train(trainer, folder.path)
     save_model(trainer, tokenizer, folder.path)
-    manifest = folder.finish(
-        model=model_id(model), trained=model_id(str(folder / "model")), steps=result.global_step, prefilter=counts
-    )
+    manifest = folder.finish(model=model_id(model), trained=model_id(str(folder / "model")), steps=steps_done, prefilter=counts)
     remove_checkpoints(folder.path)
     return manifest
 

@@ -16,7 +16,7 @@ from deepcritic.rows import Dialogue
 from deepcritic.runs import RunFolder
 from deepcritic.store import read_rows
 from deepcritic.tasks import CriticTask
-from deepcritic.training import last_checkpoint, order_by_epoch, quiet, recorder, remove_checkpoints, save_model
+from deepcritic.training import order_by_epoch, quiet, recorder, remove_checkpoints, save_model, train
 
 
 def run(
@@ -62,9 +62,9 @@ def run(
             "seed": seed, "eval_strategy": "epoch" if held else "no",
         },
     )  # fmt: skip
-    result = trainer.train(resume_from_checkpoint=last_checkpoint(folder.path))
+    steps_done = train(trainer, folder.path)
     save_model(trainer, tokenizer, folder.path)
-    manifest = folder.finish(model=model_id(model), trained=model_id(str(folder / "model")), steps=result.global_step)
+    manifest = folder.finish(model=model_id(model), trained=model_id(str(folder / "model")), steps=steps_done)
     remove_checkpoints(folder.path)
     return manifest
 
