@@ -206,8 +206,7 @@ def prepared(stage: str, server: Server, folder: Path) -> Path:
     """A folder in which the stage can be started: a report needs a run to report on."""
     if stage == "report":
         for name, verdict in (("base", "-1"), ("sft", "1")):
-            recording = folder / f"{name}.jsonl"
-            folder.mkdir(parents=True, exist_ok=True)
+            recording = server.data / f"{name}.jsonl"
             lines = [json.dumps({"example_id": f"p{index}", "sample": 0, "text": f"\\boxed{{{verdict}}}"}) for index in range(16)]
             recording.write_text("\n".join(lines) + "\n", "utf-8")
             from deepcritic.__main__ import main

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from deepcritic.answers import compare
-from deepcritic.errors import UsageError
+from deepcritic.errors import InputError, UsageError
 from deepcritic.metrics import wilson
 from deepcritic.parsing import last_boxed
 from deepcritic.rows import ALL_CORRECT, Example, Generation
@@ -63,13 +63,20 @@ def count_successes(rows: list[Example], rollouts: Path) -> dict[str, list[Count
     references = {row.id: row.gold.reference_answer or "" for row in rows}
     known = {row.id: [[0, 0] for _ in row.item.steps[1:]] for row in rows}
     pairs, places = [], []
-    for draw in read_rows(rollouts, Generation):
-        cell = known[draw.key.example_id][draw.key.step - 1]
+    for number, draw in enumerate(read_rows(rollouts, Generation), start=1):
+        name, given = draw.key.example_id, draw.key.step
+        if name not in known or not 1 <= given <= len(known[name]):
+            field, found = ("key.step", given) if name in known else ("key.example_id", name)
+            raise InputError(
+                "a rollout of another solution", file=rollouts, line=number, field=field, found=found,
+                remedy="the rollouts of these solutions",
+            )  # fmt: skip
+        cell = known[name][given - 1]
         answer = last_boxed(draw.prefix + draw.text)
         if answer is None:
             cell[1] += 1
         else:
-            pairs.append((answer, references[draw.key.example_id]))
+            pairs.append((answer, references[name]))
             places.append(cell)
     for cell, result in zip(places, compare(pairs), strict=True):
         if result.equal is not None:

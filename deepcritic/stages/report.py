@@ -199,8 +199,11 @@ def render(title: str, tables: list[dict[str, Any]], plots: list[dict[str, str]]
 
 
 def _svg(figure: Any) -> str:
+    from matplotlib import rc_context
+
     out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "deepcritic"}):  # the same figures give the same page
+        figure.savefig(out, format="svg", metadata={"Date": None})
     text = out.getvalue()
     return text[text.index("<svg") :]
 

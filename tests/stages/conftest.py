@@ -1,0 +1,92 @@
+"""What the tests of stages share: solutions with their truth, a sampler that answers by a rule, an opened run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from deepcritic.microworld.world import draw_problem, judge, write_solution
+from deepcritic.rows import ALL_CORRECT, Example, Failure, Generation, Gold, Item
+from deepcritic.runs import RunFolder
+from deepcritic.samplers import Request
+from deepcritic.tasks.first_error import FirstError
+
+Answer = Callable[[Request, int], str | None]
+
+
+class FakeSampler:
+    """Answers by a rule (None: the draw fails), keeps what it was asked, and counts its openings."""
+
+    model_id = "fake"
+
+    def __init__(self, answer: Answer) -> None:
+        self.asked: list[Request] = []
+        self._answer = answer
+
+    def __call__(self, **_: Any) -> FakeSampler:
+        return self
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
+        for request in requests:
+            self.asked.append(request)
+            for key, seed in zip(request.keys, request.seeds, strict=True):
+                text = self._answer(request, key.sample)
+                if text is None:
+                    yield Failure(key=key, reason="down")
+                    continue
+                yield Generation(
+                    key=key, text=text, finish_reason="stop", model=self.model_id, seed=seed, prefix=request.prefix,
+                    fingerprint=request.fingerprint(self.model_id), context=request.context,
+                )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+@pytest.fixture
+def fake_sampler() -> Callable[[Answer], FakeSampler]:
+    return FakeSampler
+
+
+@pytest.fixture
+def open_folder(tmp_path: Path) -> Callable[..., contextlib.AbstractContextManager[RunFolder]]:
+    """`open_folder("solve")` opens the run folder of a stage under `runs/mine/`."""
+    return lambda stage, **config: RunFolder(tmp_path / "runs" / "mine" / stage, stage=stage, config=config)
+
+
+@pytest.fixture
+def critic_task() -> FirstError:
+    return FirstError("deepcritic://microworld/templates/critique.txt")
+
+
+@pytest.fixture(scope="session")
+def make_solutions() -> Callable[..., list[Example]]:
+    """`make_solutions(8)`: solutions of short problems with their truth, every second one with an error."""
+
+    def make(count: int, seed: int = 0) -> list[Example]:
+        rng, rows = random.Random(seed), []
+        for index in range(count):
+            problem = draw_problem(rng, "train", (3, 4))
+            while True:
+                steps = write_solution(problem, rng, {"slip": 0.1, "operand": 0.1})
+                truth = judge(problem, steps)
+                assert truth is not None
+                if (truth.first_error == ALL_CORRECT) == (index % 2 == 0):
+                    break
+            gold = Gold(
+                first_error=truth.first_error, reference_answer=str(problem.answer), answer_right=truth.answer_right,
+                error_kind=truth.kind,
+            )  # fmt: skip
+            item = Item(problem=problem.text, steps=tuple(steps))
+            rows.append(Example(id=f"p{index}", item=item, gold=gold, source="microworld", license="Apache-2.0"))
+        return rows
+
+    return make
