@@ -45,6 +45,7 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
 }
 
 _PLAIN = (str, int, float, bool)

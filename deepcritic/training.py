@@ -85,7 +85,7 @@ def order_by_epoch(trainer: Any, seed: int) -> None:
     from torch import Generator
     from torch.utils.data import Sampler
 
-    class Ordered(Sampler):  # type: ignore[misc]  # torch is untyped here
+    class Ordered(Sampler[int]):
         def __init__(self, inner: Any) -> None:
             self.inner, self.epoch = inner, 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -32,6 +33,14 @@ class _Draw(NamedTuple):
     key: Key
     seed: int
     request: Request
+
+
+@dataclass
+class Reply:
+    """The tokens of a reply, its end token included, and whether it came to an end or was cut."""
+
+    ids: list[int]
+    ended: bool = False
 
 
 class TransformersSampler:
@@ -100,92 +109,89 @@ class TransformersSampler:
             yield batch
 
     def _generate(self, batch: list[_Draw], sampling: Sampling) -> list[Generation]:
-        """Draw a batch to its end. Rows that are finished leave it as soon as they are a third of it."""
-        import torch
-        from transformers import DynamicCache
+        prompts, seeds = [draw.ids for draw in batch], [draw.seed for draw in batch]
+        replies = draw_replies(self._model, self._tokenizer, prompts, seeds, sampling)
+        return [self._read(draw, reply, sampling) for draw, reply in zip(batch, replies, strict=True)]
 
-        device, width = self._model.device, max(len(draw.ids) for draw in batch)
-        pad = self._tokenizer.pad_token_id if self._tokenizer.pad_token_id is not None else 0
-        ids = torch.full((len(batch), width), pad, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, draw in enumerate(batch):
-            ids[row, width - len(draw.ids) :] = torch.tensor(draw.ids)
-            mask[row, width - len(draw.ids) :] = 1
-        ids, mask = ids.to(device), mask.to(device)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        seeds = torch.tensor([draw.seed for draw in batch], dtype=torch.int64)
-        ends = torch.tensor(self._end_tokens(), dtype=torch.long)
-        replies: list[list[int]] = [[] for _ in batch]
-        ended = [False] * len(batch)
-        alive = list(range(len(batch)))
-        cache = DynamicCache(config=self._model.config)
-        with torch.inference_mode():
-            for position in range(sampling.max_tokens):
-                output = self._model(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    position_ids=positions,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
-                tokens = choose(
-                    output.logits[:, -1], uniforms(seeds[alive], position), sampling.temperature, sampling.top_p
-                ).cpu()
-                going = []
-                for place, (row, token, end) in enumerate(
-                    zip(alive, tokens.tolist(), torch.isin(tokens, ends).tolist(), strict=True)
-                ):
-                    if ended[row]:
-                        continue
-                    replies[row].append(token)
-                    ended[row] = end or self._stopped(replies[row], sampling)
-                    if not ended[row]:
-                        going.append(place)
-                if not going:
-                    break
-                ids, positions = tokens.to(device).unsqueeze(-1), positions[:, -1:] + 1
-                mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=-1)
-                if len(going) <= len(alive) * 2 // 3:
-                    kept = torch.tensor(going, device=device)
-                    cache.batch_select_indices(kept)
-                    ids, positions, mask = ids[kept], positions[kept], mask[kept]
-                    alive = [alive[place] for place in going]
-        return [self._read(draw, reply, sampling, end) for draw, reply, end in zip(batch, replies, ended, strict=True)]
-
-    def _stopped(self, reply: list[int], sampling: Sampling) -> bool:
-        if not sampling.stop:
-            return False
-        text = self._tokenizer.decode(reply, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return any(stop in text for stop in sampling.stop)
-
-    def _read(self, draw: _Draw, tokens: list[int], sampling: Sampling, ended: bool) -> Generation:
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    def _read(self, draw: _Draw, reply: Reply, sampling: Sampling) -> Generation:
+        text = self._tokenizer.decode(reply.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         for stop in sampling.stop:
             text = text.partition(stop)[0]
         return Generation(
             key=draw.key,
             text=text,
-            finish_reason="stop" if ended else "length",
+            finish_reason="stop" if reply.ended else "length",
             model=self._id,
             fingerprint=draw.request.fingerprint(self._id),
             seed=draw.seed,
             prefix=draw.request.prefix,
             context=draw.request.context,
             prompt_tokens=len(draw.ids),
-            completion_tokens=len(tokens),
+            completion_tokens=len(reply.ids),
         )
-
-    def _end_tokens(self) -> list[int]:
-        configured = self._model.generation_config.eos_token_id
-        ends = {*(configured if isinstance(configured, list) else [configured]), self._tokenizer.eos_token_id}
-        return sorted(token for token in ends if token is not None)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
+
+
+def draw_replies(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], seeds: list[int], sampling: Sampling
+) -> list[Reply]:
+    """One reply for each prompt, drawn together; a reply that is finished leaves the batch once a third of it is.
+
+    `prompts` are token ids of any lengths. The k-th token of a reply depends on its prompt, its seed and k alone.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    device, width = model.device, max(map(len, prompts))
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    row_seeds, ends = torch.tensor(seeds, dtype=torch.int64), torch.tensor(end_tokens(model, tokenizer))
+    replies = [Reply([]) for _ in prompts]
+    alive = list(range(len(prompts)))
+    cache = DynamicCache(config=model.config)
+    with torch.inference_mode():
+        for at in range(sampling.max_tokens):
+            output = model(
+                input_ids=ids, attention_mask=mask, position_ids=positions,
+                past_key_values=cache, use_cache=True, logits_to_keep=1,
+            )  # fmt: skip
+            tokens = choose(output.logits[:, -1], uniforms(row_seeds[alive], at), sampling.temperature, sampling.top_p).cpu()
+            for row, token, end in zip(alive, tokens.tolist(), torch.isin(tokens, ends).tolist(), strict=True):
+                if not replies[row].ended:
+                    replies[row].ids.append(token)
+                    replies[row].ended = end or _stopped(replies[row].ids, sampling, tokenizer)
+            going = [place for place, row in enumerate(alive) if not replies[row].ended]
+            if not going:
+                break
+            ids, positions = tokens.to(device).unsqueeze(-1), positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=-1)
+            if len(going) <= len(alive) * 2 // 3:
+                kept = torch.tensor(going, device=device)
+                cache.batch_select_indices(kept)
+                ids, positions, mask = ids[kept], positions[kept], mask[kept]
+                alive = [alive[place] for place in going]
+    return replies
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end a reply: what the model's own configuration says, and the tokenizer's."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ends = {*(configured if isinstance(configured, list) else [configured]), tokenizer.eos_token_id}
+    return sorted(token for token in ends if token is not None)
+
+
+def _stopped(ids: list[int], sampling: Sampling, tokenizer: PreTrainedTokenizerBase) -> bool:
+    if not sampling.stop:
+        return False
+    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return any(stop in text for stop in sampling.stop)
 
 
 def uniforms(seeds: torch.Tensor, position: int) -> torch.Tensor:

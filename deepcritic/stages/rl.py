@@ -18,7 +18,7 @@ from typing import Any
 from deepcritic.errors import InputError, UsageError
 from deepcritic.models import load_model, load_tokenizer, model_id
 from deepcritic.rewards import reward_of
-from deepcritic.rows import ALL_CORRECT, Example, Generation
+from deepcritic.rows import ALL_CORRECT, Example, Generation, Key, Message, sample_seed
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Sampler, Sampling
 from deepcritic.sampling import Draws, request
@@ -155,6 +155,26 @@ def _prefilter(
     return kept, counts
 
 
+def rollouts(tokenizer: Any, sampling: Sampling) -> Callable[..., dict[str, Any]]:
+    """Generation for TRL with our own sampler: every sample of every step has a seed of its own, so that a resumed run
+    draws what an undisturbed one would have drawn, and text cannot become a control token."""
+    from deepcritic.chat import prompt_ids
+    from deepcritic.samplers.transformers import draw_replies
+
+    def draw(prompts: list[list[dict[str, str]]], trainer: Any) -> dict[str, Any]:
+        ids = [prompt_ids(tokenizer, [Message(**message) for message in prompt]) for prompt in prompts]
+        place = f"{trainer.args.seed}/{trainer.state.global_step}/{trainer.accelerator.process_index}"
+        seeds = [sample_seed(trainer.args.seed, Key(example_id=place, request="rl", sample=index)) for index in range(len(ids))]
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        training = model.training
+        model.eval()
+        replies = draw_replies(model, tokenizer, ids, seeds, sampling)
+        model.train(training)
+        return {"prompt_ids": ids, "completion_ids": [reply.ids for reply in replies], "logprobs": None}
+
+    return draw
+
+
 def _trainer(
     folder: RunFolder, rows: list[Example], labels: dict[str, Any], task: CriticTask[Any], model: str, settings: dict[str, Any]
 ) -> Any:
@@ -180,6 +200,9 @@ def _trainer(
         args=config,
         processing_class=tokenizer,
         reward_funcs=reward_of(task),
+        rollout_func=rollouts(
+            tokenizer, Sampling(temperature=settings["temperature"], max_tokens=settings["max_completion_length"])
+        ),
         train_dataset=Dataset.from_list(prompts),
         callbacks=[recorder(folder.path)],
     )

@@ -35,7 +35,8 @@ def main() -> None:
     write_json(Path("data/evidence/main.json"), {"command": "scripts/evidence main", "rows": rows})
     for row in rows:
         print(
-            f"{'holds ' if row['holds'] else 'FAILS '} {row['claim']}: {row['estimate']} {row['interval']} {json.dumps(row['seeds'])}"
+            f"{'holds' if row['holds'] else 'FAILS'} {row['claim']}: {row['estimate']} {row['interval']}",
+            json.dumps(row["seeds"]),
         )
 
 
