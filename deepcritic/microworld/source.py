@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deepcritic.errors import InputError
-from deepcritic.microworld.world import Problem, draw_problem, judge
+from deepcritic.microworld.lessons import ERRORS
+from deepcritic.microworld.world import Problem, draw_problem, judge, write_solution
 from deepcritic.rows import ALL_CORRECT, Example, Gold, Item, content_id
 from deepcritic.sources import Report
 from deepcritic.sources import examples as example_rows
@@ -44,6 +45,32 @@ def problems(
             source=SOURCE,
             license=LICENSE,
         )
+
+
+def written(*, split: str, count: int, seed: int, lengths: Sequence[int], report: Report | None = None) -> Iterator[Example]:
+    """`count` solutions written by rule, half of them with an error: of lengths that the generator never learnt to write.
+
+    >>> row = next(written(split="test", count=1, seed=0, lengths=[8]))
+    >>> len(row.item.steps), row.gold.first_error
+    (8, -1)
+    """
+    kept = report or Report()
+    rng = random.Random(f"written/{split}/{seed}")
+    room = {True: count // 2, False: count - count // 2}
+    while any(room.values()):
+        problem = draw_problem(rng, split, lengths)
+        steps = write_solution(problem, rng, ERRORS)
+        truth = judge(problem, steps)
+        assert truth is not None, "what is written by rule is a solution"
+        wrong = truth.first_error != ALL_CORRECT
+        if room[wrong] == 0:
+            continue
+        room[wrong] -= 1
+        kept.counts["rows"] += 1
+        kept.counts["examples"] += 1
+        gold = Gold(first_error=truth.first_error, reference_answer=str(problem.answer), error_kind=truth.kind)
+        item = Item(problem=problem.text, steps=tuple(steps))
+        yield Example(id=content_id(SOURCE, problem.text, steps), item=item, gold=gold, source=SOURCE, license=LICENSE)
 
 
 def judged(
