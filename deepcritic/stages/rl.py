@@ -134,22 +134,22 @@ def _prefilter(
     requests = (
         request(task.ask(row.item), sampling, example_id=row.id, call=CALL, seed=seed, samples=range(samples)) for row in rows
     )
-    right: dict[str, int] = {}
+    judged: dict[str, list[bool]] = {}
     with Draws(folder.path) as draws:
         with engine:
             drawn: Iterable[Generation] = draws.collect(requests, engine, "prefilter").values()
         for draw in drawn:
             verdict = task.parse(draw.prefix + draw.text, draw.context)
-            right[draw.key.example_id] = right.get(draw.key.example_id, 0) + (verdict == labels[draw.key.example_id])
+            judged.setdefault(draw.key.example_id, []).append(verdict == labels[draw.key.example_id])
         counts = draws.finish()
     ledger = folder.ledger("prompts")
     kept = []
     for row in rows:
-        hits = right.get(row.id)
+        hits = judged.get(row.id)
         if hits is None:
             ledger.fail("no reply")
-        elif hits in (0, samples):
-            ledger.drop("always right" if hits else "never right")
+        elif all(hits) or not any(hits):  # of the draws that there are: one that failed is not a wrong one
+            ledger.drop("always right" if all(hits) else "never right")
         else:
             kept.append(row)
     return kept, counts

@@ -1,0 +1,227 @@
+"""GRPO with the real trainer: which prompts it gets, which labels, which reward, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from deepcritic.rewards import reward_of
+from deepcritic.rows import ALL_CORRECT, Example, Generation
+from deepcritic.store import read_rows, write_rows
+
+torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
+pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")
+
+from deepcritic.models import load_model  # noqa: E402
+from deepcritic.samplers import Sampling  # noqa: E402
+from deepcritic.stages import rl  # noqa: E402
+
+pytestmark = pytest.mark.slow
+BASE = "deepcritic://microworld/models/base"
+Command = Callable[..., Any]
+SMALL = (
+    "experiment=microworld/rl", f"model={BASE}", "stage.examples=labelled.jsonl", "stage.steps=2", "stage.prompts_per_step=2",
+    "stage.group=4", "stage.device_batch_size=8", "stage.max_tokens=64", "stage.logging_steps=1", "run=mine",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def labelled(make_solutions: Any, tmp_path: Path) -> list[Example]:
+    rows: list[Example] = make_solutions(16)
+    write_rows(tmp_path / "labelled.jsonl", rows)
+    return rows
+
+
+def _labels(rows: list[Example]) -> dict[str, Any]:
+    return {row.id: row.gold.first_error for row in rows}
+
+
+def _manifest(run: str = "mine") -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads(Path(f"runs/{run}/rl/manifest.json").read_text("utf-8"))
+    return manifest
+
+
+# Which prompts
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "share", "expected"),
+    [(6, 6, 0.5, (6, 6)), (8, 3, 0.5, (3, 3)), (3, 8, 0.5, (3, 3)), (6, 6, 0.25, (2, 6)), (9, 3, 0.25, (1, 3)),
+     (4, 5, None, (4, 5)), (4, 5, 0.0, (0, 5)), (4, 5, 1.0, (4, 0)), (0, 5, 0.5, (0, 0))],
+)  # fmt: skip
+def test_balance(make_solutions: Any, right: int, wrong: int, share: float | None, expected: tuple[int, int]) -> None:
+    rows = make_solutions(18)
+    labels = {row.id: ALL_CORRECT if at < right else 1 for at, row in enumerate(rows[: right + wrong])}
+    rows = sorted(rows[: right + wrong], key=lambda row: row.item.problem)
+    kept = rl.balance(rows, labels, share)
+    found = Counter(labels[row.id] == ALL_CORRECT for row in kept)
+    assert (found[True], found[False]) == expected
+    assert [row for row in rows if row in kept] == kept, "in their order"
+
+
+def test_the_prefilter_keeps_what_is_sometimes_right(
+    make_solutions: Any, fake_sampler: Any, open_folder: Any, critic_task: Any
+) -> None:
+    rows = make_solutions(5)
+    labels = {row.id: 2 for row in rows}
+    replies = {"p0": [2, 2, 2], "p1": [1, 3, -1], "p2": [2, 1, 2], "p3": ["?", 2, "?"], "p4": None}
+
+    def answer(request: Any, sample: int) -> str | None:
+        given = replies[request.keys[0].example_id]
+        return None if given is None else f"\\boxed{{{given[sample]}}}"
+
+    teacher = fake_sampler(answer)
+    with open_folder("rl") as folder:
+        folder.ledger("prompts").enter(5)
+        kept, counts = rl._prefilter(folder, rows, labels, critic_task, teacher, Sampling(max_tokens=8), 3, 0)
+        ledger = folder.ledger("prompts")
+    assert [row.id for row in kept] == ["p2", "p3"]
+    assert dict(ledger.filtered) == {"always right": 1, "never right": 1}
+    assert dict(ledger.failed) == {"no reply": 1}
+    assert (counts["generations"], counts["failures"]) == (12, 3)
+    assert [request.messages for request in teacher.asked] == [critic_task.ask(row.item).messages for row in rows]
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_prompt_that_lost_some_draws_is_judged_by_those_there_are(
+    make_solutions: Any, fake_sampler: Any, open_folder: Any, critic_task: Any, lost: int
+) -> None:
+    """Always right is always right, though a draw failed for reasons of our own."""
+    rows = make_solutions(1)
+    teacher = fake_sampler(lambda request, sample: None if sample < lost else "\\boxed{2}")
+    with open_folder("rl") as folder:
+        kept, _ = rl._prefilter(folder, rows, {"p0": 2}, critic_task, teacher, Sampling(max_tokens=8), 3, 0)
+        assert kept == []
+        assert dict(folder.ledger("prompts").filtered) == {"always right": 1}
+
+
+# Which labels and which reward
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Looks over the stage's shoulder: what the trainer is given, and every reward that it is told."""
+    seen: dict[str, Any] = {"calls": []}
+    theirs = rl._trainer
+
+    def trainer(folder: Any, rows: Any, labels: Any, task: Any, model: Any, settings: Any) -> Any:
+        seen.update(rows=rows, labels=labels, settings=settings)
+        made = theirs(folder, rows, labels, task, model, settings)
+        seen["columns"] = made[0].train_dataset.column_names
+        seen["data"] = list(made[0].train_dataset)
+        return made
+
+    def rewarding(task: Any) -> Any:
+        reward = reward_of(task)
+
+        def judgment(completions: Any, first_error: Any, **more: Any) -> list[float]:
+            values = reward(completions, first_error, **more)
+            seen["calls"].append((completions, first_error, values, set(more)))
+            return values
+
+        return judgment
+
+    monkeypatch.setattr(rl, "_trainer", trainer)
+    monkeypatch.setattr(rl, "reward_of", rewarding)
+    return seen
+
+
+def test_a_run_and_what_it_leaves_behind(
+    command: Command, labelled: list[Example], watched: dict[str, Any], critic_task: Any
+) -> None:
+    outcome = command(*SMALL, "stage.prefilter_samples=0", "stage.learning_rate=0.001", "stage.temperature=1.0")
+    assert outcome.code == 0, outcome.err
+    folder, manifest = Path("runs/mine/rl"), _manifest()
+    assert manifest["steps"] == 2
+    assert manifest["counts"]["prompts"]["in"] == manifest["counts"]["prompts"]["out"] == 16
+    assert not list(folder.glob("checkpoint-*"))
+    assert not [file for file in folder.rglob("*") if file.suffix in {".bin", ".pt", ".pth", ".pkl"}]
+    lines = [json.loads(line) for line in (folder / "training.jsonl").read_text("utf-8").splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(0 <= line["reward"] <= 1 for line in lines)
+    load_model(str(folder / "model"), device="cpu")
+
+    gold = _labels(labelled)
+    assert watched["columns"] == ["prompt", "first_error"], "the trainer is handed nothing else of a row"
+    assert [row["first_error"] for row in watched["data"]] == [gold[row.id] for row in watched["rows"]]
+    for given, row in zip(watched["data"], watched["rows"], strict=True):
+        (message,) = critic_task.ask(row.item).messages
+        assert given["prompt"] == [{"role": message.role, "content": message.content}]
+    assert len(watched["calls"]) == 2
+    for completions, labels, values, _ in watched["calls"]:
+        assert len(completions) == 8
+        for completion, label, value in zip(completions, labels, values, strict=True):
+            assert value == float(critic_task.parse(completion[-1]["content"]) == label)
+    rewards = [sum(values) / len(values) for _, _, values, _ in watched["calls"]]
+    assert [line["reward"] for line in lines] == pytest.approx(rewards, abs=1e-4), "the reward is the task's and nothing else"
+
+
+def test_shuffled_labels_are_a_permutation(command: Command, labelled: list[Example], watched: dict[str, Any]) -> None:
+    words = [*SMALL, "stage.prefilter_samples=0", "stage.steps=1", "stage.shuffle_labels=true", "stage.all_correct_share=null"]
+    assert command(*words).code == 0
+    gold, found = _labels(labelled), watched["labels"]
+    assert Counter(gold.values()) == Counter(found.values())
+    assert gold != found
+    assert [row["first_error"] for row in watched["data"]] == [found[row.id] for row in watched["rows"]]
+    first = dict(found)
+    assert command(*words, "run=again").code == 0
+    assert watched["labels"] == first, "the same seed gives the same permutation"
+
+
+def test_prompts_are_filtered_by_the_starting_model(command: Command, make_solutions: Any, watched: dict[str, Any]) -> None:
+    rows = make_solutions(48, 3)
+    write_rows(Path("labelled.jsonl"), rows)
+    words = [*SMALL, "stage.steps=1", "stage.prefilter_samples=4", "stage.all_correct_share=null", "stage.prefilter_limit=40"]
+    outcome = command(*words)
+    assert outcome.code == 0, outcome.err
+    counts = _manifest()["counts"]["prompts"]
+    assert (counts["in"], counts["filtered"]["not considered"]) == (48, 8)
+    assert counts["in"] == counts["out"] + sum(counts["filtered"].values())
+    assert counts["out"] == len(watched["rows"]) >= 2
+    draws = list(read_rows(Path("runs/mine/rl/generations.jsonl"), Generation))
+    assert len(draws) == 160 == _manifest()["prefilter"]["generations"]
+    kept = {row.id for row in watched["rows"]}
+    assert counts["filtered"].get("never right", 0) + counts["filtered"].get("always right", 0) == 40 - len(kept)
+
+
+def test_rows_without_a_label_are_passed_over(command: Command, labelled: list[Example], watched: dict[str, Any]) -> None:
+    bare = [msgspec.structs.replace(row, id=f"bare-{row.id}", gold=msgspec.structs.replace(row.gold)) for row in labelled[:3]]
+    bare = [msgspec.convert({**msgspec.to_builtins(row), "gold": {"reference_answer": "1"}}, Example) for row in bare]
+    write_rows(Path("labelled.jsonl"), [*labelled, *bare])
+    assert command(*SMALL, "stage.prefilter_samples=0", "stage.steps=1").code == 0
+    assert _manifest()["counts"]["prompts"]["in"] == 16
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["stage.device_batch_size=3"], 2, "stage.device_batch_size=3 must divide prompts_per_step x group = 8"),
+        (["model=null"], 2, "no model is named: give model=PATH"),
+        (
+            ["stage.prompts_per_step=40", "stage.group=2", "stage.prefilter_samples=0"],
+            1,
+            "labelled.jsonl: too few prompts are left",
+        ),
+        (["stage.examples=nowhere.jsonl"], 1, "examples: no such file"),
+    ],
+)
+def test_bad_input_is_refused(command: Command, labelled: list[Example], words: list[str], code: int, said: str) -> None:
+    outcome = command(*SMALL, *words)
+    assert outcome.code == code
+    assert len(outcome.err.splitlines()) == 1
+    assert said in outcome.err
+    assert not Path("runs/mine/rl/manifest.json").exists()
