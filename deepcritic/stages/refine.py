@@ -103,7 +103,7 @@ def run(
     metrics = {
         **outcome(rows, after),
         "rewritten": len(rewritten),
-        "unreadable": len(rows) - _readable(task, critiques),
+        "unreadable": len(critiques) - _readable(task, critiques),
         **counts,
     }
     write_json(folder / "metrics.json", metrics)
