@@ -105,7 +105,7 @@ def claims(results: list[dict[str, Any]], seeds: list[int]) -> list[dict[str, An
             each("more_gain_interval"),
             each("rl_over_more_interval"),
         ),
-        above_zero("Maj@8 over the mean single sample at temperature 1", each("maj_gain"), each("maj_gain_interval")),
+        above_zero("Maj@8 over the mean single sample at temperature 1", each("rl", "maj_gain"), each("rl", "maj_gain_interval")),
         above_zero("refinement: gain in right answers", refined, each("refine", "gain_interval")),
         row("automatic labels that are exactly the truth", each("labels", "exact"), True, each("labels", "exact_interval")),
         row("solutions discarded by the label rule", each("labels", "discarded"), True),
