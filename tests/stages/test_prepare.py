@@ -1,0 +1,115 @@
+"""Preparing: rows in, rows out, a reason for each that went, and nothing done twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepcritic.rows import Example
+from deepcritic.store import file_sha256, read_rows
+
+Command = Callable[..., Any]
+FOLDER = Path("runs/mine/prepare")
+
+
+def _rows(folder: Path = FOLDER) -> list[Example]:
+    return list(read_rows(folder / "examples.jsonl", Example))
+
+
+def _manifest(folder: Path = FOLDER) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text("utf-8"))
+    return manifest
+
+
+@pytest.fixture
+def words(samples_dir: Path) -> list[str]:
+    return ["stage=prepare", "source=prm800k", f"source.path={samples_dir / 'prm800k.jsonl'}", "run=mine"]
+
+
+def test_a_public_file_becomes_rows_of_ours(command: Command, words: list[str], samples_dir: Path) -> None:
+    outcome = command(*words)
+    assert outcome.code == 0, outcome.err
+    rows = _rows()
+    assert [row.gold.first_error for row in rows] == [1, 2, -1, 3, -1]
+    manifest = _manifest()
+    assert manifest["read"]["with_error"] + manifest["read"]["all_correct"] == len(rows)
+    assert manifest["depends"] == {"source": f"sha256:{file_sha256(samples_dir / 'prm800k.jsonl')}"}
+    assert manifest["files"] == {"examples.jsonl": file_sha256(FOLDER / "examples.jsonl")}
+    assert manifest["set_aside"] == []
+    assert "5 examples" in outcome.out
+
+
+def test_a_second_start_does_nothing_and_a_changed_file_is_refused(command: Command, tmp_path: Path, samples_dir: Path) -> None:
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes((samples_dir / "prm800k.jsonl").read_bytes())
+    words = ["stage=prepare", "source=prm800k", f"source.path={copy}", "run=mine"]
+    assert command(*words).code == 0
+    assert "nothing to do" in command(*words).out
+    copy.write_bytes(copy.read_bytes()[:-20])
+    refused = command(*words)
+    assert refused.code != 0
+    assert "another content of source" in refused.err
+
+
+def test_a_limit_and_a_shuffle(command: Command, words: list[str]) -> None:
+    assert command(*words).code == 0
+    everything = _rows()
+    assert command(*words, "name=some", "stage.limit=2").code == 0
+    assert _rows(Path("runs/mine/prepare.some")) == everything[:2]
+    shuffled = []
+    for seed in (1, 1, 2, 3):
+        assert command(*words, f"name=s{seed}", "stage.shuffle=true", f"seed={seed}").code == 0
+        shuffled.append(_rows(Path(f"runs/mine/prepare.s{seed}")))
+    assert shuffled[0] == shuffled[1]
+    assert all(sorted(rows, key=lambda row: row.id) == sorted(everything, key=lambda row: row.id) for rows in shuffled)
+    assert len({tuple(row.id for row in rows) for rows in shuffled}) > 1
+
+
+def test_bad_rows_are_set_aside_said_and_counted(command: Command, tmp_path: Path, samples_dir: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_bytes(b"{}\n" + (samples_dir / "prm800k.jsonl").read_bytes())
+    words = ["stage=prepare", "source=prm800k", f"source.path={file}", "run=mine"]
+    outcome = command(*words)
+    assert outcome.code == 0, outcome.err
+    assert len(_rows()) == 5
+    (aside,) = _manifest()["set_aside"]
+    assert "bad.jsonl:1: " in aside
+    assert f"set aside: {aside}" in outcome.out
+    assert _manifest()["read"]["bad"] == 1
+    strict = command(*words, "name=strict", "source.max_bad=0")
+    assert strict.code == 1
+    assert "bad.jsonl:1: " in strict.err
+    assert not Path("runs/mine/prepare.strict/manifest.json").exists()
+    assert not Path("runs/mine/prepare.strict/examples.jsonl").exists(), "half a file is never left for others to read"
+
+
+def test_the_small_world(command: Command) -> None:
+    for split in ("train", "test"):
+        assert (
+            command("experiment=microworld/problems", f"source.split={split}", "source.count=40", f"name={split}", "run=w").code
+            == 0
+        )
+    train, test = (_rows(Path(f"runs/w/prepare.{split}")) for split in ("train", "test"))
+    assert not {row.item.problem for row in train} & {row.item.problem for row in test}
+    assert _manifest(Path("runs/w/prepare.train"))["read"] == {"rows": 40, "examples": 40}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["stage=prepare", "run=mine"], 2, "no source is named: give source=prm800k"),
+        (["stage=prepare", "source=prm800k", "run=mine"], 2, "an option is missing: "),
+        (["stage=prepare", "source=prm800k", "source.path=nowhere.jsonl", "run=mine"], 1, "nowhere.jsonl"),
+        (["stage=prepare", "source=prm80k", "run=mine"], 2, "did you mean prm800k?"),
+    ],
+)
+def test_bad_input_is_refused(command: Command, words: list[str], code: int, said: str) -> None:
+    outcome = command(*words)
+    assert outcome.code == code
+    assert len(outcome.err.splitlines()) == 1
+    assert said in outcome.err
+    assert not (FOLDER / "manifest.json").exists()
