@@ -6,6 +6,7 @@ python -m deepcritic stage=report run=NAME
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -56,7 +57,7 @@ def run(folder: RunFolder, *, seed: int = 0) -> dict[str, Any]:
     tables = make_tables(summary)
     with replacing(folder / "index.html") as file:
         file.write(render(f"Run {root.name}", tables, make_plots(summary)).encode())
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=100)
     for table in tables:
         shown = Table(title=table["title"], title_justify="left")
         for index, cell in enumerate(table["head"]):
