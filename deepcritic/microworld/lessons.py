@@ -3,6 +3,11 @@
 The generator solves, and errs. The base critic knows how to check a step when it is asked about that step, but
 asked for a whole critique it looks at the last step alone, if at that. The teacher answers the three calls of
 `stage=seed`, better than the base and still wrong at times.
+
+What made these lessons learnable: operations are numbered in the problem, so that a step finds its own by its number
+(a foundation of 1,500 steps wrote 83% of the due equations right with the numbers, 30% without); a check writes what
+is due, what is said and their difference before it judges, since a small model cannot compare two numbers in its
+head; and several questions about one solution share its tokens.
 """
 
 from __future__ import annotations
