@@ -229,6 +229,8 @@ def left_behind(folder: Path) -> dict[str, Any]:
             found[name] = timeless(json.loads(file.read_text("utf-8")))
         elif file.suffix == ".jsonl":
             found[name] = file.read_bytes().split(b"\n")
+        elif file.suffix == ".html":
+            found[name] = re.sub("<table><caption>Seconds</caption>.*?</table>", "", file.read_text("utf-8"), flags=re.DOTALL)
         elif file.suffix != ".md":  # the trainer's own card
             found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
     return found
