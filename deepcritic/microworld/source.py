@@ -78,7 +78,7 @@ def judged(
 ) -> Iterator[Example]:
     """Solutions (as `solve` writes them) with the truth about every step; those that are no solution at all are left out.
 
-    With `half_with_error`, `count` of them, half with an error, in the order of the file.
+    At most `count` of them, in the order of the file; with `half_with_error` exactly so many, half of them with an error.
     """
     kept = report or Report()
     room: dict[bool, int | None] = {True: None, False: None} if count is None else {True: count // 2, False: count - count // 2}
@@ -89,11 +89,11 @@ def judged(
             kept.counts["not a solution"] += 1
             continue
         wrong = truth.first_error != ALL_CORRECT
-        left = room[wrong]
+        left = room[wrong] if half_with_error else None if count is None else count - kept.counts["examples"]
+        if left == 0:
+            kept.counts["more than asked"] += 1
+            continue
         if half_with_error and left is not None:
-            if left == 0:
-                kept.counts["more than asked"] += 1
-                continue
             room[wrong] = left - 1
         kept.counts["examples"] += 1
         ratings = tuple(_rating(index, truth.first_error) for index in range(1, len(row.item.steps) + 1))

@@ -99,3 +99,12 @@ def test_too_few_solutions_are_said(tmp_path: Path) -> None:
     _solutions(20, path)
     with pytest.raises(InputError, match=r"too few solutions: \d+ with an error and \d+ without are missing"):
         list(judged(path=str(path), count=40, half_with_error=True))
+
+
+def test_a_count_alone_takes_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "solutions.jsonl"
+    _solutions(20, path)
+    report = Report()
+    everything = list(judged(path=str(path)))
+    assert [row.id for row in judged(path=str(path), count=7, report=report)] == [row.id for row in everything[:7]]
+    assert report.counts == {"rows": 20, "examples": 7, "more than asked": 13}
