@@ -20,7 +20,7 @@ _MARK = "\ue000{}\ue001"
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], prefix: str = "") -> list[int]:
     """The ids of `messages`, the opening of the assistant's turn, and the beginning of its reply."""
-    return _encode(tokenizer, messages, opening=True) + text_ids(tokenizer, prefix)
+    return _encode(tokenizer, messages) + text_ids(tokenizer, prefix)
 
 
 def dialogue_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
@@ -44,15 +44,15 @@ def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return ids
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, opening: bool) -> list[int]:
+def _encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     rows = [{"role": message.role, "content": message.content} for message in messages]
     control = [token for token in tokenizer.get_added_vocab() if token]
     if not any(token in message.content for message in messages for token in control):
-        text = tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=opening)
+        text = tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=True)
         ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
     marked = [{"role": row["role"], "content": _MARK.format(index)} for index, row in enumerate(rows)]
-    rest = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=opening)
+    rest = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=True)
     encoded: list[int] = []
     for index, message in enumerate(messages):
         piece, found, rest = rest.partition(_MARK.format(index))

@@ -55,8 +55,6 @@ class Draws:
         self._failures_path = folder / "failures.jsonl"
         self._done: dict[Key, Generation] = {}
         self._failed: dict[Key, Failure] = {}
-        self.truncated = self.drawn = self.resumed = 0
-        self.tokens: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         self._journal = Journal(self._path, Generation)
@@ -64,9 +62,8 @@ class Draws:
             print(f"{self._path}: a torn last line of {self._journal.cut} bytes was removed; it will be drawn again")
         for row in read_rows(self._path, Generation):
             self._done[row.key] = row
-        self.resumed = len(self._done)
-        if self.resumed:
-            print(f"{self._path}: going on after {self.resumed} rows")
+        if self._done:
+            print(f"{self._path}: going on after {len(self._done)} rows")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -84,7 +81,6 @@ class Draws:
                     continue
                 self._journal.append(outcome)
                 self._done[outcome.key] = outcome
-                self._count(outcome)
                 progress.advance(tokens=outcome.completion_tokens, truncated=outcome.finish_reason == "length")
         return {key: self._done[key] for key in asked if key in self._done}
 
@@ -104,10 +100,6 @@ class Draws:
             totals["cached"] += row.cached_tokens
             totals["truncated"] += row.finish_reason == "length"
         return {"generations": len(self._done), "failures": len(self._failed), **totals}
-
-    def _count(self, row: Generation) -> None:
-        self.drawn += 1
-        self.truncated += row.finish_reason == "length"
 
     def _missing(self, requests: Iterable[Request], model_id: str, asked: list[Key], progress: Progress) -> Iterator[Request]:
         for one in requests:
