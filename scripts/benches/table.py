@@ -1,0 +1,67 @@
+"""The rows of a bench: printed, and kept in data/bench/NAME.json with the machine that they were measured on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER = Path(__file__).resolve().parents[2] / "data" / "bench"
+
+
+class Bench(NamedTuple):
+    """One comparison. `ratio` is what `bound` speaks of, for example `>= 0.95`; `holds` whether it is kept."""
+
+    what: str
+    ours: float
+    other: float | None
+    ratio: float | None
+    bound: str
+    holds: bool
+
+
+def row(
+    what: str, ours: float, other: float | None = None, *, at_least: float | None = None, at_most: float | None = None
+) -> Bench:
+    """A row whose bound is on the ratio ours / other, or on `ours` alone where there is no other side.
+
+    >>> row("rows a second", 90.0, 100.0, at_least=0.8)
+    Bench(what='rows a second', ours=90.0, other=100.0, ratio=0.9, bound='>= 0.8', holds=True)
+    """
+    ratio = None if other is None else ours / other
+    value = ours if ratio is None else ratio
+    bounds = [f">= {at_least:g}"] * (at_least is not None) + [f"<= {at_most:g}"] * (at_most is not None)
+    holds = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
+    return Bench(what, ours, other, ratio, " and ".join(bounds) or "none", holds)
+
+
+def write(name: str, rows: list[Bench], **facts: Any) -> Path:
+    """Print the rows and write `data/bench/NAME.json`; `facts` stand beside them (settings, notes)."""
+    width = max(len(one.what) for one in rows)
+    for one in rows:
+        other = "" if one.other is None else f" beside {one.other:,.4g}, ratio {one.ratio:.3f}"
+        print(f"{one.what:<{width}}  {one.ours:,.4g}{other}  (bound {one.bound}: {'holds' if one.holds else 'MISSED'})")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f"{name}.json"
+    content = {"bench": name, "machine": machine(), **facts, "rows": [one._asdict() for one in rows]}
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return path
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8", "replace").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
