@@ -12,7 +12,20 @@ PACKAGE = Path(__file__).resolve().parent.parent / "deepcritic"
 LEVELS = (
     {"errors"},
     {"rows", "prompting", "parsing", "answers", "answer_text", "answer_worker", "metrics", "models", "chat", "progress"},
-    {"tasks", "rewards", "sources", "store", "runs", "samplers", "scorers", "sampling", "training", "summary", "microworld"},
+    {
+        "tasks",
+        "rewards",
+        "sources",
+        "store",
+        "runs",
+        "samplers",
+        "scorers",
+        "sampling",
+        "training",
+        "summary",
+        "microworld",
+        "contamination",
+    },
     {"stages", "critic"},
     {"__main__"},
 )
