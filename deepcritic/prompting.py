@@ -24,6 +24,7 @@ from typing import Any, Final
 import yaml
 
 from deepcritic.errors import InputError
+from deepcritic.models import shipped_path
 from deepcritic.rows import Message
 
 _PLACEHOLDER: Final = re.compile(r"\{\{[ \t]*+([A-Za-z_][A-Za-z0-9_]*+)[ \t]*+\}\}")
@@ -113,6 +114,11 @@ class Template:
         used = placeholders(self.step)
         numbered = ({"index": index, "text": text} for index, text in enumerate(steps, start=self.index_base))
         return "\n".join(fill(self.step, **{name: values[name] for name in used}) for values in numbered)
+
+    @classmethod
+    def of(cls, file: str | None, built_in: str) -> Template:
+        """The template in `file` (a path, or `deepcritic://...`), or the built-in one where no file is named."""
+        return cls.read(shipped_path(file)) if file else cls.parse(built_in, "the built-in prompt")
 
     @classmethod
     def read(cls, source: str | Path) -> Template:

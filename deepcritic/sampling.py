@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deepcritic.errors import RunConflict
+from deepcritic.errors import InputError, RunConflict, UsageError
 from deepcritic.progress import Progress
 from deepcritic.rows import Failure, Generation, Key, Message, sample_seed
 from deepcritic.samplers import Request, Sampler, Sampling
@@ -42,6 +42,18 @@ def request(
 def user(text: str, system: str | None = None) -> tuple[Message, ...]:
     """A conversation of one question."""
     return (*((Message(role="system", content=system),) if system else ()), Message(role="user", content=text))
+
+
+def engine_for(sampler: Callable[..., Sampler], model: str | None, option: str) -> Sampler:
+    """The engine that `sampler` makes for `model`; an error about the model names the option that it was given by."""
+    if model is None:
+        raise UsageError(f"no {option} is named: give {option}=PATH")
+    try:
+        return sampler(model=model)
+    except InputError as error:
+        if error.field != "model" or option == "model":
+            raise
+        raise InputError(error.problem, field=option, found=error.found, remedy=error.remedy) from None
 
 
 class Draws:

@@ -62,7 +62,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sampler(Protocol):
-    """A model that writes. Use it as a context manager; `stream` may be called from several threads.
+    """A model that writes. Making one is cheap and says whether the model is there; weights are loaded, or a server is
+    waited for, on entering its `with` block. `stream` may be called from several threads.
 
     `model_id` names the model with its content (see `deepcritic.models.model_id`), for fingerprints and rows.
     """

@@ -60,20 +60,22 @@ class TransformersSampler:
         device: str = "auto",
     ) -> None:
         self._id = model_id(model)
-        self._model: PreTrainedModel = load_model(model, dtype=dtype, device=device).eval()
-        self._tokenizer: PreTrainedTokenizerBase = load_tokenizer(model)
+        self._source, self._dtype, self._device = model, dtype, device
+        self._model: PreTrainedModel | None = None
         self._batch_size, self._batch_tokens = batch_size, batch_tokens
-        self._context = context_length(self._model)
         self._lock = threading.Lock()
 
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, **options: Any) -> Self:
         """A sampler of weights that are in memory already, for instance during training."""
         self = cls.__new__(cls)
-        self._id, self._model, self._tokenizer = name, model, tokenizer
+        self._id, self._source, self._lock = name, "", threading.Lock()
         self._batch_size, self._batch_tokens = options.get("batch_size", 256), options.get("batch_tokens", 131_072)
-        self._context, self._lock = context_length(model), threading.Lock()
+        self._use(model, tokenizer)
         return self
+
+    def _use(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._model, self._tokenizer, self._context = model, tokenizer, context_length(model)
 
     @property
     def model_id(self) -> str:
@@ -110,6 +112,7 @@ class TransformersSampler:
 
     def _generate(self, batch: list[_Draw], sampling: Sampling) -> list[Generation]:
         prompts, seeds = [draw.ids for draw in batch], [draw.seed for draw in batch]
+        assert self._model is not None, "the sampler is used outside its with block"
         replies = draw_replies(self._model, self._tokenizer, prompts, seeds, sampling)
         return [self._read(draw, reply, sampling) for draw, reply in zip(batch, replies, strict=True)]
 
@@ -131,10 +134,14 @@ class TransformersSampler:
         )
 
     def __enter__(self) -> Self:
+        if self._model is None:
+            model = load_model(self._source, dtype=self._dtype, device=self._device).eval()
+            self._use(model, load_tokenizer(self._source))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        return None
+        if self._source:  # weights that were lent by `of` are the lender's
+            self._model = None
 
 
 def draw_replies(

@@ -19,12 +19,11 @@ import numpy as np
 
 from deepcritic.errors import InputError, UsageError
 from deepcritic.metrics import blind_guess_f1, bootstrap_f1
-from deepcritic.models import model_id
 from deepcritic.rows import ALL_CORRECT, Example, Generation, Judged, Key, encode, sample_seed
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request, Sampler, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
-from deepcritic.sampling import Draws, request
+from deepcritic.sampling import Draws, engine_for, request
 from deepcritic.store import read_rows, write_json, write_rows
 from deepcritic.tasks import CriticTask
 
@@ -63,15 +62,15 @@ def run(
     recorded = RecordedSampler(generations) if generations else None
     if recorded is None and not model:
         raise InputError("nothing to evaluate", field="model", remedy="model=PATH, or stage.generations=ROWS.jsonl")
-    source = recorded.model_id if recorded else model_id(str(model))
+    engine = recorded or engine_for(sampler, model, "model")
     if recorded:
         plan = _recorded_plan(recorded, examples, {example.id for example in everything}, allow_missing)
     else:
         plan = {example.id: tuple(range(samples)) for example in examples}
-    if not folder.begin(model=source, benchmark=rows_hash):
+    if not folder.begin(model=engine.model_id, benchmark=rows_hash):
         return _shown(read_metrics(folder.path))
     with Draws(folder.path) as draws:
-        with recorded or sampler(model=model) as engine:
+        with engine:
             drawn = draws.collect(_requests(examples, task, sampling, plan, seed), engine, "critiques")
         counts = draws.finish()
     by_example: dict[str, list[Generation]] = {}
@@ -88,7 +87,7 @@ def run(
             ledger.fail("no reply")
         else:
             ledger.keep()
-    folder.finish(model=source, metrics="metrics.json", ignored_fields=recorded.ignored if recorded else {})
+    folder.finish(model=engine.model_id, metrics="metrics.json", ignored_fields=recorded.ignored if recorded else {})
     return _shown(metrics)
 
 

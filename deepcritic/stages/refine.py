@@ -12,14 +12,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from deepcritic.errors import UsageError
 from deepcritic.metrics import mean_interval
-from deepcritic.models import model_id, shipped_path
 from deepcritic.prompting import Template
 from deepcritic.rows import ALL_CORRECT, Example, Generation
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Sampler, Sampling
-from deepcritic.sampling import Draws, request
+from deepcritic.sampling import Draws, engine_for, request
 from deepcritic.sources import examples as example_rows
 from deepcritic.stages.solve import judge_answers
 from deepcritic.store import write_json, write_rows
@@ -70,24 +68,23 @@ def run(
     seed: int = 0,
 ) -> dict[str, Any]:
     """Returns the metrics; writes `refined.jsonl`. Where the critique is unreadable, or finds nothing, the solution stands."""
-    if model is None or generator is None:
-        raise UsageError("a critic and a generator are needed: give model=PATH generator=PATH")
-    prompt = Template.read(shipped_path(template)) if template else Template.parse(PROMPT, "the built-in prompt")
-    inputs = {"critic": model_id(model), "generator": model_id(generator, "generator")}
+    critic, writer = engine_for(sampler, model, "model"), engine_for(sampler, generator, "generator")
+    prompt = Template.of(template, PROMPT)
+    inputs = {"critic": critic.model_id, "generator": writer.model_id}
     if not folder.begin(solutions=Path(solutions), prompt=prompt.sha, **inputs):
         return folder.manifest or {}
     rows = list(example_rows.read(solutions))[:limit]
     judging = Sampling(temperature=critique_temperature, top_p=critique_top_p, max_tokens=critique_tokens)
     writing = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
     with Draws(folder.path) as draws:
-        with sampler(model=model) as critic:
+        with critic:
             asked = (request(task.ask(row.item), judging, example_id=row.id, call="critique", seed=seed) for row in rows)
             critiques = {key.example_id: draw for key, draw in draws.collect(asked, critic, "critiques").items()}
         flagged = {
             name: step for name, draw in critiques.items()
             if (step := task.parse(draw.text, draw.context)) is not None and step != ALL_CORRECT
         }  # fmt: skip
-        with sampler(model=generator) as writer:
+        with writer:
             rewrites = (
                 request(_question(row, flagged[row.id], critiques[row.id], prompt), writing, example_id=row.id,
                         call="rewrite", seed=seed, step=flagged[row.id], parent=critiques[row.id].key.text)

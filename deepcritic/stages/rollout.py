@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from deepcritic.errors import UsageError
-from deepcritic.models import model_id, shipped_path
 from deepcritic.prompting import Template
 from deepcritic.rows import Example
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request, Sampler, Sampling
-from deepcritic.sampling import Draws, request
+from deepcritic.sampling import Draws, engine_for, request
 from deepcritic.sources import examples as example_rows
 from deepcritic.stages.solve import PROMPT
 from deepcritic.tasks import Question
@@ -37,15 +35,14 @@ def run(
     seed: int = 0,
 ) -> dict[str, Any]:
     """Returns the manifest; writes `generations.jsonl`, whose keys' `step` says how many steps were given."""
-    if generator is None:
-        raise UsageError("no generator is named: give generator=PATH")
-    prompt = Template.read(shipped_path(template)) if template else Template.parse(PROMPT, "the built-in prompt")
-    if not folder.begin(solutions=Path(solutions), model=model_id(generator, "generator"), prompt=prompt.sha):
+    engine = engine_for(sampler, generator, "generator")
+    prompt = Template.of(template, PROMPT)
+    if not folder.begin(solutions=Path(solutions), model=engine.model_id, prompt=prompt.sha):
         return folder.manifest or {}
     rows = list(example_rows.read(solutions))
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
     with Draws(folder.path) as draws:
-        with sampler(model=generator) as engine:
+        with engine:
             drawn = draws.collect(_requests(rows, prompt, sampling, samples, seed), engine, "rollouts")
         counts = draws.finish()
     asked = sum(max(0, len(row.item.steps) - 1) for row in rows) * samples
@@ -53,7 +50,7 @@ def run(
     ledger.enter(asked)
     ledger.keep(len(drawn))
     ledger.fail("no reply", asked - len(drawn))
-    return folder.finish(model=model_id(generator), solutions=len(rows), **counts)
+    return folder.finish(model=engine.model_id, solutions=len(rows), **counts)
 
 
 def _requests(rows: list[Example], prompt: Template, sampling: Sampling, samples: int, seed: int) -> Iterator[Request]:

@@ -13,15 +13,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepcritic.errors import UsageError
-from deepcritic.models import model_id, shipped_path
 from deepcritic.parsing import last_boxed, strip_thinking
 from deepcritic.prompting import Template, fill
 from deepcritic.rows import ALL_CORRECT, Dialogue, Example, Generation, Key, Message
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Sampler, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
-from deepcritic.sampling import Draws, request
+from deepcritic.sampling import Draws, engine_for, request
 from deepcritic.sources import examples as example_rows
 from deepcritic.store import write_rows
 from deepcritic.tasks import CriticTask, Question
@@ -78,11 +76,7 @@ _GIVEN_AWAY = ("original critique", "initial critique", "first critique", "previ
 
 
 def _prompt(file: str | None, built_in: str, more_fields: str) -> Template:
-    return (
-        Template.read(shipped_path(file))
-        if file
-        else Template.parse(_HEAD % more_fields + _MATERIAL + built_in, "a built-in prompt")
-    )
+    return Template.of(file, _HEAD % more_fields + _MATERIAL + built_in)
 
 
 class Chosen(NamedTuple):
@@ -118,22 +112,19 @@ def run(
     seed: int = 0,
 ) -> dict[str, Any]:
     """Returns the manifest; writes `dialogues.jsonl` for `stage=sft`. `generations` serves recorded replies instead."""
-    if teacher is None and generations is None:
-        raise UsageError("no teacher is named: give teacher=PATH, or stage.generations=ROWS.jsonl")
     prompts = [
         _prompt(initial_template, INITIAL, ""),
         _prompt(in_depth_template, IN_DEPTH, ", initial"),
         _prompt(merge_template, MERGE, ", initial, in_depth"),
     ]
-    recorded = RecordedSampler(generations) if generations else None
-    source = recorded.model_id if recorded else model_id(str(teacher), "teacher")
-    if not folder.begin(examples=Path(examples), model=source, prompts=" ".join(prompt.sha for prompt in prompts)):
+    engine = RecordedSampler(generations) if generations else engine_for(sampler, teacher, "teacher")
+    if not folder.begin(examples=Path(examples), model=engine.model_id, prompts=" ".join(prompt.sha for prompt in prompts)):
         return folder.manifest or {}
     rows = _one_a_problem(example_rows.read(examples), max_problems, seed, folder)
     critique = Sampling(temperature=initial_temperature, top_p=top_p, max_tokens=critique_tokens)
     deep = Sampling(temperature=in_depth_temperature, top_p=top_p, max_tokens=critique_tokens)
     merge = Sampling(temperature=merge_temperature, top_p=top_p, max_tokens=merge_tokens)
-    with Draws(folder.path) as draws, recorded or sampler(model=teacher) as engine:
+    with Draws(folder.path) as draws, engine:
         asking = Asking(draws, engine, rows, seed)
         initial = asking.waves("initial", prompts[0], critique, asking.steps, samples=1, wave=1)
         in_depth = asking.waves(
@@ -156,7 +147,7 @@ def run(
     print(f"{folder.path}: {len(dialogues)} dialogues; the teacher's verdicts by call: " + ", ".join(
         f"{call} {100 * figures['accuracy']:.1f}% of {figures['steps']}" for call, figures in accuracy.items()
     ))  # fmt: skip
-    return folder.finish(model=source, teacher_accuracy=accuracy, **counts)
+    return folder.finish(model=engine.model_id, teacher_accuracy=accuracy, **counts)
 
 
 Place = tuple[str, int]

@@ -11,13 +11,12 @@ from typing import Any
 
 from deepcritic.answers import compare
 from deepcritic.errors import InputError, UsageError
-from deepcritic.models import model_id, shipped_path
 from deepcritic.parsing import last_boxed, split_steps
 from deepcritic.prompting import Template
 from deepcritic.rows import Example, Generation, Gold, Item
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Sampler, Sampling
-from deepcritic.sampling import Draws, request
+from deepcritic.sampling import Draws, engine_for, request
 from deepcritic.sources import examples as example_rows
 from deepcritic.store import write_rows
 from deepcritic.tasks import Question
@@ -59,10 +58,9 @@ def run(
     """
     if keep not in {"contrast", "all"}:
         raise UsageError(f"stage.keep must be contrast or all; found {keep!r}")
-    if generator is None:
-        raise UsageError("no generator is named: give generator=PATH")
-    prompt = Template.read(shipped_path(template)) if template else Template.parse(PROMPT, "the built-in prompt")
-    if not folder.begin(problems=Path(problems), model=model_id(generator, "generator"), prompt=prompt.sha):
+    engine = engine_for(sampler, generator, "generator")
+    prompt = Template.of(template, PROMPT)
+    if not folder.begin(problems=Path(problems), model=engine.model_id, prompt=prompt.sha):
         return folder.manifest or {}
     rows = list(example_rows.read(problems))[:limit]
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
@@ -74,7 +72,7 @@ def run(
         for row in rows
     )  # fmt: skip
     with Draws(folder.path) as draws:
-        with sampler(model=generator) as engine:
+        with engine:
             drawn = draws.collect(requests, engine, "solutions")
         counts = draws.finish()
     by_problem: dict[str, list[Generation]] = {}
@@ -89,7 +87,7 @@ def run(
     right = sum(row.gold.answer_right is True for row in solutions)
     readable = sum(row.gold.answer_right is not None for row in solutions)
     print(f"{folder.path}: {len(solutions)} solutions, {right} with the right answer; {len(kept)} kept")
-    return folder.finish(model=model_id(generator), right=right, readable=readable, **counts)
+    return folder.finish(model=engine.model_id, right=right, readable=readable, **counts)
 
 
 def judge_answers(problems: list[Example], generations: dict[str, list[Generation]]) -> list[Example]:

@@ -19,7 +19,6 @@ import numpy as np
 
 from deepcritic.errors import InputError
 from deepcritic.metrics import harmonic_f1
-from deepcritic.models import shipped_path
 from deepcritic.parsing import last_boxed, strip_thinking
 from deepcritic.prompting import Template
 from deepcritic.rows import ALL_CORRECT, Gold, Item, Unlabelled
@@ -63,7 +62,7 @@ class FirstError:
     name = "first_error"
 
     def __init__(self, template: str | None = None) -> None:
-        self.template = Template.read(shipped_path(template)) if template else Template.parse(PROMPT, "the built-in prompt")
+        self.template = Template.of(template, PROMPT)
 
     def ask(self, item: Item, *, seed: int = 0, sample: int = 0) -> Question:
         """The same prompt for every sample: `seed` and `sample` serve tasks that shuffle."""
