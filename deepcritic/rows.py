@@ -126,7 +126,7 @@ class Message(Row, frozen=True, kw_only=True):
 
 
 class Judged(Row, frozen=True, kw_only=True):
-    """One row of an evaluation: the verdicts of all samples beside the gold one.
+    """One row of an evaluation: the verdicts of all samples beside the gold one, and what may explain them.
 
     `correct` is the share of the samples that are right; None where there was no reply for reasons of our own.
     """
@@ -136,13 +136,29 @@ class Judged(Row, frozen=True, kw_only=True):
     stratum: str
     cluster: str
     verdicts: tuple[Any, ...]
+    """One for each reply, in order of sample; None where it could not be read."""
     correct: float | None
+    benchmark: str = ""
+    """The benchmark's name and part, such as `processbench/math`."""
     vote: Any = None
     vote_correct: float | None = None
     agreement: float = 0.0
+    samples: int = 0
+    """How many replies were asked for; 0 where a recording left the row out, which then counts as wrong."""
     truncated: int = 0
+    """Replies that were cut at `max_tokens`, whether or not a verdict could be read."""
+    refused: int = 0
+    """Replies that the model or its server declined to give."""
+    unreadable: int = 0
+    """Replies without a readable verdict that were neither cut nor refused."""
+    failed: int = 0
+    """Replies that we did not get for reasons of our own; they are neither right nor wrong."""
     error_kind: str | None = None
     steps: int = 0
+    generator: str | None = None
+    """The model that wrote the solution, where the source names it."""
+    answer_right: bool | None = None
+    """Whether the solution's final answer is right, where the source knows."""
     schema: int = SCHEMA
 
 

@@ -12,20 +12,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "deepcritic"
 LEVELS = (
     {"errors"},
     {"rows", "prompting", "parsing", "answers", "answer_text", "answer_worker", "metrics", "models", "chat", "progress"},
-    {
-        "tasks",
-        "rewards",
-        "sources",
-        "store",
-        "runs",
-        "samplers",
-        "scorers",
-        "sampling",
-        "training",
-        "summary",
-        "microworld",
-        "contamination",
-    },
+    {"tasks", "rewards", "sources", "store", "runs", "samplers", "scorers", "sampling", "training", "summary", "microworld"}
+    | {"contamination", "judging", "figures"},
     {"stages", "critic"},
     {"__main__"},
 )

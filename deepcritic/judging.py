@@ -1,0 +1,64 @@
+"""From replies to one judged row: the verdicts, the vote, and how many replies were cut, refused, unreadable or never came.
+
+row = judge(example, replies, task, asked=8, benchmark="processbench/math")
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+
+from deepcritic.rows import Example, Generation, Judged, Key, sample_seed
+from deepcritic.tasks import CriticTask
+
+REFUSED: Final = frozenset({"content_filter", "refusal"})
+"""The finish reasons by which servers say that a reply was withheld."""
+
+
+def judge(
+    example: Example, replies: Iterable[Generation], task: CriticTask[Any], *, asked: int, benchmark: str | None = None
+) -> Judged:
+    """One row of the evaluation, from the replies that came of those `asked` for.
+
+    Where none was asked for, because a recording left the row out, the row is wrong; where all failed it has no score.
+    """
+    ordered = sorted(replies, key=lambda reply: reply.key.sample)
+    verdicts = [task.parse(reply.prefix + reply.text, reply.context) for reply in ordered]
+    nothing = task.score(None, example.gold, example.item)
+    scores = [task.score(verdict, example.gold, example.item).values["correct"] for verdict in verdicts]
+    vote = task.vote(verdicts, seed=sample_seed(0, Key(example_id=example.id, request="tie")))
+    missing = not asked
+    kinds = Counter(_kind(reply, verdict) for reply, verdict in zip(ordered, verdicts, strict=True))
+    generator = example.item.meta.get("generator")
+    return Judged(
+        id=example.id,
+        gold=example.gold.first_error,
+        stratum=nothing.stratum,
+        cluster=nothing.cluster,
+        benchmark=benchmark or example.source,
+        verdicts=tuple(verdicts) if scores else (None,) if missing else (),
+        correct=float(np.mean(scores)) if scores else 0.0 if missing else None,
+        vote=vote.verdict,
+        vote_correct=task.score(vote.verdict, example.gold, example.item).values["correct"] if scores or missing else None,
+        agreement=vote.agreement,
+        samples=asked,
+        truncated=kinds["truncated"],
+        refused=kinds["refused"],
+        unreadable=kinds["unreadable"],
+        failed=asked - len(ordered),
+        error_kind=example.gold.error_kind,
+        steps=len(example.item.steps),
+        generator=str(generator) if generator else None,
+        answer_right=example.gold.answer_right,
+    )
+
+
+def _kind(reply: Generation, verdict: Any) -> str:
+    if reply.finish_reason == "length":
+        return "truncated"
+    if reply.finish_reason in REFUSED:
+        return "refused"
+    return "unreadable" if verdict is None else "read"
