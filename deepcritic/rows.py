@@ -58,7 +58,9 @@ class Gold(Row, frozen=True, kw_only=True):
     answer_right: bool | None = None
     """Whether the final answer equals the reference; None where it was not compared, or could not be."""
     error_kind: str | None = None
-    """What is wrong at the first error, where the source says so."""
+    """What is wrong at the first error, where the source says so: a word to group rows by."""
+    error_reasons: tuple[str, ...] = ()
+    """Why the first wrong step is wrong, in the words of those who marked it."""
 
 
 class Example(Row, frozen=True, kw_only=True):

@@ -9,7 +9,8 @@ The error number is the number written in a step ("Step 4: ..."), but the list h
   each begins a step, and the first one is meant.
 - A solution without any heading has one step a line.
 
-The options are part of the problem. An id is `mr_ben-<question>/<model>`.
+The options are part of the problem. An id is `mr_ben-<question>/<model>`. The reasons of the annotators are gold, and so is
+whether the option that the last step names is the right one.
 
     for row in mr_ben.read("mr_ben/math_part_a.json.gz"): ...
 """
@@ -30,6 +31,7 @@ from deepcritic.sources.reading import Record
 SOURCE = "mr_ben"
 LICENSE = "MIT"
 _ANSWER: Final = re.compile(r"\s*solution\s*:", re.IGNORECASE)
+_CHOICE: Final = re.compile(r"choice\\?[_ ]([A-Z])(?![A-Za-z])", re.IGNORECASE)
 _ERROR: Final = "Model_Solution_First_Error_Step"
 
 
@@ -56,7 +58,12 @@ def _example(record: Record) -> Example:
             steps=tuple(steps),
             meta={"generator": generator, "subset": take(record, "Subject", str)},
         ),
-        gold=Gold(first_error=_first_error(record, numbers), reference_answer=str(answer)),
+        gold=Gold(
+            first_error=_first_error(record, numbers),
+            reference_answer=str(answer),
+            answer_right=_answer_right(steps[-1], str(answer)),
+            error_reasons=_reasons(record),
+        ),
         source=SOURCE,
         license=LICENSE,
     )
@@ -84,6 +91,16 @@ def _steps(lines: list[str]) -> tuple[list[int | None], list[str]]:
         else:
             opening = f"{opening}\n{rest}".strip()
     return numbers, steps
+
+
+def _answer_right(last: str, answer: str) -> bool | None:
+    chosen = {letter.upper() for letter in _CHOICE.findall(last)}
+    return chosen == {answer.upper()} if len(chosen) == 1 else None
+
+
+def _reasons(record: Record) -> tuple[str, ...]:
+    told = record.get("Model_Solution_Error_Reason")
+    return tuple(reason.strip() for reason in told if isinstance(reason, str)) if isinstance(told, list) else ()
 
 
 def _first_error(record: Record, numbers: list[int | None]) -> int:

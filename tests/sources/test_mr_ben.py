@@ -31,6 +31,8 @@ def test_the_sample(samples_dir: Path) -> None:
     assert len(rows[3].item.steps) == 5  # "Step 2" occurs twice: each is a step
     assert rows[0].item.problem.endswith("?\nA: 21 \nB: 23 \nC: 25 \nD: 27")
     assert rows[0].gold.reference_answer == "B"
+    assert [row.gold.answer_right for row in rows][:2] == [True, False]
+    assert [row.gold.error_reasons for row in rows][:2] == [(), ("made up",)]
     assert rows[0].item.meta == {"generator": "made-up-a", "subset": "high_school_math"}
 
 
@@ -42,6 +44,10 @@ def test_the_real_file(datasets_dir: Path) -> None:
     assert sum(row.gold.first_error == ALL_CORRECT for row in rows) == 69
     assert sum(row.item.meta["subset"] == "high_school_math" for row in rows) == 333
     assert {row.item.meta["generator"] for row in rows} == {"Claude2", "GPT3.5", "mistral-medium"}
+    assert all(len(row.gold.error_reasons) == 2 for row in rows if row.gold.first_error != ALL_CORRECT)
+    # "a solution can be incorrect although its chosen option is right", but none is right with a wrong option
+    assert not any(row.gold.answer_right is False for row in rows if row.gold.first_error == ALL_CORRECT)
+    assert sum(row.gold.answer_right is True for row in rows if row.gold.first_error != ALL_CORRECT) > 30
     for row, (_, record) in zip(rows, read_records(path), strict=True):
         assert "".join(re.findall(r"\S", "".join(row.item.steps))) == _letters(record["Model_Solution_Steps"])
         number = record["Model_Solution_First_Error_Step"]

@@ -26,6 +26,13 @@ def test_the_sample(samples_dir: Path) -> None:
     assert {(row.source, row.license) for row in rows} == {("processbench", "Apache-2.0")}
 
 
+def test_another_set_in_this_form(samples_dir: Path) -> None:
+    rows = list(processbench.read(samples_dir / "prm800k_test.json", source="prm800k", license="MIT"))
+    assert [row.id for row in rows] == ["prm800k-0", "prm800k-1", "prm800k-2", "prm800k-5"]
+    assert [row.gold.first_error for row in rows] == [2, ALL_CORRECT, 1, ALL_CORRECT]
+    assert {(row.source, row.license, row.item.meta["subset"]) for row in rows} == {("prm800k", "MIT", "prm800k")}
+
+
 # Rows, labels and numbers of steps: shared/datasets/README.md, "processbench/".
 @pytest.mark.parametrize(
     ("name", "labels", "steps", "problems"),
@@ -43,6 +50,7 @@ def test_the_real_files(datasets_dir: Path, name: str, labels: list[int], steps:
     assert len({row.item.problem for row in rows}) == problems
     assert all(step.strip() for row in rows for step in row.item.steps)
     assert all(set(row.item.meta) == {"subset", "generator"} for row in rows)
+    assert sum(row.gold.answer_right is False for row in rows) == len(rows) / 2  # "half of each subset has a wrong final answer"
 
 
 def test_headings_in_the_real_file(datasets_dir: Path) -> None:
@@ -64,7 +72,8 @@ def test_headings_in_the_real_file(datasets_dir: Path) -> None:
         ({"steps": "a"}, "steps: wrong type; found 'a'; would be right: a list"),
         ({"steps": ["a", 2]}, r"steps\[1\]: wrong type; found 2; would be right: a text"),
         ({"problem": 3}, "problem: wrong type"),
-        ({"id": 3}, "id: wrong type"),
+        ({"id": 3.5}, "id: wrong type"),
+        ({"final_answer_correct": 1}, "final_answer_correct: wrong type"),
         ({"generator": []}, "generator: wrong type"),
     ],
 )
