@@ -6,7 +6,7 @@ row = judge(example, replies, task, asked=8, benchmark="processbench/math")
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -27,11 +27,25 @@ def judge(
     """
     ordered = sorted(replies, key=lambda reply: reply.key.sample)
     verdicts = [task.parse(reply.prefix + reply.text, reply.context) for reply in ordered]
+    kinds = Counter(_kind(reply, verdict) for reply, verdict in zip(ordered, verdicts, strict=True))
+    return judge_verdicts(example, verdicts, task, asked=asked, kinds=kinds, benchmark=benchmark)
+
+
+def judge_verdicts(
+    example: Example,
+    verdicts: Sequence[Any],
+    task: CriticTask[Any],
+    *,
+    asked: int,
+    kinds: Mapping[str, int] | None = None,
+    benchmark: str | None = None,
+) -> Judged:
+    """One row from verdicts that are known; `kinds` counts the replies that were truncated, refused or unreadable."""
     nothing = task.score(None, example.gold, example.item)
     scores = [task.score(verdict, example.gold, example.item).values["correct"] for verdict in verdicts]
     vote = task.vote(verdicts, seed=sample_seed(0, Key(example_id=example.id, request="tie")))
     missing = not asked
-    kinds = Counter(_kind(reply, verdict) for reply, verdict in zip(ordered, verdicts, strict=True))
+    counted = kinds or {}
     generator = example.item.meta.get("generator")
     return Judged(
         id=example.id,
@@ -45,10 +59,10 @@ def judge(
         vote_correct=task.score(vote.verdict, example.gold, example.item).values["correct"] if scores or missing else None,
         agreement=vote.agreement,
         samples=asked,
-        truncated=kinds["truncated"],
-        refused=kinds["refused"],
-        unreadable=kinds["unreadable"],
-        failed=asked - len(ordered),
+        truncated=counted.get("truncated", 0),
+        refused=counted.get("refused", 0),
+        unreadable=counted.get("unreadable", 0),
+        failed=asked - len(verdicts),
         error_kind=example.gold.error_kind,
         steps=len(example.item.steps),
         generator=str(generator) if generator else None,
