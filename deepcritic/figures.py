@@ -1,116 +1,221 @@
 """The figures of an evaluation, in percent, from its judged rows: what `metrics.json` holds, and the lines that say it.
 
-metrics = figures(read_rows(path, Judged), task)
+metrics = figures(read_rows(path, Judged), task)             # of one benchmark
+metrics = suite_figures({"processbench/math": rows, ...}, task)  # of several, with their mean
+
+Every rate has a 95% interval beside it (`NAME_interval`, or `interval` in a group): a percentile bootstrap that draws problems
+anew within the solutions with an error and within those without (`deepcritic.metrics.resampled_rates`).
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 
+from deepcritic.breakdown import Length, accuracies, errors_found, mistakes
+from deepcritic.confidence import curves
 from deepcritic.errors import InputError
-from deepcritic.metrics import blind_guess_f1, bootstrap_f1
+from deepcritic.metrics import (
+    Array,
+    blind_guess,
+    f1,
+    harmonic_f1s,
+    percentiles,
+    pooled,
+    resampled_rates,
+)
 from deepcritic.rows import ALL_CORRECT, Judged
 from deepcritic.tasks import CriticTask
+from deepcritic.tasks.first_error import WITH_ERROR
+from deepcritic.votes import TIES, Ties, chances
 
-REPLIES = ("samples", "truncated", "refused", "unreadable", "failed")
+REPLIES: Final = ("samples", "truncated", "refused", "unreadable", "failed")
 """What became of the replies: how many were asked for, and of those how many were cut, withheld, not readable or lost."""
 
 
-def figures(judged: list[Judged], task: CriticTask[Any]) -> dict[str, Any]:
-    """All figures, in percent. Rows that failed for our own reasons are left out, and `f1_bounds` says what they could do."""
+def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
+    """All figures of one benchmark, in percent. Rows and replies that failed for our own reasons are left out, and `f1_bounds`
+    says what they could do: all wrong, all right."""
     rows = [row for row in judged if row.correct is not None]
     if not rows:
         raise InputError("no row has a reply", field="generations", remedy="a model or a recording that answers the benchmark")
     stratum = np.array([row.stratum for row in rows])
-    cluster = np.array([row.cluster for row in rows])
+    error, cluster = stratum == WITH_ERROR, np.array([row.cluster for row in rows])
     correct = np.array([row.correct for row in rows], float)
     unreadable = np.array([np.mean([verdict is None for verdict in row.verdicts]) for row in rows])
     main = task.aggregate({"correct": correct, "unreadable": unreadable, "stratum": stratum})
-    with_error = stratum == "with an error"
-    result: dict[str, Any] = {
+    drawn = resampled_rates([correct, unreadable], error, cluster)
+    drawn_main = {
+        "error_accuracy": drawn[0][0],
+        "correct_accuracy": drawn[1][0],
+        "f1": harmonic_f1s(drawn[0][0], drawn[1][0]),
+        "unparsed_rate": pooled(drawn, error)[1],
+    }
+    replies = {name: sum(getattr(row, name) for row in judged) for name in REPLIES}
+    received = replies["samples"] - replies["failed"]
+    blind = blind_guess([row.gold for row in rows])
+    found: dict[str, Any] = {
         "examples": len(judged),
-        **{name: _percent(value) for name, value in main.items()},
-        "f1_interval": _interval(correct, with_error, cluster),
-        "f1_bounds": _bounds(judged, task),
+        **_with_intervals(main, drawn_main),
+        "f1_bounds": [_f1_if_failed(judged, unknown) for unknown in (0.0, 1.0)],
         "failed": len(judged) - len(rows),
         "missing": sum(row.samples == 0 for row in judged),
-        "replies": {name: sum(getattr(row, name) for row in judged) for name in REPLIES},
-        "blind_f1": _percent(blind_guess_f1([row.gold for row in rows])),
+        "replies": replies,
+        "truncated_rate": replies["truncated"] / received if received else math.nan,
+        "blind_f1": blind.f1,
+        "blind": blind._asdict(),
         "samples": max(len(row.verdicts) for row in rows),
-        "error_accuracy_by_position": _by(rows, lambda row: str(row.gold)),
+        "mistakes": mistakes(rows),
+        "error_accuracy_by_position": errors_found(rows, lambda row: row.gold),
+        "error_accuracy_by_kind": errors_found(rows, lambda row: row.error_kind),
+        "error_accuracy_by_answer": errors_found(rows, _answer),
+        "by_length": accuracies(rows, lambda row: Length.of(row.steps) if row.steps else None),
+        "by_generator": accuracies(rows, lambda row: row.generator),
     }
-    if any(row.error_kind for row in rows):
-        result["error_accuracy_by_kind"] = _by(rows, lambda row: row.error_kind or "unknown")
-    if result["samples"] > 1:
-        votes = np.array([row.vote_correct for row in rows], float)
-        voted = task.aggregate({"correct": votes, "unreadable": unreadable, "stratum": stratum})
-        result["maj_f1"] = _percent(voted["f1"])
-        result["maj_f1_interval"] = _interval(votes, with_error, cluster)
-    return result
+    if found["samples"] > 1:
+        found.update(_votes(rows, unreadable, task, ties))
+    percent: dict[str, Any] = in_percent({name: value for name, value in found.items() if value != {}})
+    return percent
 
 
-def suite_figures(benchmarks: Mapping[str, list[Judged]], task: CriticTask[Any]) -> dict[str, Any]:
-    """The figures of each benchmark by name, and their mean F1, which counts every benchmark alike."""
-    parts = {name: figures(judged, task) for name, judged in benchmarks.items()}
-    values = [part["f1"] for part in parts.values()]
-    mean = None if None in values else round(float(np.mean(values)), 4)
+def suite_figures(benchmarks: Mapping[str, Sequence[Judged]], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
+    """The figures of each benchmark by name, and the means over benchmarks, which count every benchmark alike.
+
+    The means' intervals draw each benchmark's problems by themselves, also where two benchmarks share some.
+    """
+    parts = {name: figures(judged, task, ties=ties) for name, judged in benchmarks.items()}
     totals: dict[str, Any] = {name: sum(part[name] for part in parts.values()) for name in ("examples", "failed", "missing")}
     totals["replies"] = {name: sum(part["replies"][name] for part in parts.values()) for name in REPLIES}
-    return {"mean_f1": mean, "mean_f1_interval": [None, None], **totals, "benchmarks": parts}
+    received = totals["replies"]["samples"] - totals["replies"]["failed"]
+    totals["truncated_rate"] = in_percent(totals["replies"]["truncated"] / received) if received else None
+    found: dict[str, Any] = {}
+    for name, score in (("f1", "correct"), ("maj_f1", "vote_correct")):
+        if all(name in part for part in parts.values()):
+            scores = [_scores(judged, score) for judged in benchmarks.values()]
+            drawn = [harmonic_f1s(*resampled_rates(*one, seed=seed)) for seed, one in enumerate(scores)]
+            found[f"mean_{name}"] = float(np.mean([f1(values[0], error) for values, error, _ in scores]))
+            found[f"mean_{name}_interval"] = percentiles(np.mean(drawn, axis=0))
+    return {**in_percent(found), **totals, "benchmarks": parts}
 
 
-def _interval(correct: Any, with_error: Any, cluster: Any) -> list[float | None]:
-    return [_percent(bound) for bound in bootstrap_f1(correct, with_error, cluster)]
+def _scores(judged: Sequence[Judged], score: str) -> tuple[Array, list[bool], list[str]]:
+    """A field of the rows that have a score, as one line; which of them have an error; their problems."""
+    rows = [row for row in judged if row.correct is not None]
+    values = np.array([[getattr(row, score) for row in rows]], float)
+    return values, [row.stratum == WITH_ERROR for row in rows], [row.cluster for row in rows]
 
 
-def _bounds(judged: list[Judged], task: CriticTask[Any]) -> list[float | None]:
-    stratum = np.array([row.stratum for row in judged])
-    bounds = []
-    for unknown in (0.0, 1.0):
-        correct = np.array([unknown if row.correct is None else row.correct for row in judged])
-        bounds.append(_percent(task.aggregate({"correct": correct, "unreadable": correct, "stratum": stratum})["f1"]))
-    return bounds
+def vote_scores(rows: Sequence[Judged], ties: Ties) -> Array:
+    """The chance that a vote of k of a row's replies is right, for k = 1 .. n (the most replies of any row): shape (n, rows).
+
+    A row with fewer replies, as some failed, counts with as many as it has where k is more.
+    """
+    most = max(len(row.verdicts) for row in rows)
+    scores = np.zeros((most, len(rows)))
+    for at, row in enumerate(rows):
+        right = chances(row.verdicts, row.gold, ties)
+        scores[: len(right), at], scores[len(right) :, at] = right, right[-1]
+    return scores
 
 
-def _by(rows: list[Judged], name: Callable[[Judged], str]) -> dict[str, dict[str, float | None]]:
-    """Accuracy and number of rows with an error, by a property."""
-    groups: dict[str, list[float]] = {}
-    for row in rows:
-        if row.gold != ALL_CORRECT and row.correct is not None:
-            groups.setdefault(name(row), []).append(row.correct)
-    counts = Counter({key: len(values) for key, values in groups.items()})
-    return {key: {"rows": counts[key], "accuracy": _percent(float(np.mean(groups[key])))} for key in sorted(groups)}
+def _votes(rows: Sequence[Judged], unreadable: Array, task: CriticTask[Any], ties: Ties) -> dict[str, Any]:
+    """Maj@k for every k, by both rules for ties, and what the agreement of all votes says about their being right."""
+    error, cluster = np.array([row.stratum == WITH_ERROR for row in rows]), [row.cluster for row in rows]
+    scores = {rule: vote_scores(rows, rule) for rule in TIES}
+    drawn = resampled_rates(np.concatenate(list(scores.values())), error, cluster)
+    drawn_f1s = dict(zip(TIES, np.split(harmonic_f1s(*drawn), len(TIES)), strict=True))
+    at_all = scores[ties][-1]
+    main = task.aggregate({"correct": at_all, "unreadable": unreadable, "stratum": np.array([row.stratum for row in rows])})
+    agreement = np.array([row.agreement for row in rows])
+    drawn_agreement = pooled(resampled_rates([agreement], error, cluster), error)[0]
+    return {
+        "maj_f1": main["f1"],
+        "maj_f1_interval": percentiles(drawn_f1s[ties][-1]),
+        "ties": ties,
+        "maj_f1_by_ties": {
+            rule: {"f1": f1(scores[rule][-1], error), "interval": percentiles(drawn_f1s[rule][-1])} for rule in TIES
+        },
+        "maj_f1_by_votes": {
+            str(k): {"f1": f1(line, error), "interval": percentiles(drawn_line)}
+            for k, (line, drawn_line) in enumerate(zip(scores[ties], drawn_f1s[ties], strict=True), start=1)
+        },
+        "agreement": float(agreement.mean()),
+        "agreement_interval": percentiles(drawn_agreement),
+        "confidence": curves(agreement, at_all, error, cluster),
+    }
 
 
-def _percent(fraction: float) -> float | None:
-    """In percent; None where there is nothing to measure, for instance F1 without any all-correct row."""
-    return round(100 * fraction, 4) if math.isfinite(fraction) else None
+def _with_intervals(values: Mapping[str, float], drawn: Mapping[str, Array]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found[name] = value
+        if name in drawn:
+            found[f"{name}_interval"] = percentiles(drawn[name])
+    return found
+
+
+def _f1_if_failed(judged: Sequence[Judged], score: float) -> float:
+    """F1 if every reply that we did not get had that score."""
+    correct = [
+        ((row.correct or 0.0) * len(row.verdicts) + score * row.failed) / max(1, len(row.verdicts) + row.failed) for row in judged
+    ]
+    return f1(correct, [row.stratum == WITH_ERROR for row in judged])
+
+
+def _answer(row: Judged) -> str | None:
+    if row.gold == ALL_CORRECT or row.answer_right is None:
+        return None
+    return "right answer, wrong process" if row.answer_right else "wrong answer"
+
+
+def in_percent(value: Any) -> Any:
+    """Fractions (floats) as percent, whole numbers as they are; None where there is nothing to measure, as in F1 without any
+    all-correct row.
+
+    >>> in_percent({"rows": 3, "f1": 0.25, "interval": (0.1, float("nan"))})
+    {'rows': 3, 'f1': 25.0, 'interval': [10.0, None]}
+    """
+    if isinstance(value, float):
+        return round(100 * float(value), 4) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: in_percent(one) for name, one in value.items()}
+    return [in_percent(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def show(metrics: dict[str, Any]) -> dict[str, Any]:
     """Print the figures; returns them."""
-    lost = f", truncated {metrics['truncated']}" if metrics.get("truncated") else ""
-    lost += f", failed {metrics['failed']}" if metrics["failed"] else ""
-    lost += f", without a reply {metrics['missing']} (counted as wrong)" if metrics["missing"] else ""
     parts = metrics.get("benchmarks", {"": metrics})
+    replies = metrics["replies"]
+    lost = f", refused {replies['refused']}" if replies["refused"] else ""
+    lost += f", failed {replies['failed']}" if replies["failed"] else ""
+    lost += f", without a reply {metrics['missing']} (counted as wrong)" if metrics["missing"] else ""
+    print(f"{metrics['examples']} examples, truncated {_number(metrics['truncated_rate'])}%{lost}")
     for name, part in parts.items():
-        first = f"{metrics['examples']} examples{lost}" if len(parts) == 1 else f"{name}: {part['examples']} examples"
-        low, high = (_figure(bound) for bound in part["f1_interval"])
-        print(f"{first}, unreadable {_figure(part['unparsed_rate'])}%")
         print(
-            f"F1 {_figure(part['f1'])} (95% interval {low} to {high}; best blind guess {_figure(part['blind_f1'])}), "
-            f"errors found {_figure(part['error_accuracy'])}%, all-correct seen {_figure(part['correct_accuracy'])}%"
+            f"{f'{name}: ' if name else ''}F1 {_number(part['f1'])} ({_range(part['f1_interval'])}; best blind guess "
+            f"{_number(part['blind_f1'])}), errors found {_number(part['error_accuracy'])}%, "
+            f"all-correct seen {_number(part['correct_accuracy'])}%, unreadable {_number(part['unparsed_rate'])}%"
         )
-    if "mean_f1" in metrics:
-        low, high = (_figure(bound) for bound in metrics["mean_f1_interval"])
-        print(f"{metrics['examples']} examples{lost}: mean F1 {_figure(metrics['mean_f1'])} (95% interval {low} to {high})")
+        if part["replies"]["failed"]:
+            low, high = (_number(bound) for bound in part["f1_bounds"])
+            print(f"  F1 between {low} and {high}, whatever the {part['replies']['failed']} failed replies would have been")
+        if "maj_f1" in part:
+            print(
+                f"  Maj@{part['samples']} F1 {_number(part['maj_f1'])} ({_range(part['maj_f1_interval'])}; "
+                f"ties: {part['ties']}), agreement {_number(part['agreement'])}%"
+            )
+    for name, title in (("mean_f1", "mean F1"), ("mean_maj_f1", "mean Maj F1")):
+        if name in metrics:
+            print(f"{title} {_number(metrics[name])} ({_range(metrics[f'{name}_interval'])})")
     return metrics
 
 
-def _figure(value: float | None) -> str:
+def _range(interval: Sequence[float | None]) -> str:
+    return "95% interval {} to {}".format(*map(_number, interval))
+
+
+def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1f}"

@@ -13,17 +13,26 @@ import numpy as np
 
 from deepcritic.rows import Example, Generation, Judged, Key, sample_seed
 from deepcritic.tasks import CriticTask
+from deepcritic.votes import Ties
 
 REFUSED: Final = frozenset({"content_filter", "refusal"})
 """The finish reasons by which servers say that a reply was withheld."""
 
 
 def judge(
-    example: Example, replies: Iterable[Generation], task: CriticTask[Any], *, asked: int, benchmark: str | None = None
+    example: Example,
+    replies: Iterable[Generation],
+    task: CriticTask[Any],
+    *,
+    asked: int,
+    benchmark: str | None = None,
+    ties: Ties = "random",
 ) -> Judged:
     """One row of the evaluation, from the replies that came of those `asked` for.
 
-    Where none was asked for, because a recording left the row out, the row is wrong; where all failed it has no score.
+    Where none was asked for, because a recording left the row out, the row is wrong; where all failed it has no score. Where
+    verdicts tie, `vote` is one of them, drawn by the row's own seed or the first one seen, and `vote_correct` is the mean over
+    the draws.
     """
     ordered = sorted(replies, key=lambda reply: reply.key.sample)
     verdicts = [task.parse(reply.prefix + reply.text, reply.context) for reply in ordered]
@@ -42,8 +51,16 @@ def judge_verdicts(
 ) -> Judged:
     """One row from verdicts that are known; `kinds` counts the replies that were truncated, refused or unreadable."""
     nothing = task.score(None, example.gold, example.item)
-    scores = [task.score(verdict, example.gold, example.item).values["correct"] for verdict in verdicts]
+
+    def right(verdict: Any) -> float:
+        return task.score(verdict, example.gold, example.item).values["correct"]
+
+    scores = [right(verdict) for verdict in verdicts]
     vote = task.vote(verdicts, seed=sample_seed(0, Key(example_id=example.id, request="tie")))
+    most = max(vote.tally.values(), default=0.0)
+    tied = [verdict for verdict, weight in vote.tally.items() if weight == most]
+    if ties == "first":
+        tied = [verdict for verdict in verdicts if verdict in tied][:1]
     missing = not asked
     counted = kinds or {}
     generator = example.item.meta.get("generator")
@@ -55,8 +72,8 @@ def judge_verdicts(
         benchmark=benchmark or example.source,
         verdicts=tuple(verdicts) if scores else (None,) if missing else (),
         correct=float(np.mean(scores)) if scores else 0.0 if missing else None,
-        vote=vote.verdict,
-        vote_correct=task.score(vote.verdict, example.gold, example.item).values["correct"] if scores or missing else None,
+        vote=tied[0] if ties == "first" and tied else vote.verdict,
+        vote_correct=float(np.mean([right(verdict) for verdict in tied])) if tied else 0.0 if scores or missing else None,
         agreement=vote.agreement,
         samples=asked,
         truncated=counted.get("truncated", 0),

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from deepcritic.rows import ALL_CORRECT
 
 Array = NDArray[np.float64]
+RESAMPLES: Final = 2000
 _CHUNK: Final = 256  # resamples at a time: keeps the matrix of counts at a few megabytes
 
 
@@ -36,8 +37,16 @@ class Difference(NamedTuple):
     p: float
 
 
+class Blind(NamedTuple):
+    """What the best guess without reading may expect."""
+
+    f1: float
+    error_accuracy: float
+    correct_accuracy: float
+
+
 class Seeds(NamedTuple):
-    """The mean over runs with different seeds and its 95% t-interval; the bounds of a single run are NaN."""
+    """The mean over `n` runs with different seeds and its 95% interval; a t-interval of a single run has NaN bounds."""
 
     mean: float
     low: float
@@ -51,7 +60,16 @@ def harmonic_f1(a: float, b: float) -> float:
     >>> harmonic_f1(0.5, 1.0), harmonic_f1(0.0, 0.0)
     (0.6666666666666666, 0.0)
     """
-    return float(_harmonic(np.asarray(a, dtype=float), np.asarray(b, dtype=float)))
+    return float(harmonic_f1s(a, b))
+
+
+def harmonic_f1s(a: ArrayLike, b: ArrayLike) -> Array:
+    """`harmonic_f1` of each pair of two arrays; NaN where one of them is."""
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    total = first + second
+    unknown = np.where(np.isnan(total), np.nan, 0.0)
+    result: Array = np.divide(2 * first * second, total, out=unknown, where=total > 0)
+    return result
 
 
 def f1_from_counts(right_with_error: float, with_error: int, right_all_correct: float, all_correct: int) -> float:
@@ -71,30 +89,75 @@ def f1(correct: ArrayLike, stratum: ArrayLike) -> float:
     return f1_from_counts(right[error].sum(), int(error.sum()), right[~error].sum(), int((~error).sum()))
 
 
-def blind_guess_f1(first_errors: ArrayLike) -> float:
+def blind_guess(first_errors: ArrayLike) -> Blind:
     """The best F1 that a critic can expect without reading: what a score has to beat to mean anything.
 
     Such a critic says "no error" with probability p and otherwise names the most frequent first error, whose share among the rows
     with an error is m; any other index only loses. Then the accuracies are p and (1 - p) m, and their harmonic mean is highest at
     p = sqrt(m) / (1 + sqrt(m)), where it is 2 m / (1 + sqrt(m))^2.
 
-    >>> blind_guess_f1([-1, -1, 2, 2])  # m = 1: say either half of the time
-    0.5
+    >>> blind_guess([-1, -1, 2, 2])  # m = 1: say either half of the time
+    Blind(f1=0.5, error_accuracy=0.5, correct_accuracy=0.5)
     """
     values = np.asarray(first_errors)
     errors = values[values != ALL_CORRECT]
     if not errors.size or errors.size == values.size:
-        return math.nan
-    share = np.unique(errors, return_counts=True)[1].max() / errors.size
-    return float(2 * share / (1 + math.sqrt(share)) ** 2)
+        return Blind(math.nan, math.nan, math.nan)
+    root = math.sqrt(np.unique(errors, return_counts=True)[1].max() / errors.size)
+    return Blind(2 * (root / (1 + root)) ** 2, root**2 / (1 + root), root / (1 + root))
+
+
+def resampled_rates(
+    values: ArrayLike, stratum: ArrayLike, cluster: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Array, Array]:
+    """What every interval is made of: the mean of each line of `values`, for each resample, in either stratum.
+
+    `values` has shape (lines, rows). Problems are drawn anew within each stratum, with all of their rows there. Returns two
+    arrays of shape (lines, resamples): over the rows with an error, and over those without. All lines share the draws, and so do
+    calls with the same rows and seed. A figure that is a function of such means has its interval in `percentiles` of that
+    function:
+
+    >>> called_wrong, error = np.array([1, 0, 1, 0, 0, 0]), np.array([True, True, True, False, False, False])
+    >>> hit, alarm = resampled_rates([called_wrong], error, range(6))
+    >>> low, high = percentiles(hit[0] - alarm[0])  # Youden's J
+    >>> low, high
+    (0.0, 1.0)
+    """
+    lines = np.asarray(values, dtype=float)
+    error, problem = np.asarray(stratum, dtype=bool), np.asarray(cluster)
+    if lines.shape[1:] != error.shape or error.shape != problem.shape or error.ndim != 1:
+        raise ValueError(f"one value a row is needed; got shapes {lines.shape[1:]}, {error.shape} and {problem.shape}")
+    generator = _generator(seed)
+    rates: list[Array] = []
+    for rows in (error, ~error):
+        sums, sizes = _by_cluster(lines[:, rows], problem[rows])
+        if not sizes.size:
+            rates.append(np.full((len(lines), resamples), math.nan))
+            continue
+        rates.append(np.concatenate([_rates(c, sums, sizes) for c in _counts(sizes.size, resamples, generator)], axis=1))
+    return rates[0], rates[1]
+
+
+def pooled(rates: tuple[Array, Array], stratum: ArrayLike) -> Array:
+    """Means over all rows from means in either stratum, whose share of the rows stays as it is."""
+    share = float(np.mean(np.asarray(stratum, dtype=bool)))
+    parts = [weight * part for weight, part in zip((share, 1 - share), rates, strict=True) if weight]
+    return sum(parts[1:], parts[0])
+
+
+def percentiles(drawn: ArrayLike) -> tuple[float, float]:
+    """The 95% percentile interval of resampled figures; resamples in which a figure is unknown (NaN) are left out."""
+    known = np.asarray(drawn, dtype=float)
+    known = known[~np.isnan(known)]
+    low, high = np.percentile(known, [2.5, 97.5]) if known.size else (math.nan, math.nan)
+    return float(low), float(high)
 
 
 def bootstrap_f1(
-    correct: ArrayLike, stratum: ArrayLike, cluster: ArrayLike, resamples: int = 2000, seed: int = 0
+    correct: ArrayLike, stratum: ArrayLike, cluster: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
     """The 95% percentile interval of F1: problems are drawn anew within each stratum, with all of their rows there."""
-    (drawn,) = _resampled_f1([correct], stratum, cluster, resamples, seed)
-    return _percentiles(drawn)
+    return percentiles(harmonic_f1s(*resampled_rates(np.asarray(correct, float)[None], stratum, cluster, resamples, seed)))
 
 
 def paired_bootstrap_f1(
@@ -102,7 +165,7 @@ def paired_bootstrap_f1(
     correct_b: ArrayLike,
     stratum: ArrayLike,
     cluster: ArrayLike,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Difference:
     """F1 of A minus F1 of B on the same rows and the same resamples.
@@ -110,12 +173,22 @@ def paired_bootstrap_f1(
     p is twice the smaller share of resamples on either side of 0 (those at 0 count for both), so it is never below
     2 / (resamples + 1).
     """
-    a, b = _resampled_f1([correct_a, correct_b], stratum, cluster, resamples, seed)
-    return _difference(f1(correct_a, stratum) - f1(correct_b, stratum), a - b)
+    a, b = harmonic_f1s(*resampled_rates(np.array([correct_a, correct_b], float), stratum, cluster, resamples, seed))
+    return difference(f1(correct_a, stratum) - f1(correct_b, stratum), a - b)
+
+
+def difference(estimate: float, drawn: Array) -> Difference:
+    """An estimated difference with the interval and the p-value that its resamples give it."""
+    low, high = percentiles(drawn)
+    if math.isnan(estimate):
+        return Difference(estimate, low, high, math.nan)
+    tiny = 1e-12  # the same counts, added in another order, must be a tie
+    tail = min(int((drawn <= tiny).sum()), int((drawn >= -tiny).sum()))
+    return Difference(estimate, low, high, min(1.0, 2 * (tail + 1) / (drawn.size + 1)))
 
 
 def mean_interval(
-    values: ArrayLike, cluster: ArrayLike | None = None, resamples: int = 2000, seed: int = 0
+    values: ArrayLike, cluster: ArrayLike | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
     """The 95% percentile interval of a mean over rows, drawn by cluster; every row is its own cluster when none is given."""
     rows = np.asarray(values, dtype=float)
@@ -123,7 +196,7 @@ def mean_interval(
         return math.nan, math.nan
     sums, sizes = _by_cluster(rows[None], np.arange(rows.size) if cluster is None else np.asarray(cluster))
     drawn = np.concatenate([_rates(counts, sums, sizes)[0] for counts in _counts(sizes.size, resamples, _generator(seed))])
-    return _percentiles(drawn)
+    return percentiles(drawn)
 
 
 def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -160,27 +233,29 @@ def multi_seed(values: ArrayLike) -> Seeds:
     return Seeds(mean, mean - half, mean + half, int(runs.size))
 
 
-def _harmonic(a: Array, b: Array) -> Array:
-    total = a + b
-    result: Array = np.divide(2 * a * b, total, out=np.where(np.isnan(total), np.nan, 0.0), where=total > 0)
-    return result
+def seeds_bootstrap_f1(
+    corrects: ArrayLike, stratum: ArrayLike, cluster: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
+) -> Seeds:
+    """The mean F1 over runs with different seeds on the same rows; its 95% interval draws both the seeds and the problems anew.
+
+    `corrects` has shape (seeds, rows). See `over_seeds` for how seeds are drawn. Of one seed the interval speaks of the problems
+    alone.
+    """
+    runs = np.asarray(corrects, dtype=float)
+    drawn = over_seeds(harmonic_f1s(*resampled_rates(runs, stratum, cluster, resamples, seed)), seed)
+    return Seeds(float(np.mean([f1(run, stratum) for run in runs])), *percentiles(drawn), len(runs))
 
 
-def _resampled_f1(corrects: list[ArrayLike], stratum: ArrayLike, cluster: ArrayLike, resamples: int, seed: int) -> list[Array]:
-    """F1 of each critic in `corrects` for every resample; the draws are shared."""
-    right = np.asarray(corrects, dtype=float)
-    error, problem = np.asarray(stratum, dtype=bool), np.asarray(cluster)
-    if right.shape[1:] != error.shape or error.shape != problem.shape or error.ndim != 1:
-        raise ValueError(f"one value a row is needed; got shapes {right.shape[1:]}, {error.shape} and {problem.shape}")
-    generator = _generator(seed)
-    accuracies: list[Array] = []
-    for rows in (error, ~error):
-        sums, sizes = _by_cluster(right[:, rows], problem[rows])
-        if not sizes.size:
-            accuracies.append(np.full((len(corrects), resamples), math.nan))
-            continue
-        accuracies.append(np.concatenate([_rates(c, sums, sizes) for c in _counts(sizes.size, resamples, generator)], axis=1))
-    return list(_harmonic(*accuracies))
+def over_seeds(drawn: Array, seed: int = 0) -> Array:
+    """The mean over seeds drawn anew, from figures of shape (seeds, resamples) whose problems were drawn anew: the second level.
+
+    Of n seeds n - 1 are drawn, with replacement: then the variance over the draws is the unbiased one of a mean of n (Rao and
+    Wu, 1988, J. Amer. Statist. Assoc. 83, 231-241); n draws would make it smaller by a factor (n - 1) / n, 2/3 for three seeds.
+    """
+    seeds, resamples = drawn.shape
+    picked = _generator(seed).integers(seeds, size=(max(1, seeds - 1), resamples))
+    means: Array = drawn[picked, np.arange(resamples)].mean(axis=0)
+    return means
 
 
 def _by_cluster(values: Array, cluster: NDArray[Any]) -> tuple[Array, Array]:
@@ -201,20 +276,6 @@ def _counts(clusters: int, resamples: int, generator: np.random.Generator) -> It
 def _rates(counts: Array, sums: Array, sizes: Array) -> Array:
     rates: Array = (sums @ counts.T) / (counts @ sizes)
     return rates
-
-
-def _percentiles(drawn: Array) -> tuple[float, float]:
-    low, high = np.percentile(drawn, [2.5, 97.5]) if drawn.size else (math.nan, math.nan)
-    return float(low), float(high)
-
-
-def _difference(estimate: float, drawn: Array) -> Difference:
-    low, high = _percentiles(drawn)
-    if math.isnan(estimate):
-        return Difference(estimate, low, high, math.nan)
-    tiny = 1e-12  # the same counts, added in another order, must be a tie
-    tail = min(int((drawn <= tiny).sum()), int((drawn >= -tiny).sum()))
-    return Difference(estimate, low, high, min(1.0, 2 * (tail + 1) / (drawn.size + 1)))
 
 
 def _generator(seed: int) -> np.random.Generator:

@@ -11,9 +11,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "deepcritic"
 LEVELS = (
     {"errors"},
-    {"rows", "prompting", "parsing", "answers", "answer_text", "answer_worker", "metrics", "models", "chat", "progress"},
+    {"rows", "prompting", "parsing", "answers", "answer_text", "answer_worker", "metrics", "votes", "models", "chat", "progress"},
     {"tasks", "rewards", "sources", "store", "runs", "samplers", "scorers", "sampling", "training", "summary", "microworld"}
-    | {"contamination", "judging", "figures"},
+    | {"contamination", "judging", "figures", "breakdown", "confidence"},
     {"stages", "critic"},
     {"__main__"},
 )

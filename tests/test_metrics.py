@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepcritic.metrics import (
-    blind_guess_f1,
+    blind_guess,
     bootstrap_f1,
     f1,
     f1_from_counts,
@@ -50,8 +50,8 @@ def test_an_empty_stratum_is_unknown() -> None:
     assert math.isnan(f1([1.0, 0.0], [True, True]))
     assert all(math.isnan(bound) for bound in bootstrap_f1([1.0, 0.0], [True, True], [0, 1]))
     assert all(math.isnan(number) for number in paired_bootstrap_f1([1.0], [0.0], [True], [0]))
-    assert math.isnan(blind_guess_f1([-1, -1]))
-    assert math.isnan(blind_guess_f1([1, 2]))
+    assert math.isnan(blind_guess([-1, -1]).f1)
+    assert math.isnan(blind_guess([1, 2]).f1)
 
 
 @given(st.lists(st.sampled_from([-1, 1, 2, 3, 4]), min_size=2, max_size=40).filter(lambda v: -1 in v and set(v) != {-1}))
@@ -61,8 +61,8 @@ def test_no_blind_guess_is_better(first_errors: list[int]) -> None:
     for verdict in set(first_errors) - {-1}:
         hit = (gold == verdict).sum() / (gold != -1).sum()
         best = max(best, *(harmonic_f1((1 - p) * hit, p) for p in np.linspace(0, 1, 2001)))
-    assert best <= blind_guess_f1(first_errors) + 1e-12
-    assert best == pytest.approx(blind_guess_f1(first_errors), abs=1e-5)
+    assert best <= blind_guess(first_errors).f1 + 1e-12
+    assert best == pytest.approx(blind_guess(first_errors).f1, abs=1e-5)
 
 
 def _rows(seed: int, problems: int, skill: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

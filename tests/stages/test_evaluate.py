@@ -162,7 +162,7 @@ def test_truncated_replies_are_on_the_first_line(command: Command, sample: Path,
     gold = _gold("processbench", sample)
     recording = _record(tmp_path / "rows.jsonl", dict(gold), finish_reason="length")
     outcome = command(*_words("processbench", sample, recording))
-    assert "6 examples, truncated 6" in outcome.out
+    assert "6 examples, truncated 100.0%" in outcome.out
     assert _metrics("mine")["truncated"] == 6
 
 
