@@ -30,14 +30,12 @@ def judge(
 ) -> Judged:
     """One row of the evaluation, from the replies that came of those `asked` for.
 
-    Where none was asked for, because a recording left the row out, the row is wrong; where all failed it has no score. Where
-    verdicts tie, `vote` is one of them, drawn by the row's own seed or the first one seen, and `vote_correct` is the mean over
-    the draws.
+    Where none was asked for, because a recording left the row out, the row is wrong; where all failed it has no score.
     """
     ordered = sorted(replies, key=lambda reply: reply.key.sample)
     verdicts = [task.parse(reply.prefix + reply.text, reply.context) for reply in ordered]
     kinds = Counter(_kind(reply, verdict) for reply, verdict in zip(ordered, verdicts, strict=True))
-    return judge_verdicts(example, verdicts, task, asked=asked, kinds=kinds, benchmark=benchmark)
+    return judge_verdicts(example, verdicts, task, asked=asked, kinds=kinds, benchmark=benchmark, ties=ties)
 
 
 def judge_verdicts(
@@ -48,8 +46,13 @@ def judge_verdicts(
     asked: int,
     kinds: Mapping[str, int] | None = None,
     benchmark: str | None = None,
+    ties: Ties = "random",
 ) -> Judged:
-    """One row from verdicts that are known; `kinds` counts the replies that were truncated, refused or unreadable."""
+    """One row from verdicts that are known; `kinds` counts the replies that were truncated, refused or unreadable.
+
+    Where verdicts tie, `vote` is one of them, drawn by the row's own seed or the first one seen, and `vote_correct` is the mean
+    over the draws.
+    """
     nothing = task.score(None, example.gold, example.item)
 
     def right(verdict: Any) -> float:

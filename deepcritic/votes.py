@@ -19,12 +19,21 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from deepcritic.errors import InputError
 from deepcritic.metrics import Array
 
 Ties = Literal["random", "first"]
 TIES: Final[tuple[Ties, ...]] = ("random", "first")
 _Pattern = tuple[int, ...]
 _WANTED, _UNREADABLE = 0, -1
+
+
+def vote_rule(name: str, field: str) -> Ties:
+    """The rule of that name; `InputError` that names the option `field` where there is none."""
+    for rule in TIES:
+        if rule == name:
+            return rule
+    raise InputError("no such rule for ties", field=field, found=name, remedy=" or ".join(TIES))
 
 
 def chances(verdicts: Sequence[Hashable | None], wanted: Hashable, ties: Ties = "random") -> Array:

@@ -35,7 +35,9 @@ def _enumerated(verdicts: list[int | None], wanted: int, ties: Ties) -> list[Fra
 @pytest.mark.parametrize("ties", TIES)
 @given(verdicts=VERDICTS, wanted=st.sampled_from([-1, 1, 2, 9]))
 def test_all_subsets_and_ties(ties: Ties, verdicts: list[int | None], wanted: int) -> None:
-    assert chances(verdicts, wanted, ties) == pytest.approx([float(one) for one in _enumerated(verdicts, wanted, ties)], abs=1e-12)
+    assert chances(verdicts, wanted, ties) == pytest.approx(
+        [float(one) for one in _enumerated(verdicts, wanted, ties)], abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("ties", TIES)

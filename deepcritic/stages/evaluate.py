@@ -23,6 +23,7 @@ from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.sampling import Draws, engine_for, request
 from deepcritic.store import read_rows, write_json, write_rows
 from deepcritic.tasks import CriticTask
+from deepcritic.votes import vote_rule
 
 CALL = "critique"
 
@@ -42,6 +43,7 @@ def run(
     seed: int = 0,
     limit: int | None = None,
     allow_missing: bool = False,
+    ties: str = "random",
 ) -> dict[str, Any]:
     """Returns the metrics. Rows without a recorded reply are an error, or wrong and counted with `allow_missing`."""
     if benchmark is None:
@@ -49,6 +51,7 @@ def run(
     everything = list(benchmark())
     if not everything:
         raise InputError("the benchmark has no rows", field="benchmark.path", remedy="a file with at least one labelled row")
+    rule = vote_rule(ties, "stage.ties")
     for field, value in (("stage.limit", limit), ("stage.samples", samples)):
         if value is not None and value < 1:
             raise InputError("out of range", field=field, found=value, remedy="a whole number from 1")
@@ -73,9 +76,11 @@ def run(
     by_example: dict[str, list[Generation]] = {}
     for generation in drawn.values():
         by_example.setdefault(generation.key.example_id, []).append(generation)
-    judged = [judge(example, by_example.get(example.id, []), task, asked=len(plan[example.id])) for example in examples]
+    judged = [
+        judge(example, by_example.get(example.id, []), task, asked=len(plan[example.id]), ties=rule) for example in examples
+    ]
     write_rows(folder / "verdicts.jsonl", judged)
-    metrics = {**figures(judged, task), **counts}
+    metrics = {**figures(judged, task, ties=rule), **counts}
     write_json(folder / "metrics.json", metrics)
     ledger = folder.ledger("examples")
     ledger.enter(len(judged))
