@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from deepcritic.answer_text import canonical, decide
 from deepcritic.answers import Comparison, compare, equivalent
+from deepcritic.answers.decide import decide
+from deepcritic.answers.text import canonical
 
 HERE = Path(__file__).parent
 GOLDEN: dict[str, list[dict[str, Any]]] = json.loads((HERE / "golden" / "answers.json").read_text("utf-8"))
@@ -74,7 +75,7 @@ def test_equal_towers_are_not_called_different() -> None:
 def test_a_killed_worker_is_replaced_and_order_holds() -> None:
     slow = r"\int x^{9000} \sin x \cos(x^2) dx"
     pairs = [(slow, "x") if number % 10 == 3 else (f"{number} + x", f"x + {number}") for number in range(40)]
-    results = list(compare(pairs, deadline=0.6, workers=2))
+    results = list(compare(pairs, deadline=0.6))
     assert [result.equal for number, result in enumerate(results) if number % 10 != 3] == [True] * 36
     assert all(result.equal is not True for number, result in enumerate(results) if number % 10 == 3)
 
@@ -118,10 +119,9 @@ def test_no_process_is_left_behind(end: str, tmp_path: Path) -> None:
     marker.mkdir()
     script = tmp_path / "script.py"
     script.write_text(
-        "from deepcritic.answers import equivalent, _pool\n"
+        "from deepcritic.answers import equivalent\nfrom deepcritic.answers.pool import pool\n"
         "assert equivalent('x + 1', '1 + x', deadline=10)\n"
-        "pool = _pool()\n"
-        "print(pool._nursery.pid, *[worker.pid for worker in pool._idle], flush=True)\n" + end,
+        "print(*pool().pids(), flush=True)\n" + end,
         "utf-8",
     )
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}

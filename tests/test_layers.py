@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "deepcritic"
 LEVELS = (
     {"errors"},
-    {"rows", "prompting", "parsing", "answers", "answer_text", "answer_worker", "metrics", "votes", "models", "chat", "progress"},
-    {"tasks", "rewards", "sources", "store", "runs", "samplers", "scorers", "sampling", "training", "summary", "microworld"}
+    {"rows", "prompting", "parsing", "store", "answers", "metrics", "votes", "models", "chat", "progress"},
+    {"tasks", "rewards", "sources", "runs", "samplers", "scorers", "sampling", "training", "summary", "microworld"}
     | {"contamination", "judging", "figures", "breakdown", "confidence"},
     {"stages", "critic"},
     {"__main__"},

@@ -1,0 +1,92 @@
+r"""Are two mathematical answers equal? Plain numbers at once, the rest by math-verify in processes that can be killed.
+
+>>> equivalent(r"Therefore it is $\boxed{\frac{1}{2}}$.", "0.5")
+True
+>>> [result.equal for result in compare([("3", "3"), ("4 cm", "5"), ("", "5")])]
+[True, False, None]
+
+None means undecided: out of time or memory, or not readable; `compare` says why. It is never "wrong" in silence. The reference
+comes second here and first in math-verify, whose comparison is not symmetric.
+
+math-verify's own timeout needs the main thread and does not stop everything. Here a worker is a process of its own, ended by the
+kernel at its deadline, so all of this works in any thread, in forked children, in Ray, and in a script without a main guard. The
+processes start with the first pair that needs algebra (about a second) and end with this process.
+
+`decide` says what needs no algebra (with `text`, `plain` and `reach`), `known` keeps what was found, `pool` owns the processes,
+`worker` is what runs in them, and `algebra` is math-verify as it is used there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from deepcritic.answers.decide import Comparison, Texts, at_once
+from deepcritic.answers.known import Known
+from deepcritic.answers.pool import cores, pool
+
+__all__ = ["COMPARED", "Comparison", "compare", "equivalent"]
+
+COMPARED: Final = "compared.jsonl"
+"""The name of a stage's file of comparisons, for `compare(..., cache=folder / COMPARED)`."""
+_AHEAD: Final = 500  # pairs that wait for each worker, so that a slow pair at the head does not idle the others
+_memory: Final = Known()
+
+
+def equivalent(prediction: str, reference: str, *, deadline: float = 2.0) -> bool | None:
+    """Whether `prediction` gives the same answer as `reference`; None when that could not be decided in `deadline` seconds.
+
+    Each may be a bare answer or a whole reply, of which the last box counts.
+    """
+    found = at_once(prediction, reference)
+    if isinstance(found, Comparison):
+        return found.equal
+    known = _memory.get(found, deadline)
+    if known is None:
+        known = pool().compare(found, deadline)
+        _memory.add(found, known, deadline)
+    return known.equal
+
+
+def compare(pairs: Iterable[tuple[str, str]], *, cache: Path | None = None, deadline: float = 2.0) -> Iterator[Comparison]:
+    """One `Comparison` for each pair (prediction, reference), in order, while a process for each core works ahead.
+
+    Pairs are pulled as there is room, so a stream of any length does. What took algebra is appended to the file `cache`, and a
+    pair that is found there is not compared again; without one, it is remembered while this process lives.
+    """
+    waiting: deque[Comparison | tuple[Texts, Future[Comparison]]] = deque()
+    running: dict[Texts, Future[Comparison]] = {}  # so that one pair is never compared twice at the same time
+    most = _AHEAD * cores()
+    with contextlib.ExitStack() as stack:
+        known = _memory
+        if cache is not None:
+            known = stack.enter_context(contextlib.closing(Known(cache)))
+        threads = ThreadPoolExecutor(cores(), "answers")
+        stack.callback(threads.shutdown, cancel_futures=True)
+
+        def settle(item: Comparison | tuple[Texts, Future[Comparison]]) -> Comparison:
+            if isinstance(item, Comparison):
+                return item
+            texts, future = item
+            known.add(texts, future.result(), deadline)
+            running.pop(texts, None)
+            return future.result()
+
+        for prediction, reference in pairs:
+            found = at_once(prediction, reference)
+            if not isinstance(found, Comparison):
+                found = known.get(found, deadline) or found
+            if isinstance(found, Comparison):
+                waiting.append(found)
+            else:
+                if found not in running:
+                    running[found] = threads.submit(pool().compare, found, deadline)
+                waiting.append((found, running[found]))
+            while waiting and (len(waiting) > most or isinstance(waiting[0], Comparison) or waiting[0][1].done()):
+                yield settle(waiting.popleft())
+        while waiting:
+            yield settle(waiting.popleft())

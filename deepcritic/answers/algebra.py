@@ -1,0 +1,200 @@
+"""math-verify as the workers use it: nothing is evaluated as code, and what is too big, or fails, does so aloud.
+
+Only the nursery imports this, and calls `close_and_bound` before anything else: from then on the process can neither evaluate
+text nor work out a number that nobody could write down.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import math_verify.grader as grader
+import math_verify.parser as parser
+import sympy
+import sympy.parsing.sympy_parser as sympy_parser
+from sympy.physics.units.systems import SI  # noqa: F401  simplify loads it when first used, and it does need parse_expr
+
+from deepcritic.answers.reach import BITS
+
+_MANY: Final = 10_000  # factorials beyond this are not worked out
+_EXPANDED: Final = 13  # binary logarithm of the terms that a power of a sum may expand to, roughly
+_CALCULUS: Final = 14  # the same of the numbers within integrals, sums, limits, factorials
+_EXPONENT: Final = 64  # the same of any exponent
+_NUMERAL: Final = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_FORBIDDEN: Final = re.compile(
+    r"os\.(system|exec|fork|forkpty|posix_spawn|spawn|remove|rename|rmdir|mkdir|chmod|kill|symlink|link)"
+    r"|subprocess\.Popen|socket\.(connect|bind|sendto)|ctypes\.dlopen|shutil\..*"
+)
+_CONFIG: Final = parser.LatexExtractionConfig()
+_WITHOUT_UNITS: Final = [
+    dataclasses.replace(_CONFIG, normalization_config=dataclasses.replace(_CONFIG.normalization_config, units=False)),
+    parser.ExprExtractionConfig(),
+]
+_WARM_UP: Final = (
+    ("$x+\\frac{1}{2}$", "$\\frac{2x+1}{2}$"),
+    ("$\\sin^2(x)+\\cos^2(x)$", "$\\sqrt[3]{1} + e^{x}$"),
+    ("$x^2+y^2=1$", "$2x^2+2y^2=2$"),
+    ("$x \\in (1,2] \\cup [3,\\infty)$", "$1 < x \\leq 2$"),
+    ("$\\begin{pmatrix}1 & 2\\end{pmatrix}$", "$\\{1, 2\\}$"),
+    ("1/2 + 1", "$\\sum_{k=1}^{n} k^2 + \\int x^2 dx$"),
+)
+
+
+class Undecided(BaseException):
+    """Not an Exception, so that no `except Exception` in between turns it into "not equal"."""
+
+
+def compare(reference: str, prediction: str) -> tuple[bool | None, str]:
+    """Whether the texts give the same answer; None, with the reason, where that was not found out."""
+    try:
+        return _compare(reference, prediction)
+    except MemoryError:
+        return None, "memory"
+    except RecursionError:
+        return None, "depth"
+    except Undecided as why:
+        return None, str(why)
+    except Exception as error:
+        return None, f"error: {type(error).__name__}"
+
+
+def _compare(reference: str, prediction: str) -> tuple[bool | None, str]:
+    gold, target = _read(reference), _read(prediction)
+    trouble = ""
+    for one in gold:
+        for other in target:
+            try:
+                if grader.verify(one, other, timeout_seconds=None, raise_on_error=True):
+                    return True, ""
+            except TypeError:  # two kinds of things, as an interval and a number: they differ
+                continue
+            except Exception as error:
+                if not (isinstance(error, ValueError) and str(error).startswith("zip()")):  # lists of unequal length differ
+                    trouble = f"error: {type(error).__name__}"
+    for side, found in (("reference", gold), ("prediction", target)):
+        if all(isinstance(value, str) for value in found):
+            return None, f"unreadable {side}"
+    return (None, trouble) if trouble else (False, "")
+
+
+def _read(text: str) -> list[Any]:
+    found: list[Any] = parser.parse(text, parsing_timeout=None)
+    if len(text) < 200 and all(isinstance(value, str) for value in found):  # the "c" of "a + b + c" was taken for a unit
+        found = parser.parse(text, _WITHOUT_UNITS, parsing_timeout=None)
+    for value in found:
+        if isinstance(value, sympy.Basic) and any(map(_too_big, sympy.preorder_traversal(value))):
+            raise Undecided("size")
+    return found
+
+
+def close_and_bound() -> None:
+    """Take the evaluation of text out of sympy and math-verify, and put bounds in. Then load what both would load late."""
+    logging.disable(logging.CRITICAL)
+    sympy_parser.parse_expr = sympy_parser.eval_expr = parser.parse_expr = _numeral
+    parser.parse_expr_cached = _arithmetic
+    for name in ("simplify", "solve"):
+        setattr(grader, name, _loud(getattr(grader, name)))
+    grader.safe_sympy_doit = _doit
+    sympy.core.evalf.EvalfMixin.evalf = _loud(sympy.core.evalf.EvalfMixin.evalf)
+    sympy.Integer._eval_power = _bounded_power
+    sympy.factorial.eval = classmethod(_bounded_factorial)
+    sympy.binomial.eval = classmethod(_bounded_binomial)
+    for sample in _WARM_UP:
+        compare(*sample)
+
+
+def forbid(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: the process may neither write, nor start a program, nor connect, nor compile text."""
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    evaluates = event == "compile" and not str(arguments[1]).endswith(".py")  # a module that is loaded late is no text
+    if writes or evaluates or _FORBIDDEN.fullmatch(event):
+        raise Undecided(f"forbidden: {event}")
+
+
+def _numeral(text: str, *_: Any, **__: Any) -> Any:
+    """What is left of `parse_expr`: sympy reads the digits of every number through it, by eval."""
+    if _NUMERAL.fullmatch(text) is None:
+        raise ValueError("text is never evaluated")
+    return sympy.Float(text) if "." in text else sympy.Integer(int(text))
+
+
+def _arithmetic(text: str) -> Any:
+    text = text.replace("**", "^").replace("×", "\\times ").replace("÷", "\\div ").replace("*", "\\cdot ")
+    return parser.parse_latex_cached(text)
+
+
+def _loud(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, but running out of memory or stack in it cannot be swallowed."""
+
+    def wrapper(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except MemoryError:
+            raise Undecided("memory") from None
+        except RecursionError:
+            raise Undecided("depth") from None
+
+    return wrapper
+
+
+def _doit(value: Any) -> Any:
+    try:
+        return _loud(value.doit)()
+    except Exception:
+        return value
+
+
+_power, _factorial, _binomial = sympy.Integer._eval_power, sympy.factorial.eval, sympy.binomial.eval
+
+
+def _bounded_power(self: Any, exponent: Any) -> Any:
+    if isinstance(exponent, sympy.Integer) and abs(self.p) > 1 and abs(exponent.p) * abs(self.p).bit_length() > BITS:
+        raise Undecided("size")
+    return _power(self, exponent)
+
+
+def _bounded_factorial(cls: Any, n: Any) -> Any:
+    if isinstance(n, sympy.Integer) and n.p > _MANY:
+        raise Undecided("size")
+    return _factorial(n)
+
+
+def _bounded_binomial(cls: Any, n: Any, k: Any) -> Any:
+    if isinstance(n, sympy.Integer) and isinstance(k, sympy.Integer) and min(abs(k.p), abs(n.p - k.p)) > _MANY:
+        raise Undecided("size")
+    return _binomial(n, k)
+
+
+def _too_big(node: Any) -> bool:
+    if isinstance(node, sympy.Pow):
+        exponent = _log2(node.exp)
+        terms = len(node.base.args) if isinstance(node.base, sympy.Add) else 1
+        expands = exponent > 6 and (terms - 1) * exponent > _EXPANDED
+        return expands or _log2(node.base) * 2.0 ** min(exponent, _EXPONENT) > BITS
+    if isinstance(node, sympy.factorial | sympy.binomial):
+        return _log2(node.args[0]) > _CALCULUS
+    calculus = (sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit, sympy.Derivative)
+    return isinstance(node, calculus) and any(_log2(number) > _CALCULUS for number in node.atoms(sympy.Number))
+
+
+def _log2(value: Any) -> float:
+    """Of a number that is written in digits, powers and products, roughly; 0 for what is small or symbolic."""
+    if isinstance(value, sympy.Rational):
+        return max(0.0, math.log2(abs(value.p) or 1) - math.log2(value.q))
+    if isinstance(value, sympy.Float):
+        _, _, exponent, bits = value._mpf_
+        return max(0.0, float(exponent + bits))
+    if isinstance(value, sympy.Pow):
+        exponent = _log2(value.exp)
+        if exponent > _EXPONENT:
+            raise Undecided("size")
+        return float(_log2(value.base) * 2.0**exponent)
+    if isinstance(value, sympy.Mul):
+        return sum(_log2(part) for part in value.args)
+    return max((_log2(part) for part in value.args), default=0.0) if isinstance(value, sympy.Basic) else 0.0

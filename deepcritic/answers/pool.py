@@ -1,0 +1,206 @@
+"""The processes that do algebra, seen from the process that asks: a nursery, and the workers that it forks.
+
+`pool().compare(texts, deadline)` is all that others need. One pool for each process that compares, safe in any thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from deepcritic.answers.decide import Comparison, Texts
+from deepcritic.answers.wire import READY, REPLY, REQUEST, exactly, receive, send
+from deepcritic.errors import DeepCriticError
+
+_MEMORY: Final = 1 << 30  # address space of a worker, in bytes
+_START: Final = 120.0  # seconds that loading math-verify may take on a busy machine
+_ALARM: Final = 0.9  # the share of a deadline after which the kernel ends a worker, so that the answer is there in time
+
+
+class _Worker(NamedTuple):
+    pid: int
+    channel: socket.socket
+
+
+class Pool:
+    """The nursery and its idle workers."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(cores())
+        self._idle: list[_Worker] = []
+        self._nursery: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def compare(self, texts: Texts, deadline: float) -> Comparison:
+        """Ask a worker; where it does not answer within `deadline` seconds, it is ended. Waits while all cores are at work."""
+        task = json.dumps([_ALARM * deadline, *texts]).encode()
+        with self._slots:
+            for last_try in (False, True):
+                worker = self._take()
+                try:
+                    send(worker.channel, task)
+                except OSError:  # it had retired, or was killed from outside, while idle
+                    self._end(worker)
+                    continue
+                in_time = _readable(worker.channel, deadline)
+                reply = receive(worker.channel) if in_time else b""
+                if reply:
+                    with self._lock:
+                        self._idle.append(worker)
+                    return Comparison(*json.loads(reply))
+                status = self._end(worker)
+                if not in_time or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM):
+                    return Comparison(None, "time")
+                if last_try or not (os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0):
+                    break
+        return Comparison(None, "died")
+
+    def close(self) -> None:
+        """End all processes, and wait for them."""
+        with self._lock:
+            self._abandon()
+            nursery, self._nursery = self._nursery, None
+        if nursery is not None:
+            try:
+                nursery.wait(5)
+            except subprocess.TimeoutExpired:
+                nursery.kill()
+                nursery.wait()
+
+    def forget(self) -> None:
+        """In a forked child: the processes belong to the parent."""
+        self._abandon()
+        if self._nursery is not None:
+            self._nursery.returncode = 0  # so that nothing here waits for a process that is not our child
+            self._nursery = None
+
+    def pids(self) -> list[int]:
+        """The processes that live now, busy workers aside."""
+        nursery = [] if self._nursery is None else [self._nursery.pid]
+        return nursery + [worker.pid for worker in self._idle]
+
+    def _abandon(self) -> None:
+        """Close our ends of the sockets: the nursery sees that and ends its workers and itself."""
+        for worker in self._idle:
+            worker.channel.close()
+        self._idle.clear()
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            for last_try in (False, True):
+                control = self._control or self._start()
+                ours, theirs = socket.socketpair()
+                with theirs:
+                    try:
+                        socket.send_fds(control, [REQUEST.pack(b"F", 0)], [theirs.fileno()])
+                        return _Worker(self._answer(control), ours)
+                    except (OSError, EOFError):  # the nursery was killed from outside
+                        ours.close()
+                        self._abandon()
+                        if last_try:
+                            raise
+            raise AssertionError
+
+    def _end(self, worker: _Worker) -> int:
+        """Kill and reap a worker; its wait status. The nursery does it: only a parent can know that a pid is still its child."""
+        worker.channel.close()
+        with self._lock:
+            if self._control is None:
+                return 0
+            try:
+                self._control.sendall(REQUEST.pack(b"K", worker.pid))
+                return self._answer(self._control)
+            except (OSError, EOFError):
+                self._abandon()
+                return 0
+
+    @staticmethod
+    def _answer(control: socket.socket) -> int:
+        data = exactly(control, REPLY.size)
+        if not data:
+            raise EOFError
+        return int(REPLY.unpack(data)[0])
+
+    def _start(self) -> socket.socket:
+        if importlib.util.find_spec("math_verify") is None:
+            raise DeepCriticError(
+                "comparing these answers needs algebra, and math-verify is not installed: pip install 'deepcritic[answers]'"
+            )
+        if self._nursery is not None:  # it was killed, and is still to be reaped
+            self._nursery.kill()
+            self._nursery.wait()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # Without -P the folder that we are in could shadow modules. No other variable comes along: no secret can leak.
+            path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+            self._nursery = subprocess.Popen(
+                [sys.executable, "-P", "-B", "-m", "deepcritic.answers.worker", str(theirs.fileno()), str(_MEMORY)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONPATH": path},
+                start_new_session=True,
+            )
+        greeting = receive(ours) if _readable(ours, _START) else b"it did not start in time"
+        if greeting != READY:
+            ours.close()
+            self._nursery.kill()
+            self._nursery.wait()
+            raise DeepCriticError(f"the process that compares answers does not start: {greeting.decode() or 'it died'}")
+        self._control = ours
+        return ours
+
+
+_the_pool: Pool | None = None
+_the_pool_lock = threading.Lock()
+
+
+def pool() -> Pool:
+    """This process's pool; its processes start when they are first needed."""
+    global _the_pool
+    with _the_pool_lock:
+        if _the_pool is None:
+            _the_pool = Pool()
+            atexit.register(_the_pool.close)
+        return _the_pool
+
+
+def _after_fork() -> None:
+    """A forked child starts processes of its own; a lock that another thread of the parent held would never open here."""
+    global _the_pool, _the_pool_lock
+    _the_pool_lock = threading.Lock()
+    if _the_pool is not None:
+        atexit.unregister(_the_pool.close)
+        _the_pool.forget()
+        _the_pool = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _readable(channel: socket.socket, seconds: float) -> bool:
+    poll = select.poll()  # not select(): it cannot take descriptors above 1023
+    poll.register(channel, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,58 @@
+r"""What no process could work out in time, told from the text alone, so that none is kept busy with it.
+
+>>> beyond_reach("$9^{9^{9^{9}}}$"), beyond_reach("$2^{2^{2}} + 10^6$")
+(True, False)
+
+This is the cheap half: what passes here is looked at again when it has been parsed (`algebra`), and has its deadline.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+LIMIT: Final = 4000  # characters that the parser is given
+BITS: Final = 1 << 17  # powers and factorials beyond this size are not worked out
+_DEEPEST: Final = 40
+_LETTERS: Final = 300
+_BRACKET: Final = re.compile(r"[()\[\]{}]")
+_RUN: Final = re.compile(r"[-+*/^=|!_'<>]{40}")
+_WORDS: Final = re.compile(r"\\(?:text|math|mbox)[a-z]*\s*\{[^{}\\$]*\}|\\[A-Za-z]+")
+_LETTER: Final = re.compile(r"[A-Za-z]")
+_FACTORIAL: Final = re.compile(r"[0-9]{6,}\)?\s*!")
+_CALCULUS: Final = re.compile(r"\\(?:int|sum|prod|lim)(?![A-Za-z])")
+_HIGH: Final = re.compile(r"\^\s*\{?\s*[0-9]{6,}")
+_OPENED: Final = r"(?:\\left(?![A-Za-z])|[\s({])*"
+_POWERS: Final = re.compile(rf"(?<![0-9.])[0-9]+{_OPENED}(?:\^{_OPENED}[0-9]+)+(?![0-9.])")
+_NUMERAL: Final = re.compile(r"[0-9]+")
+
+
+def beyond_reach(text: str) -> bool:
+    """Whether `text`, as `for_algebra` makes it, is longer, deeper or bigger than any answer is."""
+    if len(text) > LIMIT + 2 or _deepest(text) > _DEEPEST or _RUN.search(text) is not None:
+        return True
+    if not text.startswith("$") or "$" in text[1:-1]:  # prose: only a part of it will be parsed
+        return False
+    return (
+        (len(text) > _LETTERS and len(_LETTER.findall(_WORDS.sub("", text))) > _LETTERS)
+        or _FACTORIAL.search(text) is not None
+        or (_CALCULUS.search(text) is not None and _HIGH.search(text) is not None)
+        or any(_too_big(found[0]) for found in _POWERS.finditer(text))
+    )
+
+
+def _deepest(text: str) -> int:
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(text):
+        depth += 1 if bracket in "([{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _too_big(powers: str) -> bool:
+    """Whether a tower of whole numbers such as `2^{3^4` has more than `BITS` digits to base 2."""
+    base, *tower = (min(float(numeral), float(BITS)) for numeral in _NUMERAL.findall(powers))
+    exponent = 1.0
+    for number in reversed(tower):
+        exponent = min(number ** min(exponent, 60.0), 2.0 * BITS)  # no float is too small for that
+    return base > 1 and exponent > BITS

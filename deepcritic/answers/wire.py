@@ -1,0 +1,35 @@
+"""How the process that asks, the nursery and the workers talk: requests of a fixed form, and messages that say their length."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Final
+
+REQUEST: Final = struct.Struct("!cI")  # to the nursery: b"F" (fork; a socket comes along) or b"K" (kill and reap this pid)
+REPLY: Final = struct.Struct("!I")  # from it: the pid, or the wait status
+READY: Final = b"ready"
+_LENGTH: Final = struct.Struct("!I")
+
+
+def send(channel: socket.socket, data: bytes) -> None:
+    channel.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def receive(channel: socket.socket) -> bytes:
+    """One message; empty when the other side has gone."""
+    head = exactly(channel, _LENGTH.size)
+    return exactly(channel, _LENGTH.unpack(head)[0]) if head else b""
+
+
+def exactly(channel: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        try:
+            more = channel.recv(size - len(data))
+        except ConnectionError:
+            return b""
+        if not more:
+            return b""
+        data += more
+    return data

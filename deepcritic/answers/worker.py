@@ -1,0 +1,99 @@
+"""The processes themselves. `pool` starts this module; nothing imports it.
+
+A nursery loads math-verify once and forks a worker whenever it is asked to, in milliseconds. A worker compares one pair after
+the other; the kernel's alarm ends it when a pair's time is up, whatever it is doing, and a limit on memory holds throughout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from types import ModuleType
+from typing import Final, NoReturn
+
+from deepcritic.answers.wire import READY, REPLY, REQUEST, receive, send
+
+_TASKS: Final = 2000  # after so many pairs a worker makes room for a fresh one, so its caches stay small
+
+
+def main(descriptor: int, memory: int) -> None:
+    """Be the nursery: `descriptor` is a socket to the process that asks, `memory` the bytes that a worker may have."""
+    control = socket.socket(fileno=descriptor)
+    try:
+        import deepcritic.answers.algebra as algebra
+
+        algebra.close_and_bound()
+    except Exception as error:
+        send(control, f"{type(error).__name__}: {error}".encode())
+        return
+    gc.collect()
+    gc.freeze()
+    parent = os.getppid()
+    send(control, READY)
+    children: set[int] = set()
+    try:
+        while True:
+            # A fork of our owner may hold the socket open after the owner has died, hence the look at the parent.
+            if not select.select([control], [], [], 1.0)[0]:
+                if os.getppid() != parent:
+                    return
+                continue
+            message, descriptors, _, _ = socket.recv_fds(control, REQUEST.size, 1)
+            if len(message) < REQUEST.size:
+                return
+            request, pid = REQUEST.unpack(message)
+            if request == b"F":
+                child = os.fork()
+                if not child:
+                    control.close()
+                    work(socket.socket(fileno=descriptors[0]), algebra, memory)
+                os.close(descriptors[0])
+                children.add(child)
+                control.sendall(REPLY.pack(child))
+            else:
+                control.sendall(REPLY.pack(_end(pid) if pid in children else 0))
+                children.discard(pid)
+    finally:
+        for child in children:
+            _end(child)
+
+
+def work(channel: socket.socket, algebra: ModuleType, memory: int) -> NoReturn:
+    """Answer requests until the other side closes or it is time for a fresh worker."""
+    status = 0
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        sys.addaudithook(algebra.forbid)
+        for _ in range(_TASKS):
+            task = receive(channel)
+            if not task:
+                break
+            seconds, reference, prediction = json.loads(task)
+            # The default action of SIGALRM ends the process in the kernel: no bytecode has to run, no handler can be lost.
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            found = algebra.compare(reference, prediction)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            send(channel, json.dumps(found).encode())
+    except BaseException:
+        status = 1
+    finally:
+        os._exit(status)
+
+
+def _end(pid: int) -> int:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
