@@ -24,7 +24,13 @@ import filelock
 from deepcritic.errors import InputError, RunConflict
 from deepcritic.store import clear_unfinished, file_sha256, write_json
 
-COSMETIC = frozenset({"sampler.batch_size", "sampler.batch_tokens", "sampler.device", "save_steps", "logging_steps"})
+COSMETIC = frozenset(
+    {
+        *("save_steps", "logging_steps", "sampler.batch_size", "sampler.batch_tokens", "sampler.device"),
+        *("sampler.urls", "sampler.concurrency", "sampler.retries", "sampler.timeout", "sampler.stall", "sampler.patience"),
+        "sampler.api_key_env",
+    }
+)
 """Configuration keys that may change between two starts: they do not decide which rows come out."""
 
 

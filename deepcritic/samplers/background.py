@@ -1,0 +1,132 @@
+"""An event loop in a thread of its own: many things are waited for at once while the caller takes what has finished.
+
+>>> async def double(number: int) -> int:
+...     await asyncio.sleep(0.001 * number)
+...     return 2 * number
+>>> with Background() as background:
+...     sorted(background.stream(iter([3, 1, 2]), double, room=2))
+[2, 4, 6]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+T = TypeVar("T")
+W = TypeVar("W")
+
+TURN_SECONDS = 0.005
+"""How long work is pulled before it is begun and what has finished is looked at again."""
+_NOTHING: Any = object()
+
+
+class Background:
+    """The loop and its thread, from entering the `with` block to leaving it. `run` and `stream` may be called from
+    several threads."""
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="background", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """What is still under way is cancelled."""
+        self.run(_cancel_all())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, waited for."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def stream(self, work: Iterator[W], do: Callable[[W], Coroutine[Any, Any, T]], room: int) -> Iterator[T]:
+        """What `do` makes of each piece of `work`, in the order of finishing; an exception of one is raised here.
+
+        `work` is pulled in the caller's thread, as there is room: at most `room` pieces are begun and not yet taken by
+        the caller. What is under way when the caller stops is cancelled.
+        """
+        finished = _Finished[T](self._loop)
+        tasks: set[asyncio.Task[None]] = set()
+        open_, more = 0, True
+        try:
+            while True:
+                batch: list[W] = []
+                until = time.monotonic() + TURN_SECONDS
+                while more and open_ + len(batch) < room and time.monotonic() < until:
+                    piece = next(work, _NOTHING)
+                    if piece is _NOTHING:
+                        more = False
+                    else:
+                        batch.append(piece)
+                if batch:
+                    open_ += len(batch)
+                    self._loop.call_soon_threadsafe(_begin, [do(piece) for piece in batch], finished, tasks)
+                if not open_ and not more:
+                    return
+                for result, error in finished.take(wait=open_ > 0 and (open_ >= room or not more)):
+                    if error is not None:
+                        raise error
+                    yield result
+                    open_ -= 1
+        finally:
+            if open_:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: the engine was left before its stream
+                    self._loop.call_soon_threadsafe(_cancel, tasks)
+
+
+class _Finished(Generic[T]):
+    """Hands over what has finished, all of one turn of the loop together: a thread is woken once for them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._turn = loop, list[tuple[T, BaseException | None]]()
+        self._queue: queue.SimpleQueue[list[tuple[T, BaseException | None]]] = queue.SimpleQueue()
+
+    def put(self, result: T, error: BaseException | None = None) -> None:
+        if not self._turn:
+            self._loop.call_soon(self._flush)
+        self._turn.append((result, error))
+
+    def _flush(self) -> None:
+        self._queue.put(self._turn)
+        self._turn = []
+
+    def take(self, *, wait: bool) -> list[tuple[T, BaseException | None]]:
+        try:
+            return self._queue.get(block=wait)
+        except queue.Empty:
+            return []
+
+
+def _begin(work: list[Coroutine[Any, Any, T]], finished: _Finished[T], tasks: set[asyncio.Task[None]]) -> None:
+    for one in work:
+        task = asyncio.get_running_loop().create_task(_do(one, finished))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+async def _do(one: Coroutine[Any, Any, T], finished: _Finished[T]) -> None:
+    try:
+        finished.put(await one)
+    except Exception as error:
+        finished.put(_NOTHING, error)
+
+
+def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+
+
+async def _cancel_all() -> None:
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

@@ -1,0 +1,300 @@
+"""Several HTTP servers that do the same work: who is asked next, what is asked again, and when that is given up.
+
+Here is the one owner of retries. A request is sent at most 1 + `retries` times, and waits while no server can be
+reached, up to `patience`; what comes of it is an answer, `NoAnswer` (it may pass another time) or `Refusal` (it would
+be refused again). All of it runs on one event loop.
+
+    async with Fleet(["http://a:8000/v1", "http://b:8000/v1"], concurrency=64) as fleet:
+        reply = await fleet.ask("completions", body, json.loads)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from deepcritic.errors import InputError
+from deepcritic.samplers.completions import shown
+from deepcritic.samplers.server import Server, base_url, pause
+
+T = TypeVar("T")
+
+CONNECT_SECONDS = 20.0
+IDLE_SECONDS = 4.0
+"""How long an idle connection is kept; less than uvicorn's five, lest it is closed just as it is used again."""
+PASSING = frozenset({408, 409, 425, 500, 502, 504, 520, 522, 524})
+BUSY = frozenset({429, 503, 529})
+_TOKENS = re.compile(rb"^[\w:]*_tokens_total(?:\{[^}\n]*\})? +([0-9.eE+]+)", re.M)
+
+
+class NoAnswer(Exception):
+    """No answer within the budget. `reason` is one word for the kind of trouble, `detail` what was seen last."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+class Refusal(Exception):
+    """The server understood and declined, with this status: asking again would not help."""
+
+    def __init__(self, url: str, status: int, body: bytes) -> None:
+        super().__init__(f"{url}: {status}")
+        self.url, self.status, self.body = url, status, body
+
+
+class Fleet:
+    """Asks whichever server has the fewest requests in flight. Use it inside its `async with` block.
+
+    `concurrency` is the most requests in flight at one server, `retries` how often a request may be sent again,
+    `timeout` the seconds that one reply may take, `patience` the seconds for which all servers may be out of reach.
+    Where a server counts its tokens on `/metrics` (as vLLM does), requests to it are also given up once none has moved
+    for `stall` seconds: a server's health says nothing about that. `secret` is sent as bearer token, and taken out of
+    every answer before anybody sees it.
+    """
+
+    def __init__(
+        self,
+        urls: list[str],
+        *,
+        concurrency: int = 64,
+        retries: int = 5,
+        timeout: float = 3600.0,
+        stall: float = 300.0,
+        patience: float = 600.0,
+        secret: str = "",
+    ) -> None:
+        for field, value, least in (("concurrency", concurrency, 1), ("retries", retries, 0)):
+            if value < least:
+                raise InputError("out of range", field=f"sampler.{field}", found=value, remedy=f"a whole number from {least}")
+        self.servers = [Server(base_url(url), concurrency) for url in dict.fromkeys(urls)]
+        if not self.servers:
+            raise InputError("no server is named", field="sampler.urls", remedy="sampler.urls=[http://host:8000/v1]")
+        self.capacity = concurrency * len(self.servers)
+        self.sent = self.resent = 0
+        self._retries, self._timeout, self._stall, self._patience = retries, timeout, stall, patience
+        self._secret = secret
+        self._waiting: deque[asyncio.Future[Server]] = deque()
+        self._watchers: list[asyncio.Task[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        headers = {"Content-Type": "application/json"}
+        if self._secret:
+            headers["Authorization"] = f"Bearer {self._secret}"
+        most = self.capacity + 2 * len(self.servers)  # requests, and looks at its pages
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=most, keepalive_timeout=IDLE_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),  # `timeout` is kept by `_post`
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        self._watchers = [asyncio.create_task(self._watch(server)) for server in self.servers if server.metrics]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for watcher in self._watchers:
+            watcher.cancel()
+        await self._session.close()
+
+    async def ask(self, path: str, body: bytes, read: Callable[[bytes], T]) -> T:
+        """POST `body` to `path` below a base URL and return what `read` makes of the answer; it raises ValueError for an
+        answer that is not whole, which is then asked for again."""
+        attempts, server = 0, None
+        while True:
+            server = await self._slot(avoid=server)
+            url = URL(f"{server.url}/{path}")
+            try:
+                self.sent += 1
+                status, wait, content = await self._post(server, url, body)
+                now = self._loop.time()
+                if status == 200:
+                    answer = read(content)
+                    server.answered(now)
+                    return answer
+                if status in BUSY and b"insufficient_quota" not in content:
+                    problem = NoAnswer("rate_limited" if status == 429 else "server_error", f"{url}: {status}")
+                    server.busy(now, problem.detail, wait)
+                elif status in PASSING:
+                    problem = NoAnswer("server_error", f"{url}: {status} {shown(content)}")
+                else:
+                    raise Refusal(str(url), status, content)
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                self.sent -= 1  # it never left: this costs time, of which `_slot` keeps account, and no attempt
+                server.lost(self._loop.time(), f"{server.url} cannot be reached ({_plain(error)})")
+                continue
+            except (aiohttp.ClientError, OSError) as error:
+                now, timed_out = self._loop.time(), isinstance(error, TimeoutError)
+                seen = str(error) if timed_out else f"the connection broke ({_plain(error)})"
+                problem = NoAnswer("timeout" if timed_out else "connection", f"{url}: {seen}")
+                if not timed_out or now - server.last_answer >= self._timeout:  # else only this one reply was too long
+                    server.lost(now, problem.detail)
+            except ValueError as error:
+                problem = NoAnswer("malformed", f"{url}: {error}")
+            finally:
+                self._release(server)
+            attempts += 1
+            if attempts > self._retries:
+                raise problem
+            self.resent += 1
+            if problem.reason != "rate_limited":  # there the whole server is left in peace instead
+                await asyncio.sleep(pause(attempts))
+
+    async def get(self, server: Server, path: str) -> tuple[int, bytes]:
+        """Status and content of one page below the base URL, asked for once."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                status, _, content = await self._read(self._session.get(
+                    URL(f"{server.url}/{path}"), proxy=server.proxy, allow_redirects=False
+                ))  # fmt: skip
+                return status, content
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NoAnswer("unreachable", f"{server.url} cannot be reached ({_plain(error)})") from None
+
+    async def _post(self, server: Server, url: URL, body: bytes) -> tuple[int, float | None, bytes]:
+        deadline, began = asyncio.timeout(self._timeout), self._loop.time()
+        try:
+            async with deadline:
+                server.deadlines.add(deadline)
+                return await self._read(self._session.post(url, data=body, proxy=server.proxy, allow_redirects=False))
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            whole = self._loop.time() - began >= self._timeout  # else `_watch` ended it
+            seen = f"no reply within {self._timeout:g} s" if whole else f"no token moved for {self._stall:g} s"
+            raise TimeoutError(seen) from None
+        finally:
+            server.deadlines.discard(deadline)
+
+    async def _read(self, asked: aiohttp.client._RequestContextManager) -> tuple[int, float | None, bytes]:
+        async with asked as response:
+            content = await response.read()
+            if self._secret and (response.status != 200 or len(self._secret) >= 12):  # a reply may well say "EMPTY"
+                for written in {self._secret, self._secret.replace("/", "\\/")}:
+                    content = content.replace(written.encode(), b"[key]")
+            return response.status, _wait(response.headers.get("Retry-After")), content
+
+    async def _slot(self, avoid: Server | None) -> Server:
+        """A server with room, counted in; another one than `avoid` where there is a choice."""
+        server = self._best(avoid)
+        if server is not None:
+            server.in_flight += 1
+            return server
+        self._check_patience()
+        waiter: asyncio.Future[Server] = self._loop.create_future()
+        self._waiting.append(waiter)
+        self._wake_later()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._release(waiter.result())
+            raise
+
+    def _best(self, avoid: Server | None = None) -> Server | None:
+        now = self._loop.time()
+        free = [server for server in self.servers if server.room > 0 and now >= server.resume]
+        return min(free, key=lambda server: (server is avoid, server.in_flight), default=None)
+
+    def _release(self, server: Server) -> None:
+        server.in_flight -= 1
+        if self._waiting:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Give waiting requests what room there is; all of them are refused where patience has run out."""
+        while self._waiting:
+            if self._waiting[0].done():  # its request was cancelled
+                self._waiting.popleft()
+                continue
+            server = self._best()
+            if server is None:
+                break
+            server.in_flight += 1
+            self._waiting.popleft().set_result(server)
+        try:
+            self._check_patience()
+        except NoAnswer as error:
+            while self._waiting:
+                waiter = self._waiting.popleft()
+                if not waiter.done():
+                    waiter.set_exception(NoAnswer(error.reason, error.detail))
+        if self._waiting:
+            self._wake_later()
+
+    def _wake_later(self) -> None:
+        """Look again when a server may be asked again, and when patience runs out."""
+        now = self._loop.time()
+        moments = [server.resume for server in self.servers if server.resume > now]
+        moments += [server.down_since + self._patience for server in self.servers if server.down_since is not None]
+        upcoming = [moment for moment in moments if moment > now]
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(min(upcoming), self._wake) if upcoming else None
+
+    def _check_patience(self) -> None:
+        """Raises `NoAnswer` once all servers have been down for too long and none is being tried."""
+        now = self._loop.time()
+        downs = [server.down_since for server in self.servers if not server.in_flight and server.down_since is not None]
+        if len(downs) == len(self.servers) and now - max(downs) >= self._patience:
+            raise NoAnswer("unreachable", "; ".join(server.problem for server in self.servers))
+
+    async def _watch(self, server: Server) -> None:
+        """Give up the requests at a server that counts its tokens and moves none."""
+        seen, moved = None, self._loop.time()
+        while True:
+            await asyncio.sleep(self._stall / 4)
+            tokens = await self._tokens(server)
+            now = self._loop.time()
+            unknown = tokens is None and seen is None
+            if not server.in_flight or unknown or (tokens is not None and tokens != seen):
+                seen, moved = tokens if tokens is not None else seen, now
+            elif now - moved >= self._stall:
+                moved = now
+                server.lost(now, f"{server.url}: no token moved for {self._stall:g} s")
+                for deadline in server.deadlines:
+                    deadline.reschedule(now)
+
+    async def _tokens(self, server: Server) -> float | None:
+        """The sum of the server's counters of tokens; None where it has none or does not answer."""
+        assert server.metrics is not None
+        try:
+            async with asyncio.timeout(self._stall / 4), self._session.get(server.metrics, proxy=server.proxy) as response:
+                found = _TOKENS.findall(await response.read()) if response.status == 200 else []
+        except (aiohttp.ClientError, OSError):
+            return None
+        return sum(map(float, found)) if found else None
+
+
+def _wait(header: str | None) -> float | None:
+    """The seconds of a Retry-After header, which holds a number or a date (RFC 9110, 10.2.3); None where it holds neither.
+
+    >>> _wait("7"), _wait("soon"), _wait("Wed, 21 Oct 2015 07:28:00 GMT")
+    (7.0, None, 0.0)
+    """
+    if header is None:
+        return None
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", header.strip()):
+        return float(header)
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _plain(error: BaseException) -> str:
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    said = getattr(cause, "strerror", None)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -1,0 +1,100 @@
+"""One HTTP server as those who ask it see it: how much it may be asked, and when it is left in peace for a while.
+
+>>> server = Server("http://localhost:8000/v1", concurrency=64)
+>>> server.busy(now=10.0, problem="429", wait=7.0)
+>>> server.room, server.resume
+(32, 17.0)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import urllib.request
+
+from yarl import URL
+
+from deepcritic.errors import InputError
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+"""Seconds before the second and, at most, before any later attempt."""
+
+
+class Server:
+    """One base URL: how many requests it has, how many it may have, and whether it is left in peace for a while."""
+
+    def __init__(self, url: str, concurrency: int) -> None:
+        self.url, self.concurrency = url.rstrip("/"), concurrency
+        self.metrics = URL(self.url.removesuffix("/v1") + "/metrics") if self.url.endswith("/v1") else None
+        self.proxy = _proxy(URL(url))
+        self.in_flight = 0
+        self.resume = 0.0
+        self.down_since: float | None = None
+        self.problem = ""
+        self.deadlines: set[asyncio.Timeout] = set()
+        self.last_answer = 0.0
+        self._room = self._steady = float(concurrency)
+        self._troubles = 0
+
+    @property
+    def room(self) -> int:
+        return int(self._room) - self.in_flight
+
+    def answered(self, now: float) -> None:
+        """More may be sent: doubled by each round of answers up to half of what was too much, then one more by each."""
+        self.last_answer = now
+        self._room = min(self.concurrency, self._room + (1 if self._room < self._steady else 1 / self._room))
+        self._troubles, self.down_since = 0, None
+
+    def busy(self, now: float, problem: str, wait: float | None) -> None:
+        """It asks for fewer requests: half as many from now on, and none for a while."""
+        if now >= self.resume:  # else it is one more answer to the same burst
+            self._room = self._steady = max(1.0, self._room / 2)
+            self._trouble(now, problem)
+        if wait is not None:
+            self.resume = max(self.resume, now + wait)
+
+    def lost(self, now: float, problem: str) -> None:
+        """It cannot be reached, or dropped a request: after a while one request is let through, as a probe."""
+        if now >= self.resume:
+            self._room, self._steady = 1.0, float(self.concurrency)
+            self._trouble(now, problem)
+
+    def _trouble(self, now: float, problem: str) -> None:
+        self._troubles += 1
+        self.problem = problem
+        self.down_since = now if self.down_since is None else self.down_since
+        self.resume = now + pause(self._troubles)
+
+
+def pause(attempt: int) -> float:
+    """Seconds to wait after the `attempt`-th trouble in a row: doubled each time, with jitter."""
+    longest: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempt - 1, 30))
+    return longest * random.uniform(0.5, 1.0)
+
+
+def base_url(url: str) -> str:
+    """`url` as a base URL; one without a path gets the usual /v1.
+
+    >>> base_url("http://localhost:8000"), base_url("https://host/api/v1/")
+    ('http://localhost:8000/v1', 'https://host/api/v1')
+    """
+    try:
+        parsed = URL(url)
+    except ValueError:
+        parsed = URL()
+    right = "http://host:8000/v1 or https://host/v1"
+    if parsed.user or parsed.password:
+        raise InputError(
+            "a name or password in the address", field="sampler.urls", remedy=f"{right}, and a key in the environment"
+        )
+    if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.query_string or parsed.fragment:
+        raise InputError("not a base URL", field="sampler.urls", found=url, remedy=right)
+    return str(parsed / "v1") if parsed.path in {"", "/"} else str(parsed).rstrip("/")
+
+
+def _proxy(url: URL) -> str | None:
+    """The environment's proxy, for servers out in the world (https) only: those of one's own are near."""
+    if url.scheme != "https" or urllib.request.proxy_bypass(url.host or ""):
+        return None
+    return urllib.request.getproxies().get("https")
