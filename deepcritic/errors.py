@@ -49,7 +49,7 @@ class RunConflict(DeepCriticError):
 
 
 class StageIncomplete(DeepCriticError):
-    """A stage ended with rows that failed for our own reasons; they are listed, and can be tried again."""
+    """A stage ended before all its rows were there, for reasons that may pass; the same command goes on from there."""
 
     exit_code = 3
 

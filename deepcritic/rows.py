@@ -111,13 +111,25 @@ class Generation(Row, frozen=True, kw_only=True):
     schema: int = SCHEMA
 
 
+SETTLED: Final = frozenset({"too_long", "refused", "cannot_continue", "not_recorded"})
+"""Reasons that another try would not change: the request does not fit, or the engine will not or cannot answer it."""
+
+
 class Failure(Row, frozen=True, kw_only=True):
-    """A draw that no model answered, or an input row set aside, and why. Never a score."""
+    """A draw that no model answered, or an input row set aside, and why. Never a score.
+
+    A reason of `SETTLED` holds for good; any other (`timed_out`, `unreachable`, ...) is trouble that may be over
+    at the next start, which asks again.
+    """
 
     key: Key
     reason: str
     detail: str = ""
     schema: int = SCHEMA
+
+    @property
+    def settled(self) -> bool:
+        return self.reason in SETTLED
 
 
 class Message(Row, frozen=True, kw_only=True):

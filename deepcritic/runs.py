@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import filelock
 
-from deepcritic.errors import InputError, RunConflict
+from deepcritic.errors import InputError, RunConflict, StageIncomplete
 from deepcritic.store import clear_unfinished, file_sha256, write_json
 
 COSMETIC = frozenset(
@@ -77,6 +77,8 @@ class RunFolder:
         self._config = flatten(config)
         self._depends: dict[str, str] = {}
         self._ledgers: dict[str, Ledger] = {}
+        self._facts: dict[str, Any] = {}
+        self._trouble: Counter[str] = Counter()
         self._overwrite = overwrite
         self._lock = filelock.FileLock(path.parent / f".{path.name}.lock")
         self._began = time.monotonic()
@@ -117,9 +119,13 @@ class RunFolder:
                         f"{self.path} was begun with another {key}: {before.get(key)!r}, now {asked.get(key)!r}; "
                         "give this run another run= or name=, or start over with overwrite=true"
                     )
-        if self.manifest is not None:
+        manifest = self.manifest
+        if manifest is not None and not manifest.get("incomplete"):
             print(f"{self.path}: finished before with this configuration; nothing to do")
             return False
+        if manifest is not None:
+            print(f"{self.path}: asking again for the {manifest['incomplete']} draws that failed")
+            (self.path / "manifest.json").unlink()
         write_json(self.path / "config.json", asked)
         return True
 
@@ -137,8 +143,27 @@ class RunFolder:
         """The account of rows under `name`, made when first asked for."""
         return self._ledgers.setdefault(name, Ledger())
 
+    def account(self, facts: Mapping[str, Any], trouble: Mapping[str, int]) -> None:
+        """Take down what the draws of the stage came to, for the manifest: figures, and how many failed for which passing
+        reason (see `Failure`)."""
+        self._facts.update(facts)
+        self._trouble.update(trouble)
+
+    def require_complete(self) -> None:
+        """Raise `StageIncomplete` if draws failed that may pass on another try; for a stage that goes on to build on them."""
+        if self._trouble:
+            reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(self._trouble.items()))
+            raise StageIncomplete(
+                f"{self.path}: {self._trouble.total()} draws failed ({reasons}; see failures.jsonl); "
+                "what was drawn is kept: start the same command again to ask for those alone"
+            )
+
     def finish(self, **facts: Any) -> dict[str, Any]:
-        """Write the manifest: the stage is done. `facts` are JSON values that go into it."""
+        """Write the manifest: the stage is done. `facts` are JSON values that go into it.
+
+        Raises `StageIncomplete` once it is written if draws failed that may pass on another try: then the next start
+        asks for those, and the outputs are written anew.
+        """
         files = {
             file.name: file_sha256(file) for file in sorted(self.path.iterdir()) if file.is_file() and file.suffix == ".jsonl"
         }
@@ -149,9 +174,13 @@ class RunFolder:
             "counts": {name: ledger.as_dict() for name, ledger in self._ledgers.items()},
             "files": files,
             "seconds": round(time.monotonic() - self._began, 1),
+            **self._facts,
             **facts,
         }
+        if self._trouble:
+            manifest["incomplete"] = self._trouble.total()
         write_json(self.path / "manifest.json", manifest)
+        self.require_complete()
         return manifest
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from deepcritic.errors import InputError, RunConflict, UsageError
+from deepcritic.keyed import DIGEST, Head, KeyedRows, Rows, digest_of
 from deepcritic.progress import Progress
-from deepcritic.rows import Failure, Generation, Key, Message, sample_seed
-from deepcritic.samplers import Request, Sampler, Sampling
-from deepcritic.store import Journal, read_rows, write_rows
+from deepcritic.rows import SETTLED, Failure, Generation, Key, Message, sample_seed
+from deepcritic.runs import RunFolder
+from deepcritic.samplers import Counting, Request, Sampler, Sampling, Usage
 from deepcritic.tasks import Question
 
 
@@ -59,77 +63,120 @@ def engine_for(sampler: Callable[..., Sampler], model: str | None, option: str) 
 class Draws:
     """The generations of one stage: a journal while it runs, a file in canonical order when it is finished.
 
-    Failures are not kept between starts: a draw that failed is tried again.
+        with Draws(folder) as draws:
+            drawn = draws.collect(requests, engine, "critiques")
+            counts = draws.finish()
+        for generation in drawn: ...
+
+    A draw that failed for good is kept and not asked for again; one that failed for a passing reason is, at the next
+    start. An engine is entered once something is to be asked of it, and left when another one is asked, or at the end.
     """
 
-    def __init__(self, folder: Path, file: str = "generations.jsonl") -> None:
-        self._path = folder / file
-        self._failures_path = folder / "failures.jsonl"
-        self._done: dict[Key, Generation] = {}
-        self._failed: dict[Key, Failure] = {}
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._rows = KeyedRows(folder / "generations.jsonl", Generation)
+        self._failures = KeyedRows(folder / "failures.jsonl", Failure)
+        self._totals: Counter[str] = Counter()
+        self._trouble: Counter[str] = Counter()
+        self._usage: Counter[str] = Counter()
+        self._engine: Sampler | None = None
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._journal = Journal(self._path, Generation)
-        if self._journal.cut:
-            print(f"{self._path}: a torn last line of {self._journal.cut} bytes was removed; it will be drawn again")
-        for row in read_rows(self._path, Generation):
-            self._done[row.key] = row
-        if self._done:
-            print(f"{self._path}: going on after {len(self._done)} rows")
+        for head in self._rows.open():
+            self._count(head)
+        for _ in self._failures.open(lambda head: head.reason in SETTLED and digest_of(head.key) not in self._rows):
+            pass
+        if self._rows.cut:
+            print(f"{self._rows.path}: a torn last line of {self._rows.cut} bytes was removed; it will be drawn again")
+        if len(self._rows):
+            print(f"{self._rows.path}: going on after {len(self._rows)} rows")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._journal.close()
+        self._rows.close()
+        self._failures.close()
+        self._open.close()
 
-    def collect(self, requests: Iterable[Request], sampler: Sampler, label: str) -> dict[Key, Generation]:
-        """Draw what is missing of `requests`; returns every generation asked for that there is, in the order asked."""
-        asked: list[Key] = []
+    def collect(self, requests: Iterable[Request], sampler: Sampler, label: str) -> Rows[Generation]:
+        """Draw what is missing of `requests`; returns every generation asked for that there is, in the order asked.
+
+        The rows stay on the disk and are read as they are gone through, as often as wanted.
+        """
+        asked = bytearray()
         with Progress(label) as progress:
             missing = self._missing(requests, sampler.model_id, asked, progress)
-            for outcome in sampler.stream(missing):
-                if isinstance(outcome, Failure):
-                    self._failed[outcome.key] = outcome
-                    progress.advance(failed=1)
-                    continue
-                self._journal.append(outcome)
-                self._done[outcome.key] = outcome
-                progress.advance(tokens=outcome.completion_tokens, truncated=outcome.finish_reason == "length")
-        return {key: self._done[key] for key in asked if key in self._done}
-
-    def failure(self, key: Key) -> Failure | None:
-        """Why `key` has no generation."""
-        return self._failed.get(key)
+            with contextlib.closing(self._outcomes(missing, sampler)) as outcomes:
+                for outcome in outcomes:
+                    self._keep(outcome, progress)
+        return self._rows.rows(bytes(asked[start : start + DIGEST]) for start in range(0, len(asked), DIGEST))
 
     def finish(self) -> dict[str, int]:
-        """Put the rows into canonical order and list the failures; returns counts for the manifest."""
-        self._journal.close()
-        write_rows(self._path, (self._done[key] for key in sorted(self._done)))
-        write_rows(self._failures_path, (self._failed[key] for key in sorted(self._failed)))
-        totals: Counter[str] = Counter()
-        for row in self._done.values():
-            totals["prompt"] += row.prompt_tokens
-            totals["completion"] += row.completion_tokens
-            totals["cached"] += row.cached_tokens
-            totals["truncated"] += row.finish_reason == "length"
-        return {"generations": len(self._done), "failures": len(self._failed), **totals}
+        """Put the rows and the failures into canonical order; returns counts, which the manifest gets as well.
 
-    def _missing(self, requests: Iterable[Request], model_id: str, asked: list[Key], progress: Progress) -> Iterator[Request]:
+        Raises `StageIncomplete` if there is not one row, for reasons that may pass: a stage has nothing to go on with.
+        """
+        self._open.close()
+        rows, failures = self._rows.put_in_order(), self._failures.put_in_order()
+        counts = {"generations": rows, "failures": failures, **self._totals}
+        self._folder.account({**counts, **self._usage}, self._trouble)
+        if not rows:
+            self._folder.require_complete()
+        return counts
+
+    def _keep(self, outcome: Generation | Failure, progress: Progress) -> None:
+        if isinstance(outcome, Generation):
+            if not self._rows.append(outcome):
+                self._usage["duplicates"] += 1
+                return
+            self._count(outcome)
+            progress.advance(tokens=outcome.completion_tokens, truncated=outcome.finish_reason == "length")
+        elif self._failures.append(outcome):
+            if not outcome.settled:
+                self._trouble[outcome.reason] += 1
+            progress.advance(failed=1)
+
+    def _count(self, row: Generation | Head) -> None:
+        self._totals["prompt"] += row.prompt_tokens
+        self._totals["completion"] += row.completion_tokens
+        self._totals["cached"] += row.cached_tokens
+        self._totals["truncated"] += row.finish_reason == "length"
+
+    def _outcomes(self, missing: Iterator[Request], sampler: Sampler) -> Generator[Generation | Failure]:
+        first = next(missing, None)
+        if first is None:
+            return
+        if sampler is not self._engine:
+            self._open.close()
+            self._engine = self._open.enter_context(sampler)
+        handed = Usage()
+        usage = sampler.usage if isinstance(sampler, Counting) else handed
+        before = msgspec.structs.asdict(usage)
+        try:
+            yield from sampler.stream(_counted(itertools.chain([first], missing), handed))
+        finally:
+            self._usage.update({name: getattr(usage, name) - before[name] for name in before})
+
+    def _missing(self, requests: Iterable[Request], model_id: str, asked: bytearray, progress: Progress) -> Iterator[Request]:
         for one in requests:
-            asked.extend(one.keys)
             progress.expect(len(one.keys))
-            wanted = [index for index, key in enumerate(one.keys) if key not in self._done]
-            if len(wanted) < len(one.keys):
-                self._same_prompt(one, model_id)
-                progress.advance(len(one.keys) - len(wanted))
+            fingerprint, wanted = one.fingerprint(model_id), []
+            for index, key in enumerate(one.keys):
+                digest = digest_of(key)
+                asked += digest
+                if digest not in self._rows and digest not in self._failures:
+                    wanted.append(index)
+                elif self._rows.drawn_otherwise(digest, fingerprint):
+                    raise RunConflict(
+                        f"{self._rows.path}: {key.text} was drawn with another prompt, model or sampling; "
+                        "give this run another name=, or start over with overwrite=true"
+                    )
+            progress.advance(len(one.keys) - len(wanted))
             if wanted:
                 yield one.only(wanted)
 
-    def _same_prompt(self, one: Request, model_id: str) -> None:
-        fingerprint = one.fingerprint(model_id)
-        for key in one.keys:
-            kept = self._done.get(key)
-            if kept is not None and kept.fingerprint != fingerprint:
-                raise RunConflict(
-                    f"{self._path}: {key.text} was drawn with another prompt, model or sampling; "
-                    "give this run another name=, or start over with overwrite=true"
-                )
+
+def _counted(requests: Iterable[Request], usage: Usage) -> Iterator[Request]:
+    for one in requests:
+        usage.requests += 1
+        yield one

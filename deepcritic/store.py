@@ -41,14 +41,15 @@ class Journal(Generic[R]):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self.cut = _cut_torn_tail(self._file)
+        self._end = os.fstat(self._file).st_size
 
     def __iter__(self) -> Iterator[R]:
         return read_rows(self.path, self.kind)
 
-    def append(self, row: R) -> None:
-        """Write `row` as one line; on a full disk the file ends with the row before it."""
+    def append(self, row: R) -> int:
+        """Write `row` as one line; returns the byte at which it begins. On a full disk the file ends with the row before."""
         line = encode(row) + b"\n"
-        written = 0
+        start, written = self._end, 0
         try:
             while written < len(line):
                 written += os.write(self._file, line[written:])
@@ -56,6 +57,8 @@ class Journal(Generic[R]):
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
             raise OSError(error.errno, error.strerror, os.fspath(self.path)) from error
+        self._end += written
+        return start
 
     def close(self) -> None:
         if self._file >= 0:

@@ -125,13 +125,14 @@ def killed(tmp_path: Path) -> Callable[[list[str], int], int | None]:
 
 @pytest.fixture
 def contents() -> Callable[[Path], dict[str, Any]]:
-    """Every file of a run folder with its content, timings aside."""
+    """Every file of a run folder with its content; aside what a kill costs: time, and what was asked again."""
 
     def read(folder: Path) -> dict[str, Any]:
         files: dict[str, Any] = {}
         for file in sorted(folder.rglob("*")):
             if file.name == "manifest.json":
-                files[str(file.relative_to(folder))] = {**json.loads(file.read_text("utf-8")), "seconds": None}
+                effort = dict.fromkeys(("seconds", "requests", "retries"))
+                files[str(file.relative_to(folder))] = {**json.loads(file.read_text("utf-8")), **effort}
             elif file.is_file():
                 files[str(file.relative_to(folder))] = file.read_bytes()
         return files

@@ -40,7 +40,7 @@ pytestmark = [
 KILLS = 20
 SHARP = re.compile(r"rename|/complete|rmtree|rmdir|trainer_state")
 SHIPPED = "deepcritic://microworld/models"
-TIMES = {"seconds", "step_time", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
+TIMES = {"seconds", "requests", "retries", "step_time", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
 
 # One command for each stage, small enough to live for a second; {data} is the folder of its inputs.
 STAGES = {

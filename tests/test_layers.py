@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "deepcritic"
 LEVELS = (
     {"errors"},
     {"rows", "prompting", "parsing", "store", "answers", "metrics", "votes", "models", "chat", "progress"},
-    {"tasks", "rewards", "sources", "runs", "samplers", "scorers", "sampling", "training", "summary", "microworld"}
+    {"tasks", "rewards", "sources", "keyed", "runs", "samplers", "scorers", "sampling", "training", "summary", "microworld"}
     | {"contamination", "judging", "figures", "breakdown", "confidence"},
     {"stages", "critic"},
     {"__main__"},

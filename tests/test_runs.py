@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deepcritic.errors import InputError, RunConflict
+from deepcritic.errors import InputError, RunConflict, StageIncomplete
 from deepcritic.rows import Message
 from deepcritic.runs import RunFolder, finished_manifests, stage_folder
 from deepcritic.store import Journal, file_sha256
@@ -62,6 +62,28 @@ def test_a_finished_stage_says_so_and_does_nothing(path: Path, capsys: pytest.Ca
                 folder.finish()
     assert "finished before with this configuration; nothing to do" in capsys.readouterr().out
     assert len((path / "rows.jsonl").read_bytes().splitlines()) == 1
+
+
+def test_a_stage_whose_draws_failed_is_written_says_so_and_is_begun_again(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with _open(path) as folder:
+        assert folder.begin()
+        _work(folder)
+        folder.account({"prompt": 7}, {"down": 2, "timed_out": 1})
+        with pytest.raises(StageIncomplete, match=r"3 draws failed \(down: 2, timed_out: 1; see failures.jsonl\).*same command"):
+            folder.finish(note="x")
+        assert folder.manifest is not None
+        assert (folder.manifest["incomplete"], folder.manifest["prompt"], folder.manifest["note"]) == (3, 7, "x")
+    for _ in range(2):  # the second start may be killed, too
+        with _open(path) as folder:
+            assert folder.begin()
+            assert folder.manifest is None
+    assert "asking again for the 3 draws that failed" in capsys.readouterr().out
+    with _open(path) as folder:
+        assert folder.begin()
+        folder.account({"prompt": 8}, {})
+        assert "incomplete" not in folder.finish()
+    with _open(path) as folder:
+        assert not folder.begin()
 
 
 @pytest.mark.parametrize("finished", [False, True])

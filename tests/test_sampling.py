@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import RunConflict
-from deepcritic.rows import Failure, Generation, Key
+from deepcritic.rows import SETTLED, Failure, Generation, Key
+from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request, Sampling
 from deepcritic.sampling import Draws, request, user
 from deepcritic.store import read_rows
@@ -30,8 +31,10 @@ class Fake:
 
     model_id = "fake#1"
 
-    def __init__(self, log: Path | None = None, pause: float = 0.0, refuse: frozenset[str] = frozenset()) -> None:
-        self.log, self.pause, self.refuse, self.asked = log, pause, refuse, list[Key]()
+    def __init__(
+        self, log: Path | None = None, pause: float = 0.0, refuse: frozenset[str] = frozenset(), reason: str = "down"
+    ) -> None:
+        self.log, self.pause, self.refuse, self.reason, self.asked, self.entered = log, pause, refuse, reason, list[Key](), 0
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
         window: list[Generation | Failure] = []
@@ -42,7 +45,7 @@ class Fake:
                     with self.log.open("a") as file:
                         file.write(json.dumps([key.text, os.getpid()]) + "\n")
                 if key.text in self.refuse:
-                    window.append(Failure(key=key, reason="down"))
+                    window.append(Failure(key=key, reason=self.reason))
                     continue
                 text = f"{key.text} {seed} \u2028\f " + "x" * (seed % 50)
                 window.append(
@@ -65,6 +68,7 @@ class Fake:
             yield window.pop()
 
     def __enter__(self) -> Fake:
+        self.entered += 1
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -77,11 +81,17 @@ def requests(rows: int = 30, samples: int = 3, prompt: str = "ask") -> Iterator[
         yield request(question, SAMPLING, example_id=f"e-{index}", call="ask", seed=5, samples=range(samples))
 
 
-def draw(folder: Path, sampler: Fake, **options: Any) -> dict[str, int]:
+def draw(path: Path, sampler: Fake, **options: Any) -> dict[str, int]:
+    """Everything that `requests` asks for, drawn in a folder; the rows come back in the order asked, each with its text."""
+    folder = RunFolder(path, stage="draw", config={})
     with Draws(folder) as draws:
         drawn = draws.collect(requests(**options), sampler, "draws")
-        assert list(drawn) == [key for one in requests(**options) for key in one.keys if key in drawn]
-        return draws.finish()
+        counts = draws.finish()
+    keys = [row.key for row in drawn]
+    assert keys == [key for one in requests(**options) for key in one.keys if key in keys]
+    assert len(drawn) == len(keys)
+    assert all(row.text.startswith(row.key.text) for row in drawn)
+    return counts
 
 
 def test_rows_are_kept_in_canonical_order_and_counted(tmp_path: Path) -> None:
@@ -101,6 +111,7 @@ def test_a_second_start_asks_for_nothing_that_is_there(tmp_path: Path, capsys: p
     again = Fake()
     draw(tmp_path, again, rows=4, samples=2)
     assert again.asked == []
+    assert again.entered == 0, "no weights are loaded to ask for nothing"
     assert (tmp_path / "generations.jsonl").read_bytes() == before
     wider = Fake()
     draw(tmp_path, wider, rows=4, samples=3)
@@ -119,6 +130,40 @@ def test_what_failed_is_listed_and_tried_again(tmp_path: Path) -> None:
     draw(tmp_path / "other", Fake())
     assert (tmp_path / "generations.jsonl").read_bytes() == (tmp_path / "other" / "generations.jsonl").read_bytes()
     assert (tmp_path / "failures.jsonl").read_bytes() == b""
+
+
+def test_what_failed_for_good_is_kept_and_not_asked_again(tmp_path: Path) -> None:
+    refused = frozenset({"e-1|ask|0|0", "e-2|ask|0|2"})
+    assert draw(tmp_path, Fake(refuse=refused, reason="too_long"))["failures"] == 2
+    before = (tmp_path / "failures.jsonl").read_bytes()
+    again = Fake()
+    assert draw(tmp_path, again)["failures"] == 2
+    assert again.asked == []
+    assert (tmp_path / "failures.jsonl").read_bytes() == before
+    assert {row.key.text for row in read_rows(tmp_path / "failures.jsonl", Failure)} == refused
+
+
+@pytest.mark.parametrize("reason", [*sorted(SETTLED), "down"])
+def test_a_failure_is_on_the_disk_before_the_next_one(tmp_path: Path, reason: str) -> None:
+    """Settled ones outlive a start that came to no end; the others are asked again."""
+    refused = frozenset({"e-1|ask|0|0", "e-2|ask|0|2"})
+    with Draws(RunFolder(tmp_path, stage="draw", config={})) as draws:
+        draws.collect(requests(), Fake(refuse=refused, reason=reason), "draws")
+    again = Fake()
+    assert draw(tmp_path, again)["failures"] == (2 if reason in SETTLED else 0)
+    assert {key.text for key in again.asked} == (set() if reason in SETTLED else refused)
+
+
+def test_a_row_that_comes_twice_is_kept_once(tmp_path: Path) -> None:
+    class Twice(Fake):
+        def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
+            for outcome in super().stream(requests):
+                yield outcome
+                yield outcome
+
+    assert draw(tmp_path / "twice", Twice())["generations"] == 90
+    draw(tmp_path / "once", Fake())
+    assert (tmp_path / "twice/generations.jsonl").read_bytes() == (tmp_path / "once/generations.jsonl").read_bytes()
 
 
 def test_rows_of_another_prompt_are_not_mixed_in(tmp_path: Path) -> None:

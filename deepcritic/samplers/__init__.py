@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import msgspec
 
@@ -61,9 +61,30 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
 
 
+class Usage(msgspec.Struct):
+    """What an engine has sent since it was made; it counts up as it goes."""
+
+    requests: int = 0
+    """Calls sent, those that were tried again included."""
+    retries: int = 0
+    """Calls that were a further try."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """An engine that knows what it sends, as one that talks to a server does. For any other a request is counted when it
+    is handed over, and nothing is tried again."""
+
+    @property
+    def usage(self) -> Usage: ...
+
+
 class Sampler(Protocol):
     """A model that writes. Making one is cheap and says whether the model is there; weights are loaded, or a server is
     waited for, on entering its `with` block. `stream` may be called from several threads.
+
+    What cannot be answered is a `Failure`: a reason of `rows.SETTLED` where another try would change nothing, any other
+    once the engine has given up trying. An engine may be `Counting` as well.
 
     `model_id` names the model with its content (see `deepcritic.models.model_id`), for fingerprints and rows.
     """

@@ -69,12 +69,11 @@ def run(
         plan = {example.id: tuple(range(samples)) for example in examples}
     if not folder.begin(model=engine.model_id, benchmark=rows_hash):
         return show(read_metrics(folder.path))
-    with Draws(folder.path) as draws:
-        with engine:
-            drawn = draws.collect(_requests(examples, task, sampling, plan, seed), engine, "critiques")
+    with Draws(folder) as draws:
+        drawn = draws.collect(_requests(examples, task, sampling, plan, seed), engine, "critiques")
         counts = draws.finish()
     by_example: dict[str, list[Generation]] = {}
-    for generation in drawn.values():
+    for generation in drawn:
         by_example.setdefault(generation.key.example_id, []).append(generation)
     judged = [
         judge(example, by_example.get(example.id, []), task, asked=len(plan[example.id]), ties=rule) for example in examples
@@ -89,8 +88,9 @@ def run(
             ledger.fail("no reply")
         else:
             ledger.keep()
+    show(metrics)
     folder.finish(model=engine.model_id, metrics="metrics.json", ignored_fields=recorded.ignored if recorded else {})
-    return show(metrics)
+    return metrics
 
 
 def read_metrics(path: Path) -> dict[str, Any]:

@@ -76,21 +76,19 @@ def run(
     rows = list(example_rows.read(solutions))[:limit]
     judging = Sampling(temperature=critique_temperature, top_p=critique_top_p, max_tokens=critique_tokens)
     writing = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
-    with Draws(folder.path) as draws:
-        with critic:
-            asked = (request(task.ask(row.item), judging, example_id=row.id, call="critique", seed=seed) for row in rows)
-            critiques = {key.example_id: draw for key, draw in draws.collect(asked, critic, "critiques").items()}
+    with Draws(folder) as draws:
+        asked = (request(task.ask(row.item), judging, example_id=row.id, call="critique", seed=seed) for row in rows)
+        critiques = {draw.key.example_id: draw for draw in draws.collect(asked, critic, "critiques")}
         flagged = {
             name: step for name, draw in critiques.items()
             if (step := task.parse(draw.text, draw.context)) is not None and step != ALL_CORRECT
         }  # fmt: skip
-        with writer:
-            rewrites = (
-                request(_question(row, flagged[row.id], critiques[row.id], prompt), writing, example_id=row.id,
-                        call="rewrite", seed=seed, step=flagged[row.id], parent=critiques[row.id].key.text)
-                for row in rows if row.id in flagged and flagged[row.id] <= len(row.item.steps)
-            )  # fmt: skip
-            rewritten = {key.example_id: draw for key, draw in draws.collect(rewrites, writer, "rewrites").items()}
+        rewrites = (
+            request(_question(row, flagged[row.id], critiques[row.id], prompt), writing, example_id=row.id,
+                    call="rewrite", seed=seed, step=flagged[row.id], parent=critiques[row.id].key.text)
+            for row in rows if row.id in flagged and flagged[row.id] <= len(row.item.steps)
+        )  # fmt: skip
+        rewritten = {draw.key.example_id: draw for draw in draws.collect(rewrites, writer, "rewrites")}
         counts = draws.finish()
     after = _after(rows, rewritten)
     write_rows(folder / FILE, after)

@@ -11,14 +11,14 @@ them, and the two classes are balanced: both by the labels that training uses, n
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from deepcritic.errors import InputError, UsageError
 from deepcritic.models import load_model, load_tokenizer, model_id
 from deepcritic.rewards import reward_of
-from deepcritic.rows import ALL_CORRECT, Example, Generation, Key, Message, sample_seed
+from deepcritic.rows import ALL_CORRECT, Example, Key, Message, sample_seed
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Sampler, Sampling
 from deepcritic.sampling import Draws, request
@@ -135,13 +135,13 @@ def _prefilter(
         request(task.ask(row.item), sampling, example_id=row.id, call=CALL, seed=seed, samples=range(samples)) for row in rows
     )
     judged: dict[str, list[bool]] = {}
-    with Draws(folder.path) as draws:
-        with engine:
-            drawn: Iterable[Generation] = draws.collect(requests, engine, "prefilter").values()
-        for draw in drawn:
-            verdict = task.parse(draw.prefix + draw.text, draw.context)
-            judged.setdefault(draw.key.example_id, []).append(verdict == labels[draw.key.example_id])
+    with Draws(folder) as draws:
+        drawn = draws.collect(requests, engine, "prefilter")
         counts = draws.finish()
+    folder.require_complete()
+    for draw in drawn:
+        verdict = task.parse(draw.prefix + draw.text, draw.context)
+        judged.setdefault(draw.key.example_id, []).append(verdict == labels[draw.key.example_id])
     ledger = folder.ledger("prompts")
     kept = []
     for row in rows:

@@ -41,16 +41,15 @@ def run(
         return folder.manifest or {}
     rows = list(example_rows.read(solutions))
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
-    with Draws(folder.path) as draws:
-        with engine:
-            drawn = draws.collect(_requests(rows, prompt, sampling, samples, seed), engine, "rollouts")
-        counts = draws.finish()
+    with Draws(folder) as draws:
+        drawn = draws.collect(_requests(rows, prompt, sampling, samples, seed), engine, "rollouts")
+        draws.finish()
     asked = sum(max(0, len(row.item.steps) - 1) for row in rows) * samples
     ledger = folder.ledger("rollouts")
     ledger.enter(asked)
     ledger.keep(len(drawn))
     ledger.fail("no reply", asked - len(drawn))
-    return folder.finish(model=engine.model_id, solutions=len(rows), **counts)
+    return folder.finish(model=engine.model_id, solutions=len(rows))
 
 
 def _requests(rows: list[Example], prompt: Template, sampling: Sampling, samples: int, seed: int) -> Iterator[Request]:

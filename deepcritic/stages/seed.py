@@ -124,7 +124,7 @@ def run(
     critique = Sampling(temperature=initial_temperature, top_p=top_p, max_tokens=critique_tokens)
     deep = Sampling(temperature=in_depth_temperature, top_p=top_p, max_tokens=critique_tokens)
     merge = Sampling(temperature=merge_temperature, top_p=top_p, max_tokens=merge_tokens)
-    with Draws(folder.path) as draws, engine:
+    with Draws(folder) as draws:
         asking = Asking(draws, engine, rows, seed)
         initial = asking.waves("initial", prompts[0], critique, asking.steps, samples=1, wave=1)
         in_depth = asking.waves(
@@ -135,7 +135,7 @@ def run(
             "merge", prompts[2], merge, [place for place in asking.steps if place[0] in whole], merge_attempts, 1,
             initial=initial, in_depth=in_depth, accept=_speaks_for_itself,
         )  # fmt: skip
-        counts = draws.finish()
+        draws.finish()
     ledger = folder.ledger("solutions")
     ledger.drop("an in-depth verdict is wrong", len(rows) - len(whole))
     finished = {name for name in whole if all(merged.get(place, None) and merged[place].agrees for place in asking.places[name])}
@@ -147,7 +147,7 @@ def run(
     print(f"{folder.path}: {len(dialogues)} dialogues; the teacher's verdicts by call: " + ", ".join(
         f"{call} {100 * figures['accuracy']:.1f}% of {figures['steps']}" for call, figures in accuracy.items()
     ))  # fmt: skip
-    return folder.finish(model=engine.model_id, teacher_accuracy=accuracy, **counts)
+    return folder.finish(model=engine.model_id, teacher_accuracy=accuracy)
 
 
 Place = tuple[str, int]
@@ -197,8 +197,8 @@ class Asking:
                 )
                 for place in waiting
             )  # fmt: skip
-            for key, draw in self._draws.collect(requests, self._engine, f"{call} critiques").items():
-                self._take((key.example_id, key.step), key, draw, chosen, accept)
+            for draw in self._draws.collect(requests, self._engine, f"{call} critiques"):
+                self._take((draw.key.example_id, draw.key.step), draw.key, draw, chosen, accept)
             waiting = [place for place in waiting if place not in chosen or not chosen[place].agrees]
         return chosen
 

@@ -71,12 +71,11 @@ def run(
         )
         for row in rows
     )  # fmt: skip
-    with Draws(folder.path) as draws:
-        with engine:
-            drawn = draws.collect(requests, engine, "solutions")
-        counts = draws.finish()
+    with Draws(folder) as draws:
+        drawn = draws.collect(requests, engine, "solutions")
+        draws.finish()
     by_problem: dict[str, list[Generation]] = {}
-    for generation in drawn.values():
+    for generation in drawn:
         by_problem.setdefault(generation.key.example_id, []).append(generation)
     solutions = judge_answers(rows, by_problem)
     kept = select(solutions, folder, keep, max_right)
@@ -87,7 +86,7 @@ def run(
     right = sum(row.gold.answer_right is True for row in solutions)
     readable = sum(row.gold.answer_right is not None for row in solutions)
     print(f"{folder.path}: {len(solutions)} solutions, {right} with the right answer; {len(kept)} kept")
-    return folder.finish(model=engine.model_id, right=right, readable=readable, **counts)
+    return folder.finish(model=engine.model_id, right=right, readable=readable)
 
 
 def judge_answers(problems: list[Example], generations: dict[str, list[Generation]]) -> list[Example]:

@@ -20,13 +20,13 @@ Answer = Callable[[Request, int], str | None]
 
 
 class FakeSampler:
-    """Answers by a rule (None: the draw fails), keeps what it was asked, and counts its openings."""
+    """Answers by a rule (None: the draw fails for good, or for the reason given) and keeps what it was asked."""
 
     model_id = "fake"
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, reason: str = "refused") -> None:
         self.asked: list[Request] = []
-        self._answer = answer
+        self._answer, self._reason = answer, reason
 
     def __call__(self, **_: Any) -> FakeSampler:
         return self
@@ -37,7 +37,7 @@ class FakeSampler:
             for key, seed in zip(request.keys, request.seeds, strict=True):
                 text = self._answer(request, key.sample)
                 if text is None:
-                    yield Failure(key=key, reason="down")
+                    yield Failure(key=key, reason=self._reason)
                     continue
                 yield Generation(
                     key=key, text=text, finish_reason="stop", model=self.model_id, seed=seed, prefix=request.prefix,
@@ -52,7 +52,7 @@ class FakeSampler:
 
 
 @pytest.fixture
-def fake_sampler() -> Callable[[Answer], FakeSampler]:
+def fake_sampler() -> Callable[..., FakeSampler]:
     return FakeSampler
 
 
