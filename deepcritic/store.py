@@ -4,7 +4,7 @@
 >>> from deepcritic.rows import Message
 >>> path = pathlib.Path(tempfile.mkdtemp()) / "rows.jsonl"
 >>> with Journal(path, Message) as journal:
-...     journal.append(Message(role="user", content="a line ends at \\n only"))
+...     _ = journal.append(Message(role="user", content="a line ends at \\n only"))
 >>> [row.content for row in read_rows(path, Message)]
 ['a line ends at \\n only']
 """
