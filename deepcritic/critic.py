@@ -1,0 +1,283 @@
+r"""A critic in your own program: which step of a solution is the first wrong one, how sure is that, and why?
+
+>>> from deepcritic.samplers.scripted import ScriptedSampler
+>>> critic = Critic(sampler=ScriptedSampler("Step 2 should give 5. \\boxed{2}"), samples=4)
+>>> found = critic.critique("What is 1 + 1 + 3?", "Step 1: 1 + 1 = 2\nStep 2: 2 + 3 = 6")
+>>> found.first_error, found.agreement, found.accepts
+(2, 1.0, False)
+>>> found.steps[found.first_error - 1], found.text
+('2 + 3 = 6', 'Step 2 should give 5. \\boxed{2}')
+
+With a model it reads `Critic(model="path/to/critic")`, on a server `Critic(model="name", sampler="openai", urls=[...])`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import importlib
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from typing import Any, Self
+
+import msgspec
+
+from deepcritic.errors import InputError, UsageError
+from deepcritic.parsing import split_steps
+from deepcritic.rows import ALL_CORRECT, Failure, Generation, Item, Key
+from deepcritic.samplers import Request, Sampler, Sampling
+from deepcritic.sampling import engine_for, request
+from deepcritic.tasks import CriticTask
+from deepcritic.tasks.first_error import FirstError
+
+CALL = "critique"
+ENGINES = {"transformers": "TransformersSampler", "vllm": "VllmSampler", "openai": "OpenAISampler", "ray": "RaySampler"}
+"""The engines that can be named, each in the module of its name in `deepcritic.samplers`."""
+
+Solution = str | Sequence[str]
+
+
+class Critique(msgspec.Struct, frozen=True, kw_only=True):
+    """What a critic found in one solution.
+
+    `first_error` is the first wrong step, counted from 1, `ALL_CORRECT` (-1) when every step is right, or None when no
+    sample gave a readable verdict. `votes` counts the readable verdicts, `agreement` is the winner's share of them,
+    `text` the first reply with the winning verdict. `unreadable` and `failed` count the samples without a verdict: those
+    whose verdict cannot be read, and those that the engine did not deliver; `note` says why where nothing came of it.
+    """
+
+    steps: tuple[str, ...]
+    first_error: int | None = None
+    votes: dict[int, float] = {}
+    agreement: float = 0.0
+    text: str = ""
+    unreadable: int = 0
+    failed: int = 0
+    tokens: int = 0
+    note: str = ""
+
+    @property
+    def accepts(self) -> bool:
+        """Whether every step is right in the critic's eyes; False where nothing could be read."""
+        return self.first_error == ALL_CORRECT
+
+
+class Critic:
+    """A model, how it is asked, and how its samples vote.
+
+    `sampler` is the name of an engine (`transformers`, `vllm`, `openai`, `ray`), with its options as further keywords, or
+    a sampler of your own. `samples` critiques are drawn for each solution, at temperature 1.0, or 0.6 where there is only
+    one (DeepCritic's settings). The same seed gives the same critique of the same solution, whatever else is asked beside it.
+
+    The weights are loaded at the first question. `critique` may be called from several threads; a critic that was made
+    from names travels to other processes. Raises `InputError` for a model that is not there.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        sampler: str | Sampler = "transformers",
+        samples: int = 8,
+        temperature: float | None = None,
+        top_p: float = 0.9,
+        max_tokens: int = 8192,
+        task: CriticTask[int] | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        if samples < 1:
+            raise InputError("out of range", field="samples", found=samples, remedy="a whole number from 1")
+        chosen = (0.6 if samples == 1 else 1.0) if temperature is None else temperature
+        self.sampling = Sampling(temperature=chosen, top_p=top_p, max_tokens=max_tokens)
+        self.task: CriticTask[int] = task or FirstError()
+        self.samples, self.seed = samples, seed
+        self._named = None if not isinstance(sampler, str) else (model, sampler, options)
+        self._engine = engine_for(engine_named(sampler, **options), model, "model") if isinstance(sampler, str) else sampler
+        self._open = False
+        self._lock = threading.Lock()
+
+    @property
+    def model_id(self) -> str:
+        """The model's name with a hash of its content."""
+        return self._engine.model_id
+
+    def critique(self, problem: str, solution: Solution) -> Critique:
+        """The critique of one solution, a text (split into its steps) or the list of its steps.
+
+        Raises `InputError` for an empty problem or a solution without steps.
+        """
+        item = read_item(problem, solution)
+        return next(self.critique_many([(item.problem, item.steps)]))
+
+    def critique_many(self, pairs: Iterable[tuple[str, Solution]]) -> Iterator[Critique]:
+        """A critique for each `(problem, solution)`, in their order, streamed: `pairs` may be endless.
+
+        A pair that cannot be asked about gives a critique without a verdict, whose `note` says why.
+        """
+        engine = self._opened()
+        asked = _Asked(self, pairs)
+        yield from asked.ready()
+        for outcome in engine.stream(asked.requests()):
+            asked.arrived(outcome)
+            yield from asked.ready()
+        yield from asked.ready()
+
+    async def acritique(self, problem: str, solution: Solution) -> Critique:
+        """`critique`, for programs that must not block."""
+        return await asyncio.to_thread(self.critique, problem, solution)
+
+    async def acritique_many(self, pairs: Iterable[tuple[str, Solution]]) -> AsyncIterator[Critique]:
+        """`critique_many`, for programs that must not block."""
+        found, end = self.critique_many(pairs), object()
+        while (one := await asyncio.to_thread(next, found, end)) is not end:
+            yield one  # type: ignore[misc]
+
+    def question(self, item: Item, *, example_id: str, step: int = 0) -> Request:
+        """The request for all samples about `item`; `step` tells several rounds about one example apart."""
+        return request(
+            self.task.ask(item), self.sampling, example_id=example_id, call=CALL, seed=self.seed, step=step,
+            samples=range(self.samples),
+        )  # fmt: skip
+
+    def judge(self, item: Item, outcomes: Iterable[Generation | Failure]) -> Critique:
+        """The vote of the samples about `item`."""
+        return judge(self.task, item, outcomes)
+
+    def close(self) -> None:
+        """Let go of the engine; the next question opens it again."""
+        with self._lock:
+            if self._open:
+                self._engine.__exit__(None, None, None)
+                self._open = False
+
+    def __enter__(self) -> Self:
+        self._opened()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _opened(self) -> Sampler:
+        with self._lock:
+            if not self._open:
+                self._engine.__enter__()
+                self._open = True
+            return self._engine
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._named is None:
+            raise TypeError("a critic with a sampler of your own stays in its process; make it from a name to send it elsewhere")
+        return {**self.__dict__, "_engine": None, "_lock": None, "_open": False}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        model, name, options = state["_named"]
+        self._engine, self._lock = engine_for(engine_named(name, **options), model, "model"), threading.Lock()
+
+
+class _Asked:
+    """The pairs of one `critique_many`: what was asked, what has arrived, and what can be handed out in order.
+
+    A pair that occurs again while the first one is under way is not asked about twice.
+    """
+
+    def __init__(self, critic: Critic, pairs: Iterable[tuple[str, Solution]]) -> None:
+        self._critic, self._pairs = critic, pairs
+        self._order: list[tuple[str, Item | None]] = []  # the names of the pairs that are not handed out yet
+        self._notes: dict[str, str] = {}
+        self._outcomes: dict[str, list[Generation | Failure]] = {}
+        self._lock = threading.Lock()  # engines pull requests in a thread of their own
+
+    def requests(self) -> Iterator[Request]:
+        for number, (problem, solution) in enumerate(self._pairs):
+            try:
+                item = read_item(problem, solution)
+                name = content_name(item)
+                request = self._critic.question(item, example_id=name)
+            except InputError as error:
+                with self._lock:
+                    self._notes[f"#{number}"] = str(error)
+                    self._order.append((f"#{number}", None))
+                continue
+            with self._lock:
+                self._order.append((name, item))
+                known = name in self._outcomes
+                self._outcomes.setdefault(name, [])
+            if not known:
+                yield request
+
+    def arrived(self, outcome: Generation | Failure) -> None:
+        with self._lock:
+            self._outcomes[outcome.key.example_id].append(outcome)
+
+    def ready(self) -> Iterator[Critique]:
+        while True:
+            with self._lock:
+                if not self._order:
+                    return
+                name, item = self._order[0]
+                if item is not None and len(self._outcomes[name]) < self._critic.samples:
+                    return
+                del self._order[0]
+                outcomes = self._outcomes.get(name, [])
+                if all(name != later for later, _ in self._order):
+                    self._outcomes.pop(name, None)
+            yield Critique(steps=(), note=self._notes.pop(name)) if item is None else self._critic.judge(item, outcomes)
+
+
+def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Failure]) -> Critique:
+    """The vote of several samples. A step that the solution does not have is no readable verdict."""
+    replies = sorted((one for one in outcomes if isinstance(one, Generation)), key=lambda one: one.key.sample)
+    failures = [one for one in outcomes if isinstance(one, Failure)]
+    verdicts = [task.parse(reply.prefix + reply.text, reply.context) for reply in replies]
+    verdicts = [None if verdict is not None and verdict > len(item.steps) else verdict for verdict in verdicts]
+    vote = task.vote(verdicts, seed=int(content_name(item), 16))
+    winner = next((reply for reply, verdict in zip(replies, verdicts, strict=True) if verdict == vote.verdict), None)
+    note = ""
+    if vote.verdict is None:
+        note = "no readable verdict" if replies else ", ".join(sorted({one.reason for one in failures})) or "no reply"
+    return Critique(
+        steps=item.steps,
+        first_error=vote.verdict,
+        votes=vote.tally,
+        agreement=vote.agreement,
+        text=winner.text if winner else "",
+        unreadable=vote.unreadable,
+        failed=len(failures),
+        tokens=sum(reply.prompt_tokens + reply.completion_tokens for reply in replies),
+        note=note,
+    )
+
+
+def read_item(problem: str, solution: Solution) -> Item:
+    """A problem and its solution as an item. Raises `InputError` for what no critic can be asked about."""
+    steps = tuple(split_steps(solution)) if isinstance(solution, str) else tuple(solution)
+    if not problem.strip():
+        raise InputError("the problem is empty", field="problem", found=problem, remedy="its text")
+    if not any(step.strip() for step in steps):
+        raise InputError("the solution has no steps", field="solution", found=solution, remedy="a text, or a list of steps")
+    return Item(problem=problem, steps=steps)
+
+
+def content_name(item: Item) -> str:
+    """A name for an item that follows from its content: 16 hexadecimal digits."""
+    content = json.dumps([item.problem, item.steps])
+    return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def engine_named(name: str, **options: Any) -> Callable[..., Sampler]:
+    """The engine `name` with its options bound; called with `model=` it makes a sampler."""
+    if name not in ENGINES:
+        raise UsageError(f"there is no engine {name!r}; there are: {', '.join(ENGINES)}")
+    with contextlib.suppress(KeyError):
+        del options["model"]
+    kind = getattr(importlib.import_module(f"deepcritic.samplers.{name}"), ENGINES[name])
+
+    def make(model: str) -> Sampler:
+        sampler: Sampler = kind(model, **options)
+        return sampler
+
+    return make
