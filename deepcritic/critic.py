@@ -22,11 +22,9 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
-import msgspec
-
 from deepcritic.errors import InputError, UsageError
 from deepcritic.parsing import split_steps
-from deepcritic.rows import ALL_CORRECT, Failure, Generation, Item, Key
+from deepcritic.rows import ALL_CORRECT, Failure, Generation, Item, Row
 from deepcritic.samplers import Request, Sampler, Sampling
 from deepcritic.sampling import engine_for, request
 from deepcritic.tasks import CriticTask
@@ -39,7 +37,7 @@ ENGINES = {"transformers": "TransformersSampler", "vllm": "VllmSampler", "openai
 Solution = str | Sequence[str]
 
 
-class Critique(msgspec.Struct, frozen=True, kw_only=True):
+class Critique(Row, frozen=True, kw_only=True):
     """What a critic found in one solution.
 
     `first_error` is the first wrong step, counted from 1, `ALL_CORRECT` (-1) when every step is right, or None when no
@@ -117,7 +115,7 @@ class Critic:
 
         A pair that cannot be asked about gives a critique without a verdict, whose `note` says why.
         """
-        engine = self._opened()
+        engine = self.opened()
         asked = _Asked(self, pairs)
         yield from asked.ready()
         for outcome in engine.stream(asked.requests()):
@@ -154,13 +152,14 @@ class Critic:
                 self._open = False
 
     def __enter__(self) -> Self:
-        self._opened()
+        self.opened()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _opened(self) -> Sampler:
+    def opened(self) -> Sampler:
+        """The engine, its weights loaded."""
         with self._lock:
             if not self._open:
                 self._engine.__enter__()
@@ -196,7 +195,7 @@ class _Asked:
             try:
                 item = read_item(problem, solution)
                 name = content_name(item)
-                request = self._critic.question(item, example_id=name)
+                question = self._critic.question(item, example_id=name)
             except InputError as error:
                 with self._lock:
                     self._notes[f"#{number}"] = str(error)
@@ -207,7 +206,7 @@ class _Asked:
                 known = name in self._outcomes
                 self._outcomes.setdefault(name, [])
             if not known:
-                yield request
+                yield question
 
     def arrived(self, outcome: Generation | Failure) -> None:
         with self._lock:
@@ -244,7 +243,7 @@ def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Fai
         first_error=vote.verdict,
         votes=vote.tally,
         agreement=vote.agreement,
-        text=winner.text if winner else "",
+        text=winner.text if winner and vote.verdict is not None else "",
         unreadable=vote.unreadable,
         failed=len(failures),
         tokens=sum(reply.prompt_tokens + reply.completion_tokens for reply in replies),

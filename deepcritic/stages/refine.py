@@ -5,6 +5,7 @@ python -m deepcritic stage=refine stage.solutions=.../solutions.jsonl model=CRIT
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,41 +13,22 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from deepcritic.answers import compare
+from deepcritic.critic import Critic
+from deepcritic.errors import InputError
 from deepcritic.metrics import mean_interval
 from deepcritic.prompting import Template
-from deepcritic.rows import ALL_CORRECT, Example, Generation
+from deepcritic.refining import PROMPT, Refinement, refine_many, solution_answer
+from deepcritic.rows import UNLABELLED, Example, Failure, Generation, Item, Key
 from deepcritic.runs import RunFolder
-from deepcritic.samplers import Sampler, Sampling
-from deepcritic.sampling import Draws, engine_for, request
+from deepcritic.samplers import Request, Sampler, Sampling
+from deepcritic.sampling import Draws, engine_for
 from deepcritic.sources import examples as example_rows
-from deepcritic.stages.solve import judge_answers
 from deepcritic.store import write_json, write_rows
-from deepcritic.tasks import CriticTask, Question
+from deepcritic.tasks import CriticTask
 
-FILE = "refined.jsonl"
-PROMPT = r"""---
-fields: [problem, solution, critique, step]
-index_base: 1
----
-<problem>
-{{problem}}
-</problem>
-
-Somebody wrote this solution:
-
-<solution>
-{{solution}}
-</solution>
-
-A reviewer found step {{step}} wrong:
-
-<review>
-{{critique}}
-</review>
-
-Write the solution anew from that step on, in numbered steps, each beginning with "Step 1:", "Step 2:" and so on. Keep
-the steps before it. State the final answer in the last step, as \boxed{answer}.
-"""
+FILE, TRACES = "refined.jsonl", "traces.jsonl"
+Array = np.ndarray[Any, Any]
 
 
 def run(
@@ -58,6 +40,8 @@ def run(
     generator: str | None,
     sampler: Callable[..., Sampler],
     template: str | None = None,
+    rounds: int = 1,
+    samples: int = 1,
     critique_temperature: float = 0.6,
     critique_top_p: float = 0.9,
     critique_tokens: int = 8192,
@@ -67,40 +51,39 @@ def run(
     limit: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Returns the metrics; writes `refined.jsonl`. Where the critique is unreadable, or finds nothing, the solution stands."""
-    critic, writer = engine_for(sampler, model, "model"), engine_for(sampler, generator, "generator")
+    """Returns the metrics; writes `refined.jsonl` (the solutions as they ended) and `traces.jsonl` (the way there).
+
+    `samples` critiques vote on each solution. Where no verdict is readable, or nothing is found, the solution stands.
+    """
+    engines = {"critic": engine_for(sampler, model, "model"), "generator": engine_for(sampler, generator, "generator")}
     prompt = Template.of(template, PROMPT)
-    inputs = {"critic": critic.model_id, "generator": writer.model_id}
+    inputs = {role: engine.model_id for role, engine in engines.items()}
     if not folder.begin(solutions=Path(solutions), prompt=prompt.sha, **inputs):
         return folder.manifest or {}
-    rows = list(example_rows.read(solutions))[:limit]
-    judging = Sampling(temperature=critique_temperature, top_p=critique_top_p, max_tokens=critique_tokens)
-    writing = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
-    with Draws(folder) as draws:
-        asked = (request(task.ask(row.item), judging, example_id=row.id, call="critique", seed=seed) for row in rows)
-        critiques = {draw.key.example_id: draw for draw in draws.collect(asked, critic, "critiques")}
-        flagged = {
-            name: step for name, draw in critiques.items()
-            if (step := task.parse(draw.text, draw.context)) is not None and step != ALL_CORRECT
-        }  # fmt: skip
-        rewrites = (
-            request(_question(row, flagged[row.id], critiques[row.id], prompt), writing, example_id=row.id,
-                    call="rewrite", seed=seed, step=flagged[row.id], parent=critiques[row.id].key.text)
-            for row in rows if row.id in flagged and flagged[row.id] <= len(row.item.steps)
+    rows = _usable(list(example_rows.read(solutions))[:limit], folder, solutions)
+    critic = Critic(
+        sampler=engines["critic"], samples=samples, temperature=critique_temperature, top_p=critique_top_p,
+        max_tokens=critique_tokens, task=task, seed=seed,
+    )  # fmt: skip
+    with Draws(folder.path) as draws:
+
+        def draw(role: str, requests: list[Request]) -> dict[Key, Generation | Failure]:
+            with engines[role] as engine:
+                found = draws.collect(requests, engine, "critiques" if role == "critic" else "rewrites")
+            failed = {key: draws.failure(key) for asked in requests for key in asked.keys if key not in found}
+            return {**found, **{key: failure for key, failure in failed.items() if failure is not None}}
+
+        refined = refine_many(
+            {row.id: row.item for row in rows}, critic=critic, draw=draw, prompt=prompt, rounds=rounds, seed=seed,
+            writing=Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens),
         )  # fmt: skip
-        rewritten = {draw.key.example_id: draw for draw in draws.collect(rewrites, writer, "rewrites")}
         counts = draws.finish()
-    after = _after(rows, rewritten)
+    right, undecided = answers_right(rows, refined, rounds)
+    after = [_after(row, refined[row.id], bool(right[-1][index])) for index, row in enumerate(rows)]
     write_rows(folder / FILE, after)
-    ledger = folder.ledger("solutions")
-    ledger.enter(len(rows))
-    ledger.keep(len(after))
-    metrics = {
-        **outcome(rows, after),
-        "rewritten": len(rewritten),
-        "unreadable": len(critiques) - _readable(task, critiques),
-        **counts,
-    }
+    write_rows(folder / TRACES, refined.values())
+    folder.ledger("solutions").keep(len(after))
+    metrics = {**figures(rows, refined, right), "undecided": undecided, **counts}
     write_json(folder / "metrics.json", metrics)
     print(
         f"{folder.path}: right answers {metrics['before']:.1f}% before, {metrics['after']:.1f}% after "
@@ -110,42 +93,84 @@ def run(
     return metrics
 
 
-def outcome(before: list[Example], after: list[Example]) -> dict[str, Any]:
-    """Accuracy in percent before and after, the moves, and the 95% interval of the gain, problems drawn together."""
-    was = np.array([row.gold.answer_right is True for row in before], float)
-    now = np.array([row.gold.answer_right is True for row in after], float)
-    low, high = mean_interval(now - was, [row.parent_id or row.id for row in before])
+def answers_right(rows: list[Example], refined: dict[str, Refinement], rounds: int) -> tuple[Array, int]:
+    """Whether the answer equals the reference, by round (0: before) and row: an array of 0 and 1, (rounds + 1, rows).
+
+    An answer that cannot be read is not right; one that the checker could not decide counts as not right and is counted
+    apart, in the second value. Where nothing was rewritten the row's own `answer_right` holds, if it has one.
+    """
+    pairs: dict[tuple[str, str], None] = {}
+    places: list[list[tuple[str, str] | bool]] = []
+    for number in range(rounds + 1):
+        places.append([])
+        for row in rows:
+            steps = refined[row.id].after(number)
+            answer = solution_answer(steps)
+            pair = None if answer is None else (answer, str(row.gold.reference_answer))
+            if steps == row.item.steps and row.gold.answer_right is not None:
+                places[-1].append(row.gold.answer_right)
+            elif pair is None:
+                places[-1].append(False)
+            else:
+                pairs[pair] = None
+                places[-1].append(pair)
+    equal = dict(zip(pairs, (result.equal for result in compare(list(pairs))), strict=True))
+    right = [[place if isinstance(place, bool) else equal[place] is True for place in line] for line in places]
+    return np.array(right, float).reshape(rounds + 1, len(rows)), sum(value is None for value in equal.values())
+
+
+def figures(rows: list[Example], refined: dict[str, Refinement], right: Array) -> dict[str, Any]:
+    """Accuracy in percent before, after and by round, the moves, the outcomes, and what it cost in tokens."""
+    trails = [refined[row.id] for row in rows]
+    looks = [one for trail in trails for one in trail.rounds]
     return {
-        "solutions": len(before),
+        **outcome(rows, right[0], right[-1]),
+        "by_round": [outcome(rows, right[0], now) for now in right[1:]],
+        "outcomes": dict(sorted(Counter(trail.outcome for trail in trails).items())),
+        "rewritten": sum(one.rewrite is not None for one in looks),
+        "unreadable": sum(one.critique.unreadable for one in looks),
+        "critic_tokens": sum(one.critique.tokens for one in looks),
+        "generator_tokens": sum(one.tokens for one in looks),
+    }
+
+
+def outcome(rows: list[Example], was: Array, now: Array) -> dict[str, Any]:
+    """Accuracy in percent before and after with 95% intervals, problems drawn together, and the moves."""
+    problems = [row.parent_id or row.id for row in rows]
+
+    def interval(values: Array) -> list[float]:
+        return [round(100 * bound, 4) for bound in mean_interval(values, problems)]
+
+    return {
+        "solutions": len(rows),
         "before": round(100 * float(was.mean()), 4),
+        "before_interval": interval(was),
         "after": round(100 * float(now.mean()), 4),
-        "gain_interval": [round(100 * low, 4), round(100 * high, 4)],
+        "after_interval": interval(now),
+        "gain_interval": interval(now - was),
         "wrong_to_right": int(((was == 0) & (now == 1)).sum()),
         "right_to_wrong": int(((was == 1) & (now == 0)).sum()),
     }
 
 
-def _question(row: Example, step: int, critique: Generation, prompt: Template) -> Question:
-    """The reply begins with the steps before the wrong one, so that only what follows is written anew."""
-    kept = row.item.steps[: step - 1]
-    messages = prompt.messages(
-        problem=row.item.problem,
-        solution=prompt.solution(row.item.steps),
-        critique=critique.text,
-        step=step - 1 + prompt.index_base,
-    )
-    return Question(messages=messages, prefix=prompt.solution(kept) + "\n" if kept else "")
+def _after(row: Example, refined: Refinement, right: bool) -> Example:
+    if refined.steps == row.item.steps:
+        return row
+    gold = msgspec.structs.replace(row.gold, answer_right=right, first_error=UNLABELLED, step_ratings=None, error_kind=None)
+    return msgspec.structs.replace(row, item=Item(problem=row.item.problem, steps=refined.steps), gold=gold)
 
 
-def _after(rows: list[Example], rewritten: dict[str, Generation]) -> list[Example]:
-    """The rows with rewritten solutions judged anew; a rewrite without a readable answer is a wrong answer."""
-    changed = [row for row in rows if row.id in rewritten]
-    judged = judge_answers(changed, {name: [draw] for name, draw in rewritten.items()})
-    by_id = {row.id: new for row, new in zip(changed, judged, strict=True)}
-    return [
-        msgspec.structs.replace(row, item=by_id[row.id].item, gold=by_id[row.id].gold) if row.id in by_id else row for row in rows
-    ]
-
-
-def _readable(task: CriticTask[int], critiques: dict[str, Generation]) -> int:
-    return sum(task.parse(draw.text, draw.context) is not None for draw in critiques.values())
+def _usable(rows: list[Example], folder: RunFolder, file: str) -> list[Example]:
+    ledger = folder.ledger("solutions")
+    ledger.enter(len(rows))
+    kept = []
+    for row in rows:
+        if not row.item.steps:
+            ledger.drop("no steps")
+        elif row.gold.reference_answer is None:
+            ledger.drop("no reference answer")
+        else:
+            kept.append(row)
+    if not kept:
+        raise InputError("no solution can be used", file=file, remedy="rows with steps and gold.reference_answer")
+    return kept

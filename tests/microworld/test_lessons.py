@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deepcritic.chat import dialogue_ids, prompt_ids, text_ids
+from deepcritic.critic import Critique
 from deepcritic.microworld.lessons import LESSONS, Lesson, lessons
 from deepcritic.microworld.source import problems
 from deepcritic.microworld.train import encode
@@ -17,8 +18,8 @@ from deepcritic.microworld.world import Problem, judge, write_solution
 from deepcritic.models import shipped_path
 from deepcritic.parsing import split_steps
 from deepcritic.prompting import Template
-from deepcritic.rows import ALL_CORRECT, Example, Generation, Gold, Item, Key, Message
-from deepcritic.stages.refine import _question as refine_question
+from deepcritic.refining import rewrite_question
+from deepcritic.rows import ALL_CORRECT, Gold, Item, Message
 from deepcritic.stages.seed import step_verdict, without_box
 from deepcritic.tasks.first_error import FirstError
 
@@ -103,11 +104,9 @@ def _seed_call(name: str, problem: Problem, steps: list[str], step: int, **befor
 
 
 def _refine(problem: Problem, steps: list[str], step: int) -> tuple[str, str]:
-    row = Example(id="x", item=Item(problem=problem.text, steps=tuple(steps)), source="microworld")
-    critique = Generation(
-        key=Key(example_id="x", request="critique"), text="never shown", finish_reason="stop", model="m", fingerprint="f", seed=0
-    )
-    question = refine_question(row, step, critique, _template("refine"))
+    item = Item(problem=problem.text, steps=tuple(steps))
+    critique = Critique(steps=item.steps, first_error=step, text="never shown")
+    question = rewrite_question(item, critique, _template("refine"))
     return question.messages[0].content, question.prefix
 
 

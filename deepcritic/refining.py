@@ -1,0 +1,229 @@
+r"""Critique, rewrite from the first wrong step on, and look again: how a generator mends its answers with a critic.
+
+>>> from deepcritic.critic import Critic
+>>> from deepcritic.samplers.scripted import ScriptedSampler
+>>> critic = Critic(sampler=ScriptedSampler("Step 2 should give 5. \\boxed{2}"), samples=1)
+>>> done = refine(
+...     "What is 1 + 1 + 3?", ["1 + 1 = 2", "2 + 3 = \\boxed{6}"],
+...     generator=lambda prompt: "Step 2: 2 + 3 = \\boxed{5}", critic=critic,
+... )
+>>> done.answer, done.outcome, done.steps
+('5', 'rounds', ('1 + 1 = 2', '2 + 3 = \\boxed{5}'))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from deepcritic.answers import compare
+from deepcritic.critic import Critic, Critique, Solution, content_name, read_item
+from deepcritic.parsing import last_boxed, split_steps, strip_heading
+from deepcritic.prompting import Template
+from deepcritic.rows import Failure, Generation, Item, Key, Row
+from deepcritic.samplers import Request, Sampler, Sampling
+from deepcritic.samplers.scripted import ScriptedSampler
+from deepcritic.sampling import request
+from deepcritic.tasks import Question
+
+PROMPT = r"""---
+fields: [problem, solution, critique, step]
+index_base: 1
+---
+<problem>
+{{problem}}
+</problem>
+
+Somebody wrote this solution:
+
+<solution>
+{{solution}}
+</solution>
+
+A reviewer found step {{step}} wrong:
+
+<review>
+{{critique}}
+</review>
+
+Write the solution anew from that step on, in numbered steps, each beginning with "Step 1:", "Step 2:" and so on. Keep
+the steps before it. State the final answer in the last step, as \boxed{answer}.
+"""
+
+ACCEPTED, UNREADABLE, FAILED = "accepted", "no verdict", "failed"
+REPEATED, NO_ANSWER, ROUNDS = "answer repeated", "no answer", "rounds"
+
+Draw = Callable[[str, list[Request]], Mapping[Key, Generation | Failure]]
+"""Draws requests of a role, `critic` or `generator`, and gives an outcome for each key."""
+
+
+class Round(Row, frozen=True, kw_only=True):
+    """One look at a solution: the steps that were read, what the critic found, and what the generator wrote then."""
+
+    steps: tuple[str, ...]
+    critique: Critique
+    rewrite: str | None = None
+    tokens: int = 0
+    """Tokens of the rewriting, prompt and reply; the critique has its own."""
+
+
+class Refinement(Row, frozen=True, kw_only=True):
+    """What became of a solution, and the whole way there.
+
+    `outcome` says why it ended: `accepted` (the critic finds no error), `no verdict` (unreadable, or a step that is not
+    there: the solution stands), `answer repeated` (the rewrite has the same answer), `no answer` (the rewrite has none:
+    the solution before it stands), `rounds` (as many as were allowed), `failed` (an engine did not deliver).
+    """
+
+    id: str
+    problem: str
+    steps: tuple[str, ...]
+    answer: str | None
+    outcome: str
+    rounds: tuple[Round, ...]
+
+    @property
+    def tokens(self) -> int:
+        """All tokens that the refinement cost, critic and generator, prompts and replies."""
+        return sum(one.tokens + one.critique.tokens for one in self.rounds)
+
+    def after(self, rounds: int) -> tuple[str, ...]:
+        """The steps as they stood after so many rounds; 0: as they came."""
+        return self.rounds[rounds].steps if rounds < len(self.rounds) else self.steps
+
+
+def refine(
+    problem: str,
+    solution: Solution,
+    *,
+    generator: Sampler | Callable[[str], str],
+    critic: Critic,
+    rounds: int = 1,
+    template: str | None = None,
+    temperature: float = 0.7,
+    top_p: float = 0.9,
+    max_tokens: int = 4096,
+    seed: int = 0,
+) -> Refinement:
+    """Up to `rounds` times: criticise, and let the generator write anew from the first wrong step on.
+
+    `generator` is an opened sampler, whose reply is made to go on from the steps before the wrong one, or a function from
+    a prompt to a text, which may repeat them. `template` replaces the prompt by a file's. What the critic accepts stays,
+    and so does a solution whose critique cannot be read.
+    """
+    item = read_item(problem, solution)
+    forced = not callable(generator)
+    writer = ScriptedSampler(lambda asked, _: generator(asked.messages[-1].content)) if callable(generator) else generator
+
+    def draw(role: str, requests: list[Request]) -> dict[Key, Generation | Failure]:
+        if role == "critic":
+            return {outcome.key: outcome for outcome in critic.opened().stream(requests)}
+        return {outcome.key: outcome for outcome in writer.stream(requests)}
+
+    name = content_name(item)
+    return refine_many(
+        {name: item}, critic=critic, draw=draw, prompt=Template.of(template, PROMPT), rounds=rounds, seed=seed,
+        writing=Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens), forced=forced,
+    )[name]  # fmt: skip
+
+
+def refine_many(
+    items: Mapping[str, Item],
+    *,
+    critic: Critic,
+    draw: Draw,
+    prompt: Template,
+    writing: Sampling,
+    rounds: int = 1,
+    seed: int = 0,
+    forced: bool = True,
+) -> dict[str, Refinement]:
+    """Refine many solutions, round by round; `items` by name. `forced`: the reply is begun with the steps to be kept."""
+    done: dict[str, Refinement] = {}
+    trails: dict[str, list[Round]] = {name: [] for name in items}
+    now: dict[str, tuple[str, ...]] = {name: item.steps for name, item in items.items()}
+    for number in range(rounds):
+        going = {name: Item(problem=items[name].problem, steps=steps) for name, steps in now.items() if name not in done}
+        if not going:
+            break
+        critiques = _criticise(critic, going, number, draw)
+        flagged: dict[str, Request] = {}
+        for name, critique in critiques.items():
+            if critique.first_error is None or critique.accepts:
+                outcome = ACCEPTED if critique.accepts else FAILED if critique.failed and not critique.unreadable else UNREADABLE
+                trails[name].append(Round(steps=now[name], critique=critique))
+                done[name] = _finished(name, going[name], outcome, trails[name])
+            else:
+                parent = Key(example_id=name, request="critique", step=number).text
+                flagged[name] = request(
+                    rewrite_question(going[name], critique, prompt, forced=forced), writing, example_id=name, call="rewrite",
+                    seed=seed, step=critique.first_error, parent=parent,
+                )  # fmt: skip
+        written = draw("generator", list(flagged.values())) if flagged else {}
+        replies = {name: written.get(asked.keys[0]) for name, asked in flagged.items()}
+        repeated = _repeated({name: (now[name], reply) for name, reply in replies.items()})
+        for name, reply in replies.items():
+            text = reply.prefix + reply.text if isinstance(reply, Generation) else None
+            tokens = reply.prompt_tokens + reply.completion_tokens if isinstance(reply, Generation) else 0
+            trails[name].append(Round(steps=now[name], critique=critiques[name], rewrite=text, tokens=tokens))
+            if text is None:
+                done[name] = _finished(name, going[name], FAILED, trails[name])
+            elif last_boxed(text) is None:
+                done[name] = _finished(name, going[name], NO_ANSWER, trails[name])
+            else:
+                now[name] = _rewritten(now[name], text, critiques[name], forced)
+                if name in repeated:
+                    done[name] = _finished(name, Item(problem=items[name].problem, steps=now[name]), REPEATED, trails[name])
+    for name, item in items.items():
+        if name not in done:
+            done[name] = _finished(name, Item(problem=item.problem, steps=now[name]), ROUNDS, trails[name])
+    return {name: done[name] for name in items}
+
+
+def solution_answer(steps: Sequence[str]) -> str | None:
+    """The final answer of a solution: what its last box holds."""
+    return last_boxed("\n".join(steps))
+
+
+def _criticise(critic: Critic, items: Mapping[str, Item], number: int, draw: Draw) -> dict[str, Critique]:
+    outcomes = draw("critic", [critic.question(item, example_id=name, step=number) for name, item in items.items()])
+    by_name: dict[str, list[Generation | Failure]] = {name: [] for name in items}
+    for key, outcome in outcomes.items():
+        by_name[key.example_id].append(outcome)
+    return {name: critic.judge(item, by_name[name]) for name, item in items.items()}
+
+
+def rewrite_question(item: Item, critique: Critique, prompt: Template, *, forced: bool = True) -> Question:
+    """What the generator is asked. `forced`: its reply begins with the steps before the wrong one."""
+    assert critique.first_error is not None
+    kept = item.steps[: critique.first_error - 1]
+    messages = prompt.messages(
+        problem=item.problem,
+        solution=prompt.solution(item.steps),
+        critique=critique.text,
+        step=critique.first_error - 1 + prompt.index_base,
+    )
+    return Question(messages=messages, prefix=prompt.solution(kept) + "\n" if forced and kept else "")
+
+
+def _rewritten(before: Sequence[str], text: str, critique: Critique, forced: bool) -> tuple[str, ...]:
+    """The new solution. A reply that was not begun for the generator may go on after the kept steps, or repeat them."""
+    assert critique.first_error is not None
+    kept = tuple(before[: critique.first_error - 1])
+    goes_on = not forced and bool(kept) and strip_heading(text.lstrip())[0] == critique.first_error
+    return (*kept, *split_steps(text)) if goes_on else tuple(split_steps(text))
+
+
+def _repeated(pairs: Mapping[str, tuple[Sequence[str], Generation | Failure | None]]) -> set[str]:
+    """Those whose rewrite has the answer that was there before."""
+    asked: dict[str, tuple[str, str]] = {}
+    for name, (before, reply) in pairs.items():
+        old = solution_answer(before)
+        new = last_boxed(reply.prefix + reply.text) if isinstance(reply, Generation) else None
+        if old is not None and new is not None:
+            asked[name] = (new, old)
+    return {name for name, result in zip(asked, compare(list(asked.values())), strict=True) if result.equal}
+
+
+def _finished(name: str, item: Item, outcome: str, trail: Iterable[Round]) -> Refinement:
+    answer = solution_answer(item.steps)
+    return Refinement(id=name, problem=item.problem, steps=item.steps, answer=answer, outcome=outcome, rounds=tuple(trail))
