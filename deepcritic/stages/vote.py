@@ -1,0 +1,244 @@
+"""Several solutions a problem, a vote over their answers: what does a critic add to it, and what does that cost?
+
+python -m deepcritic stage=vote stage.solutions=.../solve/generations.jsonl stage.problems=.../problems.jsonl model=CRITIC run=x
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepcritic.answers import compare
+from deepcritic.critic import Critic, Critique
+from deepcritic.errors import InputError
+from deepcritic.metrics import mean_interval
+from deepcritic.parsing import last_boxed, split_steps
+from deepcritic.rows import Example, Failure, Generation, Item, Row
+from deepcritic.runs import RunFolder
+from deepcritic.samplers import Sampler
+from deepcritic.sampling import Draws, engine_for
+from deepcritic.sources import examples as example_rows
+from deepcritic.store import read_rows, write_json, write_rows
+from deepcritic.tasks import CriticTask
+from deepcritic.voting import METHODS, Votes, curve
+
+FILE = "votes.jsonl"
+Array = np.ndarray[Any, Any]
+
+
+class Candidate(Row, frozen=True, kw_only=True):
+    """One solution of a problem as the votes see it. `stands` and `weight` are None where no critic was asked."""
+
+    id: str
+    problem_id: str
+    answer: str | None
+    right: bool | None
+    stands: bool | None = None
+    weight: float | None = None
+    tokens: int
+    critic_tokens: int = 0
+
+
+def run(
+    folder: RunFolder,
+    *,
+    problems: str,
+    solutions: str,
+    task: CriticTask[int],
+    model: str | None,
+    sampler: Callable[..., Sampler],
+    criticised: int = 8,
+    samples: int = 1,
+    temperature: float = 0.6,
+    top_p: float = 0.9,
+    max_tokens: int = 8192,
+    limit: int | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Returns the metrics; writes `votes.jsonl`. `solutions` are the generations of `stage=solve` about `problems`.
+
+    The first `criticised` solutions of each problem are put before the critic, `samples` times each; what was drawn
+    beyond them lets plain voting spend the same tokens.
+    """
+    engine = engine_for(sampler, model, "model")
+    if not folder.begin(problems=Path(problems), solutions=Path(solutions), model=engine.model_id):
+        return folder.manifest or {}
+    rows = _with_reference(list(example_rows.read(problems))[:limit], folder, problems)
+    drawn = _by_problem(read_rows(Path(solutions), Generation), rows)
+    critic = Critic(
+        sampler=engine, samples=samples, temperature=temperature, top_p=top_p, max_tokens=max_tokens, task=task, seed=seed
+    )
+    items = {
+        f"{name}/s{draw.key.sample}": Item(problem=rows[name].item.problem, steps=tuple(split_steps(draw.prefix + draw.text)))
+        for name, draws_of in drawn.items() for draw in draws_of[:criticised]
+    }  # fmt: skip
+    with Draws(folder.path) as draws:
+        asked = [critic.question(item, example_id=name) for name, item in items.items() if item.steps]
+        with engine:
+            found = draws.collect(asked, engine, "critiques")
+        outcomes: dict[str, list[Generation | Failure]] = {name: [] for name in items}
+        for request in asked:
+            for key in request.keys:
+                outcome = found.get(key) or draws.failure(key)
+                outcomes[key.example_id] += [outcome] if outcome else []
+        counts = draws.finish()
+    critiques = {name: critic.judge(item, outcomes[name]) for name, item in items.items()}
+    candidates = _candidates(rows, drawn, critiques)
+    write_rows(folder / FILE, candidates)
+    metrics = {**figures(candidates, criticised), **counts}
+    write_json(folder / "metrics.json", metrics)
+    ledger = folder.ledger("problems")
+    ledger.keep(len(rows))
+    folder.finish(model=engine.model_id, metrics="metrics.json")
+    _show(folder.path, metrics)
+    return metrics
+
+
+def figures(candidates: list[Candidate], criticised: int) -> dict[str, Any]:
+    """Accuracy in percent by method and number of solutions, with 95% intervals over problems; the gain over the plain
+    vote of as many solutions; and the plain vote at equal tokens, the critic's included.
+
+    Tokens are the mean for each problem. Plain voting at equal tokens takes as many whole solutions as they pay for; it is
+    None where fewer were drawn.
+    """
+    by_problem: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_problem.setdefault(candidate.problem_id, []).append(candidate)
+    groups = list(by_problem.values())
+    most, deepest = min(criticised, max(map(len, groups))), max(map(len, groups))
+    everything = [_votes(group) for group in groups]
+    plain = curve(everything, "majority", deepest)
+    first = [votes.first(criticised) for votes in everything]
+    write_tokens = float(np.mean([candidate.tokens for candidate in candidates]))
+    critic_tokens = float(np.mean([candidate.critic_tokens for group in groups for candidate in group[:criticised]]))
+    curves = {"majority": [_point(k, plain[k - 1], k * write_tokens) for k in range(1, deepest + 1)]}
+    gains: dict[str, list[dict[str, Any]]] = {}
+    for method in METHODS[1:]:
+        values, beside = curve(first, method, most), curve(first, "majority", most)
+        points, gain = [], []
+        for k in range(1, most + 1):
+            tokens = k * (write_tokens + critic_tokens)
+            points.append(_point(k, values[k - 1], tokens))
+            paid = int(tokens / write_tokens + 1e-9)
+            equal = values[k - 1] - plain[paid - 1] if paid <= deepest else np.full(len(groups), np.nan)
+            gain.append(
+                {
+                    "k": k,
+                    "gain": _gain(values[k - 1] - beside[k - 1]),
+                    "plain_k_at_equal_tokens": paid,
+                    "gain_at_equal_tokens": _gain(equal),
+                }
+            )
+        curves[method], gains[method] = points, gain
+    looked = [candidate for group in groups for candidate in group[:criticised]]
+    return {
+        "problems": len(groups),
+        "solutions": len(candidates),
+        "criticised": len(looked),
+        "rejected": sum(candidate.stands is False for candidate in looked),
+        "unreadable_answers": sum(candidate.answer is None for candidate in candidates),
+        "undecided_answers": sum(candidate.answer is not None and candidate.right is None for candidate in candidates),
+        "curves": curves,
+        "gains": gains,
+    }
+
+
+def _point(k: int, values: Array, tokens: float) -> dict[str, Any]:
+    known = values[~np.isnan(values)]
+    low, high = mean_interval(known)
+    return {"k": k, "accuracy": _percent(known.mean()), "interval": [_percent(low), _percent(high)], "tokens": round(tokens, 1)}
+
+
+def _gain(values: Array) -> dict[str, Any] | None:
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return None
+    low, high = mean_interval(known)
+    return {"estimate": _percent(known.mean()), "interval": [_percent(low), _percent(high)]}
+
+
+def _percent(value: float) -> float:
+    return round(100 * float(value), 4)
+
+
+def _with_reference(rows: list[Example], folder: RunFolder, file: str) -> dict[str, Example]:
+    ledger = folder.ledger("problems")
+    ledger.enter(len(rows))
+    kept = {row.id: row for row in rows if row.gold.reference_answer is not None}
+    if len(kept) < len(rows):
+        ledger.drop("no reference answer", len(rows) - len(kept))
+    if not kept:
+        raise InputError(
+            "no problem can be used", file=file, field="gold.reference_answer", remedy="rows with a reference answer"
+        )
+    return kept
+
+
+def _by_problem(generations: Iterable[Generation], rows: dict[str, Example]) -> dict[str, list[Generation]]:
+    """The solutions of each problem in the order of their samples; every problem has at least one."""
+    drawn: dict[str, list[Generation]] = {name: [] for name in rows}
+    for draw in generations:
+        if draw.key.example_id in drawn:
+            drawn[draw.key.example_id].append(draw)
+    for name, draws_of in drawn.items():
+        if not draws_of:
+            raise InputError(
+                "a problem without solutions", field="stage.solutions", found=name, remedy="generations for every problem"
+            )
+        draws_of.sort(key=lambda draw: draw.key.sample)
+    return drawn
+
+
+def _candidates(rows: dict[str, Example], drawn: dict[str, list[Generation]], critiques: dict[str, Critique]) -> list[Candidate]:
+    boxes = {
+        (name, draw.key.sample): last_boxed(draw.prefix + draw.text) for name, draws_of in drawn.items() for draw in draws_of
+    }
+    pairs = {(answer, str(rows[name].gold.reference_answer)): None for (name, _), answer in boxes.items() if answer is not None}
+    equal = dict(zip(pairs, (result.equal for result in compare(list(pairs))), strict=True))
+    candidates = []
+    for (name, sample), answer in boxes.items():
+        critique = critiques.get(f"{name}/s{sample}")
+        draw = next(draw for draw in drawn[name] if draw.key.sample == sample)
+        readable = sum(critique.votes.values()) if critique else 0
+        candidates.append(
+            Candidate(
+                id=f"{name}/s{sample}",
+                problem_id=name,
+                answer=answer,
+                right=None if answer is None else equal[answer, str(rows[name].gold.reference_answer)],
+                # An unreadable critique rejects nothing, and speaks neither for nor against.
+                stands=None if critique is None else critique.first_error is None or critique.accepts,
+                weight=None if critique is None else critique.votes.get(-1, 0) / readable if readable else 0.5,
+                tokens=draw.prompt_tokens + draw.completion_tokens,
+                critic_tokens=critique.tokens if critique else 0,
+            )
+        )
+    return candidates
+
+
+def _votes(group: list[Candidate]) -> Votes:
+    """The solutions of one problem, equal answers gathered: all right ones are equal, the others are compared."""
+    wrong = list(dict.fromkeys(one.answer for one in group if one.answer is not None and not one.right))
+    kinds: dict[str, int] = {}
+    for answer in wrong:
+        same = compare([(answer, other) for other in kinds]) if kinds else []
+        kinds[answer] = next((kinds[other] for other, result in zip(kinds, same, strict=True) if result.equal), len(kinds) + 1)
+    return Votes(
+        answer=[-1 if one.answer is None else 0 if one.right else kinds[one.answer] for one in group],
+        right=[one.right is True for one in group],
+        stands=[one.stands is not False for one in group],
+        weight=[1.0 if one.weight is None else one.weight for one in group],
+    )
+
+
+def _show(path: Path, metrics: dict[str, Any]) -> None:
+    print(f"{path}: {metrics['problems']} problems, {metrics['criticised']} solutions criticised, {metrics['rejected']} rejected")
+    for method, points in metrics["curves"].items():
+        last = points[-1]
+        low, high = last["interval"]
+        print(
+            f"  {method:<9} of {last['k']}: {last['accuracy']:.1f}% right ({low:.1f} to {high:.1f}), {last['tokens']:,.0f} tokens"
+        )
