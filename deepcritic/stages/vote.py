@@ -23,7 +23,7 @@ from deepcritic.sampling import Draws, engine_for
 from deepcritic.sources import examples as example_rows
 from deepcritic.store import read_rows, write_json, write_rows
 from deepcritic.tasks import CriticTask
-from deepcritic.voting import METHODS, Votes, curve
+from deepcritic.verified_voting import METHODS, Votes, curve
 
 FILE = "votes.jsonl"
 Array = np.ndarray[Any, Any]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepcritic.voting import METHODS, MOST_SUBSETS, Votes, accuracy, curve, subsets
+from deepcritic.verified_voting import METHODS, MOST_SUBSETS, Votes, accuracy, curve, subsets
 
 SOLUTION = st.tuples(st.integers(-1, 2), st.booleans(), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 RIGHT = 1  # the answer that is right in these tests
