@@ -65,13 +65,12 @@ def run(
         sampler=engines["critic"], samples=samples, temperature=critique_temperature, top_p=critique_top_p,
         max_tokens=critique_tokens, task=task, seed=seed,
     )  # fmt: skip
-    with Draws(folder.path) as draws:
+    with Draws(folder) as draws:
 
         def draw(role: str, requests: list[Request]) -> dict[Key, Generation | Failure]:
-            with engines[role] as engine:
-                found = draws.collect(requests, engine, "critiques" if role == "critic" else "rewrites")
-            failed = {key: draws.failure(key) for asked in requests for key in asked.keys if key not in found}
-            return {**found, **{key: failure for key, failure in failed.items() if failure is not None}}
+            label = "critiques" if role == "critic" else "rewrites"
+            missing = {key: Failure(key=key, reason="no reply") for asked in requests for key in asked.keys}
+            return {**missing, **{reply.key: reply for reply in draws.collect(requests, engines[role], label)}}
 
         refined = refine_many(
             {row.id: row.item for row in rows}, critic=critic, draw=draw, prompt=prompt, rounds=rounds, seed=seed,

@@ -16,7 +16,7 @@ from deepcritic.critic import Critic, Critique
 from deepcritic.errors import InputError
 from deepcritic.metrics import mean_interval
 from deepcritic.parsing import last_boxed, split_steps
-from deepcritic.rows import Example, Failure, Generation, Item, Row
+from deepcritic.rows import Example, Failure, Generation, Item, Key, Row
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Sampler
 from deepcritic.sampling import Draws, engine_for
@@ -75,17 +75,15 @@ def run(
         f"{name}/s{draw.key.sample}": Item(problem=rows[name].item.problem, steps=tuple(split_steps(draw.prefix + draw.text)))
         for name, draws_of in drawn.items() for draw in draws_of[:criticised]
     }  # fmt: skip
-    with Draws(folder.path) as draws:
-        asked = [critic.question(item, example_id=name) for name, item in items.items() if item.steps]
-        with engine:
-            found = draws.collect(asked, engine, "critiques")
-        outcomes: dict[str, list[Generation | Failure]] = {name: [] for name in items}
-        for request in asked:
-            for key in request.keys:
-                outcome = found.get(key) or draws.failure(key)
-                outcomes[key.example_id] += [outcome] if outcome else []
+    asked = [critic.question(item, example_id=name) for name, item in items.items() if item.steps]
+    outcomes: dict[Key, Generation | Failure] = {key: Failure(key=key, reason="no reply") for one in asked for key in one.keys}
+    with Draws(folder) as draws:
+        outcomes |= {reply.key: reply for reply in draws.collect(asked, engine, "critiques")}
         counts = draws.finish()
-    critiques = {name: critic.judge(item, outcomes[name]) for name, item in items.items()}
+    by_solution: dict[str, list[Generation | Failure]] = {name: [] for name in items}
+    for key, outcome in outcomes.items():
+        by_solution[key.example_id].append(outcome)
+    critiques = {name: critic.judge(item, by_solution[name]) for name, item in items.items()}
     candidates = _candidates(rows, drawn, critiques)
     write_rows(folder / FILE, candidates)
     metrics = {**figures(candidates, criticised), **counts}
