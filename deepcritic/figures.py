@@ -201,7 +201,7 @@ def show(metrics: dict[str, Any]) -> dict[str, Any]:
         )
         if part["replies"]["failed"]:
             low, high = (_number(bound) for bound in part["f1_bounds"])
-            print(f"  F1 between {low} and {high}, whatever the {part['replies']['failed']} failed replies would have been")
+            print(f"  F1 between {low} and {high}, whatever the failed replies ({part['replies']['failed']}) would have been")
         if "maj_f1" in part:
             print(
                 f"  Maj@{part['samples']} F1 {_number(part['maj_f1'])} ({_range(part['maj_f1_interval'])}; "

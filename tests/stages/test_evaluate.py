@@ -87,6 +87,14 @@ def _check_known_figures(command: Command, benchmark: str, path: Path, wrong: in
     unread = sum(label == 1 for label in gold.values())
     assert shifted["unparsed_rate"] == pytest.approx(100 * unread / len(gold), abs=1e-3)
 
+    first = _score(command, benchmark, path, dict.fromkeys(gold, 1), "first")
+    share = 100 * sum(label == 1 for label in gold.values()) / wrong
+    assert (first["error_accuracy"], first["correct_accuracy"]) == (pytest.approx(share, abs=1e-3), 0)
+
+    labels = {name: 0 if label == ALL_CORRECT else label for name, label in gold.items()}  # label + 1 of the file, on every row
+    counted = _score(command, benchmark, path, labels, "counted")
+    assert (counted["error_accuracy"], counted["correct_accuracy"], counted["f1"]) == (100, 0, 0)
+
     mute = _score(command, benchmark, path, dict.fromkeys(gold), "mute")
     assert (mute["error_accuracy"], mute["correct_accuracy"], mute["f1"], mute["unparsed_rate"]) == (0, 0, 0, 100)
 
@@ -103,6 +111,15 @@ def test_known_figures_on_the_real_files(command: Command, datasets_dir: Path, n
     benchmark, file, rows, wrong = REAL[name]
     assert len(_gold(benchmark, datasets_dir / file)) == rows
     _check_known_figures(command, benchmark, datasets_dir / file, wrong)
+
+
+def test_the_official_figures_of_degenerate_critics(command: Command, datasets_dir: Path) -> None:
+    """ProcessBench math, steps counted from 1: 115 of the 594 solutions with an error go wrong in their first step."""
+    path = datasets_dir / "processbench/math.json.gz"
+    always = _score(command, "processbench", path, dict.fromkeys(_gold("processbench", path), 1), "always")
+    assert round(always["error_accuracy"], 2) == 19.36
+    low, high = always["error_accuracy_interval"]
+    assert 16 < low < 19.36 < high < 23
 
 
 @pytest.fixture
