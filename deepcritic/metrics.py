@@ -1,4 +1,4 @@
-"""Pure numbers: the F1 of ProcessBench, intervals, and paired comparisons of two critics.
+"""Pure numbers: the F1 of ProcessBench, and intervals of it and of other rates.
 
 All rates are fractions. A row's `correct` may lie between 0 and 1: the share of a row's samples that are right. `stratum` is True
 for rows whose solution has an error; `cluster` names what rows are drawn together, which is the problem. A rate over no rows is
@@ -26,15 +26,6 @@ from deepcritic.rows import ALL_CORRECT
 Array = NDArray[np.float64]
 RESAMPLES: Final = 2000
 _CHUNK: Final = 256  # resamples at a time: keeps the matrix of counts at a few megabytes
-
-
-class Difference(NamedTuple):
-    """How much higher A scores than B on the same rows, its 95% interval, and a two-sided p-value for "no difference"."""
-
-    estimate: float
-    low: float
-    high: float
-    p: float
 
 
 class Blind(NamedTuple):
@@ -127,7 +118,7 @@ def resampled_rates(
     error, problem = np.asarray(stratum, dtype=bool), np.asarray(cluster)
     if lines.shape[1:] != error.shape or error.shape != problem.shape or error.ndim != 1:
         raise ValueError(f"one value a row is needed; got shapes {lines.shape[1:]}, {error.shape} and {problem.shape}")
-    generator = _generator(seed)
+    generator = np.random.default_rng(seed)
     rates: list[Array] = []
     for rows in (error, ~error):
         sums, sizes = _by_cluster(lines[:, rows], problem[rows])
@@ -160,33 +151,6 @@ def bootstrap_f1(
     return percentiles(harmonic_f1s(*resampled_rates(np.asarray(correct, float)[None], stratum, cluster, resamples, seed)))
 
 
-def paired_bootstrap_f1(
-    correct_a: ArrayLike,
-    correct_b: ArrayLike,
-    stratum: ArrayLike,
-    cluster: ArrayLike,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Difference:
-    """F1 of A minus F1 of B on the same rows and the same resamples.
-
-    p is twice the smaller share of resamples on either side of 0 (those at 0 count for both), so it is never below
-    2 / (resamples + 1).
-    """
-    a, b = harmonic_f1s(*resampled_rates(np.array([correct_a, correct_b], float), stratum, cluster, resamples, seed))
-    return difference(f1(correct_a, stratum) - f1(correct_b, stratum), a - b)
-
-
-def difference(estimate: float, drawn: Array) -> Difference:
-    """An estimated difference with the interval and the p-value that its resamples give it."""
-    low, high = percentiles(drawn)
-    if math.isnan(estimate):
-        return Difference(estimate, low, high, math.nan)
-    tiny = 1e-12  # the same counts, added in another order, must be a tie
-    tail = min(int((drawn <= tiny).sum()), int((drawn >= -tiny).sum()))
-    return Difference(estimate, low, high, min(1.0, 2 * (tail + 1) / (drawn.size + 1)))
-
-
 def mean_interval(
     values: ArrayLike, cluster: ArrayLike | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
@@ -195,7 +159,9 @@ def mean_interval(
     if not rows.size:
         return math.nan, math.nan
     sums, sizes = _by_cluster(rows[None], np.arange(rows.size) if cluster is None else np.asarray(cluster))
-    drawn = np.concatenate([_rates(counts, sums, sizes)[0] for counts in _counts(sizes.size, resamples, _generator(seed))])
+    drawn = np.concatenate(
+        [_rates(counts, sums, sizes)[0] for counts in _counts(sizes.size, resamples, np.random.default_rng(seed))]
+    )
     return percentiles(drawn)
 
 
@@ -253,7 +219,7 @@ def over_seeds(drawn: Array, seed: int = 0) -> Array:
     Wu, 1988, J. Amer. Statist. Assoc. 83, 231-241); n draws would make it smaller by a factor (n - 1) / n, 2/3 for three seeds.
     """
     seeds, resamples = drawn.shape
-    picked = _generator(seed).integers(seeds, size=(max(1, seeds - 1), resamples))
+    picked = np.random.default_rng(seed).integers(seeds, size=(max(1, seeds - 1), resamples))
     means: Array = drawn[picked, np.arange(resamples)].mean(axis=0)
     return means
 
@@ -276,7 +242,3 @@ def _counts(clusters: int, resamples: int, generator: np.random.Generator) -> It
 def _rates(counts: Array, sums: Array, sizes: Array) -> Array:
     rates: Array = (sums @ counts.T) / (counts @ sizes)
     return rates
-
-
-def _generator(seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from deepcritic.metrics import paired_bootstrap_f1, wilson
+from deepcritic.metrics import wilson
+from deepcritic.paired import paired_bootstrap_f1
 from deepcritic.rows import Example, Judged
 from deepcritic.runs import finished_manifests
 from deepcritic.store import read_rows

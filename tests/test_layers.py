@@ -23,6 +23,7 @@ LEVELS = (
         "store",
         "verified_voting",
         "votes",
+        "paired",
     },
     {
         "breakdown",
