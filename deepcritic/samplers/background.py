@@ -38,8 +38,8 @@ class Background:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """What is still under way is cancelled."""
-        self.run(_cancel_all())
+        """What is still under way is cancelled; who waits for it in another thread gets a `RuntimeError`."""
+        self.cancel()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -48,6 +48,10 @@ class Background:
         """The result of `work`, waited for."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    def cancel(self) -> None:
+        """End everything that is under way."""
+        self.run(_cancel_all())
+
     def stream(self, work: Iterator[W], do: Callable[[W], Coroutine[Any, Any, T]], room: int) -> Iterator[T]:
         """What `do` makes of each piece of `work`, in the order of finishing; an exception of one is raised here.
 
@@ -55,7 +59,7 @@ class Background:
         the caller. What is under way when the caller stops is cancelled.
         """
         finished = _Finished[T](self._loop)
-        tasks: set[asyncio.Task[None]] = set()
+        tasks: set[asyncio.Task[T]] = set()
         open_, more = 0, True
         try:
             while True:
@@ -69,14 +73,20 @@ class Background:
                         batch.append(piece)
                 if batch:
                     open_ += len(batch)
-                    self._loop.call_soon_threadsafe(_begin, [do(piece) for piece in batch], finished, tasks)
+                    self._loop.call_soon_threadsafe(_begin, do, batch, tasks, finished)
                 if not open_ and not more:
                     return
-                for result, error in finished.take(wait=open_ > 0 and (open_ >= room or not more)):
-                    if error is not None:
-                        raise error
-                    yield result
+                error: BaseException | None = None
+                for task in finished.take(wait=open_ > 0 and (open_ >= room or not more)):
+                    if task.cancelled():
+                        error = error or RuntimeError("the engine was left while it was asked")
+                    elif task.exception() is not None:
+                        error = error or task.exception()
+                    else:
+                        yield task.result()
                     open_ -= 1
+                if error is not None:
+                    raise error
         finally:
             if open_:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: the engine was left before its stream
@@ -84,43 +94,40 @@ class Background:
 
 
 class _Finished(Generic[T]):
-    """Hands over what has finished, all of one turn of the loop together: a thread is woken once for them."""
+    """Hands over the tasks that are done, all of one turn of the loop together: a thread is woken once for them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._turn = loop, list[tuple[T, BaseException | None]]()
-        self._queue: queue.SimpleQueue[list[tuple[T, BaseException | None]]] = queue.SimpleQueue()
+        self._loop, self._turn = loop, list[asyncio.Task[T]]()
+        self._queue: queue.SimpleQueue[list[asyncio.Task[T]]] = queue.SimpleQueue()
 
-    def put(self, result: T, error: BaseException | None = None) -> None:
+    def put(self, task: asyncio.Task[T]) -> None:
         if not self._turn:
             self._loop.call_soon(self._flush)
-        self._turn.append((result, error))
+        self._turn.append(task)
 
     def _flush(self) -> None:
         self._queue.put(self._turn)
         self._turn = []
 
-    def take(self, *, wait: bool) -> list[tuple[T, BaseException | None]]:
+    def take(self, *, wait: bool) -> list[asyncio.Task[T]]:
         try:
             return self._queue.get(block=wait)
         except queue.Empty:
             return []
 
 
-def _begin(work: list[Coroutine[Any, Any, T]], finished: _Finished[T], tasks: set[asyncio.Task[None]]) -> None:
-    for one in work:
-        task = asyncio.get_running_loop().create_task(_do(one, finished))
+def _begin(
+    do: Callable[[W], Coroutine[Any, Any, T]], batch: list[W], tasks: set[asyncio.Task[T]], finished: _Finished[T]
+) -> None:
+    loop = asyncio.get_running_loop()
+    for piece in batch:
+        task = loop.create_task(do(piece))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        task.add_done_callback(finished.put)
 
 
-async def _do(one: Coroutine[Any, Any, T], finished: _Finished[T]) -> None:
-    try:
-        finished.put(await one)
-    except Exception as error:
-        finished.put(_NOTHING, error)
-
-
-def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+def _cancel(tasks: set[asyncio.Task[T]]) -> None:
     for task in tasks:
         task.cancel()
 

@@ -31,8 +31,10 @@ T = TypeVar("T")
 CONNECT_SECONDS = 20.0
 IDLE_SECONDS = 4.0
 """How long an idle connection is kept; less than uvicorn's five, lest it is closed just as it is used again."""
-PASSING = frozenset({408, 409, 425, 500, 502, 504, 520, 522, 524})
-BUSY = frozenset({429, 503, 529})
+PASSING = frozenset({408, 409, 425, 500, 520, 522, 524})
+"""Trouble with one request, which may pass."""
+BUSY = frozenset({429, 502, 503, 504, 529})
+"""Trouble with the server: it is asked for less."""
 _TOKENS = re.compile(rb"^[\w:]*_tokens_total(?:\{[^}\n]*\})? +([0-9.eE+]+)", re.M)
 
 
@@ -263,17 +265,21 @@ class Fleet:
                 moved = now
                 server.lost(now, f"{server.url}: no token moved for {self._stall:g} s")
                 for deadline in server.deadlines:
-                    deadline.reschedule(now)
+                    if not deadline.expired():
+                        deadline.reschedule(now)
 
     async def _tokens(self, server: Server) -> float | None:
         """The sum of the server's counters of tokens; None where it has none or does not answer."""
         assert server.metrics is not None
         try:
-            async with asyncio.timeout(self._stall / 4), self._session.get(server.metrics, proxy=server.proxy) as response:
-                found = _TOKENS.findall(await response.read()) if response.status == 200 else []
-        except (aiohttp.ClientError, OSError):
+            async with asyncio.timeout(self._stall / 4):
+                status, _, content = await self._read(
+                    self._session.get(server.metrics, proxy=server.proxy, allow_redirects=False)
+                )
+            found = _TOKENS.findall(content) if status == 200 else []
+            return sum(map(float, found)) if found else None
+        except (aiohttp.ClientError, OSError, ValueError):
             return None
-        return sum(map(float, found)) if found else None
 
 
 def _wait(header: str | None) -> float | None:

@@ -11,6 +11,7 @@ template makes the prompt: what hosted models offer. Each sample is one request 
 from __future__ import annotations
 
 import asyncio
+import difflib
 import hashlib
 import json
 import os
@@ -148,6 +149,9 @@ class OpenAISampler:
         self._answers += 1
         if reply.refused is not None:
             return Failure(key=draw.key, reason="refused", detail=reply.refused)
+        if reply.prompt_tokens is not None and reply.prompt_tokens < draw.prompt_tokens:
+            cut = f"the server cut the prompt of {draw.prompt_tokens} tokens to {reply.prompt_tokens}"
+            return Failure(key=draw.key, reason="too_long", detail=cut)
         return Generation(
             key=draw.key,
             text=reply.text,
@@ -184,8 +188,7 @@ class OpenAISampler:
             remedy = f"the server's key in the environment variable {self._key_name} (sampler.api_key_env names another)"
             raise InputError(f"the key for {error.url} {state}", field="sampler.api_key_env", found=found, remedy=remedy)
         if error.status == 404:
-            known = f"one that it has ({', '.join(sorted(self._known)[:5])})" if self._known else "one that it has"
-            remedy = f"{known}, and base URLs as the protocol has them, usually with /v1 at the end"
+            remedy = f"{self._near()}; and base URLs as the protocol has them, usually with /v1 at the end"
             raise InputError(f"{error.url} does not know the model, or the address", field="model", found=found, remedy=remedy)
         if error.status not in {400, 413, 422}:
             raise InputError(f"{error.url} will not answer", field="sampler.urls", found=found, remedy="a server that does")
@@ -207,6 +210,7 @@ class OpenAISampler:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._background.cancel()
         self._background.run(self._fleet.__aexit__(None, None, None))
         self._background.__exit__(None, None, None)
         self._tokenizer = None
@@ -234,7 +238,7 @@ class OpenAISampler:
             return error.detail
         if status >= 500:
             return f"{server.url}/models: {status}"
-        if status in {401, 403}:
+        if status == 401:  # a key may be good for replies and not for this page (403)
             self._check_address(Refusal(server.url, status, content), message_of(content))
         listed = cards(content) if status == 200 else []
         self._known |= {card.id for card in listed}
@@ -245,9 +249,12 @@ class OpenAISampler:
                 self._neutral = NEUTRAL if card.owned_by in OWN else self._neutral
                 return None
         if listed and self._tokenizer is not None:
-            right = " or ".join(sorted(self._known)[:5])
-            raise InputError(f"{server.url} serves another model", field="model", found=self._model, remedy=right)
+            raise InputError(f"{server.url} serves another model", field="model", found=self._model, remedy=self._near())
         return None  # hosted models may go by more names than are listed; the first reply tells
+
+    def _near(self) -> str:
+        names = difflib.get_close_matches(self._model, self._known, n=3, cutoff=0.3) or sorted(self._known)[:3]
+        return f"a model that is there, such as {' or '.join(names)}" if names else "a model that is there"
 
 
 def _secret(name: str) -> str:
