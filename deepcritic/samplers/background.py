@@ -101,6 +101,8 @@ class _Finished(Generic[T]):
         self._queue: queue.SimpleQueue[list[asyncio.Task[T]]] = queue.SimpleQueue()
 
     def put(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # seen: else asyncio prints those that nobody takes because another one came first
         if not self._turn:
             self._loop.call_soon(self._flush)
         self._turn.append(task)

@@ -23,6 +23,7 @@ import aiohttp
 from yarl import URL
 
 from deepcritic.errors import InputError
+from deepcritic.samplers import Usage
 from deepcritic.samplers.completions import shown
 from deepcritic.samplers.server import Server, base_url, pause
 
@@ -82,7 +83,7 @@ class Fleet:
         if not self.servers:
             raise InputError("no server is named", field="sampler.urls", remedy="sampler.urls=[http://host:8000/v1]")
         self.capacity = concurrency * len(self.servers)
-        self.sent = self.resent = 0
+        self.usage = Usage()
         self._retries, self._timeout, self._stall, self._patience = retries, timeout, stall, patience
         self._secret = secret
         self._waiting: deque[asyncio.Future[Server]] = deque()
@@ -117,7 +118,7 @@ class Fleet:
             server = await self._slot(avoid=server)
             url = URL(f"{server.url}/{path}")
             try:
-                self.sent += 1
+                self.usage.requests += 1
                 status, wait, content = await self._post(server, url, body)
                 now = self._loop.time()
                 if status == 200:
@@ -132,7 +133,7 @@ class Fleet:
                 else:
                     raise Refusal(str(url), status, content)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                self.sent -= 1  # it never left: this costs time, of which `_slot` keeps account, and no attempt
+                self.usage.requests -= 1  # it never left: this costs time, of which `_slot` keeps account, and no attempt
                 server.lost(self._loop.time(), f"{server.url} cannot be reached ({_plain(error)})")
                 continue
             except (aiohttp.ClientError, OSError) as error:
@@ -148,7 +149,7 @@ class Fleet:
             attempts += 1
             if attempts > self._retries:
                 raise problem
-            self.resent += 1
+            self.usage.retries += 1
             if problem.reason != "rate_limited":  # there the whole server is left in peace instead
                 await asyncio.sleep(pause(attempts))
 

@@ -26,7 +26,7 @@ from deepcritic.chat import prompt_ids
 from deepcritic.errors import InputError
 from deepcritic.models import load_tokenizer, model_id, shipped_path
 from deepcritic.rows import Failure, Generation, Key
-from deepcritic.samplers import Request
+from deepcritic.samplers import Request, Usage
 from deepcritic.samplers.background import Background
 from deepcritic.samplers.completions import NEUTRAL, cards, encode, message_of, read, refusal_of_row, with_seed
 from deepcritic.samplers.fleet import Fleet, NoAnswer, Refusal
@@ -102,14 +102,8 @@ class OpenAISampler:
         return self._id
 
     @property
-    def requests(self) -> int:
-        """How many requests were sent so far, those sent again among them."""
-        return self._fleet.sent
-
-    @property
-    def retries(self) -> int:
-        """How many of the requests were sent again."""
-        return self._fleet.resent
+    def usage(self) -> Usage:
+        return self._fleet.usage
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
         return self._background.stream(self._draws(requests), self._outcome, room=self._fleet.capacity)

@@ -40,7 +40,8 @@ class FakeServer:
         self.headers: list[dict[str, str]] = []
         self.tokens: int | None = None
         """What `/metrics` says, where it is there."""
-        self.in_flight = self.most_in_flight = self.connections = 0
+        self.in_flight = self.most_in_flight = 0
+        self._ports: set[Any] = set()
         self._port = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -72,11 +73,20 @@ class FakeServer:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/health", self._health)
         app.router.add_post("/v1/{path:.*}", self._answer)
+        app.on_response_prepare.append(self._note)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
         await site.start()
         self._port = self._runner.addresses[0][1]
+
+    async def _note(self, request: web.Request, response: web.StreamResponse) -> None:
+        self._ports.add(request.transport.get_extra_info("peername") if request.transport else None)
+
+    @property
+    def connections(self) -> int:
+        """How many there have been."""
+        return len(self._ports)
 
     async def _stop(self) -> None:
         """As a process that dies: nobody is told."""

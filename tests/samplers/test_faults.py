@@ -60,7 +60,7 @@ def draw(
             assert row.key not in drawn
             drawn[row.key] = row
             within(row)
-        sent, again = sampler.requests, sampler.retries
+        sent, again = sampler.usage.requests, sampler.usage.retries
     assert drawn.keys() == seeds.keys()
     asked = Counter(body["seed"] for server in servers for body in server.asked)
     assert asked.total() <= sent <= count * (1 + settings["retries"])
