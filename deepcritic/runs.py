@@ -28,7 +28,7 @@ COSMETIC = frozenset(
     {
         *("save_steps", "logging_steps", "sampler.batch_size", "sampler.batch_tokens", "sampler.device"),
         *("sampler.urls", "sampler.concurrency", "sampler.retries", "sampler.timeout", "sampler.stall", "sampler.patience"),
-        "sampler.api_key_env",
+        *("sampler.api_key_env", "push"),
     }
 )
 """Configuration keys that may change between two starts: they do not decide which rows come out."""

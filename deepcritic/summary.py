@@ -57,7 +57,7 @@ def summarise(run: Path) -> dict[str, Any]:
         summary["refine"] = refined
     if "seed" in manifests:
         summary["teacher"] = manifests["seed"]["teacher_accuracy"]
-        summary["seed_funnel"] = manifests["seed"]["counts"]["solutions"]
+        summary["seed_funnel"] = manifests["seed"]["funnel"]
     seconds = {name: manifest["seconds"] for name, manifest in manifests.items() if name != "report"}
     summary["seconds"] = {"total": round(sum(seconds.values()), 1), **seconds}
     summary["tokens"] = {name: manifest["completion"] for name, manifest in manifests.items() if "completion" in manifest}

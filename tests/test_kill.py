@@ -45,7 +45,7 @@ TIMES = {"seconds", "requests", "retries", "step_time", "eval_runtime", "eval_sa
 # One command for each stage, small enough to live for a second; {data} is the folder of its inputs.
 STAGES = {
     "prepare": "experiment=microworld/problems source.count=1500",
-    "seed": "experiment=microworld/seed stage.examples={data}/few.jsonl stage.in_depth_samples=3 stage.in_depth_wave=1 "
+    "seed": "experiment=microworld/seed stage.examples={data}/few.jsonl stage.in_depth_samples=3 stage.wave=1 "
     "sampler.batch_size=4",
     "sft": "experiment=microworld/sft stage.dialogues={data}/dialogues.jsonl stage.batch_size=4 stage.device_batch_size=2 "
     "stage.max_steps=7 stage.save_steps=2 stage.logging_steps=1 stage.validation=0.25",

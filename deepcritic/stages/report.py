@@ -137,8 +137,11 @@ def make_tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
             }
         )
     if "teacher" in summary:
-        body = [[call, str(figures["steps"]), _number(100 * figures["accuracy"])] for call, figures in summary["teacher"].items()]
-        tables.append({"title": "The teacher's verdicts by call", "head": ["call", "steps", "right (percent)"], "rows": body})
+        body = [[call, str(figures["asked"]), _number(100 * figures["accuracy"])] for call, figures in summary["teacher"].items()]
+        tables.append({"title": "The teacher's verdicts by call", "head": ["call", "asked", "right (percent)"], "rows": body})
+    if summary.get("seed_funnel"):
+        body = [[row["rule"], str(row["dropped"]), str(row["left"])] for row in summary["seed_funnel"]]
+        tables.append({"title": "From solutions to seed critiques", "head": ["rule", "dropped", "left"], "rows": body})
     body = [[name, _number(value)] for name, value in summary["seconds"].items()]
     tables.append({"title": "Seconds", "head": ["stage", "seconds"], "rows": body})
     return tables

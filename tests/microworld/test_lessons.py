@@ -20,7 +20,7 @@ from deepcritic.parsing import split_steps
 from deepcritic.prompting import Template
 from deepcritic.refining import rewrite_question
 from deepcritic.rows import ALL_CORRECT, Gold, Item, Message
-from deepcritic.stages.seed import step_verdict, without_box
+from deepcritic.seeding.calls import step_verdict, without_verdict
 from deepcritic.tasks.first_error import FirstError
 
 TEMPLATES = "deepcritic://microworld/templates"
@@ -98,7 +98,7 @@ def _critique(problem: Problem, steps: list[str]) -> str:
 def _seed_call(name: str, problem: Problem, steps: list[str], step: int, **before: str) -> str:
     """As `stage=seed` fills a template: earlier replies without their boxes."""
     prompt = _template(name)
-    texts = {call: without_box(text) for call, text in before.items()}
+    texts = {call: without_verdict(text) for call, text in before.items()}
     at = step - 1 + prompt.index_base
     return prompt.messages(problem=problem.text, solution=prompt.solution(steps), step=at, **texts)[0].content
 

@@ -69,7 +69,8 @@ def run(command: Command, tmp_path: Path, make_solutions: Any, open_folder: Any,
     with open_folder("seed") as folder:
         folder.begin()
         folder.ledger("solutions")
-        folder.finish(teacher_accuracy={"initial": {"steps": 7, "accuracy": 0.75}})
+        funnel = [{"rule": "read", "dropped": 0, "left": 9}, {"rule": "no rated step", "dropped": 2, "left": 7}]
+        folder.finish(teacher_accuracy={"initial": {"asked": 7, "accuracy": 0.75}}, funnel=funnel)
     both = fake_sampler(lambda request, sample: "\\boxed{1}" if request.keys[0].request == "critique" else "Step 1: \\boxed{7}")
     with open_folder("refine") as folder:
         refine.run(

@@ -1,0 +1,85 @@
+"""What is told of a set of seed critiques: labels, lengths, corrections, and some of them to read with their lineage."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepcritic.rows import Dialogue
+from deepcritic.seeding.asking import Answers
+from deepcritic.seeding.dialogues import Lineage, corrected
+from deepcritic.seeding.material import Material
+
+EXAMPLES = 10
+
+
+def figures(dialogues: Sequence[Dialogue], material: Material, initial: Answers | None) -> dict[str, Any]:
+    """Counts by label, quantiles of the replies' lengths in characters, and how often an initial critique was corrected."""
+    labels = Counter(dialogue.verdict for dialogue in dialogues)
+    lengths = [len(dialogue.messages[-1].content) for dialogue in dialogues]
+    places = [place for dialogue in dialogues for place in material.places[dialogue.id]]
+    told: dict[str, Any] = {
+        "dialogues": len(dialogues),
+        "labels": {str(label): labels[label] for label in sorted(labels, key=lambda label: (isinstance(label, str), label))},
+        "characters": _quantiles(lengths),
+        "characters_by_label": {
+            str(label): _quantiles([len(one.messages[-1].content) for one in dialogues if one.verdict == label])
+            for label in sorted(labels)
+        },
+        "steps_critiqued": len(places),
+    }
+    if initial is not None:
+        wrong = sum(not initial.chosen[place].agrees for place in places)
+        shows = sum(corrected(dialogue.id, material, initial) for dialogue in dialogues)
+        told["corrections"] = {
+            "dialogues": shows,
+            "share_of_dialogues": shows / len(dialogues) if dialogues else 0.0,
+            "steps": wrong,
+            "share_of_steps": wrong / len(places) if places else 0.0,
+        }
+    return told
+
+
+def readable(dialogues: Sequence[Dialogue], lineages: Mapping[str, Lineage], material: Material, seed: int) -> str:
+    """Some dialogues, drawn by `seed`, as a text to be read: problem, rated steps, critique, and what it was made of."""
+    drawn = random.Random(f"examples/{seed}").sample(list(dialogues), min(EXAMPLES, len(dialogues)))
+    return "\n".join(_one(dialogue, lineages[dialogue.id], material) for dialogue in drawn)
+
+
+def _one(dialogue: Dialogue, lineage: Lineage, material: Material) -> str:
+    row = material.rows[dialogue.id]
+    ratings = {place.step: rating for place, rating in ((at, material.ratings[at]) for at in material.places[row.id])}
+    lines = [f"{'=' * 20} {row.id} ({row.source}, {dialogue.license})", "", row.item.problem, ""]
+    for step, text in enumerate(row.item.steps, start=1):
+        rated = f"rated {ratings[step]}" if step in ratings else "not rated"
+        lines.append(f"[{step}, {rated}] {text}")
+    lines += ["", "-" * 20 + " critique", dialogue.messages[-1].content, "", "-" * 20 + " made of"]
+    for critique in lineage.critiques:
+        parts = [
+            f"{call} {key.rpartition('|')[2]}" + ("" if critique.agrees[call] else " (its verdict was wrong)")
+            for call, key in critique.samples.items()
+        ]
+        lines.append((f"step {critique.step}: " if critique.step else "the whole: ") + ", ".join(parts))
+    return printable("\n".join(lines)) + "\n"
+
+
+def printable(text: str) -> str:
+    """`text` without what a terminal would take for a command.
+
+    >>> printable("a\\x1b[2Jb\\nc")
+    'a[2Jb\\nc'
+    """
+    return "".join(character for character in text if character.isprintable() or character in "\n\t")
+
+
+def _quantiles(values: Sequence[int]) -> dict[str, float]:
+    if not values:
+        return {}
+    names, points = ("least", "tenth", "median", "ninetieth", "most"), (0, 10, 50, 90, 100)
+    return {"mean": round(float(np.mean(values)), 1)} | {
+        name: float(value) for name, value in zip(names, np.percentile(values, points), strict=True)
+    }

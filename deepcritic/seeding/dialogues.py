@@ -1,0 +1,120 @@
+"""From critiques to dialogues: which solutions are kept, and what the critic shall learn to write about them."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from deepcritic.prompting import fill, placeholders
+from deepcritic.rows import ALL_CORRECT, Dialogue, Message, Row
+from deepcritic.seeding.asking import Answers
+from deepcritic.seeding.calls import CUT, EMPTY, GIVEN_AWAY, UNREADABLE, WRONG, Call, without_verdict
+from deepcritic.seeding.funnel import Funnel
+from deepcritic.seeding.material import Material
+from deepcritic.tasks import CriticTask
+
+PLAIN: Final = "more plain correct ones than wanted"
+KEPT: Final = "kept"
+NO_LICENSE: Final = "unknown"
+"""A text: readers of JSON Lines refuse a column that begins with nulls and goes on with texts."""
+
+
+class Critique(Row, frozen=True, kw_only=True):
+    """What was chosen for a place: by call the key of the sample, and whether its verdict agrees with the label."""
+
+    step: int
+    samples: dict[str, str]
+    agrees: dict[str, bool]
+
+
+class Lineage(Row, frozen=True, kw_only=True):
+    """A solution that the teacher was asked about: what became of it, and which samples were chosen."""
+
+    id: str
+    fate: str
+    first_error: int
+    critiques: tuple[Critique, ...]
+
+
+def sift(
+    call: Call, names: Sequence[str], answers: Answers, *, must_agree: bool, fates: dict[str, str], funnel: Funnel
+) -> list[str]:
+    """The solutions that go on after a call: each of its places has a choice, which agrees if it must. Others get their fate."""
+    lost: Counter[str] = Counter()
+    failed = 0
+    for name in names:
+        places = call.places(name)
+        reasons = [answers.refused[place] for place in places if place in answers.refused and place not in answers.chosen]
+        if any(place in answers.failed for place in places):
+            fates[name], failed = f"{call.title}: no reply", failed + 1
+        elif reasons or (must_agree and not all(answers.chosen[place].agrees for place in places)):
+            reason = reasons[0] if reasons else WRONG
+            lost[reason] += 1
+            fates[name] = f"{call.title}: {reason}"
+    for reason in (UNREADABLE, WRONG, CUT, EMPTY, GIVEN_AWAY):
+        if lost[reason] or reason == UNREADABLE or (reason == WRONG and must_agree):
+            funnel.drop(f"{call.title}: {reason}", lost[reason])
+    if failed:
+        funnel.fail(f"{call.title}: no reply", failed)
+    return [name for name in names if name not in fates]
+
+
+def mix(
+    names: Sequence[str], material: Material, initial: Answers | None, *, plain_correct: int, seed: int,
+    fates: dict[str, str], funnel: Funnel,
+) -> list[str]:  # fmt: skip
+    """Every solution with an error, every one whose initial critique had to be corrected, and `plain_correct` others."""
+    plain = [name for name in names if material.first_errors[name] == ALL_CORRECT and not corrected(name, material, initial)]
+    random.Random(f"mix/{seed}").shuffle(plain)
+    fates.update((name, PLAIN) for name in plain[plain_correct:])
+    funnel.drop(PLAIN, len(plain[plain_correct:]))
+    return [name for name in names if name not in fates]
+
+
+def corrected(name: str, material: Material, initial: Answers | None) -> bool:
+    """Whether a solution's initial critique was wrong about one of its steps."""
+    return initial is not None and any(not initial.chosen[place].agrees for place in material.places[name])
+
+
+def compose(
+    name: str, material: Material, calls: Sequence[Call], answers: Mapping[str, Answers], task: CriticTask[Any], heading: str
+) -> Dialogue:
+    """The task's own prompt, and as its answer the last call's texts in order with the verdict at the end."""
+    row, verdict, last = material.rows[name], material.first_errors[name], calls[-1]
+    parts = [
+        (headed(heading, place.step) if place.step else "") + without_verdict(answers[last.name].chosen[place].text)
+        for place in last.places(name)
+    ]
+    reply = "\n".join([*parts, task.format(verdict)]).strip()
+    return Dialogue(
+        id=row.id,
+        task=task.name,
+        messages=(*task.ask(row.item).messages, Message(role="assistant", content=reply)),
+        verdict=verdict,
+        provenance=tuple(answers[call.name].chosen[place].key for place in last.places(name) for call in calls),
+        source=row.source,
+        license=row.license or NO_LICENSE,
+    )
+
+
+def headed(heading: str, step: int) -> str:
+    """What stands before the critique of a step; `{{index}}` is its number."""
+    return fill(heading, **({"index": step} if "index" in placeholders(heading) else {}))
+
+
+def lineage(name: str, fate: str, material: Material, calls: Sequence[Call], answers: Mapping[str, Answers]) -> Lineage:
+    """What was chosen about a solution, as far as it came."""
+    critiques = []
+    for place in calls[-1].places(name):
+        chosen = {call.name: answers[call.name].chosen.get(place) for call in calls if call.name in answers}
+        taken = {call: choice for call, choice in chosen.items() if choice is not None}
+        critiques.append(
+            Critique(
+                step=place.step,
+                samples={call: choice.key for call, choice in taken.items()},
+                agrees={call: choice.agrees for call, choice in taken.items()},
+            )
+        )
+    return Lineage(id=name, fate=fate, first_error=material.first_errors[name], critiques=tuple(critiques))
