@@ -32,7 +32,8 @@ def row(
     """
     ratio = None if other is None else ours / other
     value = ours if ratio is None else ratio
-    bounds = [f">= {at_least:g}"] * (at_least is not None) + [f"<= {at_most:g}"] * (at_most is not None)
+    limits = ((">=", at_least), ("<=", at_most))
+    bounds = [f"{sign} {limit:g}" for sign, limit in limits if limit is not None]
     holds = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
     return Bench(what, ours, other, ratio, " and ".join(bounds) or "none", holds)
 

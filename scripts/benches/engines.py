@@ -1,0 +1,139 @@
+"""What an engine loses on the way through deepcritic: the same requests, bare and as a stage draws them, in alternation.
+
+scripts/bench engines
+
+As a stage draws them means: prompts made, replies read, every row on the disk, the file put in order at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from table import Bench, row, write
+
+from deepcritic.runs import RunFolder
+from deepcritic.samplers import Request, Sampler, Sampling
+from deepcritic.samplers.openai import OpenAISampler
+from deepcritic.sampling import Draws, request, user
+from deepcritic.tasks import Question
+
+ROUNDS = 5
+IN_FLIGHT = 64
+PROMPT = "Here is a problem and a solution in steps. Find the first wrong step, or say that there is none. " * 5
+
+
+def asks(count: int, *, samples: int = 1, sampling: Sampling | None = None) -> Iterator[Request]:
+    """`count` short requests, all different."""
+    drawn = sampling or Sampling(max_tokens=64)
+    for index in range(count):
+        question = Question(messages=user(f"{PROMPT}\n{index} + {index % 7} = {2 * index}"))
+        yield request(question, drawn, example_id=f"e-{index}", call="critique", seed=1, samples=range(samples))
+
+
+def as_a_stage(engine: Sampler, requests: Iterable[Request]) -> int:
+    """Draw `requests` as a stage does, from an engine that is open already; returns the number of rows."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = RunFolder(Path(place) / "run" / "bench", stage="bench", config={})
+        with folder, Draws(folder) as draws:
+            draws.collect(requests, _Open(engine), "rows")
+            return draws.finish()["generations"]
+
+
+class _Open:
+    """An engine whose `with` block is somebody else's."""
+
+    def __init__(self, engine: Sampler) -> None:
+        self.stream, self.model_id = engine.stream, engine.model_id
+
+    def __enter__(self) -> _Open:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        return None
+
+
+def alternate(ours: Callable[[], int], other: Callable[[], int], rounds: int = ROUNDS) -> tuple[float, float, list[float]]:
+    """Requests a second of both, taken by turns after a first turn that does not count: the two medians, and the ratio of
+    each turn. Each side returns how many requests it made."""
+    rates: list[tuple[float, float]] = []
+    for turn in range(rounds + 1):
+        both = []
+        for side in (ours, other) if turn % 2 else (other, ours):
+            began = time.perf_counter()
+            both.append(side() / (time.perf_counter() - began))
+        rates.append((both[0], both[1]) if turn % 2 else (both[1], both[0]))
+    counted = rates[1:]
+    return (
+        statistics.median(rate for rate, _ in counted),
+        statistics.median(rate for _, rate in counted),
+        [round(first / second, 3) for first, second in counted],
+    )
+
+
+def instant(count: int = 6000) -> Iterator[tuple[Bench, list[float]]]:
+    """Beside a loop of aiohttp that sends bodies made before and throws the answers away."""
+    with _instant_server() as url:
+        bodies = [
+            {"model": "instant", "messages": [{"role": "user", "content": one.messages[0].content}], "max_tokens": 64,
+             "temperature": 1.0, "top_p": 1.0, "seed": one.seeds[0]}
+            for one in asks(count)
+        ]  # fmt: skip
+        encoded = [json.dumps(body).encode() for body in bodies]
+
+        def other() -> int:
+            return asyncio.run(_bare(f"{url}/chat/completions", encoded))
+
+        with OpenAISampler("instant", urls=url, concurrency=IN_FLIGHT) as engine:
+            ours, bare, ratios = alternate(lambda: as_a_stage(engine, asks(count)), other)
+    yield row("HTTP, a server that answers at once: requests a second", ours, bare, at_least=0.7), ratios
+
+
+async def _bare(url: str, bodies: list[bytes]) -> int:
+    waiting, headers = iter(bodies), {"Content-Type": "application/json"}
+    connector = aiohttp.TCPConnector(limit=IN_FLIGHT)
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+
+        async def worker() -> None:
+            for body in waiting:
+                async with session.post(url, data=body) as response:
+                    await response.read()
+
+        await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
+    return len(bodies)
+
+
+@contextlib.contextmanager
+def _instant_server() -> Iterator[str]:
+    script = Path(__file__).with_name("instant_server.py")
+    process = subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
+    finally:
+        process.stdin.close()
+        process.wait(10)
+
+
+PARTS: tuple[Callable[[], Iterable[tuple[Bench, list[float]]]], ...] = (instant,)
+"""Each part gives rows with the ratios of their turns; one that needs what is not installed gives none."""
+
+
+def main() -> None:
+    found = [pair for part in PARTS for pair in part()]
+    write("engines", [one for one, _ in found], rounds=ROUNDS, ratios={one.what: ratios for one, ratios in found})
+
+
+if __name__ == "__main__":
+    main()
