@@ -3,7 +3,7 @@
     plan = Plan(rows, "zero_of_k", samples=8, ask=request_for)
     while plan.unfinished:
         with plan.wave():
-            for key, reached in reached_answer(draws.stream(plan.requests(), engine, progress), plan.reference):
+            for key, reached in reached_answer(draws.stream(plan.requests(), engine, progress), plan.reference, cache):
                 plan.put(key, reached)
 
 A solution waits for what it asked for last; so that an engine has enough to do, further solutions are begun whenever those that
@@ -13,9 +13,11 @@ were begun have nothing to ask. What is drawn for a solution depends on its own 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from deepcritic.answers import compare
@@ -28,11 +30,12 @@ Ask = Callable[[Example, int, tuple[int, ...]], Request]
 
 
 def reached_answer(
-    draws: Iterable[Generation | Failure], reference: Callable[[str], str]
+    draws: Iterable[Generation | Failure], reference: Callable[[str], str], cache: Path
 ) -> Iterator[tuple[Key, bool | None]]:
     """For each rollout, in order, whether its last box holds the reference answer of its solution.
 
-    A reply without an answer that can be read has failed. None: it was not drawn, or the checker could not decide.
+    A reply without an answer that can be read has failed. None: it was not drawn, or the checker could not decide. `cache` is
+    the stage's file of comparisons.
     """
     waiting: deque[tuple[Key, str | None]] = deque()
 
@@ -42,7 +45,7 @@ def reached_answer(
             waiting.append((draw.key, None if isinstance(draw, Failure) else answer or ""))
             yield answer or "", reference(draw.key.example_id)
 
-    for result in compare(pairs()):
+    for result in compare(pairs(), cache=cache):
         key, answer = waiting.popleft()
         unreadable = answer is not None and result.reason == "unreadable prediction"
         yield key, False if unreadable else None if answer is None else result.equal
@@ -60,7 +63,10 @@ class Ended(NamedTuple):
 class _Open:
     row: Example
     table: Table
-    waiting: set[tuple[int, int]] = field(default_factory=set)
+    wanted: tuple[int, tuple[int, ...]] = (0, ())
+    """The prefix and the samples that were asked for last."""
+    waiting: set[int] = field(default_factory=set)
+    handed_out: bool = False
 
 
 class Plan:
@@ -73,21 +79,16 @@ class Plan:
     def __init__(self, rows: Iterable[Example], rule: str, samples: int, ask: Ask, known: dict[str, Table]) -> None:
         self._rows, self._rule, self._samples, self._ask, self._known = iter(rows), rule, samples, ask, known
         self._open: dict[str, _Open] = {}
-        self._ready: deque[Request] = deque()
+        self._ready: deque[_Open] = deque()
+        self._lock = threading.Lock()  # an engine may pull requests in another thread than the one that reads its results
         self.unfinished = True
         self.ended: list[Ended] = []
         self.asked = 0
 
     def requests(self) -> Iterator[Request]:
         """What can be drawn now; grows as results are put in, and ends when nothing is left that does not wait for some."""
-        while True:
-            while self._ready:
-                yield self._ready.popleft()
-            row = next(self._rows, None)
-            if row is None:
-                return
-            table = self._known.pop(row.id, None) or Table(len(row.item.steps), self._samples, bool(row.gold.answer_right))
-            self._go_on(_Open(row, table))
+        while (request := self._next()) is not None:
+            yield request
 
     def reference(self, identity: str) -> str:
         """The reference answer of a solution that is being read."""
@@ -95,31 +96,42 @@ class Plan:
 
     def put(self, key: Key, reached: bool | None) -> None:
         """Note a rollout that was asked for."""
-        one = self._open[key.example_id]
-        one.waiting.remove((key.step, key.sample))
-        one.table.put(key.step, key.sample, reached)
-        if not one.waiting:
-            self._go_on(one)
+        with self._lock:
+            one = self._open[key.example_id]
+            one.waiting.remove(key.sample)
+            one.table.put(key.step, key.sample, reached)
+            if not one.waiting:
+                self._go_on(one)
 
     @contextlib.contextmanager
     def wave(self) -> Iterator[None]:
-        """One go of an engine through `requests`. What was asked for and never came back counts as lost."""
+        """One go of an engine through `requests`. What was handed out and never came back counts as lost."""
         yield
-        for one in list(self._open.values()):
-            for step, sample in sorted(one.waiting):
-                one.table.put(step, sample, None)
-            if one.waiting:
-                one.waiting.clear()
-                self._go_on(one)
-        self.unfinished = bool(self._open or self._ready)
+        for one in [one for one in self._open.values() if one.handed_out]:
+            for sample in one.waiting:
+                one.table.put(one.wanted[0], sample, None)
+            self._go_on(one)
+        self.unfinished = bool(self._open)
+
+    def _next(self) -> Request | None:
+        with self._lock:
+            while not self._ready:
+                row = next(self._rows, None)
+                if row is None:
+                    return None
+                table = self._known.pop(row.id, None) or Table(len(row.item.steps), self._samples, bool(row.gold.answer_right))
+                self._go_on(_Open(row, table))
+            one = self._ready.popleft()
+            one.handed_out = True
+            return self._ask(one.row, *one.wanted)
 
     def _go_on(self, one: _Open) -> None:
         outcome = decide(self._rule, one.table)
         if isinstance(outcome, Wanted) and outcome.samples:
             self._open[one.row.id] = one
-            one.waiting = {(outcome.step, sample) for sample in outcome.samples}
+            one.wanted, one.waiting, one.handed_out = (outcome.step, outcome.samples), set(outcome.samples), False
             self.asked += len(outcome.samples)
-            self._ready.append(self._ask(one.row, outcome.step, outcome.samples))
+            self._ready.append(one)
             return
         self._open.pop(one.row.id, None)
         self.ended.append(Ended(one.row, outcome, one.table))

@@ -54,6 +54,8 @@ class Gold(Row, frozen=True, kw_only=True):
 
     first_error: int | Unlabelled = UNLABELLED
     step_ratings: tuple[int | None, ...] | None = None
+    step_values: tuple[float, ...] | None = None
+    """Soft labels: for each step the share of rollouts from it that reach the reference answer."""
     reference_answer: str | None = None
     answer_right: bool | None = None
     """Whether the final answer equals the reference; None where it was not compared, or could not be."""

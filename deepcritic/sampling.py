@@ -105,11 +105,26 @@ class Draws:
         """
         asked = bytearray()
         with Progress(label) as progress:
-            missing = self._missing(requests, sampler.model_id, asked, progress)
-            with contextlib.closing(self._outcomes(missing, sampler)) as outcomes:
-                for outcome in outcomes:
-                    self._keep(outcome, progress)
+            for _ in self._stream(requests, sampler, progress, asked):
+                pass
         return self._rows.rows(bytes(asked[start : start + DIGEST]) for start in range(0, len(asked), DIGEST))
+
+    def stream(self, requests: Iterable[Request], sampler: Sampler, progress: Progress) -> Iterator[Generation | Failure]:
+        """Draw what is missing of `requests` and yield each outcome once it is kept, so `requests` may grow from what came."""
+        return self._stream(requests, sampler, progress, bytearray())
+
+    def kept(self) -> Rows[Generation]:
+        """Everything that is there by now, in the order in which it came."""
+        return self._rows.everything()
+
+    def _stream(
+        self, requests: Iterable[Request], sampler: Sampler, progress: Progress, asked: bytearray
+    ) -> Iterator[Generation | Failure]:
+        missing = self._missing(requests, sampler.model_id, asked, progress)
+        with contextlib.closing(self._outcomes(missing, sampler)) as outcomes:
+            for outcome in outcomes:
+                if self._keep(outcome, progress):
+                    yield outcome
 
     def finish(self) -> dict[str, int]:
         """Put the rows and the failures into canonical order; returns counts, which the manifest gets as well.
@@ -124,17 +139,20 @@ class Draws:
             self._folder.require_complete()
         return counts
 
-    def _keep(self, outcome: Generation | Failure, progress: Progress) -> None:
+    def _keep(self, outcome: Generation | Failure, progress: Progress) -> bool:
         if isinstance(outcome, Generation):
             if not self._rows.append(outcome):
                 self._usage["duplicates"] += 1
-                return
+                return False
             self._count(outcome)
             progress.advance(tokens=outcome.completion_tokens, truncated=outcome.finish_reason == "length")
         elif self._failures.append(outcome):
             if not outcome.settled:
                 self._trouble[outcome.reason] += 1
             progress.advance(failed=1)
+        else:
+            return False
+        return True
 
     def _count(self, row: Generation | Head) -> None:
         self._totals["prompt"] += row.prompt_tokens

@@ -51,7 +51,9 @@ STAGES = {
     "stage.max_steps=7 stage.save_steps=2 stage.logging_steps=1 stage.validation=0.25",
     "solve": "experiment=microworld/solve stage.problems={data}/few.jsonl stage.samples=4 sampler.batch_size=8",
     "rollout": "experiment=microworld/rollout stage.solutions={data}/few.jsonl stage.samples=2 sampler.batch_size=8",
-    "label": "stage=label stage.solutions={data}/rated.jsonl stage.rollouts={data}/rollouts.jsonl",
+    "rollout.adaptive": "experiment=microworld/rollout stage.solutions={data}/few.jsonl stage.samples=3 stage.rule=deepcritic "
+    "name=adaptive sampler.batch_size=8",
+    "label": "stage=label stage.solutions={data}/rated.jsonl stage.rollouts={data}/rollouts.jsonl stage.samples=4",
     "rl": f"experiment=microworld/rl stage.examples={{data}}/rated.jsonl model={SHIPPED}/base stage.prompts_per_step=2 "
     "stage.group=2 stage.device_batch_size=2 stage.steps=5 stage.save_steps=2 stage.logging_steps=1 stage.max_tokens=48 "
     "stage.beta=0.01 stage.prefilter_samples=3 stage.temperature=1.5 sampler.batch_size=24 stage.all_correct_share=null",

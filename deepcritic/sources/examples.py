@@ -48,3 +48,7 @@ def check_gold(row: Example) -> None:
     if ratings is not None and (len(ratings) != steps or any(rating not in (None, -1, 0, 1) for rating in ratings)):
         remedy = f"{steps} ratings, each -1, 0, 1 or null"
         raise InputError("the ratings do not go with the steps", field="gold.step_ratings", found=list(ratings), remedy=remedy)
+    values = gold.step_values
+    if values is not None and (len(values) != steps or not all(0 <= value <= 1 for value in values)):
+        remedy = f"{steps} values from 0 to 1"
+        raise InputError("the values do not go with the steps", field="gold.step_values", found=list(values), remedy=remedy)

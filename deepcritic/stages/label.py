@@ -5,128 +5,160 @@ python -m deepcritic stage=label stage.solutions=.../solutions.jsonl stage.rollo
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any
 
 import msgspec
 
-from deepcritic.answers import compare
+from deepcritic.answers import COMPARED
 from deepcritic.errors import InputError, UsageError
-from deepcritic.metrics import wilson
-from deepcritic.parsing import last_boxed
-from deepcritic.rows import ALL_CORRECT, Example, Generation
+from deepcritic.label_report import LabelReport, SolutionLabel, explain, share, solution_label
+from deepcritic.labelling import RULES, Discard, Label, Outcome, Table, decide, unusable
+from deepcritic.rollouts import reached_answer
+from deepcritic.rows import Example, Generation, Judged, encode
 from deepcritic.runs import RunFolder
+from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.sources import examples as example_rows
-from deepcritic.store import read_rows, write_json, write_rows
+from deepcritic.store import read_lines, read_rows, replacing, write_json, write_rows
+from deepcritic.tasks import CriticTask
 
 FILE = "labelled.jsonl"
+CONSENSUS = "consensus"
 
 
-class Count(NamedTuple):
-    """The rollouts from one prefix: how many reached the reference answer, of how many that could be judged."""
+def run(
+    folder: RunFolder,
+    *,
+    solutions: str,
+    rollouts: str,
+    task: CriticTask[Any],
+    rule: str = "deepcritic",
+    samples: int | None = None,
+    consensus: str | None = None,
+    truth: str | None = None,
+) -> dict[str, Any]:
+    """Returns the manifest; writes `labelled.jsonl` (Example rows), `labels.jsonl` (every solution with its counts) and
+    `report.json`.
 
-    right: int
-    judged: int
-
-
-def run(folder: RunFolder, *, solutions: str, rollouts: str, rule: str = "deepcritic") -> dict[str, Any]:
-    """Returns the manifest; writes `labelled.jsonl` (Example rows with `first_error`) and `counts.json`."""
+    `samples` is the k of the rule: of each prefix the rollouts 0 .. k-1 are used (None: as many as the rollouts' own run asked
+    for). With `consensus`, the verdicts or replies of a critic, only those labels stay that the critic names as well. `truth`
+    has the same solutions with their true first errors, for the report alone.
+    """
     if rule not in RULES:
         raise UsageError(f"stage.rule must be one of {', '.join(RULES)}; found {rule!r}")
-    if not folder.begin(solutions=Path(solutions), rollouts=Path(rollouts)):
+    samples = samples or _asked(Path(rollouts))
+    files = {"solutions": solutions, "rollouts": rollouts, "consensus": consensus, "truth": truth}
+    if not folder.begin(**{name: Path(file) for name, file in files.items() if file}):
         return folder.manifest or {}
     rows = list(example_rows.read(solutions))
-    counts = count_successes(rows, Path(rollouts))
-    ledger = folder.ledger("solutions")
+    tables = read_tables(rows, Path(rollouts), samples, folder / COMPARED)
+    known = {row.id: row.gold.first_error for row in example_rows.read(truth)} if truth else {}
+    critic = Consensus(read_verdicts(Path(consensus), task)) if consensus else None
+    report, ledger = LabelReport(rule), folder.ledger("solutions")
     ledger.enter(len(rows))
-    labelled = []
-    for row in rows:
-        label = RULES[rule](counts.get(row.id, []), bool(row.gold.answer_right), len(row.item.steps))
-        if isinstance(label, str):
-            ledger.drop(label)
-            continue
-        ledger.keep()
-        labelled.append(msgspec.structs.replace(row, gold=msgspec.structs.replace(row.gold, first_error=label)))
-    write_rows(folder / FILE, labelled)
-    write_json(folder / "counts.json", {name: [[*count, *wilson(*count)] for count in of] for name, of in counts.items()})
-    positions = [row.gold.first_error for row in labelled]
-    by_position = {str(value): positions.count(value) for value in sorted(set(positions), key=str)}
-    print(f"{folder.path}: {len(labelled)} of {len(rows)} solutions labelled, first errors {by_position}")
-    return folder.finish(rule=rule, first_errors=by_position)
+
+    def labelled(every: IO[bytes]) -> Iterator[Example]:
+        for row in rows:
+            if (reason := unusable(row)) is not None:
+                ledger.drop(reason)
+                every.write(encode(SolutionLabel(id=row.id, rule=rule, first_error=None, reason=reason)) + b"\n")
+                continue
+            table = tables[row.id]
+            outcomes: dict[str, Outcome] = {name: decide(name, table) for name in RULES}
+            outcome = outcomes[rule]
+            if critic is not None:
+                outcome = outcomes[CONSENSUS] = critic.beside(outcome, row.id)
+            true = known.get(row.id)
+            report.add(table, outcomes, true if isinstance(true, int) else None)
+            every.write(encode(solution_label(row.id, rule, outcome, table)) + b"\n")
+            if isinstance(outcome, Label):
+                ledger.keep()
+                yield with_label(row, outcome)
+            else:
+                ledger.drop(explain(outcome)[1] or "")
+
+    with replacing(folder / "labels.jsonl") as every:
+        kept = write_rows(folder / FILE, labelled(every))
+    content = {"samples": samples, **report.as_dict(), **({CONSENSUS: critic.figures()} if critic else {})}
+    write_json(folder / "report.json", content)
+    first_errors = content["rules"].get(CONSENSUS if critic else rule, {}).get("labels", {})
+    print(f"{folder.path}: {kept} of {len(rows)} solutions labelled, first errors {first_errors}")
+    print("\n".join(report.lines()))
+    facts = {name: content[name] for name in ("rule", "unconfirmed", "samples", CONSENSUS) if name in content}
+    return folder.finish(first_errors=first_errors, **facts)
 
 
-def count_successes(rows: list[Example], rollouts: Path) -> dict[str, list[Count]]:
-    """For each solution, the count at every prefix of 1 .. n-1 steps. A rollout without a readable answer fails; one whose
-    answer the checker could not decide is not counted."""
-    references = {row.id: row.gold.reference_answer or "" for row in rows}
-    known = {row.id: [[0, 0] for _ in row.item.steps[1:]] for row in rows}
-    pairs, places = [], []
-    for number, draw in enumerate(read_rows(rollouts, Generation), start=1):
-        name, given = draw.key.example_id, draw.key.step
-        if name not in known or not 1 <= given <= len(known[name]):
-            field, found = ("key.step", given) if name in known else ("key.example_id", name)
-            raise InputError(
-                "a rollout of another solution", file=rollouts, line=number, field=field, found=found,
-                remedy="the rollouts of these solutions",
-            )  # fmt: skip
-        cell = known[name][given - 1]
-        answer = last_boxed(draw.prefix + draw.text)
-        if answer is None:
-            cell[1] += 1
+class Consensus:
+    """Keeps a label where a critic names the same first error, and counts."""
+
+    def __init__(self, verdicts: dict[str, Any]) -> None:
+        self._verdicts = verdicts
+        self._counts: Counter[str] = Counter()
+
+    def beside(self, outcome: Outcome, identity: str) -> Outcome:
+        """The label, if the critic agrees; else why it is discarded."""
+        if not isinstance(outcome, Label):
+            return outcome
+        self._counts["labelled"] += 1
+        verdict = self._verdicts.get(identity)
+        if verdict is None:
+            fate = "the critic's verdict cannot be read" if identity in self._verdicts else "no verdict of the critic"
         else:
-            pairs.append((answer, references[name]))
-            places.append(cell)
-    for cell, result in zip(places, compare(pairs), strict=True):
-        if result.equal is not None:
-            cell[0] += result.equal
-            cell[1] += 1
-    return {name: [Count(right, judged) for right, judged in cells] for name, cells in known.items()}
+            fate = "same" if verdict == outcome.first_error else "the critic names another first error"
+        self._counts[fate] += 1
+        return outcome if fate == "same" else Discard(fate)
+
+    def figures(self) -> dict[str, Any]:
+        """The share of labels that stay, and of those with a verdict the share on which rule and critic agree."""
+        same, other = self._counts["same"], self._counts["the critic names another first error"]
+        return {"kept": share(same, self._counts["labelled"]), "agreement": share(same, same + other)}
 
 
-def deepcritic_rule(counts: Sequence[Count], answer_right: bool, steps: int) -> int | str:
-    """DeepCritic's rule (arXiv 2505.00662; its exact form is unconfirmed).
-
-    A wrong solution's first error is the first step from which on every rollout fails, while more than half succeed
-    from every step before; the last step counts as failing, since the answer is wrong. A right solution is all correct
-    if more than half succeed from every prefix. Else the reason why it is discarded.
-
-    >>> deepcritic_rule([Count(8, 8), Count(0, 8)], False, 3), deepcritic_rule([Count(8, 8), Count(5, 8)], True, 3)
-    (2, -1)
-    """
-    rates = _rates(counts, steps)
-    if rates is None:
-        return "too few rollouts"
-    if answer_right:
-        return ALL_CORRECT if all(rate > 0.5 for rate in rates) else "right answer, but a prefix rarely succeeds"
-    failing = len(rates)
-    while failing > 0 and rates[failing - 1] == 0:
-        failing -= 1
-    return failing + 1 if all(rate > 0.5 for rate in rates[:failing]) else "no clear first error"
+def with_label(row: Example, label: Label) -> Example:
+    """The solution with its label as gold."""
+    gold = msgspec.structs.replace(row.gold, first_error=label.first_error, step_ratings=label.ratings, step_values=label.values)
+    return msgspec.structs.replace(row, gold=gold)
 
 
-def zero_of_k_rule(counts: Sequence[Count], answer_right: bool, steps: int) -> int | str:
-    """The first step from which no rollout succeeds is the first error (found best by arXiv 2501.07301).
+def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Path) -> dict[str, Table]:
+    """What is known of the rollouts of each solution that can be labelled. Samples from `samples` on are left aside."""
+    tables = {row.id: Table(len(row.item.steps), samples, bool(row.gold.answer_right)) for row in rows if unusable(row) is None}
+    steps = {row.id: len(row.item.steps) for row in rows}
+    references = {row.id: row.gold.reference_answer or "" for row in rows}
 
-    >>> zero_of_k_rule([Count(1, 8), Count(0, 8)], False, 3), zero_of_k_rule([Count(1, 8), Count(2, 8)], True, 3)
-    (2, -1)
-    """
-    rates = _rates(counts, steps)
-    if rates is None:
-        return "too few rollouts"
-    first = next((index for index, rate in enumerate(rates, start=1) if rate == 0), None)
-    if first is not None:
-        return first if not answer_right else "right answer, but a prefix never succeeds"
-    return ALL_CORRECT if answer_right else steps
+    def usable() -> Iterator[Generation]:
+        for number, draw in enumerate(read_rows(rollouts, Generation), start=1):
+            key = draw.key
+            if not 1 <= key.step < steps.get(key.example_id, 0):
+                field, found = ("key.step", key.step) if key.example_id in steps else ("key.example_id", key.example_id)
+                raise InputError(
+                    "a rollout of another solution", file=rollouts, line=number, field=field, found=found,
+                    remedy="the rollouts of these solutions",
+                )  # fmt: skip
+            if key.example_id in tables and key.sample < samples:
+                yield draw
+
+    for key, reached in reached_answer(usable(), references.__getitem__, compared):
+        tables[key.example_id].put(key.step, key.sample, reached)
+    return tables
 
 
-RULES = {"deepcritic": deepcritic_rule, "zero_of_k": zero_of_k_rule}
+def read_verdicts(path: Path, task: CriticTask[Any]) -> dict[str, Any]:
+    """A critic's verdict on each solution, from `verdicts.jsonl` of `evaluate` or from replies; None where none can be read."""
+    first: Any = next((json.loads(line) for _, line in read_lines(path)), {})
+    if "verdicts" in first:
+        return {row.id: row.vote for row in read_rows(path, Judged)}
+    replies = RecordedSampler(path).samples()
+    return {name: task.vote([task.parse(reply.text, None) for reply in of]).verdict for name, of in replies.items()}
 
 
-def _rates(counts: Sequence[Count], steps: int) -> list[float] | None:
-    if len(counts) != steps - 1 or any(count.judged == 0 for count in counts):
-        return None
-    rates = [count.right / count.judged for count in counts]
-    assert all(math.isfinite(rate) for rate in rates)
-    return rates
+def _asked(rollouts: Path) -> int:
+    """How many rollouts were asked for from each prefix, as the configuration beside them says."""
+    beside = rollouts.parent / "config.json"
+    samples = json.loads(beside.read_text("utf-8")).get("samples") if rollouts.is_file() and beside.is_file() else None
+    if rollouts.is_file() and not isinstance(samples, int):
+        raise UsageError(f"{beside} does not say how many rollouts were asked for at each prefix: give stage.samples=K")
+    return samples if isinstance(samples, int) else 1

@@ -1,16 +1,26 @@
-"""Continue every beginning of a solution several times: the draws from which step labels are made.
+"""Continue the beginnings of solutions several times: the draws from which step labels are made.
 
 python -m deepcritic stage=rollout stage.solutions=runs/x/solve/solutions.jsonl generator=PATH run=x
+python -m deepcritic stage=rollout stage.rule=zero_of_k stage.solutions=runs/x/solve/solutions.jsonl generator=PATH run=x
+
+With a rule only those rollouts are drawn that it needs (`deepcritic.labelling`), and its labels are those that it would give if
+all had been: each draw has a seed of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from deepcritic.answers import COMPARED
+from deepcritic.errors import InputError, UsageError
+from deepcritic.labelling import RULES, Discard, Label, Table, unusable
+from deepcritic.progress import Progress
 from deepcritic.prompting import Template
-from deepcritic.rows import Example
+from deepcritic.rollouts import Ended, Plan, reached_answer
+from deepcritic.rows import Example, Generation
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request, Sampler, Sampling
 from deepcritic.sampling import Draws, engine_for, request
@@ -28,33 +38,118 @@ def run(
     generator: str | None,
     sampler: Callable[..., Sampler],
     template: str | None = None,
+    rule: str | None = None,
+    adaptive: bool = True,
     samples: int = 8,
     temperature: float = 0.7,
     top_p: float = 0.9,
     max_tokens: int = 4096,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Returns the manifest; writes `generations.jsonl`, whose keys' `step` says how many steps were given."""
+    """Returns the manifest; writes `generations.jsonl`, whose keys' `step` says how many steps were given.
+
+    `samples` rollouts from each prefix, or those of them that `rule` needs; `adaptive=False` draws them all the same.
+    """
+    if rule is not None and rule not in RULES:
+        raise UsageError(f"stage.rule must be one of {', '.join(RULES)}; found {rule!r}")
+    if samples < 1:
+        raise InputError("out of range", field="stage.samples", found=samples, remedy="a whole number from 1")
     engine = engine_for(sampler, generator, "generator")
     prompt = Template.of(template, PROMPT)
     if not folder.begin(solutions=Path(solutions), model=engine.model_id, prompt=prompt.sha):
         return folder.manifest or {}
-    rows = list(example_rows.read(solutions))
+    rows = _usable(folder, example_rows.read(solutions))
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
+
+    def ask(row: Example, given: int, wanted: Iterable[int]) -> Request:
+        beginning = prompt.solution(row.item.steps[:given]) + "\n"
+        question = Question(messages=prompt.messages(problem=row.item.problem), prefix=beginning)
+        return request(question, sampling, example_id=row.id, call=CALL, seed=seed, step=given, samples=wanted)
+
+    everything = sum(len(row.item.steps) - 1 for row in rows) * samples
+    saved: dict[str, Any] = {}
     with Draws(folder) as draws:
-        drawn = draws.collect(_requests(rows, prompt, sampling, samples, seed), engine, "rollouts")
-        draws.finish()
-    asked = sum(max(0, len(row.item.steps) - 1) for row in rows) * samples
+        if rule is None or not adaptive:
+            requests = (ask(row, given, range(samples)) for row in rows for given in range(1, len(row.item.steps)))
+            draws.collect(requests, engine, "rollouts")
+            asked = everything
+        else:
+            plan = _read(draws, engine, rows, rule, samples, ask, folder / COMPARED)
+            asked, saved = plan.asked, {"rule": rule, **savings(plan.ended, draws.kept(), samples)}
+        counts = draws.finish()
     ledger = folder.ledger("rollouts")
     ledger.enter(asked)
-    ledger.keep(len(drawn))
-    ledger.fail("no reply", asked - len(drawn))
-    return folder.finish(model=engine.model_id, solutions=len(rows))
+    ledger.keep(counts["generations"])
+    ledger.fail("no reply", asked - counts["generations"])
+    if saved:
+        print(f"{folder.path}: {asked} of {everything} rollouts were needed for the labels of {rule}")
+    return folder.finish(model=engine.model_id, solutions=len(rows), samples=samples, **saved)
 
 
-def _requests(rows: list[Example], prompt: Template, sampling: Sampling, samples: int, seed: int) -> Iterator[Request]:
+def _usable(folder: RunFolder, rows: Iterable[Example]) -> list[Example]:
+    """The solutions that a rule can label; the others are counted with what they lack."""
+    ledger, kept = folder.ledger("solutions"), []
     for row in rows:
-        messages = prompt.messages(problem=row.item.problem)
-        for given in range(1, len(row.item.steps)):
-            question = Question(messages=messages, prefix=prompt.solution(row.item.steps[:given]) + "\n")
-            yield request(question, sampling, example_id=row.id, call=CALL, seed=seed, step=given, samples=range(samples))
+        ledger.enter()
+        if reason := unusable(row):
+            ledger.drop(reason)
+            continue
+        ledger.keep()
+        kept.append(row)
+    return kept
+
+
+def _read(
+    draws: Draws,
+    engine: Sampler,
+    rows: list[Example],
+    rule: str,
+    samples: int,
+    ask: Callable[[Example, int, Iterable[int]], Request],
+    compared: Path,
+) -> Plan:
+    """Draw until the rule has said something about every solution, beginning with what was drawn before."""
+    known = {row.id: Table(len(row.item.steps), samples, bool(row.gold.answer_right)) for row in rows}
+    references = {row.id: row.gold.reference_answer or "" for row in rows}
+    before = 0
+    for key, reached in reached_answer(draws.kept(), references.__getitem__, compared):
+        known[key.example_id].put(key.step, key.sample, reached)
+        before += 1
+    plan = Plan(rows, rule, samples, ask, known)
+    with Progress("rollouts") as progress:
+        while plan.unfinished:
+            with plan.wave():
+                outcomes = draws.stream(plan.requests(), engine, progress)
+                for key, reached in reached_answer(outcomes, plan.reference, compared):
+                    plan.put(key, reached)
+    plan.asked += before
+    return plan
+
+
+def savings(ended: Iterable[Ended], draws: Iterable[Generation], samples: int) -> dict[str, Any]:
+    """Rollouts and tokens beside those of drawing everything, apart for solutions that get a label and those that do not.
+
+    The tokens of rollouts that were not drawn are estimated: a step takes as many tokens as it does in those that were.
+    """
+    steps = {one.row.id: one.table.steps for one in ended}
+    tokens: Counter[str] = Counter()
+    drawn_steps = 0
+    for draw in draws:
+        tokens[draw.key.example_id] += draw.completion_tokens
+        drawn_steps += steps[draw.key.example_id] - draw.key.step
+    each = tokens.total() / max(1, drawn_steps)
+    found: dict[str, Counter[str]] = {fate: Counter() for fate in ("labelled", "discarded", "lacking")}
+    for one in ended:
+        counts = found[_fate(one)]
+        prefixes = range(1, one.table.steps)
+        drawn = {step: one.table.drawn(step) for step in prefixes}
+        counts["solutions"] += 1
+        counts["rollouts"] += sum(drawn.values())
+        counts["rollouts_saved"] += sum(samples - count for count in drawn.values())
+        counts["tokens"] += tokens[one.row.id]
+        counts["tokens_saved"] += round(each * sum((samples - drawn[step]) * (one.table.steps - step) for step in prefixes))
+    return {fate: dict(counts) for fate, counts in found.items() if counts}
+
+
+def _fate(one: Ended) -> str:
+    return "labelled" if isinstance(one.outcome, Label) else "discarded" if isinstance(one.outcome, Discard) else "lacking"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from deepcritic.labelling import RULES
 from deepcritic.microworld.world import Problem, judge
 from deepcritic.parsing import split_steps
 from deepcritic.rows import Example, Generation
+from deepcritic.samplers import Request
 from deepcritic.stages import rollout
 from deepcritic.store import read_rows, write_rows
 
@@ -20,17 +24,19 @@ Command = Callable[..., Any]
 
 @pytest.fixture
 def rolled(tmp_path: Path, fake_sampler: Any, open_folder: Any, make_solutions: Any) -> Callable[..., Any]:
-    def run(answer: Any, **options: Any) -> Any:
+    def run(answer: Any, rows: list[Example] | None = None, **options: Any) -> Any:
         generator = fake_sampler(answer)
-        generator.rows = make_solutions(6)
-        write_rows(tmp_path / "solutions.jsonl", generator.rows)
-        with open_folder("rollout") as folder:
+        write_rows(tmp_path / "solutions.jsonl", make_solutions(6) if rows is None else rows)
+        generator = options.pop("sampler", generator)
+        generator.rows = make_solutions(6) if rows is None else rows
+        with open_folder(options.pop("name", "rollout"), **options) as folder:
             generator.manifest = rollout.run(
                 folder, solutions=str(tmp_path / "solutions.jsonl"), generator=GENERATOR, sampler=generator,
                 template="deepcritic://microworld/templates/solve.txt", **options,
             )  # fmt: skip
         return generator
 
+    run.sampler = fake_sampler  # type: ignore[attr-defined]
     return run
 
 
@@ -55,6 +61,103 @@ def test_draws_that_failed_are_counted(rolled: Any) -> None:
         "in": 2 * asked, "out": asked, "failed": {"no reply": asked}, "filtered": {},
     }  # fmt: skip
     assert done.manifest["solutions"] == 6
+
+
+def chance(request: Request, sample: int) -> str:
+    """Reaches the answer with a probability of its own at each prefix; the same for the same key, in whatever order."""
+    key = request.keys[0]
+    prefix = f"{key.example_id}/{key.step}"
+    rate = random.Random(prefix).choice([0, 0.1, 0.4, 0.6, 0.9, 1])
+    return "\\boxed{ok}" if random.Random(f"{prefix}/{sample}").random() < rate else "\\boxed{no}"
+
+
+def named(rows: list[Example]) -> list[Example]:
+    """The solutions with a reference answer that `chance` can reach."""
+    return [replace(row, gold=replace(row.gold, reference_answer="ok")) for row in rows]
+
+
+@pytest.mark.parametrize("samples", [1, 3, 8])
+@pytest.mark.parametrize("rule", RULES)
+def test_labels_equal_those_of_all_rollouts(
+    rolled: Any, make_solutions: Any, command: Command, rule: str, samples: int, tmp_path: Path
+) -> None:
+    rows = named(make_solutions(40, seed=samples))
+    folders = {adaptive: tmp_path / "runs" / "mine" / f"rollout.{adaptive}" for adaptive in (True, False)}
+    for adaptive, folder in folders.items():
+        done = rolled(chance, rows, rule=rule, adaptive=adaptive, samples=samples, name=folder.name)
+        words = [f"stage.solutions={tmp_path}/solutions.jsonl", f"stage.rollouts={folder}/generations.jsonl"]
+        options = [f"stage.samples={samples}", f"stage.rule={rule}", "run=mine", f"name={adaptive}"]
+        assert command("stage=label", *words, *options).code == 0
+        if adaptive:
+            manifest = done.manifest
+    labelled = [(tmp_path / f"runs/mine/label.{adaptive}/labelled.jsonl").read_bytes() for adaptive in (True, False)]
+    assert labelled[0] == labelled[1]
+    draws = {adaptive: set((folder / "generations.jsonl").read_bytes().splitlines()) for adaptive, folder in folders.items()}
+    assert draws[True] <= draws[False], "each rollout that was drawn is the one that would have been"
+    fates = [manifest[fate] for fate in ("labelled", "discarded") if fate in manifest]
+    assert sum(fate["rollouts"] for fate in fates) == len(draws[True])
+    assert sum(fate["rollouts"] + fate["rollouts_saved"] for fate in fates) == len(draws[False])
+    assert sum(fate["solutions"] for fate in fates) == 40
+    assert (len(draws[True]) == len(draws[False])) == (
+        (samples == 1 and rule.startswith("math_shepherd")) or rule.endswith("soft")
+    )
+
+
+def test_without_a_rule_all_are_drawn(rolled: Any) -> None:
+    done = rolled(chance, samples=2, adaptive=True)
+    assert done.manifest["generations"] == 2 * sum(len(row.item.steps) - 1 for row in done.rows)
+    assert "labelled" not in done.manifest
+
+
+def test_many_solutions_are_read_at_once(rolled: Any, make_solutions: Any) -> None:
+    """An engine that asks for more before it answers gets the first wave of every solution."""
+    waves: list[int] = []
+
+    class Greedy(rolled.sampler):  # type: ignore[misc,name-defined]
+        def stream(self, requests: Any) -> Any:
+            pulled = list(requests)
+            waves.append(len(pulled))
+            yield from super().stream(iter(pulled))
+
+    rolled(chance, named(make_solutions(50)), rule="zero_of_k", sampler=Greedy(chance))
+    assert waves[0] == 50
+    assert all(waves)
+
+
+def test_rollouts_that_never_come_leave_the_rest_alone(rolled: Any, make_solutions: Any) -> None:
+    """What fails is lacking, and its solution is given up; a solution that does not need it gets its label."""
+
+    def failing(request: Request, sample: int) -> str | None:
+        lost = request.keys[0].example_id == "p0" and sample == 2
+        return None if lost else "\\boxed{ok}"
+
+    done = rolled(failing, named(make_solutions(4)), rule="math_shepherd_soft", samples=3)
+    assert done.manifest["lacking"]["solutions"] == 1
+    assert done.manifest["labelled"]["solutions"] == 3
+    assert done.manifest["counts"]["rollouts"]["failed"] == {"no reply": 1}
+
+
+def test_what_cannot_be_labelled_is_not_rolled_out(rolled: Any, make_solutions: Any) -> None:
+    rows = named(make_solutions(4))
+    rows[1] = replace(rows[1], gold=replace(rows[1].gold, reference_answer=None))
+    rows[2] = replace(
+        rows[2], item=replace(rows[2].item, steps=rows[2].item.steps[:1]), gold=replace(rows[2].gold, first_error=1)
+    )
+    rows[3] = replace(rows[3], gold=replace(rows[3].gold, answer_right=None))
+    for options in ({}, {"rule": "zero_of_k", "name": "rule"}):
+        done = rolled(chance, rows, samples=1, **options)
+        assert {request.keys[0].example_id for request in done.asked} == {"p0"}, "p2 has one step"
+        assert done.manifest["counts"]["solutions"] == {
+            "in": 4, "out": 2, "failed": {}, "filtered": {"its own answer was not compared": 1, "no reference answer": 1},
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "said"), [("rule=guess", "found 'guess'"), ("samples=0", "a whole number from 1")])
+def test_bad_options(command: Command, make_solutions: Any, option: str, said: str) -> None:
+    write_rows(Path("solutions.jsonl"), make_solutions(1))
+    outcome = command("experiment=microworld/rollout", "stage.solutions=solutions.jsonl", "run=mine", f"stage.{option}")
+    assert outcome.code in (1, 2)
+    assert said in outcome.err
 
 
 @pytest.mark.slow
