@@ -139,7 +139,10 @@ def run_stage(config: Any) -> Any:
     stage = plain["_target_"].split(".")[-2]
     call = build(plain, as_partial=True)
     run, name = (None if value is None else str(value) for value in (config.run, config.name))
-    path = stage_folder(str(config.runs), run or "", stage, name)
+    if not isinstance(config.runs, str) and "runs" not in plain:
+        raise UsageError(f"runs: not a folder; found {config.runs!r}; would be right: the folder that holds the runs")
+    root = config.runs if isinstance(config.runs, str) else "runs"  # runs=[A,B] says what to compare, not where runs stand
+    path = stage_folder(root, run or "", stage, name)
     with RunFolder(path, stage=stage, config=plain, overwrite=config.overwrite) as folder:
         return call(folder)
 

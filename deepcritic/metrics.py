@@ -219,7 +219,8 @@ def over_seeds(drawn: Array, seed: int = 0) -> Array:
     Wu, 1988, J. Amer. Statist. Assoc. 83, 231-241); n draws would make it smaller by a factor (n - 1) / n, 2/3 for three seeds.
     """
     seeds, resamples = drawn.shape
-    picked = np.random.default_rng(seed).integers(seeds, size=(max(1, seeds - 1), resamples))
+    generator = np.random.default_rng([seed, 1])  # not the numbers that the problems were drawn by
+    picked = generator.integers(seeds, size=(max(1, seeds - 1), resamples))
     means: Array = drawn[picked, np.arange(resamples)].mean(axis=0)
     return means
 

@@ -92,16 +92,32 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
     return McNemar(only_a, only_b, min(1.0, 2 * float(bdtr(min(only_a, only_b), differ, 0.5))) if differ else 1.0)
 
 
-def swapped_f1_differences(
+def swapped_rates(
     a: ArrayLike, b: ArrayLike, stratum: ArrayLike, cluster: ArrayLike, swaps: int = SWAPS, seed: int = 0
-) -> Array:
-    """F1 of A minus F1 of B after their scores were swapped on a random half of the problems: what no difference looks like."""
-    return _swapped(a, b, stratum, cluster, swaps, seed, harmonic_f1s)
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """What no difference looks like: the rates of A and of B after their scores were swapped on a random half of the problems.
 
-
-def swapped_rate_differences(a: ArrayLike, b: ArrayLike, cluster: ArrayLike, swaps: int = SWAPS, seed: int = 0) -> Array:
-    """The same for the mean score over the rows."""
-    return _swapped(a, b, np.ones(len(np.asarray(a)), bool), cluster, swaps, seed, lambda with_error, _: with_error)
+    Of either critic the means over the rows with an error and over those without, one for each swap (NaN where there are none).
+    """
+    first, second, error = np.asarray(a, dtype=float), np.asarray(b, dtype=float), np.asarray(stratum, dtype=bool)
+    index: NDArray[Any] = np.unique(np.asarray(cluster), return_inverse=True)[1].reshape(-1)
+    problems = int(index.max()) + 1 if index.size else 0
+    generator = np.random.default_rng(seed)
+    moved: list[list[Array]] = [[], []]
+    gains = [np.bincount(index[rows], weights=(second - first)[rows], minlength=problems) for rows in (error, ~error)]
+    for start in range(0, swaps, _CHUNK):
+        swapped = (generator.random((min(_CHUNK, swaps - start), problems)) < 0.5).astype(float)
+        for sums, gain in zip(moved, gains, strict=True):
+            sums.append(swapped @ gain)
+    rates = []
+    for scores, sign in ((first, 1), (second, -1)):
+        rates.append(
+            [
+                (scores[rows].sum() + sign * np.concatenate(sums)) / (rows.sum() or math.nan)
+                for rows, sums in zip((error, ~error), moved, strict=True)
+            ]
+        )
+    return (rates[0][0], rates[0][1]), (rates[1][0], rates[1][1])
 
 
 def swap_p(estimate: float, swapped: Array) -> float:
@@ -110,20 +126,3 @@ def swap_p(estimate: float, swapped: Array) -> float:
     if math.isnan(estimate):
         return math.nan
     return float((1 + (np.abs(swapped) >= abs(estimate) - 1e-12).sum()) / (1 + swapped.size))
-
-
-def _swapped(a: ArrayLike, b: ArrayLike, stratum: ArrayLike, cluster: ArrayLike, swaps: int, seed: int, figure: Any) -> Array:
-    first, second, error = np.asarray(a, dtype=float), np.asarray(b, dtype=float), np.asarray(stratum, dtype=bool)
-    index: NDArray[Any] = np.unique(np.asarray(cluster), return_inverse=True)[1].reshape(-1)
-    problems = int(index.max()) + 1 if index.size else 0
-    gains = [np.bincount(index[rows], weights=(second - first)[rows], minlength=problems) for rows in (error, ~error)]
-    generator, found = np.random.default_rng(seed), []
-    for start in range(0, swaps, _CHUNK):
-        swapped = generator.random((min(_CHUNK, swaps - start), problems)) < 0.5
-        rates: list[list[Any]] = [[], []]
-        for rows, gain in zip((error, ~error), gains, strict=True):
-            moved = swapped @ gain
-            for side, (scores, sign) in zip(rates, ((first, 1), (second, -1)), strict=True):
-                side.append((scores[rows].sum() + sign * moved) / rows.sum() if rows.any() else np.full(len(moved), math.nan))
-        found.append(figure(*rates[0]) - figure(*rates[1]))
-    return np.concatenate(found) if found else np.zeros(0)

@@ -17,8 +17,7 @@ from deepcritic.paired import (
     mcnemar,
     paired_bootstrap_f1,
     swap_p,
-    swapped_f1_differences,
-    swapped_rate_differences,
+    swapped_rates,
 )
 
 
@@ -28,10 +27,17 @@ def _rows(seed: int, problems: int, skill: float) -> tuple[np.ndarray, np.ndarra
     return (rng.random(2 * problems) < skill).astype(float), rng.random(2 * problems) < 0.6, cluster
 
 
+def _swapped_f1s(
+    a: np.ndarray, b: np.ndarray, error: np.ndarray, cluster: np.ndarray, swaps: int = 9999, seed: int = 0
+) -> np.ndarray:
+    ours, theirs = swapped_rates(a, b, error, cluster, swaps, seed)
+    return harmonic_f1s(*ours) - harmonic_f1s(*theirs)
+
+
 def test_a_critic_does_not_differ_from_itself() -> None:
     correct, stratum, cluster = _rows(2, 100, 0.6)
     assert paired_bootstrap_f1(correct, correct, stratum, cluster) == (0, 0, 0, 1)
-    assert swap_p(0.0, swapped_f1_differences(correct, correct, stratum, cluster, swaps=50)) == 1
+    assert swap_p(0.0, _swapped_f1s(correct, correct, stratum, cluster, swaps=50)) == 1
     assert mcnemar(correct, correct) == (0, 0, 1)
     assert math.isnan(detectable(np.zeros(50)))
 
@@ -44,7 +50,7 @@ def test_a_paired_test_finds_a_small_steady_gain() -> None:
     assert found.estimate == pytest.approx(f1(better, stratum) - f1(worse, stratum))
     assert 0 < found.low < found.estimate < found.high
     assert found.p < 0.01
-    assert swap_p(found.estimate, swapped_f1_differences(better, worse, stratum, cluster)) < 0.001
+    assert swap_p(found.estimate, _swapped_f1s(better, worse, stratum, cluster)) < 0.001
     assert paired_bootstrap_f1(worse, better, stratum, cluster).estimate == pytest.approx(-found.estimate)
 
 
@@ -54,7 +60,7 @@ def test_no_difference_is_rarely_called_one() -> None:
         a, stratum, cluster = _rows(seed, 100, 0.6)
         b = _rows(seed + 1000, 100, 0.6)[0]
         by_bootstrap += paired_bootstrap_f1(a, b, stratum, cluster, resamples=300, seed=seed).p < 0.05
-        swapped = swapped_f1_differences(a, b, stratum, cluster, swaps=399, seed=seed)
+        swapped = _swapped_f1s(a, b, stratum, cluster, swaps=399, seed=seed)
         by_swaps += swap_p(f1(a, stratum) - f1(b, stratum), swapped) < 0.05
     assert by_bootstrap <= 22
     assert by_swaps <= 20
@@ -98,7 +104,7 @@ def test_swaps_against_all_of_them() -> None:
     for swap in itertools.product([False, True], repeat=5):
         moved = np.array(swap)[cluster]
         every.append(f1(np.where(moved, b, a), error) - f1(np.where(moved, a, b), error))
-    drawn = swapped_f1_differences(a, b, error, cluster, swaps=20_000)
+    drawn = _swapped_f1s(a, b, error, cluster, swaps=20_000)
     estimate = f1(a, error) - f1(b, error)
     exact = np.mean(np.abs(every) >= abs(estimate) - 1e-12)
     assert swap_p(estimate, drawn) == pytest.approx(exact, abs=0.01)
@@ -106,10 +112,11 @@ def test_swaps_against_all_of_them() -> None:
 
 
 def test_swapped_rates() -> None:
-    drawn = swapped_rate_differences([1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0, 0, 1])
-    assert set(np.round(drawn, 6)) == {-1.0, 1.0, round(1 / 3, 6), round(-1 / 3, 6)}
+    ours, theirs = swapped_rates([1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [True] * 3, [0, 0, 1])
+    assert set(np.round(ours[0] - theirs[0], 6)) == {-1.0, 1.0, round(1 / 3, 6), round(-1 / 3, 6)}
+    assert np.isnan(ours[1]).all()
 
 
 def test_an_empty_stratum_is_unknown() -> None:
     assert all(math.isnan(number) for number in paired_bootstrap_f1([1.0], [0.0], [True], [0]))
-    assert math.isnan(swap_p(math.nan, swapped_f1_differences([1.0], [0.0], [True], [0], swaps=5)))
+    assert math.isnan(swap_p(math.nan, _swapped_f1s(np.ones(1), np.zeros(1), np.array([True]), np.zeros(1), swaps=5)))

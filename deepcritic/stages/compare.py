@@ -1,0 +1,99 @@
+"""Two evaluations on the same rows: how much they differ, how sure that is, and the smallest difference that the rows can show.
+
+python -m deepcritic stage=compare runs=[A,B] run=NAME
+python -m deepcritic stage=compare runs=[[A1,A2,A3],[B1,B2,B3]] run=NAME
+
+A run is the name of one that evaluated, or the folder of an evaluation. Several in brackets are the same critic with other seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from deepcritic.comparison import compare
+from deepcritic.errors import InputError, UsageError
+from deepcritic.rows import Judged
+from deepcritic.runs import RunFolder
+from deepcritic.store import read_rows, write_json
+from deepcritic.table import beside_published, write_table
+
+TITLES = {
+    "f1": "F1", "error_accuracy": "errors found", "correct_accuracy": "all-correct seen", "maj_f1": "Maj F1",
+}  # fmt: skip
+ROWS = "verdicts.jsonl"
+
+
+def run(folder: RunFolder, *, runs: Sequence[Any]) -> dict[str, Any]:
+    """Returns the differences; writes them as `compare.json`, and both results beside published ones as `table.*`."""
+    if isinstance(runs, str) or len(runs) != 2 or not all(runs):
+        raise UsageError("two runs are compared: runs=[A,B], or runs=[[A1,A2],[B1,B2]] for several seeds of either")
+    names = [[side] if isinstance(side, str) else [str(one) for one in side] for side in runs]
+    places = [[find_evaluation(one, folder.path.parent.parent) for one in side] for side in names]
+    if not folder.begin(**{f"rows of {place}": place / ROWS for side in places for place in side}):
+        found: dict[str, Any] = json.loads((folder / "compare.json").read_text("utf-8"))
+        return _shown(found)
+    sides = [[list(read_rows(place / ROWS, Judged)) for place in side] for side in places]
+    found = {"a": names[0], "b": names[1], **compare(*sides, names=[*names[0], *names[1]])}
+    write_json(folder / "compare.json", found)
+    results = {name: _metrics(place) for side in (0, 1) for name, place in zip(names[side], places[side], strict=True)}
+    write_table(folder.path, beside_published(results))
+    ledger = folder.ledger("rows")
+    ledger.enter(found["rows"] + found["left_out"])
+    ledger.keep(found["rows"])
+    ledger.drop("without a score in one of the runs", found["left_out"])
+    folder.finish(metrics="compare.json")
+    return _shown(found)
+
+
+def find_evaluation(name: str, root: Path) -> Path:
+    """The folder of the finished evaluation `name`: a folder, or a run (`demo`) or its stage (`demo/evaluate.sft`) in `root`."""
+    places = [place for base in (Path(name), root / name) for place in (base, base / "evaluate")]
+    for place in places:
+        if (place / ROWS).is_file():
+            if (place / "manifest.json").is_file():
+                return place
+            raise InputError("the evaluation is not finished", field="runs", found=name, remedy="start its command again first")
+    near = [f"{name}/{place.parent.name}" for base in (Path(name), root / name) for place in sorted(base.glob(f"*/{ROWS}"))]
+    remedy = " or ".join(near) if near else f"a run in {root}, or the folder of an evaluation"
+    raise InputError("no evaluation there", field="runs", found=name, remedy=remedy)
+
+
+def _metrics(place: Path) -> dict[str, Any]:
+    metrics: dict[str, Any] = json.loads((place / "metrics.json").read_text("utf-8"))
+    return metrics
+
+
+def _shown(found: dict[str, Any]) -> dict[str, Any]:
+    table = Table(title=f"A: {', '.join(found['a'])}\nB: {', '.join(found['b'])}", title_justify="left")
+    for name in ("benchmark", "figure", "A", "B", "A - B", "95% interval", "p", "could show"):
+        table.add_column(name, justify="left" if name in {"benchmark", "figure"} else "right")
+    for benchmark, part in found["benchmarks"].items():
+        for name, title in TITLES.items():
+            if name in part:
+                table.add_row(f"{benchmark} ({part['rows']})", title, *_cells(part[name]))
+    for name, title in TITLES.items():
+        if f"mean_{name}" in found:
+            table.add_row("mean", title, *_cells(found[f"mean_{name}"]))
+    (Console() if sys.stdout.isatty() else Console(width=120)).print(table)
+    if found["left_out"]:
+        print(f"{found['left_out']} rows are left out: they failed in one of the runs, which is neither right nor wrong")
+    print("could show: the smallest true difference that these rows find with a power of 80%, at 5% on two sides")
+    return found
+
+
+def _cells(figure: dict[str, Any]) -> list[str]:
+    low, high = (_number(bound) for bound in figure["interval"])
+    p = "unknown" if figure["p"] is None else "< 0.001" if figure["p"] < 0.001 else f"{figure['p']:.3f}"
+    numbers = [_number(figure[name]) for name in ("a", "b", "difference")]
+    return [*numbers, f"{low} to {high}", p, _number(figure["detectable"])]
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1f}"
