@@ -40,7 +40,7 @@ def run(folder: RunFolder, *, runs: Sequence[Any]) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((folder / "compare.json").read_text("utf-8"))
         return _shown(found)
     sides = [[list(read_rows(place / ROWS, Judged)) for place in side] for side in places]
-    found = {"a": names[0], "b": names[1], **compare(*sides, names=[*names[0], *names[1]])}
+    found = {"a": names[0], "b": names[1], **compare(sides[0], sides[1], names=[*names[0], *names[1]])}
     write_json(folder / "compare.json", found)
     results = {name: _metrics(place) for side in (0, 1) for name, place in zip(names[side], places[side], strict=True)}
     write_table(folder.path, beside_published(results))
