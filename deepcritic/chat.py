@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _MARK = "\ue000{}\ue001"
+_TAIL = 4
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], prefix: str = "") -> list[int]:
@@ -42,6 +43,18 @@ def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
         return []
     ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return ids
+
+
+def reply_text(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], reply: Sequence[int]) -> str:
+    """The text of `reply` as it goes on from `prompt`, both token ids; control tokens are left out.
+
+    The last tokens of the prompt are read along: some tokenizers drop a blank at the beginning of a text.
+    """
+    tail = list(prompt[-_TAIL:])
+    before, whole = (
+        tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False) for ids in (tail, [*tail, *reply])
+    )
+    return str(whole[len(before) :])
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SHIPPED = "deepcritic://"
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
 _SAMPLE = 1 << 20
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def shipped_path(text: str) -> str:
@@ -60,6 +61,19 @@ def model_id(model: str, field: str = "model") -> str:
     folder = Path(path)
     if not folder.is_dir():
         return f"{path}@{revision or 'main'}"
+    return f"{folder.name}#{_content_hash(folder)}"
+
+
+def adapter_id(lora: str, field: str = "sampler.lora") -> str:
+    """The name of a LoRA adapter's folder with a hash of its content. Raises `InputError` where there is none."""
+    folder = Path(lora).expanduser()
+    missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError("the folder holds no adapter", field=field, found=lora, remedy=f"a folder with {' and '.join(missing)}")
+    return f"{folder.name}#{_content_hash(folder)}"
+
+
+def _content_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         if file.suffix in {".safetensors", ".json", ".jinja", ".model", ".txt"} and file.is_file():
@@ -69,7 +83,7 @@ def model_id(model: str, field: str = "model") -> str:
                 digest.update(stream.read(_SAMPLE))
                 stream.seek(max(0, size - _SAMPLE))
                 digest.update(stream.read(_SAMPLE))
-    return f"{folder.name}#{digest.hexdigest()[:12]}"
+    return digest.hexdigest()[:12]
 
 
 def load_tokenizer(model: str, field: str = "model") -> PreTrainedTokenizerBase:

@@ -29,6 +29,7 @@ COSMETIC = frozenset(
         *("save_steps", "logging_steps", "sampler.batch_size", "sampler.batch_tokens", "sampler.device"),
         *("sampler.urls", "sampler.concurrency", "sampler.retries", "sampler.timeout", "sampler.stall", "sampler.patience"),
         *("sampler.api_key_env", "push"),
+        *("sampler.tensor_parallel", "sampler.data_parallel", "sampler.gpu_memory_utilization", "sampler.max_num_seqs"),
     }
 )
 """Configuration keys that may change between two starts: they do not decide which rows come out."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from deepcritic.chat import prompt_ids
+from deepcritic.chat import prompt_ids, reply_text
 from deepcritic.models import context_length, load_model, load_tokenizer, model_id
 from deepcritic.rows import Failure, Generation, Key
 from deepcritic.samplers import Request, Sampling
@@ -117,7 +117,7 @@ class TransformersSampler:
         return [self._read(draw, reply, sampling) for draw, reply in zip(batch, replies, strict=True)]
 
     def _read(self, draw: _Draw, reply: Reply, sampling: Sampling) -> Generation:
-        text = self._tokenizer.decode(reply.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text = reply_text(self._tokenizer, draw.ids, reply.ids)
         for stop in sampling.stop:
             text = text.partition(stop)[0]
         return Generation(

@@ -1,0 +1,234 @@
+"""vLLM in this process, on all GPUs of this machine: requests are fed as there is room and yielded as they finish.
+
+    python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json sampler=vllm model=PATH run=mine
+
+What is asked and what is made of it is the same as in `transformers`: prompts are token ids, a sample's random numbers
+follow from its own seed, and a request whose prompt and `max_tokens` do not fit into the context together is `too_long`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from deepcritic.chat import prompt_ids, reply_text
+from deepcritic.errors import InputError, StageIncomplete, UsageError
+from deepcritic.models import adapter_id, find_model, load_tokenizer, model_id
+from deepcritic.rows import Failure, Generation, Key
+from deepcritic.samplers import Request, Sampling
+from deepcritic.samplers.background import Background
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""The ranks of adapters that vLLM makes room for."""
+CPU_CACHE_BYTES = 1 << 30
+"""Room for keys and values without a GPU, where VLLM_CPU_KVCACHE_SPACE does not say."""
+
+
+class _Draw(NamedTuple):
+    """One sample to be drawn."""
+
+    ids: list[int]
+    key: Key
+    seed: int
+    request: Request
+    fingerprint: str
+
+
+class VLLMSampler:
+    """Samples with vLLM in this process.
+
+    `lora` is the folder of an adapter. A model is cut over `tensor_parallel` GPUs; `data_parallel` such engines share
+    the requests, by default as many as the machine has GPUs for. `max_num_seqs` is how many replies an engine writes at
+    once; twice as many are begun, so that it never waits. `dtype` auto is the model's own, and float32 without a GPU.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        lora: str | None = None,
+        dtype: str = "auto",
+        tensor_parallel: int = 1,
+        data_parallel: int | str = "auto",
+        gpu_memory_utilization: float = 0.9,
+        max_model_len: int | None = None,
+        max_num_seqs: int = 256,
+    ) -> None:
+        if importlib.util.find_spec("vllm") is None:
+            raise UsageError("sampler=vllm needs vLLM: pip install 'deepcritic[vllm]'")
+        if data_parallel != "auto" and not (isinstance(data_parallel, int) and data_parallel >= 1):
+            raise InputError("out of range", field="sampler.data_parallel", found=data_parallel, remedy="auto, or from 1")
+        self._id = model_id(model) + (f"+{adapter_id(lora)}" if lora else "")
+        self._source, self._lora, self._dtype = model, lora, dtype
+        self._tensor_parallel, self._data_parallel = tensor_parallel, data_parallel
+        self._memory, self._max_model_len, self._max_num_seqs = gpu_memory_utilization, max_model_len, max_num_seqs
+        self._tokenizer: PreTrainedTokenizerBase | None = None
+        self._lock, self._numbers = threading.Lock(), itertools.count()
+
+    @property
+    def model_id(self) -> str:
+        return self._id
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
+        return self._background.stream(self._draws(requests), self._outcome, room=self._room)
+
+    def _draws(self, requests: Iterable[Request]) -> Iterator[_Draw | Failure]:
+        for request in requests:
+            with self._lock:  # a tokenizer holds settings of the call at hand
+                ids = prompt_ids(self._opened, request.messages, request.prefix)
+            if len(ids) + request.sampling.max_tokens > self._context:
+                detail = f"{len(ids)} prompt tokens and max_tokens {request.sampling.max_tokens} exceed {self._context}"
+                yield from (Failure(key=key, reason="too_long", detail=detail) for key in request.keys)
+                continue
+            fingerprint = request.fingerprint(self._id)
+            for key, seed in zip(request.keys, request.seeds, strict=True):
+                yield _Draw(ids, key, seed, request, fingerprint)
+
+    async def _outcome(self, draw: _Draw | Failure) -> Generation | Failure:
+        if isinstance(draw, Failure):
+            return draw
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        prompt, parameters = {"type": "token", "prompt_token_ids": draw.ids}, _parameters(draw.request.sampling, draw.seed)
+        last = None
+        try:
+            async for output in self._engine.generate(prompt, parameters, str(next(self._numbers)), lora_request=self._adapter):
+                last = output
+        except EngineDeadError:
+            raise StageIncomplete(
+                "the vLLM engine died, see above; what was drawn is kept: start the same command again to go on"
+            ) from None
+        reason = last.outputs[0].finish_reason if last is not None else "nothing"
+        if last is None or reason not in {"stop", "length"}:
+            return Failure(key=draw.key, reason="engine", detail=f"vLLM ended the reply with: {reason}")
+        reply = list(last.outputs[0].token_ids)
+        with self._lock:
+            text = reply_text(self._opened, draw.ids, reply)
+        for stop in draw.request.sampling.stop:
+            text = text.partition(stop)[0]
+        return Generation(
+            key=draw.key,
+            text=text,
+            finish_reason=reason,
+            model=self._id,
+            fingerprint=draw.fingerprint,
+            seed=draw.seed,
+            prefix=draw.request.prefix,
+            context=draw.request.context,
+            prompt_tokens=len(draw.ids),
+            completion_tokens=len(reply),
+            cached_tokens=last.num_cached_tokens or 0,
+        )
+
+    @property
+    def _opened(self) -> PreTrainedTokenizerBase:
+        assert self._tokenizer is not None, "the sampler is used outside its with block"
+        return self._tokenizer
+
+    def __enter__(self) -> Self:
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        self._tokenizer = load_tokenizer(self._source)
+        self._background = Background().__enter__()
+        try:
+            self._engine = self._background.run(self._start())
+        except BaseException:
+            self._background.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._background.cancel()
+        self._engine.shutdown()
+        del self._engine
+        self._background.__exit__(kind, error, trace)
+        self._tokenizer = None
+
+    async def _start(self) -> Any:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.lora.request import LoRARequest
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        path, revision = find_model(self._source)
+        settings, engines = self._for_this_machine()
+        if self._lora:
+            settings |= {"enable_lora": True, "max_lora_rank": _room_for(self._lora)}
+        try:
+            engine = AsyncLLM.from_engine_args(
+                AsyncEngineArgs(
+                    model=path,
+                    revision=revision,
+                    trust_remote_code=False,
+                    load_format="safetensors",
+                    dtype=self._dtype,
+                    seed=0,
+                    max_model_len=self._max_model_len,
+                    max_num_seqs=self._max_num_seqs,
+                    tensor_parallel_size=self._tensor_parallel,
+                    data_parallel_size=engines,
+                    gpu_memory_utilization=self._memory,
+                    enable_prefix_caching=True,
+                    disable_log_stats=True,
+                    **settings,
+                )
+            )
+        except (ValueError, RuntimeError, OSError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(
+                f"vLLM does not start ({reason})", field="sampler", found=self._source, remedy="see above"
+            ) from error
+        self._adapter = LoRARequest("adapter", 1, str(Path(self._lora).expanduser())) if self._lora else None
+        self._context: int = engine.model_config.max_model_len
+        self._room = 2 * self._max_num_seqs * engines
+        return engine
+
+    def _for_this_machine(self) -> tuple[dict[str, Any], int]:
+        """Settings that the hardware asks for, and how many engines share the requests."""
+        import torch
+        from vllm.platforms import current_platform
+
+        given = None if self._data_parallel == "auto" else int(self._data_parallel)
+        if not current_platform.is_cpu():
+            return {}, given or max(1, torch.cuda.device_count() // self._tensor_parallel)
+        if self._dtype == "auto":
+            self._dtype = "float32"
+        # On a CPU a seeded draw does not survive a prompt that is read in pieces, blocks of 128 tokens find no prefix
+        # again, and compiling takes longer than the small models that one tries there.
+        settings: dict[str, Any] = {"enable_chunked_prefill": False, "block_size": 32, "enforce_eager": True}
+        if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+            settings["kv_cache_memory_bytes"] = CPU_CACHE_BYTES
+        return settings, given or 1
+
+
+def _parameters(sampling: Sampling, seed: int) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        stop=list(sampling.stop),
+        seed=seed,
+        detokenize=bool(sampling.stop),  # vLLM looks for stop strings in the text, which else is read once, at the end
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _room_for(lora: str) -> int:
+    rank = json.loads((Path(lora).expanduser() / "adapter_config.json").read_text("utf-8")).get("r")
+    for room in RANKS:
+        if isinstance(rank, int) and rank <= room:
+            return room
+    raise InputError("not a rank that vLLM has room for", field="sampler.lora", found=rank, remedy=f"r up to {RANKS[-1]}")
