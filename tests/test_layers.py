@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +63,22 @@ LEVELS = (
 )
 """A part of the package may import its own level and those before it; parts of one level may not import in a circle."""
 FILES = sorted(PACKAGE.rglob("*.py"))
+LINT = {
+    "S307": "eval(text)",
+    "S102": "exec(text)",
+    "S301": "import pickle\n\npickle.loads(text)",
+    "S506": "import yaml\n\nyaml.load(text, yaml.Loader)",
+    "S602": "import subprocess\n\nsubprocess.run(text, shell=True)",
+    "S605": "import os\n\nos.system(text)",
+    "TID251": "from sympy.parsing.sympy_parser import parse_expr",
+}
+"""What the linter refuses anywhere, by the rule that does."""
+MORE_BANNED = [
+    "from sympy import sympify", "import sympy\n\nsympy.sympify(text)", "from sympy import parse_expr", "from sympy import S",
+    "from sympy import lambdify", "from sympy.core.sympify import sympify", "from sympy.parsing import parse_expr",
+    "import sympy.parsing.sympy_parser as p\n\np.parse_expr(text)", "import torch\n\ntorch.load(text)", "import joblib",
+    "import dill", "import shelve", "from yaml import unsafe_load",
+]  # fmt: skip
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "parse_expr", "sympify", "parse_latex", "latex2sympy", "__import__", "breakpoint"}
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
 
@@ -164,6 +183,21 @@ def test_nothing_is_run_as_code(file: Path) -> None:
                 if keyword.arg in {"trust_remote_code", "allow_pickle", "shell"}:
                     assert isinstance(keyword.value, ast.Constant), f"{file}:{node.lineno}"
                     assert keyword.value.value is False, f"{file}:{node.lineno}: {keyword.arg}"
+
+
+@pytest.mark.parametrize(("rule", "code"), [*LINT.items(), *(("TID251", code) for code in MORE_BANNED)])
+def test_the_linter_refuses_what_runs_text(rule: str, code: str) -> None:
+    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
+    if ruff is None:
+        pytest.skip("ruff is not installed: pip install 'deepcritic[dev]'")
+    checked = [ruff, "check", "--output-format=concise", "--stdin-filename", str(PACKAGE / "made_up.py"), "-"]
+    found = subprocess.run(checked, input=f"text = input()\n{code}\n", capture_output=True, text=True, check=False)
+    assert f" {rule} " in found.stdout, found.stdout + found.stderr
+
+
+@_by_file([file for file in FILES if file.name != "algebra.py"])
+def test_sympy_stays_in_the_process_that_can_be_killed(file: Path) -> None:
+    assert not {name.partition(".")[0] for name in _imports(file)} & {"sympy", "math_verify", "latex2sympy2_extended"}
 
 
 @_by_file(FILES)

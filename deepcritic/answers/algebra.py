@@ -96,7 +96,8 @@ def _read(text: str) -> list[Any]:
 def close_and_bound() -> None:
     """Take the evaluation of text out of sympy and math-verify, and put bounds in. Then load what both would load late."""
     logging.disable(logging.CRITICAL)
-    sympy_parser.parse_expr = sympy_parser.eval_expr = parser.parse_expr = _numeral
+    for module, name in ((sympy_parser, "parse_expr"), (sympy_parser, "eval_expr"), (parser, "parse_expr")):
+        setattr(module, name, _numeral)
     parser.parse_expr_cached = _arithmetic
     for name in ("simplify", "solve"):
         setattr(grader, name, _loud(getattr(grader, name)))
