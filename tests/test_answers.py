@@ -10,7 +10,6 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -69,77 +68,6 @@ def test_hostile_input_is_decided_or_undecided_in_time(tmp_path: Path, monkeypat
 def test_equal_towers_are_not_called_different() -> None:
     assert equivalent("100^{5000000000}", "10^{10^{10}}") is None
     assert equivalent("10^{10^{10}}", "10^{10^{10}}.") is True
-
-
-@needs_algebra
-def test_a_killed_worker_is_replaced_and_order_holds() -> None:
-    slow = r"\int x^{9000} \sin x \cos(x^2) dx"
-    pairs = [(slow, "x") if number % 10 == 3 else (f"{number} + x", f"x + {number}") for number in range(40)]
-    results = list(compare(pairs, deadline=0.6))
-    assert [result.equal for number, result in enumerate(results) if number % 10 != 3] == [True] * 36
-    assert all(result.equal is not True for number, result in enumerate(results) if number % 10 == 3)
-
-
-@needs_algebra
-def test_any_thread() -> None:
-    found: dict[int, bool | None] = {}
-
-    def one(number: int) -> None:
-        found[number] = equivalent(f"x + {number}", f"{number} + x", deadline=10)
-
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == dict.fromkeys(range(8), True)
-
-
-@needs_algebra
-def test_a_forked_child_has_workers_of_its_own() -> None:
-    assert equivalent("y + 1", "1 + y", deadline=10) is True
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            os.write(writer, repr(equivalent("y + 2", "2 + y", deadline=10)).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    assert os.read(reader, 100) == b"True"
-    os.waitpid(child, 0)
-    assert equivalent("y + 3", "3 + y", deadline=10) is True
-
-
-@needs_algebra
-@pytest.mark.parametrize("end", ["", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"], ids=["normal", "killed"])
-def test_no_process_is_left_behind(end: str, tmp_path: Path) -> None:
-    # A script without a main guard, on purpose. Its processes are told by its session's unique argument of sys.path.
-    marker = tmp_path / "only-here"
-    marker.mkdir()
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from deepcritic.answers import equivalent\nfrom deepcritic.answers.pool import pool\n"
-        "assert equivalent('x + 1', '1 + x', deadline=10)\n"
-        "print(*pool().pids(), flush=True)\n" + end,
-        "utf-8",
-    )
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120)
-    pids = [int(pid) for pid in done.stdout.split()]
-    assert len(pids) >= 2, done.stderr
-    limit = time.monotonic() + 5
-    while any(_lives(pid) for pid in pids) and time.monotonic() < limit:
-        time.sleep(0.05)
-    assert not [pid for pid in pids if _lives(pid)]
-
-
-def _lives(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 def test_nothing_heavy_is_imported_and_the_fast_path_needs_nothing(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             reason = next((word for word in ("time", "died") if any(word in text for text in texts)), "")
             return Comparison(None if reason else True, reason)
 
-    monkeypatch.setattr(answers, "pool", Pool)
+    monkeypatch.setattr(answers, "workers", Pool)
     monkeypatch.setattr(answers, "_memory", Known())
     return questions
 

@@ -27,7 +27,7 @@ from typing import Final
 
 from deepcritic.answers.decide import Comparison, Texts, at_once
 from deepcritic.answers.known import Known
-from deepcritic.answers.pool import cores, pool
+from deepcritic.answers.pool import cores, workers
 
 __all__ = ["COMPARED", "Comparison", "compare", "equivalent"]
 
@@ -47,7 +47,7 @@ def equivalent(prediction: str, reference: str, *, deadline: float = 2.0) -> boo
         return found.equal
     known = _memory.get(found, deadline)
     if known is None:
-        known = pool().compare(found, deadline)
+        known = workers().compare(found, deadline)
         _memory.add(found, known, deadline)
     return known.equal
 
@@ -84,7 +84,7 @@ def compare(pairs: Iterable[tuple[str, str]], *, cache: Path | None = None, dead
                 waiting.append(found)
             else:
                 if found not in running:
-                    running[found] = threads.submit(pool().compare, found, deadline)
+                    running[found] = threads.submit(workers().compare, found, deadline)
                 waiting.append((found, running[found]))
             while waiting and (len(waiting) > most or isinstance(waiting[0], Comparison) or waiting[0][1].done()):
                 yield settle(waiting.popleft())

@@ -31,11 +31,10 @@ _FORBIDDEN: Final = re.compile(
     r"os\.(system|exec|fork|forkpty|posix_spawn|spawn|remove|rename|rmdir|mkdir|chmod|kill|symlink|link)"
     r"|subprocess\.Popen|socket\.(connect|bind|sendto)|ctypes\.dlopen|shutil\..*"
 )
-_CONFIG: Final = parser.LatexExtractionConfig()
-_WITHOUT_UNITS: Final = [
-    dataclasses.replace(_CONFIG, normalization_config=dataclasses.replace(_CONFIG.normalization_config, units=False)),
-    parser.ExprExtractionConfig(),
-]
+_UNITS: Final = parser.LatexExtractionConfig().normalization_config
+_NO_UNITS: Final = dataclasses.replace(_UNITS, units=False)
+_USUAL: Final = [parser.LatexExtractionConfig(), parser.ExprExtractionConfig()]
+_WITHOUT_UNITS: Final = [parser.LatexExtractionConfig(normalization_config=_NO_UNITS), parser.ExprExtractionConfig()]
 _WARM_UP: Final = (
     ("$x+\\frac{1}{2}$", "$\\frac{2x+1}{2}$"),
     ("$\\sin^2(x)+\\cos^2(x)$", "$\\sqrt[3]{1} + e^{x}$"),
@@ -65,7 +64,14 @@ def compare(reference: str, prediction: str) -> tuple[bool | None, str]:
 
 
 def _compare(reference: str, prediction: str) -> tuple[bool | None, str]:
-    gold, target = _read(reference), _read(prediction)
+    equal, reason = _verdict(_read(reference, _USUAL), _read(prediction, _USUAL))
+    if not equal and (_loses_a_unit(reference) or _loses_a_unit(prediction)):  # the "t" of "3 + t" was taken for tons
+        again = _verdict(_read(reference, _WITHOUT_UNITS), _read(prediction, _WITHOUT_UNITS))
+        return again if again[0] or equal is None else (equal, reason)
+    return equal, reason
+
+
+def _verdict(gold: list[Any], target: list[Any]) -> tuple[bool | None, str]:
     trouble = ""
     for one in gold:
         for other in target:
@@ -83,14 +89,17 @@ def _compare(reference: str, prediction: str) -> tuple[bool | None, str]:
     return (None, trouble) if trouble else (False, "")
 
 
-def _read(text: str) -> list[Any]:
-    found: list[Any] = parser.parse(text, parsing_timeout=None)
-    if len(text) < 200 and all(isinstance(value, str) for value in found):  # the "c" of "a + b + c" was taken for a unit
-        found = parser.parse(text, _WITHOUT_UNITS, parsing_timeout=None)
+def _read(text: str, kinds: list[Any]) -> list[Any]:
+    found: list[Any] = parser.parse(text, kinds, parsing_timeout=None)
     for value in found:
         if isinstance(value, sympy.Basic) and any(map(_too_big, sympy.preorder_traversal(value))):
             raise Undecided("size")
     return found
+
+
+def _loses_a_unit(text: str) -> bool:
+    bare = text.strip("$")
+    return bool(parser.normalize_latex(bare, _UNITS) != parser.normalize_latex(bare, _NO_UNITS))
 
 
 def close_and_bound() -> None:

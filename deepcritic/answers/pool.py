@@ -1,11 +1,12 @@
 """The processes that do algebra, seen from the process that asks: a nursery, and the workers that it forks.
 
-`pool().compare(texts, deadline)` is all that others need. One pool for each process that compares, safe in any thread.
+`workers().compare(texts, deadline)` is all that others need. One pool for each process that compares, safe in any thread.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib.util
 import json
 import os
@@ -46,13 +47,10 @@ class Pool:
         """Ask a worker; where it does not answer within `deadline` seconds, it is ended. Waits while all cores are at work."""
         task = json.dumps([_ALARM * deadline, *texts]).encode()
         with self._slots:
-            for last_try in (False, True):
+            for _ in range(2):  # a worker that was idle may have retired, or been killed from outside
                 worker = self._take()
-                try:
+                with contextlib.suppress(OSError):
                     send(worker.channel, task)
-                except OSError:  # it had retired, or was killed from outside, while idle
-                    self._end(worker)
-                    continue
                 in_time = _readable(worker.channel, deadline)
                 reply = receive(worker.channel) if in_time else b""
                 if reply:
@@ -62,8 +60,6 @@ class Pool:
                 status = self._end(worker)
                 if not in_time or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM):
                     return Comparison(None, "time")
-                if last_try or not (os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0):
-                    break
         return Comparison(None, "died")
 
     def close(self) -> None:
@@ -172,7 +168,7 @@ _the_pool: Pool | None = None
 _the_pool_lock = threading.Lock()
 
 
-def pool() -> Pool:
+def workers() -> Pool:
     """This process's pool; its processes start when they are first needed."""
     global _the_pool
     with _the_pool_lock:
