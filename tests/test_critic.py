@@ -162,7 +162,7 @@ def test_a_real_model_with_its_context_and_in_another_place(tmp_path: Path) -> N
         found = critic.critique(problem, steps)
         assert sum(found.votes.values()) + found.unreadable == 4
         assert critic.critique(problem, steps) == found
-        sent = pickle.loads(pickle.dumps(critic))
+        sent = pickle.loads(pickle.dumps(critic))  # noqa: S301  our own object
         long = next(iter(critic.critique_many([(problem, ["3 + 4 = 7."] * 3000)])))
         assert (long.first_error, long.failed, long.note) == (None, 4, "too_long")
     assert sent.critique(problem, steps) == found
