@@ -11,6 +11,7 @@ rows.put_in_order()                # by key, once no more are to come
 from __future__ import annotations
 
 import hashlib
+import itertools
 import weakref
 import zlib
 from array import array
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
+import numpy as np
 
 from deepcritic.errors import InputError
 from deepcritic.rows import Failure, Generation, Key, decode, encode
@@ -143,23 +145,23 @@ class KeyedRows(Generic[R]):
     def put_in_order(self) -> int:
         """Leave just the rows that count in the file, in the order of their keys; returns how many. Ends the writing."""
         self.close()
-        places = array("q", sorted(known >> _PRINT for known in self._places.values()))
+        places = np.sort(np.fromiter((known >> _PRINT for known in self._places.values()), np.int64))
         self._places.clear()
         with self.path.open("rb") as file:
             order, size = [], 0
-            for place in places:
+            for place in map(int, places):
                 file.seek(place)
                 line = file.readline()
                 order.append(_rank(_HEAD.decode(line).key) + place.to_bytes(8, "big"))
                 size += len(line)
-            ordered = sorted(order)
-            if ordered == order and size == self.path.stat().st_size:
-                return len(places)
+            if size == self.path.stat().st_size and all(one < other for one, other in itertools.pairwise(order)):
+                return len(order)
+            order.sort()
             with replacing(self.path) as finished:
-                for entry in ordered:
+                for entry in order:
                     file.seek(int.from_bytes(entry[-8:], "big"))
                     finished.write(file.readline())
-        return len(places)
+        return len(order)
 
 
 def digest_of(key: Key) -> bytes:

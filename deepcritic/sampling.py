@@ -178,20 +178,23 @@ class Draws:
     def _missing(self, requests: Iterable[Request], model_id: str, asked: bytearray, progress: Progress) -> Iterator[Request]:
         for one in requests:
             progress.expect(len(one.keys))
-            fingerprint, wanted = one.fingerprint(model_id), []
-            for index, key in enumerate(one.keys):
-                digest = digest_of(key)
-                asked += digest
-                if digest not in self._rows and digest not in self._failures:
-                    wanted.append(index)
-                elif self._rows.drawn_otherwise(digest, fingerprint):
-                    raise RunConflict(
-                        f"{self._rows.path}: {key.text} was drawn with another prompt, model or sampling; "
-                        "give this run another name=, or start over with overwrite=true"
-                    )
-            progress.advance(len(one.keys) - len(wanted))
+            digests = [digest_of(key) for key in one.keys]
+            asked += b"".join(digests)
+            wanted = [at for at, digest in enumerate(digests) if digest not in self._rows and digest not in self._failures]
+            if len(wanted) < len(digests):
+                self._same_prompt(one, digests, model_id)
+                progress.advance(len(digests) - len(wanted))
             if wanted:
                 yield one.only(wanted)
+
+    def _same_prompt(self, one: Request, digests: list[bytes], model_id: str) -> None:
+        fingerprint = one.fingerprint(model_id)
+        for key, digest in zip(one.keys, digests, strict=True):
+            if self._rows.drawn_otherwise(digest, fingerprint):
+                raise RunConflict(
+                    f"{self._rows.path}: {key.text} was drawn with another prompt, model or sampling; "
+                    "give this run another name=, or start over with overwrite=true"
+                )
 
 
 def _counted(requests: Iterable[Request], usage: Usage) -> Iterator[Request]:

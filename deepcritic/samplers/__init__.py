@@ -53,12 +53,18 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     def only(self, wanted: list[int]) -> Request:
         """The same request for some of its samples (positions in `keys`)."""
+        if len(wanted) == len(self.keys):
+            return self
         return msgspec.structs.replace(self, keys=tuple(self.keys[i] for i in wanted), seeds=tuple(self.seeds[i] for i in wanted))
 
     def fingerprint(self, model: str) -> str:
         """Hash of everything that decides a reply but its seed: prompt, prefix, sampling and model."""
-        content = [[(m.role, m.content) for m in self.messages], self.prefix, msgspec.to_builtins(self.sampling), model]
-        return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
+        parts = (self.messages, self.prefix, self.sampling, model)
+        try:
+            content = msgspec.json.encode(parts)
+        except UnicodeEncodeError:  # a lone surrogate, which only Python's own encoder can write down
+            content = json.dumps(msgspec.to_builtins(parts)).encode()
+        return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 class Usage(msgspec.Struct):
