@@ -14,6 +14,7 @@ import pytest
 from deepcritic.microworld.lessons import deep_check
 from deepcritic.microworld.world import Problem
 from deepcritic.rows import ALL_CORRECT, Dialogue, Example, Generation, Gold, Item, Message
+from deepcritic.runs import RunFolder
 from deepcritic.seeding.dialogues import Lineage
 from deepcritic.seeding.material import rated_steps
 from deepcritic.stages import seed
@@ -33,11 +34,15 @@ def _row(name: str, ratings: tuple[int | None, ...], problem: str | None = None)
 
 
 @pytest.fixture
-def seeded(tmp_path: Path, fake_sampler: Any, open_folder: Any) -> Callable[..., Any]:
+def seeded(tmp_path: Path, fake_sampler: Any) -> Callable[..., Any]:
     """`seeded(rows, script)` runs the stage with a teacher that answers as the script says."""
 
-    def run(rows: list[Example], script: Script, *, name: str = "mine", **options: Any) -> Any:
+    def run(rows: list[Example], script: Script, *, name: str = "mine", stop_after: int | None = None, **options: Any) -> Any:
+        left = itertools.count() if stop_after is None else iter(range(stop_after))
+
         def answer(request: Any, sample: int) -> str | None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
             key = request.keys[0]
             replies = script[key.example_id, key.request, key.step]
             reply = replies[min(sample, len(replies) - 1)]
@@ -45,7 +50,7 @@ def seeded(tmp_path: Path, fake_sampler: Any, open_folder: Any) -> Callable[...,
 
         teacher = fake_sampler(answer)
         write_rows(tmp_path / "rows.jsonl", rows)
-        with open_folder("seed" if name == "mine" else f"seed.{name}") as folder:
+        with RunFolder(tmp_path / "runs" / name / "seed", stage="seed", config={}) as folder:
             manifest = seed.run(
                 folder, examples=str(tmp_path / "rows.jsonl"), task=FirstError(), teacher="deepcritic://microworld/models/teacher",
                 sampler=teacher, **{"in_depth_samples": 4, "wave": 2, **options},
@@ -158,6 +163,21 @@ def test_where_the_solutions_go(seeded: Any) -> None:
     assert asked == {"initial": 2}, "nothing goes deeper from a text that has no verdict"
 
 
+def test_stopped_at_any_draw_of_any_call_it_ends_with_the_same_files(seeded: Any, contents: Any) -> None:
+    rows = [_row("a", (1, -1)), _row("b", (1,))]
+    script = _script(rows, a_in_depth_2=["?", RIGHT, RIGHT, WRONG], b_merge_1=["?", RIGHT], a_initial_1=[WRONG])
+    undisturbed = seeded(rows, script, name="undisturbed")
+    expected, draws = contents(undisturbed.folder), undisturbed.manifest["generations"]
+    assert draws == 3 + (2 + 4 + 2) + (1 + 1 + 2)
+    assert {"dialogues.jsonl", "lineage.jsonl", "funnel.json", "examples.txt", "generations.jsonl"} < expected.keys()
+    for done in range(draws):
+        with pytest.raises(KeyboardInterrupt):
+            seeded(rows, script, name=f"after-{done}", stop_after=done)
+        resumed = seeded(rows, script, name=f"after-{done}")
+        assert contents(resumed.folder) == expected, f"stopped after {done} draws"
+        assert sum(len(request.keys) for request in resumed.asked) == draws - done, "nothing is drawn twice"
+
+
 def test_the_funnel_is_told_rule_by_rule(seeded: Any, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [_row("a", (1, -1)), _row("b", (1, -1)), _row("none", (None,)), *(_row(f"p{index}", (1,)) for index in range(4))]
     teacher = seeded(rows, _script(rows, b_in_depth_1=[WRONG]), plain_correct=1)
@@ -242,6 +262,37 @@ def test_some_examples_can_be_read_with_their_lineage(seeded: Any) -> None:
     assert text.count("step 2: initial 0 (its verdict was wrong), in_depth 0, merge 0") == 10
     assert "[2, rated 1] p" in text
     assert "\x1b" not in text
+
+
+@pytest.mark.slow
+def test_a_full_draw_replayed_in_waves_gives_the_same_dialogues(command: Command, make_solutions: Any) -> None:
+    """All samples are drawn from the shipped teacher once; their replay needs fewer, and keeps the same."""
+    pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
+    write_rows(Path("rated.jsonl"), make_solutions(12))
+    words = ["experiment=microworld/seed", "stage.examples=rated.jsonl", "run=mine", "stage.in_depth_temperature=1.5"]
+    outcome = command(*words, "stage.adaptive=false", "stage.in_depth_samples=6")
+    assert outcome.code == 0, outcome.err
+    full = Path("runs/mine/seed")
+    manifest = json.loads((full / "manifest.json").read_text("utf-8"))
+    assert manifest["early_stop"]["in_depth"]["samples_saved"] == 0
+    kept = (full / "dialogues.jsonl").read_bytes()
+    assert kept.count(b"\n") >= 4
+    drawn = []
+    for wave in (1, 2, 4, 6):
+        replay = [f"stage.generations={full}/generations.jsonl", f"stage.wave={wave}", f"name=wave-{wave}"]
+        assert command(*words, "stage.in_depth_samples=6", *replay).code == 0
+        folder = Path(f"runs/mine/seed.wave-{wave}")
+        assert (folder / "dialogues.jsonl").read_bytes() == kept
+        assert (folder / "lineage.jsonl").read_bytes() == (full / "lineage.jsonl").read_bytes()
+        saved = json.loads((folder / "manifest.json").read_text("utf-8"))["early_stop"]["in_depth"]
+        whole = manifest["early_stop"]["in_depth"]
+        assert saved["samples_drawn"] + saved["samples_saved"] == whole["samples_drawn"]
+        assert saved["tokens_drawn"] < whole["tokens_drawn"] or wave == 6
+        # The estimate against what the full draw really cost beyond it.
+        assert saved["tokens_saved"] == pytest.approx(whole["tokens_drawn"] - saved["tokens_drawn"], rel=0.25)
+        drawn.append(saved["samples_drawn"])
+    assert drawn == sorted(drawn), "smaller waves draw less"
+    assert drawn[0] < drawn[-1] / 2
 
 
 def test_without_a_teacher(command: Command) -> None:
