@@ -23,10 +23,11 @@ from typing import Final, TypeVar
 
 from deepcritic.errors import InputError
 from deepcritic.parsing import strip_heading
-from deepcritic.rows import ALL_CORRECT, Example
+from deepcritic.rows import ALL_CORRECT, Dialogue, Example
 from deepcritic.sources.reading import Record, read_records
 
 T = TypeVar("T")
+R = TypeVar("R", Example, Dialogue)
 _NAMES: Final = {str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "an object"}
 
 
@@ -48,13 +49,13 @@ class Report:
 
 def convert_rows(
     path: str | os.PathLike[str],
-    convert: Callable[[Record], Example],
+    convert: Callable[[Record], R],
     *,
     revision: str | None = None,
     split: str | None = None,
     max_bad: int = 0,
     report: Report | None = None,
-) -> Iterator[Example]:
+) -> Iterator[R]:
     """`convert` applied to each record; its errors get their file and line here, and an id may occur only once."""
     kept = report or Report()
     records = read_records(path, revision=revision, split=split, on_bad=lambda error: kept.set_aside(error, max_bad))
@@ -64,10 +65,10 @@ def convert_rows(
 def _convert(
     path: str | os.PathLike[str],
     records: Iterator[tuple[int, Record]],
-    convert: Callable[[Record], Example],
+    convert: Callable[[Record], R],
     max_bad: int,
     report: Report,
-) -> Iterator[Example]:
+) -> Iterator[R]:
     lines: dict[str, int] = {}
     for line, record in records:
         try:

@@ -12,7 +12,9 @@ Rules:
 - Each solution comes once, however often its rows are repeated.
 
 What became of each row is counted in `report`: `with_error`, `all_correct`, `not_a_solution`, `repeated`, `contested`,
-`error_before_the_last_step`, `outvoted` (the row says -1, the majority does not), `bad`.
+`error_before_the_last_step`, `outvoted` (the row says -1, the majority does not), `bad`. So are the steps whose ratings
+disagree, by how that was settled: `steps_wrong_by_majority`, `steps_not_wrong_by_majority`, `steps_contested`,
+`steps_right_by_majority`, `steps_neutral` (of 0 against 1).
 
 The file is read twice, as a stream: ratings first, of which only hashes are kept.
 
@@ -74,6 +76,16 @@ def resolve(ratings: list[int]) -> int:
     return 1 if ratings.count(1) > ratings.count(0) else 0
 
 
+def _conflict(ratings: list[int]) -> str | None:
+    """How ratings of one step that disagree were settled; None where they agree."""
+    if len(set(ratings)) == 1:
+        return None
+    settled = resolve(ratings)
+    if -1 in ratings:
+        return {CONTESTED: "steps_contested", -1: "steps_wrong_by_majority"}.get(settled, "steps_not_wrong_by_majority")
+    return "steps_right_by_majority" if settled else "steps_neutral"
+
+
 def _examples(
     path: str | os.PathLike[str],
     records: Iterator[tuple[int, Record]],
@@ -91,6 +103,7 @@ def _examples(
         if row.rating is not None:
             said.setdefault(_keys(row)[-1], []).append(row.rating)
     ratings = {key: resolve(values) for key, values in said.items()}
+    report.counts.update(conflict for conflict in map(_conflict, said.values()) if conflict)
     del said
     done: set[bytes] = set()
     for _, record in again:

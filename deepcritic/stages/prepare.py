@@ -5,6 +5,7 @@ python -m deepcritic stage=prepare source=prm800k source.path=phase1.jsonl.gz ru
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from deepcritic.errors import UsageError
 from deepcritic.models import shipped_path
-from deepcritic.rows import Example
+from deepcritic.rows import Dialogue, Example
 from deepcritic.runs import RunFolder
 from deepcritic.sources import Report
 from deepcritic.store import write_rows
@@ -23,12 +24,15 @@ FILE = "examples.jsonl"
 def run(
     folder: RunFolder,
     *,
-    source: Callable[..., Iterable[Example]] | None,
+    source: Callable[..., Iterable[Example] | Iterable[Dialogue]] | None,
     limit: int | None = None,
     shuffle: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Returns the manifest. `shuffle` before `limit` takes a random part; it holds all rows in memory."""
+    """Returns the manifest. `shuffle` before `limit` takes a random part; it holds all rows in memory.
+
+    A source of dialogues, which others have written, gives `dialogues.jsonl` for `stage=sft`.
+    """
     if source is None:
         raise UsageError("no source is named: give source=prm800k source.path=FILE, or another of conf/source/")
     path = getattr(source, "keywords", {}).get("path")
@@ -36,22 +40,25 @@ def run(
     if not folder.begin(**inside):
         return folder.manifest or {}
     report = Report()
-    rows: Iterable[Example] = source(report=report)
+    rows: Iterable[Example | Dialogue] = source(report=report)
     if shuffle:
         rows = list(rows)
         random.Random(seed).shuffle(rows)
+    waiting = iter(rows)
+    first = list(itertools.islice(waiting, 1))
+    file = "dialogues.jsonl" if any(isinstance(row, Dialogue) for row in first) else FILE
     kept = 0
 
-    def limited() -> Iterable[Example]:
+    def limited() -> Iterable[Example | Dialogue]:
         nonlocal kept
-        for row in rows:
+        for row in itertools.chain(first, waiting):
             if limit is not None and kept >= limit:
                 break
             kept += 1
             yield row
 
-    write_rows(folder / FILE, limited())
+    write_rows(folder / file, limited())
     for error in report.bad:
         print(f"set aside: {error}")
-    print(f"{folder.path}: {kept} examples")
+    print(f"{folder.path}: {kept} {Path(file).stem}")
     return folder.finish(read=dict(report.counts), set_aside=[str(error) for error in report.bad])

@@ -25,7 +25,10 @@ def test_the_sample(samples_dir: Path) -> None:
         (ALL_CORRECT, (0, 1)),  # its first step was rated 1 and 0
     ]
     assert [row.gold.reference_answer for row in rows] == [None, None, "150", None, "6"]
-    assert report.counts == {"rows": 13, "not_a_solution": 6, "with_error": 3, "all_correct": 2, "repeated": 1, "contested": 1}
+    assert report.counts == {
+        "rows": 13, "not_a_solution": 6, "with_error": 3, "all_correct": 2, "repeated": 1, "contested": 1, "steps_neutral": 1,
+        "steps_contested": 1,
+    }  # fmt: skip
     assert len({row.id for row in rows}) == len(rows)
     assert all(row.item.meta == {} for row in rows)
 
@@ -51,6 +54,12 @@ def test_the_real_file(datasets_dir: Path) -> None:
         "contested": 382,
         "error_before_the_last_step": 8,
         "outvoted": 1,
+        # README: 55 steps carry more than one rating.
+        "steps_neutral": 15,
+        "steps_right_by_majority": 7,
+        "steps_wrong_by_majority": 6,
+        "steps_not_wrong_by_majority": 2,
+        "steps_contested": 25,
     }
     # README: 19,656 rows rated -1 and 808 solutions; those are the rows that could end a solution.
     assert report.counts["rows"] - report.counts["not_a_solution"] == 19_656 + 808
