@@ -36,6 +36,7 @@ LEVELS = (
         "comparison",
         "published",
         "table",
+        "model_card",
         "judging",
         "keyed",
         "label_report",
