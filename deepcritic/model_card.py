@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 FIELD: Final = "push"
 TOKEN: Final = "HF_TOKEN"
 README: Final = "README.md"
-ARGUMENTS: Final = {"rows": "examples", "samples": "samples"}
 _HUB_ID: Final = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
@@ -60,6 +59,7 @@ def card_results(metrics: dict[str, Any]) -> list[EvalResult]:
     results = []
     for name, part in parts.items():
         test = published().benchmarks.get(name) or Benchmark(title=name)
+        counts = {"rows": part["examples"], "samples": part["samples"]}
         for score, title in (("f1", "F1"), ("maj_f1", f"Maj@{part['samples']} F1")):
             if part.get(score) is not None:
                 results.append(
@@ -67,7 +67,7 @@ def card_results(metrics: dict[str, Any]) -> list[EvalResult]:
                         task_type="text-generation", task_name="Finding the first wrong step", dataset_type=test.dataset or name,
                         dataset_name=test.title, dataset_split=test.split, metric_type="f1", metric_name=title,
                         metric_value=round(part[score], 2), verified=False,
-                        metric_args={"interval_95": part[f"{score}_interval"], **{key: part[at] for key, at in ARGUMENTS.items()}},
+                        metric_args={"interval_95": part[f"{score}_interval"], **counts},
                     )
                 )  # fmt: skip
     return results
