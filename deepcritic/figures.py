@@ -58,7 +58,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     received = replies["samples"] - replies["failed"]
     blind = blind_guess([row.gold for row in rows])
     found: dict[str, Any] = {
-        "benchmark": ", ".join(sorted({row.benchmark for row in judged})),
+        "benchmark": {"name": judged[0].benchmark},
         "examples": len(judged),
         **_with_intervals(main, drawn_main),
         "f1_bounds": [_f1_if_failed(judged, unknown) for unknown in (0.0, 1.0)],

@@ -55,7 +55,7 @@ def card_results(metrics: dict[str, Any]) -> list[EvalResult]:
     """One result for each benchmark and score, with its interval, rows and votes as the metric's arguments."""
     from huggingface_hub import EvalResult
 
-    parts = metrics.get("benchmarks") or {metrics["benchmark"]: metrics}
+    parts = metrics.get("benchmarks") or {metrics["benchmark"]["name"]: metrics}
     results = []
     for name, part in parts.items():
         test = published().benchmarks.get(name) or Benchmark(title=name)

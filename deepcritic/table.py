@@ -112,7 +112,7 @@ def any_published(entries: Sequence[Entry]) -> bool:
 
 
 def _parts(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return metrics.get("benchmarks") or {metrics["benchmark"]: metrics}
+    return metrics.get("benchmarks") or {metrics["benchmark"]["name"]: metrics}
 
 
 def _own(name: str, metrics: dict[str, Any]) -> list[Entry]:

@@ -14,6 +14,8 @@ several. Fields that are not declared are counted and ignored: recordings come f
 from __future__ import annotations
 
 import json
+import os
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -26,8 +28,9 @@ from deepcritic.errors import InputError
 from deepcritic.rows import Failure, Generation, Key
 from deepcritic.runs import existing
 from deepcritic.samplers import Request
-from deepcritic.store import file_sha256, read_lines
+from deepcritic.store import file_sha256
 
+_BLANK = b" \t\r\n"
 _Place = tuple[str, str | None, int, int]
 _OURS = frozenset(Generation.__struct_fields__) | frozenset(Key.__struct_fields__)
 
@@ -44,26 +47,44 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     model: str = "recorded"
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    line: int = 0
+
+
+class Saved(msgspec.Struct, frozen=True, gc=False):
+    """Where a recorded reply stands: its text stays in the file."""
+
+    example_id: str
+    request: str | None
+    step: int
+    sample: int
+    line: int
+    start: int
+    size: int
 
 
 class RecordedSampler:
-    """Serves the replies of a file. `example_ids` and `lines` let a benchmark check them against its rows."""
+    """Serves the replies of a file, which must stay as it is. In memory is only where each one stands."""
 
     def __init__(self, file: str | Path, **_: Any) -> None:
         self.path = existing(Path(file), "generations")
         self.ignored: dict[str, int] = {}
-        self._replies: dict[_Place, Reply] = {}
+        self._saved: dict[_Place, Saved] = {}
+        names: dict[str, str] = {}
         ignored: Counter[str] = Counter()
-        for number, line in read_lines(self.path):
-            reply = self._read(number, line, ignored)
-            place = (reply.example_id, reply.request, reply.step, reply.sample)
-            if place in self._replies:
-                raise InputError(
-                    "the same sample a second time", file=self.path, line=number, field="sample", found=reply.sample,
-                    remedy=f"each sample of {reply.example_id!r} once (first on line {self._replies[place].line})",
-                )  # fmt: skip
-            self._replies[place] = reply
+        start = 0
+        self._file = self.path.open("rb")
+        weakref.finalize(self, self._file.close)
+        for number, line in enumerate(self._file, start=1):
+            if line.strip(_BLANK):
+                reply = self._read(number, line, ignored)
+                name = names.setdefault(reply.example_id, reply.example_id)
+                place = (name, reply.request, reply.step, reply.sample)
+                if place in self._saved:
+                    raise InputError(
+                        "the same sample a second time", file=self.path, line=number, field="sample", found=reply.sample,
+                        remedy=f"each sample of {name!r} once (first on line {self._saved[place].line})",
+                    )  # fmt: skip
+                self._saved[place] = Saved(*place, number, start, len(line))
+            start += len(line)
         self.ignored = dict(ignored)
         self._id = f"recorded#{file_sha256(self.path)[:12]}"
 
@@ -71,22 +92,28 @@ class RecordedSampler:
     def model_id(self) -> str:
         return self._id
 
-    def samples(self, call: str | None = None) -> dict[str, list[Reply]]:
+    def samples(self, call: str | None = None) -> dict[str, list[Saved]]:
         """The replies of each example, in order of sample; with `call` those that serve this request."""
-        grouped: dict[str, list[Reply]] = {}
-        for reply in sorted(self._replies.values(), key=lambda reply: (reply.example_id, reply.sample)):
-            replies = grouped.setdefault(reply.example_id, [])
-            if call is None or reply is self.reply(Key(example_id=reply.example_id, request=call, sample=reply.sample)):
-                replies.append(reply)
+        grouped: dict[str, list[Saved]] = {}
+        for saved in sorted(self._saved.values(), key=lambda saved: (saved.example_id, saved.sample)):
+            replies = grouped.setdefault(saved.example_id, [])
+            key = None if call is None else Key(example_id=saved.example_id, request=call, sample=saved.sample)
+            if key is None or saved is self._find(key):
+                replies.append(saved)
         return grouped
 
     def reply(self, key: Key) -> Reply | None:
         """What was recorded for `key`; a reply that names no request serves any."""
-        exact = self._replies.get((key.example_id, key.request, key.step, key.sample))
-        return exact or self._replies.get((key.example_id, None, key.step, key.sample))
+        saved = self._find(key)
+        return None if saved is None else self.read(saved)
+
+    def read(self, saved: Saved) -> Reply:
+        """The whole reply, from the file."""
+        return self._read(saved.line, os.pread(self._file.fileno(), saved.size, saved.start), Counter())
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
         for request in requests:
+            fingerprint = request.fingerprint(self._id)
             for key, seed in zip(request.keys, request.seeds, strict=True):
                 reply = self.reply(key)
                 if reply is None:
@@ -97,7 +124,7 @@ class RecordedSampler:
                     text=reply.text,
                     finish_reason=reply.finish_reason,
                     model=reply.model,
-                    fingerprint=request.fingerprint(self._id),
+                    fingerprint=fingerprint,
                     seed=seed,
                     prefix=request.prefix,
                     context=request.context,
@@ -105,10 +132,15 @@ class RecordedSampler:
                     completion_tokens=reply.completion_tokens,
                 )
 
+    def _find(self, key: Key) -> Saved | None:
+        exact = self._saved.get((key.example_id, key.request, key.step, key.sample))
+        return exact or self._saved.get((key.example_id, None, key.step, key.sample))
+
     def _read(self, number: int, line: bytes, ignored: Counter[str]) -> Reply:
         def refuse(problem: str, field: str | None, found: object, remedy: str) -> InputError:
             return InputError(problem, file=self.path, line=number, field=field, found=found, remedy=remedy)
 
+        line = line.strip(_BLANK)
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
@@ -116,11 +148,11 @@ class RecordedSampler:
         if not isinstance(row, dict):
             raise refuse("the line is not an object", None, row, '{"example_id": ..., "sample": ..., "text": ...}')
         flat = {**row, **row["key"]} if isinstance(row.get("key"), dict) else row
-        declared = {name: flat[name] for name in Reply.__struct_fields__ if name in flat and name != "line"}
+        declared = {name: flat[name] for name in Reply.__struct_fields__ if name in flat}
         for name in flat.keys() - declared.keys() - _OURS:
             ignored[name] += 1
         try:
-            return msgspec.convert({**declared, "line": number}, Reply)
+            return msgspec.convert(declared, Reply)
         except msgspec.ValidationError as error:
             message, _, place = str(error).partition(" - at `$.")
             field = place.rstrip("`") or None

@@ -151,8 +151,9 @@ def read_verdicts(path: Path, task: CriticTask[Any]) -> dict[str, Any]:
     first: Any = next((json.loads(line) for _, line in read_lines(path)), {})
     if "verdicts" in first:
         return {row.id: row.vote for row in read_rows(path, Judged)}
-    replies = RecordedSampler(path).samples()
-    return {name: task.vote([task.parse(reply.text, None) for reply in of]).verdict for name, of in replies.items()}
+    recorded = RecordedSampler(path)
+    samples = recorded.samples()
+    return {name: task.vote([task.parse(recorded.read(one).text, None) for one in of]).verdict for name, of in samples.items()}
 
 
 def _asked(rollouts: Path) -> int:
