@@ -34,9 +34,9 @@ Some words with a --- in them.
 """
 
 
-def _metrics(f1: float = 67.123, **more: Any) -> dict[str, Any]:
+def _metrics(f1: float = 67.123, *, benchmark: str = "processbench/math", **more: Any) -> dict[str, Any]:
     return {
-        "benchmark": "processbench/math", "examples": 1000, "f1": f1, "f1_interval": [65.0, 69.0], "samples": 8,
+        "benchmark": {"name": benchmark}, "examples": 1000, "f1": f1, "f1_interval": [65.0, 69.0], "samples": 8,
         "maj_f1": 70.0, "maj_f1_interval": [68.0, 72.0], **more,
     }  # fmt: skip
 
