@@ -9,11 +9,14 @@ For TRL, `reward_funcs=judgment_reward` with a data set that has a column `first
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deepcritic.rows import Gold
+from deepcritic.rows import ALL_CORRECT, Gold
 from deepcritic.tasks import CriticTask
 from deepcritic.tasks.first_error import FirstError
+
+if TYPE_CHECKING:
+    from deepcritic.critic import Critic
 
 Completion = str | Sequence[dict[str, str]]
 
@@ -36,3 +39,28 @@ def reward_of(task: CriticTask[Any]) -> Callable[..., list[float]]:
 def reply_text(completion: Completion) -> str:
     """The text of a completion, which TRL gives as a string or as a list of messages."""
     return completion if isinstance(completion, str) else completion[-1]["content"]
+
+
+class CriticReward:
+    """What a critic says of a solution, as the reward of the generator that wrote it: TRL's `reward_funcs=CriticReward(critic)`.
+
+    The problem is in the data set's column `problem`, else the prompt itself. The reward is the share of the critic's
+    readable votes that find every step right: 0 to 1. None, which TRL leaves out of the group, where no vote is readable
+    or the engine did not deliver.
+    """
+
+    __name__ = "critic"
+
+    def __init__(self, critic: Critic) -> None:
+        self.critic = critic
+
+    def __call__(
+        self, prompts: Sequence[Completion], completions: Sequence[Completion], problem: Sequence[str] | None = None, **_: Any
+    ) -> list[float | None]:
+        problems = [reply_text(prompt) for prompt in prompts] if problem is None else problem
+        pairs = zip(problems, map(reply_text, completions), strict=True)
+        shares: list[float | None] = []
+        for critique in self.critic.critique_many(pairs):
+            readable = sum(critique.votes.values())
+            shares.append(critique.votes.get(ALL_CORRECT, 0.0) / readable if readable else None)
+        return shares
