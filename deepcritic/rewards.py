@@ -8,15 +8,12 @@ For TRL, `reward_funcs=judgment_reward` with a data set that has a column `first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 from deepcritic.rows import ALL_CORRECT, Gold
 from deepcritic.tasks import CriticTask
 from deepcritic.tasks.first_error import FirstError
-
-if TYPE_CHECKING:
-    from deepcritic.critic import Critic
 
 Completion = str | Sequence[dict[str, str]]
 
@@ -41,6 +38,12 @@ def reply_text(completion: Completion) -> str:
     return completion if isinstance(completion, str) else completion[-1]["content"]
 
 
+class Critiques(Protocol):
+    """What `CriticReward` needs of `deepcritic.Critic`."""
+
+    def critique_many(self, pairs: Iterable[tuple[str, str]], /) -> Iterator[Any]: ...
+
+
 class CriticReward:
     """What a critic says of a solution, as the reward of the generator that wrote it: TRL's `reward_funcs=CriticReward(critic)`.
 
@@ -51,7 +54,7 @@ class CriticReward:
 
     __name__ = "critic"
 
-    def __init__(self, critic: Critic) -> None:
+    def __init__(self, critic: Critiques) -> None:
         self.critic = critic
 
     def __call__(

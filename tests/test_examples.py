@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("better_answers", "first wrong step: "), ("filter_dataset", "features: ['problem', 'solution', 'first_error', 'agreement']"),
+    [("better_answers", "first wrong step: "), ("filter_dataset", "features: ['problem', 'solution', 'first_error'"),
      ("generator_reward", "[")],
 )  # fmt: skip
 def test_an_example(name: str, says: str, tmp_path: Path) -> None:
