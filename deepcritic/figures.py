@@ -83,23 +83,30 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
 
 
 def suite_figures(benchmarks: Mapping[str, Sequence[Judged]], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
-    """The figures of each benchmark by name, and the means over benchmarks, which count every benchmark alike.
-
-    The means' intervals draw each benchmark's problems by themselves, also where two benchmarks share some.
-    """
+    """The figures of each benchmark by name, and their means (`mean_f1`, `mean_f1_interval`, the same of `maj_f1`)."""
     parts = {name: figures(judged, task, ties=ties) for name, judged in benchmarks.items()}
     totals: dict[str, Any] = {name: sum(part[name] for part in parts.values()) for name in ("examples", "failed", "missing")}
     totals["replies"] = {name: sum(part["replies"][name] for part in parts.values()) for name in REPLIES}
     received = totals["replies"]["samples"] - totals["replies"]["failed"]
     totals["truncated_rate"] = in_percent(totals["replies"]["truncated"] / received) if received else None
+    means = {f"mean_{name}": value for name, value in mean_figures(benchmarks).items()}
+    return {**means, **totals, "benchmarks": parts}
+
+
+def mean_figures(benchmarks: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
+    """`f1`, and `maj_f1` where all have several samples, as the mean over benchmarks, which count alike; with intervals.
+
+    Each benchmark's problems are drawn by themselves, also where two benchmarks share some.
+    """
     found: dict[str, Any] = {}
-    for name, score in (("f1", "correct"), ("maj_f1", "vote_correct")):
-        if all(name in part for part in parts.values()):
-            scores = [_scores(judged, score) for judged in benchmarks.values()]
-            drawn = [harmonic_f1s(*resampled_rates(*one, seed=seed)) for seed, one in enumerate(scores)]
-            found[f"mean_{name}"] = float(np.mean([f1(values[0], error) for values, error, _ in scores]))
-            found[f"mean_{name}_interval"] = percentiles(np.mean(drawn, axis=0))
-    return {**in_percent(found), **totals, "benchmarks": parts}
+    several = all(max(len(row.verdicts) for row in judged) > 1 for judged in benchmarks.values())
+    for name, score in (("f1", "correct"), *([("maj_f1", "vote_correct")] if several else [])):
+        scores = [_scores(judged, score) for judged in benchmarks.values()]
+        drawn = [harmonic_f1s(*resampled_rates(*one, seed=seed)) for seed, one in enumerate(scores)]
+        found[name] = float(np.mean([f1(values[0], error) for values, error, _ in scores]))
+        found[f"{name}_interval"] = percentiles(np.mean(drawn, axis=0))
+    percent: dict[str, Any] = in_percent(found)
+    return percent
 
 
 def _scores(judged: Sequence[Judged], score: str) -> tuple[Array, list[bool], list[str]]:
