@@ -27,6 +27,8 @@ _EXPANDED: Final = 13  # binary logarithm of the terms that a power of a sum may
 _CALCULUS: Final = 14  # the same of the numbers within integrals, sums, limits, factorials
 _EXPONENT: Final = 64  # the same of any exponent
 _NUMERAL: Final = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_FORMULA: Final = re.compile(r"\$[^$]*\$")
+_NUMBERS: Final = re.compile(r"[0-9]+(?:[.,][0-9]+)*")
 _FORBIDDEN: Final = re.compile(
     r"os\.(system|exec|fork|forkpty|posix_spawn|spawn|remove|rename|rmdir|mkdir|chmod|kill|symlink|link)"
     r"|subprocess\.Popen|socket\.(connect|bind|sendto)|ctypes\.dlopen|shutil\..*"
@@ -90,6 +92,8 @@ def _verdict(gold: list[Any], target: list[Any]) -> tuple[bool | None, str]:
 
 
 def _read(text: str, kinds: list[Any]) -> list[Any]:
+    if _FORMULA.fullmatch(text) and len(_NUMBERS.findall(text)) > 1:  # of a formula that it cannot read, it takes the last number
+        kinds = kinds[:1]
     found: list[Any] = parser.parse(text, kinds, parsing_timeout=None)
     for value in found:
         if isinstance(value, sympy.Basic) and any(map(_too_big, sympy.preorder_traversal(value))):
@@ -200,6 +204,9 @@ def _log2(value: Any) -> float:
     if isinstance(value, sympy.Float):
         _, _, exponent, bits = value._mpf_
         return max(0.0, float(exponent + bits))
+    if isinstance(value, sympy.factorial):
+        size = _log2(value.args[0])
+        return float(size * 2.0 ** min(size, _EXPONENT))
     if isinstance(value, sympy.Pow):
         exponent = _log2(value.exp)
         if exponent > _EXPONENT:

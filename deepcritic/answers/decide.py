@@ -14,7 +14,7 @@ import re
 from typing import Final, NamedTuple, TypeAlias
 
 from deepcritic.answers.plain import number_of, same_number
-from deepcritic.answers.reach import beyond_reach
+from deepcritic.answers.reach import LIMIT, beyond_reach
 from deepcritic.answers.text import answer_of, canonical, for_algebra
 
 Texts: TypeAlias = tuple[str, str]
@@ -57,6 +57,10 @@ def decide(prediction: str, reference: str) -> bool | None:
 
 def decide_answers(prediction: str, reference: str) -> bool | None:
     """The same for answers that `answer_of` has found."""
+    if prediction == reference:
+        return True if prediction else None
+    if any(len(answer) > LIMIT and not answer.isdigit() for answer in (prediction, reference)):
+        return None
     one, other = canonical(prediction), canonical(reference)
     if not one or not other:
         return None

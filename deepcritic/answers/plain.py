@@ -25,7 +25,7 @@ _NO_UNIT: Final = re.compile(
     r"(?<![A-Za-z])(?:and|or|per|percent|percentage|pct|hundred|thousand|million|billion|trillion|dozen|i|e|base|mod|x|pi)(?![A-Za-z])",
     re.IGNORECASE,
 )
-_DECIMAL: Final = re.compile(r"([-+]?)([0-9]*)(\.?)([0-9]*)")
+_DECIMAL: Final = re.compile(r"([-+]?)([0-9]*)(?:(\.)([0-9]*))?")
 _RATIO: Final = re.compile(
     r"""([-+]?)([0-9]*)(?:
         \\frac\{([-+]?)([0-9]+)\}\{([0-9]+)\}
@@ -53,13 +53,15 @@ def number_of(text: str) -> Number | None:
     >>> number_of(r"012.50\text{ cm}").digits
     '12.5'
     """
-    if len(text) < 200 and not text.isdigit():
+    if text.isdigit():
+        return Number(text.lstrip("0") or "0")
+    if len(text) < 200:
         unit = _UNIT.search(text)
         if unit and not _NO_UNIT.search(unit[0]):
             text = text[: unit.start()]
     decimal = _DECIMAL.fullmatch(text)
     if decimal:
-        sign, whole, point, part = decimal.groups()
+        sign, whole, point, part = decimal.groups("")
         if not whole and not part:
             return None
         whole, part = whole.lstrip("0"), part.rstrip("0")

@@ -13,7 +13,7 @@ from typing import Final
 
 LIMIT: Final = 4000  # characters that the parser is given
 BITS: Final = 1 << 17  # powers and factorials beyond this size are not worked out
-_DEEPEST: Final = 40
+_DEEPEST: Final = 12
 _LETTERS: Final = 300
 _BRACKET: Final = re.compile(r"[()\[\]{}]")
 _RUN: Final = re.compile(r"[-+*/^=|!_'<>]{40}")
@@ -23,7 +23,7 @@ _FACTORIAL: Final = re.compile(r"[0-9]{6,}\)?\s*!")
 _CALCULUS: Final = re.compile(r"\\(?:int|sum|prod|lim)(?![A-Za-z])")
 _HIGH: Final = re.compile(r"\^\s*\{?\s*[0-9]{6,}")
 _OPENED: Final = r"(?:\\left(?![A-Za-z])|[\s({])*"
-_POWERS: Final = re.compile(rf"(?<![0-9.])[0-9]+{_OPENED}(?:\^{_OPENED}[0-9]+)+(?![0-9.])")
+_POWERS: Final = re.compile(rf"(?<![0-9.])[0-9]+(?:\s*\^{_OPENED}[0-9]+)+(?![0-9.])")
 _NUMERAL: Final = re.compile(r"[0-9]+")
 
 

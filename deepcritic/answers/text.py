@@ -7,6 +7,7 @@ r"""Which part of a text is the answer, the spelling it is compared in, and the 
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 from deepcritic.answers.reach import LIMIT
@@ -22,6 +23,11 @@ _NO_COMMA: Final = re.compile(r"(?<=[0-9])(?:\{,\}|\\!,|,\\!)\s?(?=[0-9]{3}(?![0
 _GROUPED: Final = re.compile(r"-?[1-9][0-9]{0,2}(?:([, ])[0-9]{3})(?:\1[0-9]{3})*(?:\.[0-9]+)?")
 _SPACE: Final = re.compile(r"(?<![0-9A-Za-z])\s+|\s+(?![0-9A-Za-z])")
 _NOTHING: Final = re.compile(r"\\(?:left|right)(?![A-Za-z])|\\(?:displaystyle)(?![A-Za-z])|\\[!,;:]")
+_POWER: Final = re.compile(r"(?<!\*)\*\*\s*([0-9]++|[A-Za-z])(?!\s*\*\*)|(?<=[0-9xyzn)}\]])([²³])")  # not the square of a unit
+_SIGNS: Final = str.maketrans({
+    "−": "-", "–": "-", "·": "\\cdot ", "×": "\\times ", "÷": "\\div ", "°": "^\\circ", "∞": "\\infty ", "π": "\\pi ",
+    "≤": "\\le ", "≥": "\\ge ", "∪": "\\cup ",
+})  # fmt: skip
 _FRACTION_COMMAND: Final = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 
 _PROSE: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+(?:is|are|was|be|equals?|to|of|we|the|answer)(?![A-Za-z])|[Aa]nswer\b")
@@ -60,7 +66,8 @@ def for_algebra(answer: str) -> str:
     text = _end_of(answer)
     if len(text) > LIMIT:
         return text
-    text = _joined(text.replace("\\$", "").replace("−", "-").strip())
+    text = _POWER.sub(_in_braces, text.translate(_SIGNS)).replace("\\$", "").strip()
+    text = _joined(text)
     if text.count("$") == 1:  # a currency sign
         text = text.replace("$", "")
     return text if _DELIMITED.search(text) or _PROSE.search(text) else f"${text}$"
@@ -93,6 +100,10 @@ def canonical(answer: str) -> str:
     return _SPACE.sub("", text)
 
 
+def _in_braces(power: re.Match[str]) -> str:
+    return f"^{{{power[1] or unicodedata.digit(power[2])}}}"
+
+
 def _joined(text: str) -> str:
     """`text` with the separators of thousands gone, where it is one number; elsewhere only thin spaces become commas."""
     if "\\" in text or "{,}" in text or "~" in text:
@@ -108,6 +119,9 @@ def _joined(text: str) -> str:
 
 
 def _end_of(text: str) -> str:
-    """The last lines of a long reply; all of it where that cannot be cut between lines."""
-    cut = text.find("\n", len(text) - LIMIT) if len(text) > LIMIT else -1
-    return text[cut + 1 :].strip()
+    """The last lines or sentences of a long reply; all of it where it has none, for then it is no prose."""
+    if len(text) <= LIMIT:
+        return text.strip()
+    start = len(text) - LIMIT
+    cuts = [cut for cut in (text.find("\n", start), text.find(". ", start)) if cut >= 0]
+    return text[min(cuts) + 1 :].strip() if cuts else text
