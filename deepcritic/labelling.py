@@ -21,7 +21,7 @@ prefix: a bisection would need success rates that never rise again, which no rul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from deepcritic.errors import InputError
@@ -85,7 +85,13 @@ class Table:
             raise InputError("the same rollout twice", field="key.sample", found=sample, remedy="each sample of a prefix once")
         self._cells[at] = _UNJUDGED if reached is None else _REACHED if reached else _FAILED
 
+    def take(self, other: Table, step: int, sample: int) -> None:
+        """Note a rollout as it stands in another table."""
+        state = other.state(step, sample)
+        self.put(step, sample, None if state == _UNJUDGED else state == _REACHED)
+
     def state(self, step: int, sample: int) -> int:
+        """0 if the rollout was not drawn."""
         return self._cells[(step - 1) * self.samples + sample]
 
     def counts(self) -> list[Count]:
@@ -263,6 +269,15 @@ def used(rule: str, table: Table) -> tuple[Outcome, int]:
         return stop.wanted, reader.used
 
 
+def replay(rule: str, whole: Table) -> tuple[Outcome, Table]:
+    """What the rule says when rollouts are drawn as it asks, and the table that this leaves; `whole` has what comes of each."""
+    part = Table(whole.steps, whole.samples, whole.answer_right)
+    while isinstance(outcome := decide(rule, part), Wanted) and outcome.samples:
+        for sample in outcome.samples:
+            part.take(whole, outcome.step, sample)
+    return outcome, part
+
+
 def unusable(row: Example) -> str | None:
     """Why no rule can label a solution; None if one can."""
     if not row.item.steps:
@@ -270,13 +285,6 @@ def unusable(row: Example) -> str | None:
     if not (row.gold.reference_answer or "").strip():
         return "no reference answer"
     return "its own answer was not compared" if row.gold.answer_right is None else None
-
-
-def tables(rows: Iterable[Example], samples: int) -> Iterator[tuple[str, Table]]:
-    """An empty table for each solution that can be labelled, by its id."""
-    for row in rows:
-        if unusable(row) is None:
-            yield row.id, Table(len(row.item.steps), samples, bool(row.gold.answer_right))
 
 
 def _up_to(first_error: int, steps: int) -> Label:

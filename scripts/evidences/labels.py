@@ -1,0 +1,203 @@
+"""Rules of step labels in the small world: what they cost, how right they are, and which makes the better critic.
+
+scripts/evidence labels                          # makes the demo's runs first where they are not there
+scripts/evidence labels --seeds 1 --base runs    # one seed, beside the runs `BASE/evidence-1/` of `scripts/evidence main`
+
+Writes data/evidence/labels.json after each seed. Rollouts are drawn as each rule needs them until both have cost the same number
+of tokens; the critic of each rule then learns from what that bought, with equal steps of RL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from deepcritic.labelling import RULES, Label, Table, decide, replay
+from deepcritic.metrics import mean_interval, multi_seed
+from deepcritic.rows import ALL_CORRECT, Example, Generation
+from deepcritic.stages.label import read_tables
+from deepcritic.store import read_rows, write_json, write_rows
+from deepcritic.summary import gain
+
+SEEDS = (1, 2, 3)
+NEEDED = ("solve.rl", "prepare.truth", "prepare.judged", "sft")
+COMPARED = ("zero_of_k", "deepcritic")
+KS = (4, 8, 16)
+K = 8
+AUDITED = 120
+"""Solutions of each seed that get all 16 rollouts from every prefix."""
+RL = ("stage.steps=20", "stage.save_steps=20")
+ROWS = 1000
+"""Test solutions that each critic is measured on."""
+Claim = tuple[str, float, list[float] | None, bool]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--base", type=Path, default=Path("runs"))
+    options = parser.parse_args()
+    found: dict[int, list[Claim]] = {}
+    for seed in options.seeds:
+        base, run = options.base / f"evidence-{seed}", Path("runs") / f"labels-{seed}"
+        if not all((base / name / "manifest.json").is_file() for name in NEEDED):
+            command("experiment=demo", f"runs={options.base}", f"run=evidence-{seed}", f"seed={seed}")
+        found[seed] = [*audit(base, run, seed), *critics(base, run, seed)]
+        write_json(Path("data/evidence/labels.json"), {"command": "scripts/evidence labels", "rows": rows(found)})
+    for row in rows(found):
+        print(
+            f"{'holds' if row['holds'] else 'FAILS'} {row['claim']}: {row['estimate']} {row['interval']}",
+            json.dumps(row["seeds"]),
+        )
+
+
+def command(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "deepcritic", *words], check=True)
+
+
+def audit(base: Path, run: Path, seed: int) -> list[Claim]:
+    """Costs, and precision and recall against the truth, on solutions with every rollout drawn."""
+    solutions = run / "audited.jsonl"
+    truth = {row.id: row.gold.first_error for row in read_rows(base / "prepare.truth" / "examples.jsonl", Example)}
+    chosen = [row for row in read_rows(base / "solve.rl" / "solutions.jsonl", Example) if row.id in truth][:AUDITED]
+    write_rows(solutions, chosen)
+    draw(run, "all", solutions, seed, f"stage.samples={max(KS)}")
+    drawn = run / "rollout.all" / "generations.jsonl"
+    claims: list[Claim] = []
+    for k in KS:
+        tables = read_tables(chosen, drawn, k, run / "compared.jsonl")
+        for rule in RULES:
+            if rule != "math_shepherd_soft":  # names the same first errors as the hard labels
+                claims += quality(rule, k, chosen, tables, truth)
+        if k == K:
+            claims += costs(chosen, tables, drawn, json.loads((base / "solve.rl" / "manifest.json").read_text("utf-8")))
+    return claims
+
+
+def quality(rule: str, k: int, rows: list[Example], tables: dict[str, Table], truth: dict[str, Any]) -> list[Claim]:
+    """Exact to the step, in percent; problems are drawn anew for the interval."""
+    named: list[tuple[bool, str]] = []
+    erroneous: list[tuple[bool, str]] = []
+    for row in rows:
+        outcome = decide(rule, tables[row.id])
+        label = outcome.first_error if isinstance(outcome, Label) else None
+        same, problem = label == truth[row.id], row.parent_id or row.id
+        if label not in (None, ALL_CORRECT):
+            named.append((same, problem))
+        if truth[row.id] != ALL_CORRECT:
+            erroneous.append((same, problem))
+    claims: list[Claim] = []
+    for figure, cases in (("precision", named), ("recall", erroneous)):
+        share = 100 * sum(same for same, _ in cases) / max(1, len(cases))
+        low, high = mean_interval([same for same, _ in cases], [problem for _, problem in cases])
+        claims.append((f"{figure} of the first error, {rule}, k = {k}", share, [100 * low, 100 * high], True))
+    return claims
+
+
+def costs(rows: list[Example], tables: dict[str, Table], drawn: Path, solving: dict[str, Any]) -> list[Claim]:
+    """Rollouts that a rule reads, in percent of all from every prefix; and whether they alone give the same labels."""
+    tokens: Counter[tuple[str, int, int]] = Counter()
+    for draw in read_rows(drawn, Generation):
+        tokens[draw.key.example_id, draw.key.step, draw.key.sample] = draw.completion_tokens
+    full = K * sum(len(row.item.steps) - 1 for row in rows)
+    full_tokens = sum(count for (_, _, sample), count in tokens.items() if sample < K)
+    solved = solving["counts"]["solutions"]
+    solves = solved["in"] / solved["out"] * len(rows)  # those that the filter threw out are paid for by the ones that stay
+    claims: list[Claim] = []
+    for rule in COMPARED:
+        read, spent, same = 0, 0, True
+        for row in rows:
+            outcome, part = replay(rule, tables[row.id])
+            same = same and outcome == decide(rule, tables[row.id])
+            asked = [(step, at) for step in range(1, part.steps) for at in range(K) if part.state(step, at)]
+            read += len(asked)
+            spent += sum(tokens[row.id, step, at] for step, at in asked)
+        limit = 35 if rule == "zero_of_k" else 100
+        claims += [
+            (f"rollouts drawn for {rule}, percent of all: at most {limit}", 100 * read / full, None, 100 * read <= limit * full),
+            (f"the same, with solving and prefilter on both sides, {rule}", 100 * (read + solves) / (full + solves), None, True),
+            (f"tokens of the rollouts drawn for {rule}, percent of all", 100 * spent / full_tokens, None, True),
+            (f"labels equal to those of all rollouts, {rule} (1: every one)", float(same), None, same),
+        ]
+    return claims
+
+
+def draw(run: Path, name: str, solutions: Path, seed: int, *options: str) -> None:
+    words = [f"stage.solutions={solutions}", f"run={run.name}", f"name={name}", f"seed={seed}"]
+    command("experiment=microworld/rollout", *words, *options)
+
+
+def critics(base: Path, run: Path, seed: int) -> list[Claim]:
+    """A critic after RL on each rule's labels, for as many tokens of rollouts."""
+    everything = list(read_rows(base / "solve.rl" / "solutions.jsonl", Example))
+    spent: dict[str, list[int]] = {}
+    for rule in COMPARED:
+        # The dearer rule never gets through more than two thirds for what the cheaper one needs for all.
+        part = everything if rule == "zero_of_k" else everything[: 2 * len(everything) // 3]
+        write_rows(run / f"{rule}.jsonl", part)
+        draw(run, rule, run / f"{rule}.jsonl", seed, f"stage.rule={rule}", f"stage.samples={K}")
+        each: Counter[str] = Counter()
+        for one in read_rows(run / f"rollout.{rule}" / "generations.jsonl", Generation):
+            each[one.key.example_id] += one.completion_tokens
+        spent[rule] = [each[row.id] for row in part]
+    budget = min(sum(tokens) for tokens in spent.values())
+    claims: list[Claim] = []
+    for rule in COMPARED:
+        total, bought = 0, []
+        for row, tokens in zip(everything, spent[rule], strict=False):
+            total += tokens
+            if total > budget:
+                break
+            bought.append(row)
+        labelled = label(run, rule, bought)
+        words = [f"stage.examples={run}/label.{rule}/labelled.jsonl", f"model={base}/sft/model", *RL]
+        common = [f"run={run.name}", f"name={rule}", f"seed={seed}"]
+        command("experiment=microworld/rl", *words, *common)
+        judged = [f"benchmark.path={base}/prepare.judged/examples.jsonl", f"model={run}/rl.{rule}/model", f"stage.limit={ROWS}"]
+        command("experiment=microworld/evaluate", *judged, *common)
+        metrics = json.loads((run / f"evaluate.{rule}" / "metrics.json").read_text("utf-8"))
+        claims += [
+            (f"solutions labelled for the same tokens by {rule}", float(labelled), None, True),
+            (f"F1 of the critic after RL on labels of {rule}", metrics["f1"], metrics["f1_interval"], True),
+        ]
+    first, second = (run / f"evaluate.{rule}" for rule in COMPARED)
+    paired = gain("gain", first, second)
+    interval = paired["gain_interval"]
+    title = "critic of zero_of_k over critic of deepcritic, F1: the paired interval lies above 0"
+    return [*claims, (title, paired["gain"], interval, interval[0] > 0)]
+
+
+def label(run: Path, rule: str, bought: list[Example]) -> int:
+    """Label what was bought; how many got a label."""
+    solutions, rollouts = run / f"{rule}-bought.jsonl", run / f"{rule}-rollouts.jsonl"
+    names = {row.id for row in bought}
+    write_rows(solutions, bought)
+    drawn = read_rows(run / f"rollout.{rule}" / "generations.jsonl", Generation)
+    write_rows(rollouts, (one for one in drawn if one.key.example_id in names))
+    words = [f"stage.solutions={solutions}", f"stage.rollouts={rollouts}", f"stage.rule={rule}", f"stage.samples={K}"]
+    command("stage=label", *words, f"run={run.name}", f"name={rule}")
+    return int(json.loads((run / f"label.{rule}" / "manifest.json").read_text("utf-8"))["counts"]["solutions"]["out"])
+
+
+def rows(found: dict[int, list[Claim]]) -> list[dict[str, Any]]:
+    """One row for each claim, with the figure of every seed and the interval over seeds."""
+    table = []
+    for claims in zip(*found.values(), strict=True):
+        over = multi_seed([value for _, value, _, _ in claims])
+        seeds = []
+        for seed, (_, value, interval, _) in zip(found, claims, strict=True):
+            shown = {} if interval is None else {"interval": [round(bound, 2) for bound in interval]}
+            seeds.append({"seed": seed, "value": round(value, 2), **shown})
+        bounds = [round(over.low, 2), round(over.high, 2)] if len(claims) > 1 else None
+        holds = all(kept for _, _, _, kept in claims)
+        table.append({"claim": claims[0][0], "estimate": round(over.mean, 2), "interval": bounds, "seeds": seeds, "holds": holds})
+    return table
+
+
+if __name__ == "__main__":
+    main()
