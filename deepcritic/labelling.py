@@ -15,8 +15,9 @@ Wanted(step=2, samples=(0,), unknown=1)
 >>> decide("zero_of_k", table)
 Label(first_error=2, ratings=(1, -1, None), values=None)
 
-Every rule that is right about a wrong solution has to know each prefix up to the error, and one about a right solution every
-prefix: a bisection would need success rates that never rise again, which no rule promises, and might name another step.
+Wrong solutions are read from the left, where the first error is looked for, and right ones from the right, since one that
+hides an error fails late. A bisection cannot replace that: every rule has to know each prefix before the error it names, and
+success rates may rise again, so a bisection could name another step. Nor does it pay as an order in which `deepcritic` reads.
 """
 
 from __future__ import annotations
