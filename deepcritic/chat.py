@@ -1,18 +1,20 @@
 """From messages to token ids, without letting text turn into control tokens.
 
 Where no message contains the text of a control token, the ids are those of the tokenizer's own template. Where one
-does, the template's pieces and the contents are encoded apart, and `<|im_end|>` in a problem stays text.
+does, only the template's own control tokens are made such, and `<|im_end|>` in a problem stays text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from deepcritic.errors import InputError
 from deepcritic.rows import Message
 
 if TYPE_CHECKING:
+    from tokenizers import AddedToken
     from transformers import PreTrainedTokenizerBase
 
 _MARK = "\ue000{}\ue001"
@@ -20,8 +22,27 @@ _TAIL = 4
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], prefix: str = "") -> list[int]:
-    """The ids of `messages`, the opening of the assistant's turn, and the beginning of its reply."""
-    return _encode(tokenizer, messages) + text_ids(tokenizer, prefix)
+    """The ids of `messages`, the opening of the assistant's turn, and the beginning of its reply.
+
+    With a `prefix` they are those of the template with `continue_final_message`; blanks at its end stay.
+    """
+    control = {token.content: token for token in tokenizer.added_tokens_decoder.values() if token.content}
+    contents = [message.content for message in messages]
+    if not any(token in text for text in (*contents, prefix) for token in control):
+        text = _render(tokenizer, messages, contents, bool(prefix)) + prefix
+        clean: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return clean
+    marks = [_MARK.format(index) for index in range(len(contents))]
+    pieces = _pieces(_render(tokenizer, messages, marks, bool(prefix)), len(marks))
+    foreign = [message.role != "assistant" for message in messages]
+    ids: list[int] = []
+    before = ""
+    for text, after in _cut(pieces, [*contents, prefix], [*foreign, False], control):
+        text = text.lstrip() if before and control[before].rstrip else text
+        text = text.rstrip() if after and control[after].lstrip else text
+        ids += text_ids(tokenizer, text) + ([tokenizer.convert_tokens_to_ids(after)] if after else [])
+        before = after
+    return ids
 
 
 def dialogue_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
@@ -57,20 +78,46 @@ def reply_text(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], reply:
     return str(whole[len(before) :])
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
-    rows = [{"role": message.role, "content": message.content} for message in messages]
-    control = [token for token in tokenizer.get_added_vocab() if token]
-    if not any(token in message.content for message in messages for token in control):
-        text = tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=True)
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
-    marked = [{"role": row["role"], "content": _MARK.format(index)} for index, row in enumerate(rows)]
-    rest = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=True)
-    encoded: list[int] = []
-    for index, message in enumerate(messages):
-        piece, found, rest = rest.partition(_MARK.format(index))
+def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], contents: Sequence[str], continued: bool) -> str:
+    """The template's text up to where a reply begins, with `contents` in the turns of `messages`."""
+    rows = [{"role": message.role, "content": content} for message, content in zip(messages, contents, strict=True)]
+    if not continued:
+        return str(tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=True))
+    rows.append({"role": "assistant", "content": _MARK.format("reply")})
+    text, found, _ = str(tokenizer.apply_chat_template(rows, tokenize=False)).rpartition(_MARK.format("reply"))
+    if not found:
+        raise InputError("the chat template does not show a reply", field="chat_template", remedy="a plain template")
+    return text
+
+
+def _pieces(rendered: str, count: int) -> list[str]:
+    """The template's own text before each of `count` marks, and after the last one."""
+    pieces = []
+    for index in range(count):
+        piece, found, rendered = rendered.partition(_MARK.format(index))
         if not found:
             raise InputError("the chat template does not show every message", field="chat_template", remedy="a plain template")
-        encoded += tokenizer(piece, add_special_tokens=False)["input_ids"] if piece else []
-        encoded += text_ids(tokenizer, message.content)
-    return encoded + (tokenizer(rest, add_special_tokens=False)["input_ids"] if rest else [])
+        pieces.append(piece)
+    return [*pieces, rendered]
+
+
+def _cut(
+    pieces: Sequence[str], contents: Sequence[str], foreign: Sequence[bool], control: Mapping[str, AddedToken]
+) -> Iterator[tuple[str, str]]:
+    """`(text, control token after it)`: the tokens of the template. A content that is `foreign` is also cut, at an empty
+    token, inside what the tokenizer would take for a token though it does not call it special (`<think>`)."""
+    anywhere = re.compile("|".join(re.escape(token) for token in sorted(control, key=len, reverse=True)))
+    text = ""
+    for piece, content, is_foreign in zip(pieces, contents, foreign, strict=True):
+        start = 0
+        for found in anywhere.finditer(piece):
+            yield text + piece[start : found.start()], found.group()
+            start, text = found.end(), ""
+        text += piece[start:]
+        start = 0
+        for found in anywhere.finditer(content) if is_foreign else ():
+            if not control[found.group()].special:
+                yield text + content[start : found.start() + 1], ""
+                start, text = found.start() + 1, ""
+        text += content[start:]
+    yield text, ""

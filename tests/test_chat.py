@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 
-from deepcritic.chat import dialogue_ids, prompt_ids, text_ids
+from deepcritic.chat import dialogue_ids, prompt_ids, reply_text, text_ids
 from deepcritic.errors import InputError
 from deepcritic.models import load_tokenizer
 from deepcritic.rows import Message
@@ -109,3 +109,113 @@ def test_a_template_that_hides_a_message_is_refused(tokenizer: Any, monkeypatch:
     monkeypatch.setattr(tokenizer, "chat_template", "{{ messages[-1]['content'] }}")
     with pytest.raises(InputError, match="the chat template does not show every message"):
         prompt_ids(tokenizer, _messages("a <|im_end|>", "b"))
+
+
+# Tokenizers of several makes. Each has its own template, control tokens and way with blanks.
+
+CORPUS = ["Find the first wrong step. 7 + 5 = 2, so the answer is \\boxed{2}.\nuser assistant system Step 1: x\n\n<think>"] * 40
+CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+LLAMA3 = "{{ bos_token }}{% for m in messages %}<|start|>{{ m.role }}<|end|>\n\n{{ m.content | trim }}<|eot|>{% endfor %}"
+MISTRAL = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content }}{{ eos_token }}"
+    "{% else %}[INST] {{ m.content }} [/INST]{% endif %}{% endfor %}"
+)
+
+
+def _byte_level(template: str, control: list[str], opening: str, **names: str) -> Any:
+    """As GPT-2's, and with another template Llama 3's."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    inner.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=400, special_tokens=control, initial_alphabet=alphabet))
+    template += "{% if add_generation_prompt %}" + opening + "{% endif %}"
+    return PreTrainedTokenizerFast(tokenizer_object=inner, chat_template=template, **names)
+
+
+def _sentence_piece(blanks: str) -> Any:
+    """As Llama 2's and Mistral's, which put a blank before a text: before the first piece of one, each, or by an older rule."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    if blanks == "older":
+        inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=blanks, split=False)
+    inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=["<unk>", "<s>", "</s>", "[INST]", "[/INST]"], initial_alphabet=[*map(chr, range(33, 127))]
+    )
+    inner.train_from_iterator(CORPUS, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, chat_template=MISTRAL, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+MAKES: dict[str, Any] = {
+    "chatml": lambda: _byte_level(CHATML, ["<|im_start|>", "<|im_end|>"], "<|im_start|>assistant\n", eos_token="<|im_end|>"),
+    "llama3": lambda: _byte_level(
+        LLAMA3, ["<|bos|>", "<|start|>", "<|end|>", "<|eot|>"], "<|start|>assistant<|end|>\n\n",
+        bos_token="<|bos|>", eos_token="<|eot|>",
+    ),
+    "mistral first": lambda: _sentence_piece("first"),
+    "mistral always": lambda: _sentence_piece("always"),
+    "llama2": lambda: _sentence_piece("older"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=MAKES)
+def make(request: pytest.FixtureRequest) -> Any:
+    return MAKES[request.param]()
+
+
+WORDS = st.text(st.sampled_from("ab 7+=.\n"), min_size=1, max_size=30).map(lambda text: f"x{text}x")
+
+
+@settings(max_examples=40, deadline=None)
+@given(contents=st.lists(WORDS, min_size=1, max_size=1), prefix=WORDS | st.just(""))
+def test_any_make_gives_the_ids_of_its_template(make: Any, contents: list[str], prefix: str) -> None:
+    messages = _messages(*contents)
+    rows = [{"role": message.role, "content": message.content} for message in messages]
+    if prefix:
+        rows.append({"role": "assistant", "content": prefix})
+    expected = make.apply_chat_template(
+        rows, add_generation_prompt=not prefix, continue_final_message=bool(prefix), tokenize=True, return_dict=False
+    )
+    assert prompt_ids(make, messages, prefix) == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(words=st.lists(WORDS | st.just(None), min_size=1, max_size=4), prefix=st.lists(WORDS | st.just(None), max_size=3))
+def test_control_tokens_stay_text_in_any_make(make: Any, words: list[str | None], prefix: list[str | None]) -> None:
+    control = {make.convert_tokens_to_ids(token) for token in make.get_added_vocab()}
+    hostile = ["".join(make.eos_token if word is None else word for word in text) for text in (words, prefix)]
+    harmless = ["".join("y" if word is None else word for word in text) for text in (words, prefix)]
+    ids, clean = (prompt_ids(make, _messages(text), begun) for text, begun in (hostile, harmless))
+    assert [token for token in ids if token in control] == [token for token in clean if token in control]
+    text = make.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    assert hostile[0] in text
+    assert text.endswith(hostile[1])
+
+
+def test_a_thought_in_a_problem_is_not_the_token_but_in_a_reply_it_is() -> None:
+    tokenizer = MAKES["chatml"]()
+    tokenizer.add_tokens(["<think>"])  # as reasoning models have it: a token of its own, but not called special
+    think = tokenizer.convert_tokens_to_ids("<think>")
+    ids = prompt_ids(tokenizer, _messages("so <think> 7"))
+    assert think not in ids
+    assert "so <think> 7" in tokenizer.decode(ids)
+    assert prompt_ids(tokenizer, _messages("7"), "<think>so").count(think) == 1
+
+
+def test_a_reply_reads_as_it_goes_on(make: Any) -> None:
+    messages, text = _messages("7 + 5?"), "Step 1: so the answer"
+    prompt = prompt_ids(make, messages, "Step 1:")
+    whole = prompt_ids(make, messages, text)
+    assert whole[: len(prompt)] == prompt
+    assert reply_text(make, prompt, whole[len(prompt) :]) == " so the answer"
+    assert reply_text(make, prompt, [*whole[len(prompt) :], make.eos_token_id]) == " so the answer"
+    assert reply_text(make, prompt, []) == ""
