@@ -73,15 +73,16 @@ def ask(call: Call, places: Iterable[Place], draws: Draws, engine: Sampler, seed
         wave = range(start, min(call.samples, start + call.wave))
         if not waiting:
             break
-        requests = _requests(call, waiting, wave, seed, before)
+        wanted = requests(call, waiting, wave, seed, before)
         by_place: dict[Place, list[Reply]] = {}
-        for draw in draws.collect(requests, engine, f"{call.name} critiques"):
+        for draw in draws.collect(wanted, engine, f"{call.name} critiques"):
             by_place.setdefault(Place(draw.key.example_id, draw.key.step), []).append(_read(call, draw))
         waiting = [place for place in waiting if not _settle(call, place, wave, by_place.get(place, []), answers)]
     return answers
 
 
-def _requests(call: Call, places: Iterable[Place], samples: range, seed: int, before: Earlier) -> Iterator[Request]:
+def requests(call: Call, places: Iterable[Place], samples: range, seed: int, before: Earlier) -> Iterator[Request]:
+    """What is asked: one request a place, for `samples`, with the chosen texts of earlier calls and the last one as parent."""
     for place in places:
         texts = {name: without_verdict(chosen[place].text) for name, chosen in before.items()}
         parents = [chosen[place].key for chosen in before.values()]
