@@ -58,8 +58,7 @@ class Background:
         `work` is pulled in the caller's thread, as there is room: at most `room` pieces are begun and not yet taken by
         the caller. What is under way when the caller stops is cancelled.
         """
-        finished = _Finished[T](self._loop)
-        tasks: set[asyncio.Task[T]] = set()
+        tasks = _Tasks[T](self._loop)
         open_, more = 0, True
         try:
             while True:
@@ -73,11 +72,11 @@ class Background:
                         batch.append(piece)
                 if batch:
                     open_ += len(batch)
-                    self._loop.call_soon_threadsafe(_begin, do, batch, tasks, finished)
+                    self._loop.call_soon_threadsafe(tasks.begin, do, batch)
                 if not open_ and not more:
                     return
                 error: BaseException | None = None
-                for task in finished.take(wait=open_ > 0 and (open_ >= room or not more)):
+                for task in tasks.take(wait=open_ > 0 and (open_ >= room or not more)):
                     if task.cancelled():
                         error = error or RuntimeError("the engine was left while it was asked")
                     elif task.exception() is not None:
@@ -90,17 +89,35 @@ class Background:
         finally:
             if open_:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: the engine was left before its stream
-                    self._loop.call_soon_threadsafe(_cancel, tasks)
+                    self._loop.call_soon_threadsafe(tasks.cancel)
 
 
-class _Finished(Generic[T]):
-    """Hands over the tasks that are done, all of one turn of the loop together: a thread is woken once for them."""
+class _Tasks(Generic[T]):
+    """The tasks of one stream: those that are done are handed over, all of one turn of the loop together, so that the
+    caller's thread is woken once for them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._turn = loop, list[asyncio.Task[T]]()
+        self._loop, self._under_way, self._turn = loop, set[asyncio.Task[T]](), list[asyncio.Task[T]]()
         self._queue: queue.SimpleQueue[list[asyncio.Task[T]]] = queue.SimpleQueue()
 
-    def put(self, task: asyncio.Task[T]) -> None:
+    def begin(self, do: Callable[[W], Coroutine[Any, Any, T]], batch: list[W]) -> None:
+        for piece in batch:
+            task = self._loop.create_task(do(piece))
+            self._under_way.add(task)
+            task.add_done_callback(self._done)
+
+    def cancel(self) -> None:
+        for task in self._under_way:
+            task.cancel()
+
+    def take(self, *, wait: bool) -> list[asyncio.Task[T]]:
+        try:
+            return self._queue.get(block=wait)
+        except queue.Empty:
+            return []
+
+    def _done(self, task: asyncio.Task[T]) -> None:
+        self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # seen: else asyncio prints those that nobody takes because another one came first
         if not self._turn:
@@ -110,28 +127,6 @@ class _Finished(Generic[T]):
     def _flush(self) -> None:
         self._queue.put(self._turn)
         self._turn = []
-
-    def take(self, *, wait: bool) -> list[asyncio.Task[T]]:
-        try:
-            return self._queue.get(block=wait)
-        except queue.Empty:
-            return []
-
-
-def _begin(
-    do: Callable[[W], Coroutine[Any, Any, T]], batch: list[W], tasks: set[asyncio.Task[T]], finished: _Finished[T]
-) -> None:
-    loop = asyncio.get_running_loop()
-    for piece in batch:
-        task = loop.create_task(do(piece))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        task.add_done_callback(finished.put)
-
-
-def _cancel(tasks: set[asyncio.Task[T]]) -> None:
-    for task in tasks:
-        task.cancel()
 
 
 async def _cancel_all() -> None:

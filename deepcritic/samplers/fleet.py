@@ -14,10 +14,8 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -25,7 +23,7 @@ from yarl import URL
 from deepcritic.errors import InputError
 from deepcritic.samplers import Usage
 from deepcritic.samplers.completions import shown
-from deepcritic.samplers.server import Server, base_url, pause
+from deepcritic.samplers.server import Server, base_url, pause, retry_after
 
 T = TypeVar("T")
 
@@ -88,6 +86,7 @@ class Fleet:
         self._secret = secret
         self._waiting: deque[asyncio.Future[Server]] = deque()
         self._watchers: list[asyncio.Task[None]] = []
+        self._ended: dict[asyncio.Task[Any], str] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,11 +97,11 @@ class Fleet:
         most = self.capacity + 2 * len(self.servers)  # requests, and looks at its pages
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=most, keepalive_timeout=IDLE_SECONDS),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),  # `timeout` is kept by `_post`
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),  # `timeout` is kept by `_watch`
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self._watchers = [asyncio.create_task(self._watch(server)) for server in self.servers if server.metrics]
+        self._watchers = [asyncio.create_task(self._watch(server)) for server in self.servers]
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -119,7 +118,7 @@ class Fleet:
             url = URL(f"{server.url}/{path}")
             try:
                 self.usage.requests += 1
-                status, wait, content = await self._post(server, url, body)
+                status, content, wait = await self._post(server, url, body)
                 now = self._loop.time()
                 if status == 200:
                     answer = read(content)
@@ -127,7 +126,7 @@ class Fleet:
                     return answer
                 if status in BUSY and b"insufficient_quota" not in content:
                     problem = NoAnswer("rate_limited" if status == 429 else "server_error", f"{url}: {status}")
-                    server.busy(now, problem.detail, wait)
+                    server.busy(now, problem.detail, retry_after(wait))
                 elif status in PASSING:
                     problem = NoAnswer("server_error", f"{url}: {status} {shown(content)}")
                 else:
@@ -157,35 +156,34 @@ class Fleet:
         """Status and content of one page below the base URL, asked for once."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                status, _, content = await self._read(self._session.get(
-                    URL(f"{server.url}/{path}"), proxy=server.proxy, allow_redirects=False
-                ))  # fmt: skip
-                return status, content
+                url = URL(f"{server.url}/{path}")
+                return (await self._read(self._session.get(url, proxy=server.proxy, allow_redirects=False)))[:2]
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswer("unreachable", f"{server.url} cannot be reached ({_plain(error)})") from None
 
-    async def _post(self, server: Server, url: URL, body: bytes) -> tuple[int, float | None, bytes]:
-        deadline, began = asyncio.timeout(self._timeout), self._loop.time()
+    async def _post(self, server: Server, url: URL, body: bytes) -> tuple[int, bytes, str | None]:
+        task = asyncio.current_task()
+        assert task is not None
+        server.flying[task] = self._loop.time()
         try:
-            async with deadline:
-                server.deadlines.add(deadline)
-                return await self._read(self._session.post(url, data=body, proxy=server.proxy, allow_redirects=False))
-        except TimeoutError:
-            if not deadline.expired():
+            return await self._read(self._session.post(url, data=body, proxy=server.proxy, allow_redirects=False))
+        except asyncio.CancelledError:
+            seen = self._ended.pop(task, None)
+            if seen is None or task.uncancel() > 0:  # somebody else does not want it any more
                 raise
-            whole = self._loop.time() - began >= self._timeout  # else `_watch` ended it
-            seen = f"no reply within {self._timeout:g} s" if whole else f"no token moved for {self._stall:g} s"
             raise TimeoutError(seen) from None
         finally:
-            server.deadlines.discard(deadline)
+            server.flying.pop(task, None)
+            self._ended.pop(task, None)
 
-    async def _read(self, asked: aiohttp.client._RequestContextManager) -> tuple[int, float | None, bytes]:
+    async def _read(self, asked: aiohttp.client._RequestContextManager) -> tuple[int, bytes, str | None]:
+        """Status, content without the secret, and the header Retry-After."""
         async with asked as response:
             content = await response.read()
             if self._secret and (response.status != 200 or len(self._secret) >= 12):  # a reply may well say "EMPTY"
                 for written in {self._secret, self._secret.replace("/", "\\/")}:
                     content = content.replace(written.encode(), b"[key]")
-            return response.status, _wait(response.headers.get("Retry-After")), content
+            return response.status, content, response.headers.get("Retry-After")
 
     async def _slot(self, avoid: Server | None) -> Server:
         """A server with room, counted in; another one than `avoid` where there is a choice."""
@@ -253,52 +251,44 @@ class Fleet:
             raise NoAnswer("unreachable", "; ".join(server.problem for server in self.servers))
 
     async def _watch(self, server: Server) -> None:
-        """Give up the requests at a server that counts its tokens and moves none."""
-        seen, moved = None, self._loop.time()
+        """End what takes too long at `server`: a reply by the clock, and all of them where it moves no token."""
+        tokens, moved = None, self._loop.time()
+        looked = moved
         while True:
-            await asyncio.sleep(self._stall / 4)
-            tokens = await self._tokens(server)
+            await asyncio.sleep(min(self._timeout, self._stall, 40.0) / 8)
             now = self._loop.time()
+            for task, began in server.flying.items():
+                if now - began >= self._timeout:
+                    self._end(task, f"no reply within {self._timeout:g} s")
+            if server.metrics is None or now - looked < self._stall / 8:
+                continue
+            looked, seen = now, await self._tokens(server)
             unknown = tokens is None and seen is None
-            if not server.in_flight or unknown or (tokens is not None and tokens != seen):
-                seen, moved = tokens if tokens is not None else seen, now
+            if not server.flying or unknown or (seen is not None and seen != tokens):
+                tokens, moved = tokens if seen is None else seen, now
             elif now - moved >= self._stall:
+                problem = f"no token moved for {self._stall:g} s"
+                server.lost(now, f"{server.url}: {problem}")
+                for task in server.flying:
+                    self._end(task, problem)
                 moved = now
-                server.lost(now, f"{server.url}: no token moved for {self._stall:g} s")
-                for deadline in server.deadlines:
-                    if not deadline.expired():
-                        deadline.reschedule(now)
+
+    def _end(self, task: asyncio.Task[Any], problem: str) -> None:
+        if task not in self._ended:
+            self._ended[task] = problem
+            task.cancel()
 
     async def _tokens(self, server: Server) -> float | None:
         """The sum of the server's counters of tokens; None where it has none or does not answer."""
         assert server.metrics is not None
         try:
-            async with asyncio.timeout(self._stall / 4):
-                status, _, content = await self._read(
-                    self._session.get(server.metrics, proxy=server.proxy, allow_redirects=False)
-                )
+            async with asyncio.timeout(self._stall / 8):
+                asked = self._session.get(server.metrics, proxy=server.proxy, allow_redirects=False)
+                status, content, _ = await self._read(asked)
             found = _TOKENS.findall(content) if status == 200 else []
             return sum(map(float, found)) if found else None
         except (aiohttp.ClientError, OSError, ValueError):
             return None
-
-
-def _wait(header: str | None) -> float | None:
-    """The seconds of a Retry-After header, which holds a number or a date (RFC 9110, 10.2.3); None where it holds neither.
-
-    >>> _wait("7"), _wait("soon"), _wait("Wed, 21 Oct 2015 07:28:00 GMT")
-    (7.0, None, 0.0)
-    """
-    if header is None:
-        return None
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", header.strip()):
-        return float(header)
-    try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _plain(error: BaseException) -> str:

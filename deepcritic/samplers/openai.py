@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import hashlib
 import json
 import os
 import threading
@@ -88,7 +87,7 @@ class OpenAISampler:
         if tokenizer and tokenizer != model:
             self._id += f"+{model_id(tokenizer, 'sampler.tokenizer')}"
         if self._extra:
-            self._id += f"+{hashlib.blake2b(json.dumps(self._extra, sort_keys=True).encode(), digest_size=4).hexdigest()}"
+            self._id += f"+{json.dumps(self._extra, sort_keys=True)}"
         self._key_name, self._patience = api_key_env, patience
         self._fleet = Fleet(
             [urls] if isinstance(urls, str) else urls, concurrency=concurrency, retries=retries, timeout=timeout, stall=stall,

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import urllib.request
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
 
 from yarl import URL
 
@@ -31,7 +35,8 @@ class Server:
         self.resume = 0.0
         self.down_since: float | None = None
         self.problem = ""
-        self.deadlines: set[asyncio.Timeout] = set()
+        self.flying: dict[asyncio.Task[Any], float] = {}
+        """The tasks that wait for a reply of this server, and since when."""
         self.last_answer = 0.0
         self._room = self._steady = float(concurrency)
         self._troubles = 0
@@ -71,6 +76,24 @@ def pause(attempt: int) -> float:
     """Seconds to wait after the `attempt`-th trouble in a row: doubled each time, with jitter."""
     longest: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempt - 1, 30))
     return longest * random.uniform(0.5, 1.0)
+
+
+def retry_after(header: str | None) -> float | None:
+    """The seconds of a Retry-After header, which holds a number or a date (RFC 9110, 10.2.3); None where it holds neither.
+
+    >>> retry_after("7"), retry_after("soon"), retry_after("Wed, 21 Oct 2015 07:28:00 GMT")
+    (7.0, None, 0.0)
+    """
+    if header is None:
+        return None
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", header.strip()):
+        return float(header)
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def base_url(url: str) -> str:

@@ -38,6 +38,7 @@ class FakeServer:
         self.asked: list[dict[str, Any]] = []
         self.paths: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
+        self.models: Trouble = self._models
         self.tokens: int | None = None
         """What `/metrics` says, where it is there."""
         self.in_flight = self.most_in_flight = 0
@@ -69,7 +70,7 @@ class FakeServer:
 
     async def _start(self) -> None:
         app = web.Application(client_max_size=1 << 26)
-        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/v1/models", self._list)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/health", self._health)
         app.router.add_post("/v1/{path:.*}", self._answer)
@@ -106,7 +107,10 @@ class FakeServer:
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response()
 
-    async def _models(self, request: web.Request) -> web.Response:
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        return await self.models(request)
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"object": "list", "data": [self.card]})
 
     async def _metrics(self, request: web.Request) -> web.Response:
@@ -195,6 +199,10 @@ async def cut(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def echo(request: web.Request) -> web.StreamResponse:
-    """An error that repeats all headers, as careless proxies do."""
-    return web.json_response({"error": {"message": f"bad request with {dict(request.headers)}"}}, status=400)
+async def echo(request: web.Request, *, as_reply: bool = False) -> web.StreamResponse:
+    """An error, or a reply, that repeats all headers, as careless proxies do."""
+    said = f"bad request with {dict(request.headers)}"
+    if as_reply:
+        return web.json_response({"choices": [{"finish_reason": "stop", "message": {"content": said}}]})
+    status = 400 if request.method == "POST" else 401
+    return web.json_response({"error": {"message": said}}, status=status)
