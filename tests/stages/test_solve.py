@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from deepcritic.contamination import Problems
 from deepcritic.errors import InputError
 from deepcritic.microworld.source import problems as small_world
 from deepcritic.microworld.world import Problem, judge
 from deepcritic.parsing import split_steps
-from deepcritic.rows import UNLABELLED, Example, Generation, Gold, Item
+from deepcritic.rows import UNLABELLED, Example, Failure, Generation, Gold, Item
 from deepcritic.stages import solve
 from deepcritic.store import read_rows, write_rows
 
@@ -31,19 +33,35 @@ def _problem(name: str, reference: str | None = "7") -> Example:
 def solved(tmp_path: Path, fake_sampler: Any, open_folder: Any) -> Callable[..., Any]:
     """`solved({"a": ["7", "8"]})`: problems by name, each with the answers of its samples ("": no box; None: no reply)."""
 
-    def run(answers: dict[str, list[str | None]], **options: Any) -> Any:
+    def run(
+        answers: dict[str, list[str | None]],
+        *,
+        rows: list[Example] | None = None,
+        reply: Any = None,
+        cut: Any = (),
+        **options: Any,
+    ) -> Any:
         def answer(request: Any, sample: int) -> str | None:
             given = answers[request.keys[0].example_id][sample]
+            if given is not None and reply:
+                return str(reply(given, sample))
             return None if given is None else f" think\nStep 2: so \\boxed{{{given}}}" if given else " no idea"
 
-        generator = fake_sampler(answer)
-        write_rows(tmp_path / "problems.jsonl", [_problem(name) for name in answers])
+        class Cutting(fake_sampler):  # type: ignore[misc,valid-type]
+            def stream(self, requests: Any) -> Any:
+                for outcome in super().stream(requests):
+                    ended = (outcome.key.example_id, outcome.key.sample) not in cut
+                    yield outcome if ended else replace(outcome, finish_reason="length")
+
+        generator = Cutting(answer)
+        write_rows(tmp_path / "problems.jsonl", rows or [_problem(name) for name in answers])
         with open_folder("solve") as folder:
             generator.manifest = solve.run(
                 folder, problems=str(tmp_path / "problems.jsonl"), generator=GENERATOR, sampler=generator,
                 samples=max(map(len, answers.values())), **options,
             )  # fmt: skip
-        generator.solutions = list(read_rows(tmp_path / "runs/mine/solve" / solve.FILE, Example))
+        generator.folder = tmp_path / "runs/mine/solve"
+        generator.solutions = list(read_rows(generator.folder / solve.FILE, Example))
         return generator
 
     return run
@@ -90,19 +108,102 @@ def test_a_limit_takes_the_first_problems(solved: Any) -> None:
     assert {row.parent_id for row in solved({"a": ["7", "8"], "b": ["7", "8"]}, limit=1).solutions} == {"a"}
 
 
-def test_a_problem_without_a_reference_is_named() -> None:
-    with pytest.raises(InputError, match=r"x: gold.reference_answer: the problem has no reference answer"):
-        solve.judge_answers([_problem("x", None)], {})
+def test_problems_without_an_answer_that_can_be_read_are_listed(solved: Any) -> None:
+    rows = [
+        _problem("a"), _problem("b", None), _problem("c", " "), _problem("d", "\\boxed{"), _problem("e", "x^^)("),
+        _problem("f", "\\frac{14}{2}"),
+    ]  # fmt: skip
+    done = solved({row.id: ["7", "8"] for row in rows}, rows=rows)
+    assert [row.id for row in done.solutions] == ["a/s0", "a/s1", "f/s0", "f/s1"]
+    assert {request.keys[0].example_id for request in done.asked} == {"a", "f"}
+    assert done.manifest["counts"]["problems"] == {
+        "in": 6, "out": 2, "failed": {}, "filtered": {"no reference answer": 2, "reference answer cannot be read": 2},
+    }  # fmt: skip
+    listed = list(read_rows(done.folder / "set_aside.jsonl", Failure))
+    assert [(one.key.example_id, one.reason) for one in listed] == [
+        ("b", "no reference answer"), ("c", "no reference answer"),
+        ("d", "reference answer cannot be read"), ("e", "reference answer cannot be read"),
+    ]  # fmt: skip
+    assert "x^^)(" in listed[-1].detail
+
+
+def test_no_problem_that_can_be_checked(solved: Any) -> None:
+    with pytest.raises(InputError, match="no problem can be solved and checked"):
+        solved({"a": ["7", "8"]}, rows=[_problem("a", None)])
+
+
+def test_problems_of_a_benchmark_are_left_out(solved: Any, tmp_path: Path) -> None:
+    """Word for word they go, also with other blanks and letters; what only resembles one stays, and is counted."""
+    long = " ".join(f"word{number}" for number in range(30))
+    rows = [
+        replace(_problem(name), item=Item(problem=text))
+        for name, text in {"a": "Find  the sum\nof 3 and 4.", "b": f"{long} five", "c": "Find 9."}.items()
+    ]
+    benchmark = tmp_path / "benchmark.jsonl"
+    benchmark.write_text('{"problem": "find the SUM of 3 and 4."}\n' + json.dumps({"question": f"{long} six"}) + "\n", "utf-8")
+    done = solved({row.id: ["7", "8"] for row in rows}, rows=rows, contamination=[str(benchmark)])
+    assert {row.parent_id for row in done.solutions} == {"b", "c"}
+    assert done.manifest["counts"]["problems"]["filtered"] == {"occurs in a benchmark": 1}
+    assert done.manifest["contamination"] == {"files": [str(benchmark)], "resembling": 1}
+    (listed,) = read_rows(done.folder / "set_aside.jsonl", Failure)
+    assert (listed.key.example_id, listed.detail) == ("a", f"{benchmark}:1")
+    assert f"contamination {benchmark}" in done.manifest["depends"]
+
+
+def test_a_problem_of_the_training_set_of_math_is_in_processbench(solved: Any, datasets_dir: Path) -> None:
+    """As shared/datasets/README.md says; none of GSM8K's."""
+    from deepcritic.sources import math_problems
+
+    files = [str(datasets_dir / "processbench" / name) for name in ("gsm8k.json", "math.json.gz")]
+    math = list(math_problems.math(datasets_dir / "math" / "train_problems_and_answers.json.gz"))
+    grade_school = list(math_problems.gsm8k(datasets_dir / "gsm8k" / "train.jsonl.gz"))
+    benchmarks = Problems.of(files)
+    assert [benchmarks.holds(row.item.problem) is not None for row in [*math, *grade_school]].count(True) == 1
+    held = next(row for row in math if benchmarks.holds(row.item.problem))
+    done = solved({row.id: ["7", "8"] for row in (held, math[0])}, rows=[held, math[0]], contamination=files, keep="all")
+    assert done.manifest["counts"]["problems"]["filtered"] == {"occurs in a benchmark": 1}
+
+
+def test_replies_that_say_nothing_are_told_apart(solved: Any) -> None:
+    """No box, an empty one, one that was cut; and what the checker could not decide is not the solution's fault."""
+    cut = {("a", 3)}
+    done = solved({"a": ["7", "", "{}", "8", "9^{9^{9^{9}}}", "8"]}, cut=cut)
+    assert [row.id for row in done.solutions] == ["a/s0", "a/s5"]
+    filtered = done.manifest["counts"]["solutions"]["filtered"]
+    assert filtered.pop("no readable answer") == 2
+    assert filtered.pop("cut at max_tokens") == 1
+    assert list(filtered.values()) == [1]
+    assert next(iter(filtered)).startswith("the checker could not decide (")
+
+
+def test_one_step_and_two_hundred(solved: Any) -> None:
+    long = "".join(f"Step {at}: still 7\n" for at in range(2, 201))
+    done = solved(
+        {"a": ["7", "8"]}, reply=lambda given, sample: f" \\boxed{{{given}}}" if sample else f" 7\n{long}\\boxed{{{given}}}"
+    )
+    assert [len(row.item.steps) for row in done.solutions] == [200, 1]
+
+
+def test_the_cost_of_solving_is_told_apart(solved: Any) -> None:
+    done = solved({"a": ["7", "8"], "b": ["7", "7"], "c": ["8", None]})
+    assert done.manifest["solving"] == {
+        "kept": {"problems": 1, "draws": 2, "tokens": 0}, "prefiltered": {"problems": 2, "draws": 3, "tokens": 0},
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["stage.keep=some"], "stage.keep must be contrast or all; found 'some'"), (["generator=null"], "no generator is named")],
+    [
+        (["stage.samples=0"], "stage.samples: out of range; found 0"),
+        (["stage.max_right=-1"], "stage.max_right: out of range; found -1"),
+        (["stage.keep=some"], "stage.keep must be contrast or all; found 'some'"),
+        (["generator=null"], "no generator is named"),
+    ],
 )
 def test_bad_options(command: Command, words: list[str], said: str) -> None:
     write_rows(Path("problems.jsonl"), [_problem("a")])
     outcome = command("experiment=microworld/solve", "stage.problems=problems.jsonl", "run=mine", *words)
-    assert outcome.code == 2
+    assert outcome.code in (1, 2)
     assert said in outcome.err
 
 
