@@ -133,14 +133,14 @@ class Fleet:
                     raise Refusal(str(url), status, content)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 self.usage.requests -= 1  # it never left: this costs time, of which `_slot` keeps account, and no attempt
-                server.lost(self._loop.time(), f"{server.url} cannot be reached ({_plain(error)})")
+                server.lost(self._loop.time(), f"{server.url} cannot be reached ({_plain(error)})", reached=False)
                 continue
             except (aiohttp.ClientError, OSError) as error:
                 now, timed_out = self._loop.time(), isinstance(error, TimeoutError)
                 seen = str(error) if timed_out else f"the connection broke ({_plain(error)})"
                 problem = NoAnswer("timeout" if timed_out else "connection", f"{url}: {seen}")
                 if not timed_out or now - server.last_answer >= self._timeout:  # else only this one reply was too long
-                    server.lost(now, problem.detail)
+                    server.lost(now, problem.detail, reached=True)
             except ValueError as error:
                 problem = NoAnswer("malformed", f"{url}: {error}")
             finally:
@@ -268,7 +268,7 @@ class Fleet:
                 tokens, moved = tokens if seen is None else seen, now
             elif now - moved >= self._stall:
                 problem = f"no token moved for {self._stall:g} s"
-                server.lost(now, f"{server.url}: {problem}")
+                server.lost(now, f"{server.url}: {problem}", reached=True)
                 for task in server.flying:
                     self._end(task, problem)
                 moved = now

@@ -193,6 +193,8 @@ class OpenAISampler:
         if self._source:
             self._tokenizer = load_tokenizer(self._source, "model" if self._source == self._model else "sampler.tokenizer")
         self._neutral = NEUTRAL if self._tokenizer is not None or self._continues else {}
+        if not self._seeds:
+            print("sampler.seeds=false: the server draws as it likes, and nobody can draw these replies again")
         self._background = Background().__enter__()
         try:
             self._background.run(self._fleet.__aenter__())

@@ -34,6 +34,7 @@ class Server:
         self.in_flight = 0
         self.resume = 0.0
         self.down_since: float | None = None
+        """Since when it could not be reached, or asked to be left in peace."""
         self.problem = ""
         self.flying: dict[asyncio.Task[Any], float] = {}
         """The tasks that wait for a reply of this server, and since when."""
@@ -59,11 +60,13 @@ class Server:
         if wait is not None:
             self.resume = max(self.resume, now + wait)
 
-    def lost(self, now: float, problem: str) -> None:
-        """It cannot be reached, or dropped a request: after a while one request is let through, as a probe."""
+    def lost(self, now: float, problem: str, *, reached: bool) -> None:
+        """It dropped a request, or could not be `reached`: after a while one request is let through, as a probe."""
         if now >= self.resume:
             self._room, self._steady = 1.0, float(self.concurrency)
             self._trouble(now, problem)
+        if reached:
+            self.down_since = None
 
     def _trouble(self, now: float, problem: str) -> None:
         self._troubles += 1

@@ -99,20 +99,22 @@ def test_requests_are_pulled_as_there_is_room(server: FakeServer) -> None:
 
 
 def test_a_slow_source_does_not_hold_back_what_is_there(server: FakeServer) -> None:
-    """The first reply is out long before the source has given as many requests as there is room for."""
-    given = 0
+    """A reply comes out while the source could still be asked for more, and there is room for more."""
+    given, seen = 0, False
 
     def slow() -> Iterator[Request]:
         nonlocal given
-        for given in range(1, 40):
-            time.sleep(0.02)
+        while not seen and given < 2000:
+            time.sleep(0.01)
+            given += 1
             yield ask(f"p{given}")
 
-    with OpenAISampler("m", urls=server.url) as sampler:
+    with OpenAISampler("m", urls=server.url, concurrency=5000) as sampler:
         stream = sampler.stream(slow())
         next(stream)
-        assert given < 30
-        assert len(list(stream)) == 38
+        seen = True
+        assert given < 2000
+        assert len(list(stream)) == given - 1
 
 
 def test_what_a_hosted_model_is_sent(server: FakeServer) -> None:
@@ -126,7 +128,7 @@ def test_what_a_hosted_model_is_sent(server: FakeServer) -> None:
     }  # fmt: skip
 
 
-def test_settings_for_other_dialects(server: FakeServer) -> None:
+def test_settings_for_other_dialects(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
     extra = {"reasoning_effort": "low", "top_p": None, "provider": {"order": ["x"]}}
     row, body = one(server, ask("p"), seeds=False, length_field="max_completion_tokens", extra=extra)
     assert body == {
@@ -134,6 +136,7 @@ def test_settings_for_other_dialects(server: FakeServer) -> None:
         "reasoning_effort": "low", "provider": {"order": ["x"]},
     }  # fmt: skip
     assert row.seed == sample_seed(0, row.key)
+    assert "nobody can draw these replies again" in capsys.readouterr().out
     others = [None, {"reasoning_effort": "high"}, extra]
     assert len({OpenAISampler("m", urls=server.url, extra=other).model_id for other in others}) == 3
     assert row.model == OpenAISampler("m", urls="http://elsewhere/v1", extra=dict(reversed(extra.items()))).model_id
