@@ -9,8 +9,8 @@ The conventions that end here:
 - MATH: `problem`, `final_answer` in LaTeX without a box; two of the 7,500 are empty.
 - NuminaMath-CoT: `problem`, `solution` with the answer in its last box, `source` (the collection it came from). Proofs have none.
 
-A problem without an answer is a row with none: `solve` sets it aside. One that occurs before, white space aside, is passed over and
-counted in the report as `repeated`.
+A problem without an answer is a row with none: `solve` sets it aside. One that occurs before, white space aside, is passed
+over and counted in the report as `repeated`.
 """
 
 from __future__ import annotations

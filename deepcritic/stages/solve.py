@@ -209,5 +209,6 @@ class Selection:
         if not right or not wrong:
             self._ledger.drop("all right" if right else "all wrong", len(right) + len(wrong))
             return []
-        self._ledger.drop("more right ones than wanted", max(0, len(right) - self._max_right))
+        if len(right) > self._max_right:
+            self._ledger.drop("more right ones than wanted", len(right) - self._max_right)
         return right[: self._max_right] + wrong

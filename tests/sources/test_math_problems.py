@@ -11,7 +11,6 @@ import pytest
 
 from deepcritic.answers import compare
 from deepcritic.errors import InputError
-from deepcritic.rows import Example
 from deepcritic.sources import Report, math_problems
 
 NUMINA = [
@@ -95,4 +94,4 @@ def test_prepare_reads_them(command: Callable[..., Any], tmp_path: Path) -> None
     assert outcome.code == 0, outcome.err
     lines = Path("runs/mine/prepare/examples.jsonl").read_text("utf-8").splitlines()
     assert len(lines) == 2
-    assert Example.__name__ and json.loads(lines[0])["gold"]["reference_answer"] == "\\frac{5}{2}"
+    assert json.loads(lines[0])["gold"]["reference_answer"] == "\\frac{5}{2}"

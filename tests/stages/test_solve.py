@@ -167,7 +167,7 @@ def test_a_problem_of_the_training_set_of_math_is_in_processbench(solved: Any, d
 def test_replies_that_say_nothing_are_told_apart(solved: Any) -> None:
     """No box, an empty one, one that was cut; and what the checker could not decide is not the solution's fault."""
     cut = {("a", 3)}
-    done = solved({"a": ["7", "", "{}", "8", "9^{9^{9^{9}}}", "8"]}, cut=cut)
+    done = solved({"a": ["7", "", " ", "8", "9^{9^{9^{9}}}", "8"]}, cut=cut)
     assert [row.id for row in done.solutions] == ["a/s0", "a/s5"]
     filtered = done.manifest["counts"]["solutions"]["filtered"]
     assert filtered.pop("no readable answer") == 2
@@ -178,9 +178,11 @@ def test_replies_that_say_nothing_are_told_apart(solved: Any) -> None:
 
 def test_one_step_and_two_hundred(solved: Any) -> None:
     long = "".join(f"Step {at}: still 7\n" for at in range(2, 201))
-    done = solved(
-        {"a": ["7", "8"]}, reply=lambda given, sample: f" \\boxed{{{given}}}" if sample else f" 7\n{long}\\boxed{{{given}}}"
-    )
+
+    def reply(given: str, sample: int) -> str:
+        return f" \\boxed{{{given}}}" if sample else f" 7\n{long}\\boxed{{{given}}}"
+
+    done = solved({"a": ["7", "8"]}, reply=reply)
     assert [len(row.item.steps) for row in done.solutions] == [200, 1]
 
 
