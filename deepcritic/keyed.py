@@ -23,10 +23,10 @@ import msgspec
 import numpy as np
 
 from deepcritic.errors import InputError
-from deepcritic.rows import Failure, Generation, Key, decode, encode
+from deepcritic.rows import Failure, Generation, Key, Scores, decode, encode
 from deepcritic.store import Journal, replacing
 
-R = TypeVar("R", bound=Generation | Failure)
+R = TypeVar("R", bound=Generation | Failure | Scores)
 DIGEST = 15
 """Bytes of a key's hash. 120 bits: no two of a billion keys are likely to share one. A 16th would cost 16 bytes a row."""
 _PRINT = 32

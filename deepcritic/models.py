@@ -86,32 +86,37 @@ def _content_hash(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def load_tokenizer(model: str, field: str = "model") -> PreTrainedTokenizerBase:
-    """The model's tokenizer, which must bring a chat template: the format of a chat is never guessed."""
+def load_tokenizer(model: str, field: str = "model", *, chat: bool = True) -> PreTrainedTokenizerBase:
+    """The model's tokenizer. For a `chat` it must bring a chat template: the format of a chat is never guessed."""
     from transformers import AutoTokenizer
 
     path, revision = find_model(model, field)
     with _explained("the tokenizer", model, field):
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
-    if not tokenizer.chat_template:
+    if chat and not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template", field=field, found=model, remedy="an instruction-tuned model")
     return tokenizer
 
 
-def load_model(model: str, *, dtype: str = "auto", device: str = "auto", field: str = "model") -> PreTrainedModel:
-    """The model's weights, from safetensors only, on `device` (`auto`: the first GPU, else the CPU in float32)."""
+def load_model(
+    model: str, *, dtype: str = "auto", device: str = "auto", field: str = "model", kind: str = "AutoModelForCausalLM"
+) -> PreTrainedModel:
+    """The model's weights, from safetensors only, on `device` (`auto`: the first GPU, else the CPU in float32).
+
+    `kind` is the class of transformers that reads them.
+    """
     import torch
-    from transformers import AutoModelForCausalLM
+    import transformers
 
     path, revision = find_model(model, field)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    kind: Any = (torch.float32 if device == "cpu" else "auto") if dtype == "auto" else getattr(torch, dtype, None)
-    if kind != "auto" and not isinstance(kind, torch.dtype):
+    number: Any = (torch.float32 if device == "cpu" else "auto") if dtype == "auto" else getattr(torch, dtype, None)
+    if number != "auto" and not isinstance(number, torch.dtype):
         raise InputError("no such kind of number", field="dtype", found=dtype, remedy="auto, float32, bfloat16 or float16")
     with _explained("the model", model, field):
-        loaded = AutoModelForCausalLM.from_pretrained(
-            path, revision=revision, dtype=kind, use_safetensors=True, trust_remote_code=False
+        loaded: PreTrainedModel = getattr(transformers, kind).from_pretrained(
+            path, revision=revision, dtype=number, use_safetensors=True, trust_remote_code=False
         )
     return loaded.to(device)
 

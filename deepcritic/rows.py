@@ -135,6 +135,16 @@ class Failure(Row, frozen=True, kw_only=True):
         return self.reason in SETTLED
 
 
+class Scores(Row, frozen=True, kw_only=True):
+    """The numbers that a scorer gave to an item: for a process reward model one for each step, how likely it is right."""
+
+    key: Key
+    values: tuple[float, ...]
+    model: str
+    prompt_tokens: int = 0
+    schema: int = SCHEMA
+
+
 class Message(Row, frozen=True, kw_only=True):
     """One turn of a conversation; `role` is system, user or assistant."""
 

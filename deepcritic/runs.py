@@ -30,6 +30,7 @@ COSMETIC = frozenset(
         *("sampler.urls", "sampler.concurrency", "sampler.retries", "sampler.timeout", "sampler.stall", "sampler.patience"),
         *("sampler.api_key_env", "push"),
         *("sampler.tensor_parallel", "sampler.data_parallel", "sampler.gpu_memory_utilization", "sampler.max_num_seqs"),
+        *("scorer.batch_size", "scorer.batch_tokens", "scorer.device"),
     }
 )
 """Configuration keys that may change between two starts: they do not decide which rows come out."""

@@ -7,7 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -18,6 +18,8 @@ from deepcritic.rows import SETTLED, Failure, Generation, Key, Message, sample_s
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Counting, Request, Sampler, Sampling, Usage
 from deepcritic.tasks import Question
+
+E = TypeVar("E")
 
 
 def request(
@@ -48,12 +50,12 @@ def user(text: str, system: str | None = None) -> tuple[Message, ...]:
     return (*((Message(role="system", content=system),) if system else ()), Message(role="user", content=text))
 
 
-def engine_for(sampler: Callable[..., Sampler], model: str | None, option: str) -> Sampler:
-    """The engine that `sampler` makes for `model`; an error about the model names the option that it was given by."""
+def engine_for(engine: Callable[..., E], model: str | None, option: str) -> E:
+    """The sampler or scorer that `engine` makes for `model`; an error about the model names the option that it was given by."""
     if model is None:
         raise UsageError(f"no {option} is named: give {option}=PATH")
     try:
-        return sampler(model=model)
+        return engine(model=model)
     except InputError as error:
         if error.field != "model" or option == "model":
             raise

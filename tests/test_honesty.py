@@ -17,10 +17,14 @@ from hypothesis import strategies as st
 
 from deepcritic.__main__ import compose, configuration_folder
 from deepcritic.microworld.world import draw_problem, judge, write_solution
+from deepcritic.models import shipped_path
+from deepcritic.prompting import Template
 from deepcritic.rewards import reward_of
 from deepcritic.rows import ALL_CORRECT, Example, Generation, Gold, Item
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request
+from deepcritic.sources import examples
+from deepcritic.sources.benchmark import Benchmark
 from deepcritic.stages import evaluate, label, refine, rl, rollout, seed, solve
 from deepcritic.store import read_rows, write_rows
 from deepcritic.tasks.first_error import FirstError
@@ -127,7 +131,8 @@ def _asked_by(stage: str, path: Path, rows: list[Example]) -> Recorder:
     generator = "deepcritic://microworld/models/generator"
     with folder(path, stage) as opened:
         if stage == "evaluate":
-            evaluate.run(opened, benchmark=lambda: rows, task=task(), sampler=critic, model=MODEL, samples=2)
+            benchmark = Benchmark(name="made", reader=examples.read, path=str(file), license=None, split=None, metric="F1")
+            evaluate.run(opened, benchmark=benchmark, task=task(), sampler=critic, model=MODEL, samples=2)
             return critic
         if stage == "rl":
             sampling = rl.Sampling(max_tokens=10)
@@ -233,9 +238,7 @@ def test_every_prompt_of_the_teacher_is_made_of_the_solution_and_of_what_was_dra
     rows = {row.id: row for row in _short()}
     teacher = _seeded(tmp_path, list(rows.values()))
     drawn = {row.key.text: row for row in read_rows(tmp_path / "seed" / "generations.jsonl", Generation)}
-    templates = {
-        call: seed.Template.read(seed.shipped_path(f"{TEMPLATES}/{call}.txt")) for call in ("initial", "in_depth", "merge")
-    }
+    templates = {call: Template.read(shipped_path(f"{TEMPLATES}/{call}.txt")) for call in ("initial", "in_depth", "merge")}
     calls = set()
     for request in teacher.asked:
         key = request.keys[0]

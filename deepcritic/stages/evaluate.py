@@ -1,85 +1,101 @@
-"""Measure a critic: sample it on a benchmark, or score replies that were recorded, and write `metrics.json`.
+"""Measure a critic: ask it about benchmarks, or score replies that were recorded, and write `metrics.json`.
 
 python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json model=PATH run=NAME
 python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json stage.generations=ROWS.jsonl run=NAME
+python -m deepcritic stage=evaluate benchmark=processbench scorer=prm model=PATH stage.threshold_on=processbench/gsm8k run=NAME
+python -m deepcritic experiment=eval_suite model=PATH run=NAME
 """
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from deepcritic.contamination import overlaps
 from deepcritic.errors import InputError, UsageError
-from deepcritic.figures import figures, show
-from deepcritic.judging import judge
-from deepcritic.rows import Example, Generation, Judged, encode
+from deepcritic.evaluation import Outcome, Scoring, Writing, content_hash
+from deepcritic.figures import figures, show, suite_figures
+from deepcritic.flips import flips
+from deepcritic.mr_score import mr_score
+from deepcritic.rows import Example, Judged
 from deepcritic.runs import RunFolder
-from deepcritic.samplers import Request, Sampler, Sampling
+from deepcritic.samplers import Sampler
 from deepcritic.samplers.recorded import RecordedSampler
-from deepcritic.sampling import Draws, engine_for, request
+from deepcritic.sampling import engine_for
+from deepcritic.scorers import Scorer
+from deepcritic.scorers.recorded import RecordedScorer
+from deepcritic.sources.benchmark import Benchmark, Part
+from deepcritic.sources.forged import kind_of
 from deepcritic.store import read_rows, write_json, write_rows
 from deepcritic.tasks import CriticTask
-from deepcritic.votes import vote_rule
-
-CALL = "critique"
+from deepcritic.votes import Ties, vote_rule
 
 
 def run(
     folder: RunFolder,
     *,
-    benchmark: Callable[[], Iterable[Example]] | None,
+    benchmark: Benchmark | Mapping[str, Benchmark] | None,
     task: CriticTask[Any],
     sampler: Callable[..., Sampler],
+    scorer: Callable[..., Scorer] | None = None,
     model: str | None = None,
+    judge: str | None = None,
     generations: str | None = None,
+    scores: str | None = None,
     samples: int = 1,
-    temperature: float = 0.6,
-    top_p: float = 0.9,
+    temperature: float | None = None,
+    top_p: float | None = None,
     max_tokens: int = 32_768,
+    judge_tokens: int = 1024,
+    threshold: float | None = None,
+    threshold_on: str | None = None,
+    contamination: Sequence[str] = (),
     seed: int = 0,
     limit: int | None = None,
     allow_missing: bool = False,
     ties: str = "random",
 ) -> dict[str, Any]:
-    """Returns the metrics. Rows without a recorded reply are an error, or wrong and counted with `allow_missing`."""
-    if benchmark is None:
-        raise UsageError("no benchmark is named: give benchmark=processbench benchmark.path=FILE, or another of conf/benchmark/")
-    everything = list(benchmark())
-    if not everything:
-        raise InputError("the benchmark has no rows", field="benchmark.path", remedy="a file with at least one labelled row")
-    rule = vote_rule(ties, "stage.ties")
+    """Returns the metrics. Rows without a recorded reply are an error, or wrong and counted with `allow_missing`.
+
+    `limit` takes the first rows of each part of a benchmark. Temperature and top_p of None are the benchmark's own.
+    """
     for field, value in (("stage.limit", limit), ("stage.samples", samples)):
         if value is not None and value < 1:
             raise InputError("out of range", field=field, found=value, remedy="a whole number from 1")
-    examples = everything[:limit]
-    sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
-    _check(examples, task)
-    rows_hash = _content(examples)
-    recorded = RecordedSampler(generations) if generations else None
-    if recorded is None and not model:
-        raise InputError("nothing to evaluate", field="model", remedy="model=PATH, or stage.generations=ROWS.jsonl")
-    engine = recorded or engine_for(sampler, model, "model")
-    if recorded:
-        plan = _recorded_plan(recorded, examples, {example.id for example in everything}, allow_missing)
+    rule = vote_rule(ties, "stage.ties")
+    parts = _parts(benchmark, limit)
+    _check(parts, task)
+    critic: Writing | Scoring
+    if scorer is not None or scores is not None:
+        engine = RecordedScorer(scores) if scores else engine_for(_given(scorer), model, "model")
+        tuning = [] if threshold_on is None else _tuning(parts, threshold_on)
+        critic = Scoring(
+            parts=parts, task=task, engine=engine, threshold=threshold, threshold_on=threshold_on, tuning=tuning
+        )  # fmt: skip
     else:
-        plan = {example.id: tuple(range(samples)) for example in examples}
-    if not folder.begin(model=engine.model_id, benchmark=rows_hash):
-        return show(read_metrics(folder.path))
-    with Draws(folder) as draws:
-        drawn = draws.collect(_requests(examples, task, sampling, plan, seed), engine, "critiques")
-        counts = draws.finish()
-    by_example: dict[str, list[Generation]] = {}
-    for generation in drawn:
-        by_example.setdefault(generation.key.example_id, []).append(generation)
-    judged = [
-        judge(example, by_example.get(example.id, []), task, asked=len(plan[example.id]), ties=rule) for example in examples
-    ]
+        recorded = RecordedSampler(generations) if generations else None
+        if recorded is None and not model:
+            raise InputError("nothing to evaluate", field="model", remedy="model=PATH, or stage.generations=ROWS.jsonl")
+        critic = Writing(
+            parts=parts, task=task, engine=recorded or engine_for(sampler, model, "model"),
+            judge_engine=engine_for(sampler, judge, "judge") if judge else None, samples=samples, temperature=temperature,
+            top_p=top_p, max_tokens=max_tokens, judge_tokens=judge_tokens, seed=seed, allow_missing=allow_missing,
+            ties=rule,
+        )  # fmt: skip
+    rows_hash = content_hash(example for part in parts for example in part.examples)
+    files = {f"contamination {file}": Path(file) for file in contamination if Path(file).is_file()}
+    if not folder.begin(benchmark=rows_hash, **critic.depends, **files):
+        return _shown(read_metrics(folder.path))
+    outcome = critic.judge(folder)
+    measured = [part for part in parts if part.name in outcome.judged]
+    judged = [row for part in measured for row in outcome.judged[part.name]]
     write_rows(folder / "verdicts.jsonl", judged)
-    metrics = {**figures(judged, task, ties=rule), **counts}
+    found = overlaps({row.id: row.item.problem for part in measured for row in _plain(part)}, contamination)
+    metrics = _metrics(measured, outcome, task, found if contamination else None, rule)
     write_json(folder / "metrics.json", metrics)
     ledger = folder.ledger("examples")
     ledger.enter(len(judged))
@@ -88,8 +104,10 @@ def run(
             ledger.fail("no reply")
         else:
             ledger.keep()
-    show(metrics)
-    folder.finish(model=engine.model_id, metrics="metrics.json", ignored_fields=recorded.ignored if recorded else {})
+    ignored = critic.engine.ignored if isinstance(critic.engine, RecordedSampler) else {}
+    data = {part.name: part.facts for part in measured}
+    _shown(metrics)
+    folder.finish(metrics="metrics.json", data=data, ignored_fields=ignored, **outcome.facts)
     return metrics
 
 
@@ -104,18 +122,32 @@ def read_judged(path: Path) -> list[Judged]:
     return list(read_rows(path / "verdicts.jsonl", Judged))
 
 
-def _requests(
-    examples: list[Example], task: CriticTask[Any], sampling: Sampling, plan: Mapping[str, tuple[int, ...]], seed: int
-) -> Iterator[Request]:
-    for example in examples:
-        if plan[example.id]:
-            question = task.ask(example.item)
-            yield request(question, sampling, example_id=example.id, call=CALL, seed=seed, samples=plan[example.id])
+def _parts(benchmark: Benchmark | Mapping[str, Benchmark] | None, limit: int | None) -> list[Part]:
+    """The parts of one benchmark, or of those of a suite that are at hand. An id may occur once among them all."""
+    if benchmark is None:
+        raise UsageError("no benchmark is named: give benchmark=processbench benchmark.path=FILE, or another of conf/benchmark/")
+    if isinstance(benchmark, Benchmark):
+        parts = benchmark.read(limit)
+    else:
+        for name, one in benchmark.items():
+            if one.path is None:
+                print(f"{name} is left out: suite.{name}.path names no file")
+        parts = [part for one in benchmark.values() if one.path is not None for part in one.read(limit)]
+    seen: dict[str, str] = {}
+    for part in parts:
+        for example in part.examples:
+            if example.id in seen:
+                remedy = "benchmarks that share no row"
+                raise InputError(f"an id of {seen[example.id]} occurs in {part.name} too", found=example.id, remedy=remedy)
+            seen[example.id] = part.name
+    if not parts:
+        raise UsageError("the suite has no benchmark with a path")
+    return parts
 
 
-def _check(examples: list[Example], task: CriticTask[Any]) -> None:
+def _check(parts: list[Part], task: CriticTask[Any]) -> None:
     """Find a row that cannot be asked about or scored before anything is sampled."""
-    for example in examples:
+    for example in (example for part in parts for example in part.examples):
         try:
             task.ask(example.item)
             task.score(None, example.gold, example.item)
@@ -126,28 +158,113 @@ def _check(examples: list[Example], task: CriticTask[Any]) -> None:
             ) from None  # fmt: skip
 
 
-def _recorded_plan(
-    recorded: RecordedSampler, examples: list[Example], known: set[str], allow_missing: bool
-) -> dict[str, tuple[int, ...]]:
-    samples = recorded.samples(CALL)
-    for name, replies in recorded.samples().items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1) or [min(known)]
-            raise InputError(
-                "a reply to an example that the benchmark does not have", file=recorded.path, line=replies[0].line,
-                field="example_id", found=name, remedy=f"an id of the benchmark, such as {near[0]!r}",
-            )  # fmt: skip
-    absent = [example.id for example in examples if not samples.get(example.id)]
-    if absent and not allow_missing:
+def _given(scorer: Callable[..., Scorer] | None) -> Callable[..., Scorer]:
+    assert scorer is not None
+    return scorer
+
+
+def _tuning(parts: list[Part], threshold_on: str) -> list[Example]:
+    """The rows on which a threshold is chosen, from a file; none where a part is named."""
+    if any(part.name == threshold_on for part in parts):
+        return []
+    if not Path(threshold_on).is_file():
+        names = ", ".join(part.name for part in parts)
         raise InputError(
-            f"{len(absent)} of {len(examples)} examples have no reply", file=recorded.path, field="example_id",
-            found=absent[0], remedy="a reply for each, or stage.allow_missing=true to count them as wrong",
-        )  # fmt: skip
-    return {example.id: tuple(reply.sample for reply in samples.get(example.id, [])) for example in examples}
+            "neither a file nor a part of the benchmark", field="stage.threshold_on", found=threshold_on, remedy=names
+        )
+    return parts[0].benchmark.rows_of(threshold_on)
 
 
-def _content(examples: list[Example]) -> str:
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(encode(example))
-    return f"sha256:{digest.hexdigest()}"
+def _plain(part: Part) -> list[Example]:
+    return [example for example in part.examples if kind_of(example.id)[1] is None]
+
+
+def _metrics(
+    parts: list[Part], outcome: Outcome, task: CriticTask[Any], found: Mapping[str, Any] | None, ties: Ties
+) -> dict[str, Any]:
+    """The figures of the plain rows, and beside those of each part what else is known of it."""
+    plain = {part.name: [row for row in outcome.judged[part.name] if kind_of(row.id)[1] is None] for part in parts}
+    metrics = figures(plain[parts[0].name], task, ties=ties) if len(parts) == 1 else suite_figures(plain, task, ties=ties)
+    for part in parts:
+        of_part = metrics if len(parts) == 1 else metrics["benchmarks"][part.name]
+        of_part["benchmark"] = part.facts
+        if part.benchmark.mr_score:
+            of_part["mr_score"] = _mr_score(part, plain[part.name], outcome)
+        if part.benchmark.forged:
+            of_part["flips"] = flips(outcome.judged[part.name], task)
+        clean = [row for row in plain[part.name] if row.id not in (found or {}).get("held", {})]
+        if clean and len(clean) < len(plain[part.name]):
+            without = figures(clean, task)
+            of_part["without_held"] = {name: without[name] for name in ("examples", "f1", "f1_interval")}
+    if len(parts) > 1:
+        metrics["means"] = _means(parts, metrics["benchmarks"])
+    if found is not None:
+        metrics["contamination"] = found
+    return {**metrics, **outcome.facts, **outcome.counts}
+
+
+def _mr_score(part: Part, judged: list[Judged], outcome: Outcome) -> dict[str, Any]:
+    reasons = any(example.gold.error_reasons for example in part.examples)
+    result = mr_score(judged, outcome.grades if reasons else None)
+    if not reasons:
+        result["skipped"] = "the rows give no reasons for their errors"
+    elif outcome.grades is None:
+        result["skipped"] = "no judge graded the reasons: judge=MODEL"
+    return result
+
+
+def _means(parts: list[Part], figures_of: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """For each benchmark with several parts their mean F1, and which of its parts it covers."""
+    groups: dict[str, list[str]] = {}
+    for part in parts:
+        groups.setdefault(part.benchmark.name, []).append(part.name)
+    means: dict[str, Any] = {}
+    for name, members in groups.items():
+        values = [figures_of[member]["f1"] for member in members]
+        if len(members) > 1:
+            whole = next(part.benchmark.parts for part in parts if part.benchmark.name == name)
+            mean = None if None in values else round(float(np.mean(values)), 4)
+            means[name] = {"f1": mean, "parts": members, "of": max(len(members), len(whole or ()))}
+    return means
+
+
+def _shown(metrics: dict[str, Any]) -> dict[str, Any]:
+    show(metrics)
+    for name, part in metrics.get(
+        "benchmarks", {metrics["benchmark"]["name"] if "benchmark" in metrics else "": metrics}
+    ).items():
+        facts = part["benchmark"]
+        whole = facts["rows_when_whole"]
+        if whole and facts["rows"] != whole:
+            print(f"{name}: {facts['rows']} of its {whole} rows are at hand")
+        if "mr_score" in part:
+            print(_mr_line(name, part["mr_score"]))
+        for kind, flip in part.get("flips", {}).items():
+            low, high = flip["interval"]
+            rate = "nothing to flip" if flip["rate"] is None else f"{flip['rate']:.1f}% ({low:.1f} to {high:.1f})"
+            print(f"{name}, forged {kind}: {rate} of {flip['rows']} verdicts now say what was forged")
+        if "without_held" in part:
+            clean = part["without_held"]
+            print(f"{name} without the problems that occur in training data: F1 {clean['f1']} on {clean['examples']} rows")
+    for name, mean in metrics.get("means", {}).items():
+        shown = "unknown" if mean["f1"] is None else f"{mean['f1']:.1f}"
+        print(f"{name}: mean F1 {shown} over {len(mean['parts'])} of {mean['of']} parts")
+    if "threshold" in metrics:
+        how = metrics["threshold"]
+        chosen = f", chosen on {how['rows']} rows of {how['chosen_on']} (F1 {how['f1_there']:.1f} there)" if "rows" in how else ""
+        print(f"threshold {how['value']:.4g}{chosen}")
+    if "contamination" in metrics:
+        found = metrics["contamination"]
+        first = "".join(f"; {name} in {place}" for name, place in [*found["held"].items()][:1])
+        print(
+            f"training data of {sum(found['texts'].values())} texts: {len(found['held'])} problems occur in it, "
+            f"{len(found['resembled'])} more are like one{first}"
+        )
+    return metrics
+
+
+def _mr_line(name: str, score: Mapping[str, Any]) -> str:
+    parts = f"MCC {score['mcc']:.1f}, step {score['step_accuracy']:.1f}%"
+    if score["score"] is None:
+        return f"{name}: no MR-Score ({score['skipped']}); {parts}"
+    return f"{name}: MR-Score {score['score']:.1f} ({parts}, reason {score['reason_accuracy']:.1f}%)"

@@ -7,6 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from deepcritic.prompting import Template
 from deepcritic.rows import Gold, Item, Message
 
 V = TypeVar("V", bound=Hashable)
@@ -42,6 +43,8 @@ class CriticTask(Protocol[V]):
     """One question put to critics, for seeding, SFT, RL, evaluation and refinement alike."""
 
     name: str
+    template: Template
+    """The prompt, with its index base and its hash."""
 
     def ask(self, item: Item, *, seed: int = 0, sample: int = 0) -> Question:
         """The prompt about `item`, which holds no gold, so that none can leak."""

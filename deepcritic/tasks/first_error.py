@@ -9,6 +9,7 @@ The prompt stands here, beside the reader of its reply, so that the two cannot d
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import random
 import re
@@ -57,12 +58,14 @@ _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}")
 
 
 class FirstError:
-    """The task. `template` replaces the prompt by a file's; its index base holds for the reply as well."""
+    """The task. `template` replaces the prompt by a file's; its index base holds for the reply as well. `system` is a system
+    prompt, in place of the template's own if it has one."""
 
     name = "first_error"
 
-    def __init__(self, template: str | None = None) -> None:
-        self.template = Template.of(template, PROMPT)
+    def __init__(self, template: str | None = None, system: str | None = None) -> None:
+        read = Template.of(template, PROMPT)
+        self.template = read if system is None else dataclasses.replace(read, system=system)
 
     def ask(self, item: Item, *, seed: int = 0, sample: int = 0) -> Question:
         """The same prompt for every sample: `seed` and `sample` serve tasks that shuffle."""

@@ -354,7 +354,7 @@ def test_a_run_begun_with_other_settings_is_refused(command: Command, sample: Pa
     assert command(*_words("processbench", sample, recording)).code == 0
     before = Path("runs/mine/evaluate/metrics.json").read_bytes()
     words = _words("processbench", sample, recording, "mine", "stage.temperature=0.9")
-    _refused(command(*words), "temperature: 0.6, now 0.9", "overwrite=true")
+    _refused(command(*words), "temperature: None, now 0.9", "overwrite=true")
     _record(recording, dict.fromkeys(gold, 1))
     _refused(command(*_words("processbench", sample, recording)), "content of model")
     assert Path("runs/mine/evaluate/metrics.json").read_bytes() == before
