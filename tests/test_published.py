@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deepcritic.errors import InputError
-from deepcritic.published import Figure, published, read_published
+from deepcritic.published import FILE, Figure, published, read_published
 from deepcritic.table import any_published, beside_published, markdown, print_table, write_table
 
 HALVES = ("processbench/gsm8k", "processbench/math", "processbench/olympiadbench", "processbench/omnimath")
@@ -139,3 +140,11 @@ def test_the_files_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_names() -> None:
     figure = Figure(critic="x", benchmark="b", f1=1.0, source="s", confirmed=True, votes=8)
     assert figure.name == "x, Maj@8"
+
+
+def test_the_file_goes_into_the_wheel_where_it_is_looked_for() -> None:
+    root = Path(__file__).parent.parent
+    build = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
+    included = build["targets"]["wheel"]["force-include"]
+    assert included[f"data/{FILE}"] == f"deepcritic/{FILE}"
+    assert all((root / source).exists() for source in included)
