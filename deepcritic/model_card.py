@@ -65,8 +65,8 @@ def card_results(metrics: dict[str, Any]) -> list[EvalResult]:
                 results.append(
                     EvalResult(
                         task_type="text-generation", task_name="Finding the first wrong step", dataset_type=test.dataset or name,
-                        dataset_name=test.title, dataset_split=test.split, metric_type="f1", metric_name=title,
-                        metric_value=round(part[score], 2), verified=False,
+                        dataset_name=test.title, dataset_split=test.split, dataset_revision=part["benchmark"].get("revision"),
+                        metric_type="f1", metric_name=title, metric_value=round(part[score], 2), verified=False,
                         metric_args={"interval_95": part[f"{score}_interval"], **counts},
                     )
                 )  # fmt: skip

@@ -42,26 +42,24 @@ class Entry(Row, frozen=True, kw_only=True):
 def beside_published(results: Mapping[str, dict[str, Any]]) -> list[Entry]:
     """Entries for `results` (metrics by name), the best blind guess on the same rows, and what was published on these tests.
 
-    A published mean is taken where it is over just the tests that were run.
+    A published mean is taken where all of its tests were run; ours beside it is over the same ones.
     """
     entries = [entry for name, metrics in results.items() for entry in _own(name, metrics)]
     parts = _parts(next(iter(results.values())))
     blind = {name: part["blind_f1"] for name, part in parts.items()}
-    entries += [Entry(critic=BLIND, benchmark=name, f1=f1, rows=parts[name]["examples"]) for name, f1 in blind.items()]
-    if len(parts) > 1 and None not in blind.values():
-        entries.append(Entry(critic=BLIND, benchmark=MEAN, f1=round(sum(blind.values()) / len(blind), 4)))
+    columns = dict.fromkeys(entry.benchmark for entry in entries)
+    for column in columns:
+        guesses = [blind[name] for name in (published().sets.get(column) or ([column] if column in blind else blind))]
+        guess = None if None in guesses else round(sum(guesses) / len(guesses), 4)
+        entries.append(Entry(critic=BLIND, benchmark=column, f1=guess, rows=_rows(parts, column)))
     known = published()
-    columns = {name: name for name in parts}
-    mean = known.mean_of(frozenset(parts))
-    if mean is not None:
-        columns[mean] = MEAN
     for figure in known.figures:
         if figure.benchmark in columns:
             source = known.sources[figure.source]
             test = known.benchmarks.get(figure.benchmark)
             entries.append(
                 Entry(
-                    critic=figure.name, benchmark=columns[figure.benchmark], f1=figure.f1, rows=test.rows if test else None,
+                    critic=figure.name, benchmark=figure.benchmark, f1=figure.f1, rows=test.rows if test else None,
                     source=figure.source, link=source.link, date=source.date.isoformat(), confirmed=figure.confirmed,
                 )
             )  # fmt: skip
@@ -116,26 +114,40 @@ def _parts(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _own(name: str, metrics: dict[str, Any]) -> list[Entry]:
-    parts = dict(_parts(metrics))
+    parts = _parts(metrics)
     votes = max(part["samples"] for part in parts.values())
-    if len(parts) > 1:
-        means = {key.removeprefix("mean_"): value for key, value in metrics.items() if key.startswith("mean_")}
-        parts[MEAN] = {**means, "examples": metrics["examples"]}
+    columns = {**parts, **_means(metrics)}
     return [
         Entry(
-            critic=shown, benchmark=benchmark, f1=part[score], low=part[f"{score}_interval"][0],
-            high=part[f"{score}_interval"][1], rows=part["examples"],
+            critic=shown, benchmark=column, f1=figures[score], low=figures[f"{score}_interval"][0],
+            high=figures[f"{score}_interval"][1], rows=_rows(parts, column),
         )
         for score, shown in (("f1", name), ("maj_f1", f"{name}, Maj@{votes}"))
-        for benchmark, part in parts.items()
-        if score in part
+        for column, figures in columns.items()
+        if score in figures
     ]  # fmt: skip
 
 
+def _means(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Means by column: those over sets of tests that are known by a name, and the one over all that were run."""
+    parts = frozenset(_parts(metrics))
+    if len(parts) == 1:
+        return {}
+    every = {key.removeprefix("mean_"): value for key, value in metrics.items() if key.startswith("mean_")}
+    by_tests = {frozenset(mean["parts"]): mean for mean in metrics.get("means", {}).values()} | {parts: every}
+    named = {name: by_tests[tests] for name, of in published().sets.items() if (tests := frozenset(of)) in by_tests}
+    return named if published().mean_of(parts) else {**named, MEAN: every}
+
+
+def _rows(parts: Mapping[str, dict[str, Any]], column: str) -> int:
+    """How many rows a column rests on."""
+    names = published().sets.get(column) or ([column] if column in parts else parts)
+    return sum(parts[name]["examples"] for name in names)
+
+
 def _grid(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
-    """Head and body: one line for each critic and source, a column for each test, the mean last."""
-    tests = list(dict.fromkeys(entry.benchmark for entry in entries if entry.benchmark != MEAN))
-    columns = [*tests, *([MEAN] if any(entry.benchmark == MEAN for entry in entries) else [])]
+    """Head and body: one line for each critic and source, a column for each test, means last."""
+    columns = dict.fromkeys(entry.benchmark for entry in entries)
     lines: dict[tuple[str, str], dict[str, Entry]] = {}
     for entry in entries:
         lines.setdefault((entry.critic, entry.source), {})[entry.benchmark] = entry

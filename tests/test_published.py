@@ -97,14 +97,35 @@ def test_results_stand_beside_published_ones_with_their_marks() -> None:
             assert re.search(r", 20\d\d-\d\d-\d\d \|$", line)
 
 
-def test_a_published_mean_is_shown_for_the_same_tests_alone() -> None:
-    four = beside_published({"mine": _suite(*HALVES)})
-    means = {(entry.critic, entry.f1) for entry in four if entry.benchmark == "mean"}
-    assert {("mine", 50.0), ("mine, Maj@8", 60.0), ("best blind guess", 20.0), ("GenPRM-7B, Maj@8", 80.5)} <= means
-    assert not any(critic.startswith("DeepCritic") for critic, _ in means)
-    two = beside_published({"mine": _suite(*HALVES[:2])})
-    assert {entry.critic for entry in two if entry.benchmark == "mean"} == {"mine", "mine, Maj@8", "best blind guess"}
-    assert not any(entry.critic.startswith("GenPRM") for entry in two)
+def _by_column(metrics: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    found: dict[str, dict[str, float | None]] = {}
+    for entry in beside_published({"mine": metrics}):
+        found.setdefault(entry.benchmark, {})[entry.critic] = entry.f1
+    return found
+
+
+def test_a_published_mean_is_shown_where_all_of_its_tests_were_run() -> None:
+    four = _by_column(_suite(*HALVES))
+    assert "mean" not in four
+    assert {"mine": 50.0, "mine, Maj@8": 60.0, "best blind guess": 20.0, "GenPRM-7B, Maj@8": 80.5}.items() <= four[
+        "ProcessBench mean"
+    ].items()
+    two = _by_column(_suite(*HALVES[:2]))
+    assert two["mean"] == {"mine": 50.0, "mine, Maj@8": 60.0, "best blind guess": 20.0}
+    assert "ProcessBench mean" not in two
+
+
+def test_means_over_a_part_of_a_suite_stand_beside_their_own() -> None:
+    group = {"f1": 55.0, "f1_interval": [54.0, 56.0], "parts": list(HALVES), "of": 4}
+    five = _by_column({**_suite(*HALVES, "mr_ben"), "means": {"processbench": group}})
+    assert (five["ProcessBench mean"]["mine"], five["mean"]["mine"]) == (55.0, 50.0)
+    assert five["ProcessBench mean"]["o1-mini"] == 87.9
+    assert five["mean"].keys() == {"mine", "mine, Maj@8", "best blind guess"}
+    six = _by_column({**_suite(*HALVES, "mr_gsm8k", "prm800k"), "means": {"processbench": group}})
+    assert six["DeepCritic mean"]["mine"] == 50.0
+    assert six["DeepCritic mean"]["DeepCritic-7B-RL-PRM800K, Maj@8"] == 70.5
+    assert six["ProcessBench mean"]["mine"] == 55.0
+    assert "mean" not in six
 
 
 def test_other_numbers_of_rows_are_said() -> None:

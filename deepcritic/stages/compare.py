@@ -21,6 +21,7 @@ from deepcritic.comparison import compare
 from deepcritic.errors import InputError, UsageError
 from deepcritic.rows import Judged
 from deepcritic.runs import RunFolder
+from deepcritic.sources.forged import kind_of
 from deepcritic.store import read_rows, write_json
 from deepcritic.table import beside_published, write_table
 
@@ -39,7 +40,7 @@ def run(folder: RunFolder, *, runs: Sequence[Any]) -> dict[str, Any]:
     if not folder.begin(**{f"rows of {place}": place / ROWS for side in places for place in side}):
         found: dict[str, Any] = json.loads((folder / "compare.json").read_text("utf-8"))
         return _shown(found)
-    sides = [[list(read_rows(place / ROWS, Judged)) for place in side] for side in places]
+    sides = [[_rows(place) for place in side] for side in places]
     found = {"a": names[0], "b": names[1], **compare(sides[0], sides[1], names=[*names[0], *names[1]])}
     write_json(folder / "compare.json", found)
     results = {name: _metrics(place) for side in (0, 1) for name, place in zip(names[side], places[side], strict=True)}
@@ -63,6 +64,11 @@ def find_evaluation(name: str, root: Path) -> Path:
     near = [f"{name}/{place.parent.name}" for base in (Path(name), root / name) for place in sorted(base.glob(f"*/{ROWS}"))]
     remedy = " or ".join(near) if near else f"a run in {root}, or the folder of an evaluation"
     raise InputError("no evaluation there", field="runs", found=name, remedy=remedy)
+
+
+def _rows(place: Path) -> list[Judged]:
+    """The rows that the figures are of: no forged ones."""
+    return [row for row in read_rows(place / ROWS, Judged) if kind_of(row.id)[1] is None]
 
 
 def _metrics(place: Path) -> dict[str, Any]:

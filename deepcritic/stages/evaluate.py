@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deepcritic.contamination import overlaps
 from deepcritic.errors import InputError, UsageError
 from deepcritic.evaluation import Outcome, Scoring, Writing, content_hash
-from deepcritic.figures import figures, show, suite_figures
+from deepcritic.figures import figures, mean_figures, show, suite_figures
 from deepcritic.flips import flips
+from deepcritic.model_card import check_target, put_results
 from deepcritic.mr_score import mr_score
 from deepcritic.rows import Example, Judged
 from deepcritic.runs import RunFolder
@@ -31,6 +30,7 @@ from deepcritic.scorers.recorded import RecordedScorer
 from deepcritic.sources.benchmark import Benchmark, Part
 from deepcritic.sources.forged import kind_of
 from deepcritic.store import read_rows, write_json, write_rows
+from deepcritic.table import any_published, beside_published, print_table, write_table
 from deepcritic.tasks import CriticTask
 from deepcritic.votes import Ties, vote_rule
 
@@ -58,11 +58,15 @@ def run(
     limit: int | None = None,
     allow_missing: bool = False,
     ties: str = "random",
+    push: str | None = None,
 ) -> dict[str, Any]:
     """Returns the metrics. Rows without a recorded reply are an error, or wrong and counted with `allow_missing`.
 
-    `limit` takes the first rows of each part of a benchmark. Temperature and top_p of None are the benchmark's own.
+    `limit` takes the first rows of each part of a benchmark. Temperature and top_p of None are the benchmark's own. `push` names
+    a model's folder or hub id whose card gets the results; an evaluation that is finished can still be pushed.
     """
+    if push is not None:
+        check_target(push)
     for field, value in (("stage.limit", limit), ("stage.samples", samples)):
         if value is not None and value < 1:
             raise InputError("out of range", field=field, found=value, remedy="a whole number from 1")
@@ -89,7 +93,7 @@ def run(
     rows_hash = content_hash(example for part in parts for example in part.examples)
     files = {f"contamination {file}": Path(file) for file in contamination if Path(file).is_file()}
     if not folder.begin(benchmark=rows_hash, **critic.depends, **files):
-        return _shown(read_metrics(folder.path))
+        return _pushed(_shown(read_metrics(folder.path)), push)
     outcome = critic.judge(folder)
     measured = [part for part in parts if part.name in outcome.judged]
     judged = [row for part in measured for row in outcome.judged[part.name]]
@@ -107,7 +111,17 @@ def run(
     ignored = critic.engine.ignored if isinstance(critic.engine, RecordedSampler) else {}
     data = {part.name: part.facts for part in measured}
     _shown(metrics)
+    entries = beside_published({str(metrics["model"]): metrics})
+    write_table(folder.path, entries)
+    if any_published(entries):
+        print_table(entries)
     folder.finish(metrics="metrics.json", data=data, ignored_fields=ignored, **outcome.facts)
+    return _pushed(metrics, push)
+
+
+def _pushed(metrics: dict[str, Any], push: str | None) -> dict[str, Any]:
+    if push is not None:
+        print(f"results put into {put_results(push, metrics)}")
     return metrics
 
 
@@ -197,7 +211,7 @@ def _metrics(
             without = figures(clean, task)
             of_part["without_held"] = {name: without[name] for name in ("examples", "f1", "f1_interval")}
     if len(parts) > 1:
-        metrics["means"] = _means(parts, metrics["benchmarks"])
+        metrics["means"] = _means(parts, plain)
     if found is not None:
         metrics["contamination"] = found
     return {**metrics, **outcome.facts, **outcome.counts}
@@ -213,18 +227,20 @@ def _mr_score(part: Part, judged: list[Judged], outcome: Outcome) -> dict[str, A
     return result
 
 
-def _means(parts: list[Part], figures_of: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """For each benchmark with several parts their mean F1, and which of its parts it covers."""
+def _means(parts: list[Part], plain: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
+    """For each benchmark with several parts the mean over them, and which of its parts it covers."""
     groups: dict[str, list[str]] = {}
     for part in parts:
         groups.setdefault(part.benchmark.name, []).append(part.name)
     means: dict[str, Any] = {}
     for name, members in groups.items():
-        values = [figures_of[member]["f1"] for member in members]
         if len(members) > 1:
             whole = next(part.benchmark.parts for part in parts if part.benchmark.name == name)
-            mean = None if None in values else round(float(np.mean(values)), 4)
-            means[name] = {"f1": mean, "parts": members, "of": max(len(members), len(whole or ()))}
+            means[name] = {
+                **mean_figures({member: plain[member] for member in members}),
+                "parts": members,
+                "of": max(len(members), len(whole or ())),
+            }
     return means
 
 
@@ -247,7 +263,8 @@ def _shown(metrics: dict[str, Any]) -> dict[str, Any]:
             clean = part["without_held"]
             print(f"{name} without the problems that occur in training data: F1 {clean['f1']} on {clean['examples']} rows")
     for name, mean in metrics.get("means", {}).items():
-        shown = "unknown" if mean["f1"] is None else f"{mean['f1']:.1f}"
+        low, high = mean["f1_interval"]
+        shown = "unknown" if mean["f1"] is None else f"{mean['f1']:.1f} (95% interval {low:.1f} to {high:.1f})"
         print(f"{name}: mean F1 {shown} over {len(mean['parts'])} of {mean['of']} parts")
     if "threshold" in metrics:
         how = metrics["threshold"]

@@ -196,6 +196,47 @@ def test_a_limit_takes_the_first_rows_of_recording_and_benchmark(command: Comman
     assert _metrics("mine")["examples"] == 4
 
 
+def test_results_stand_beside_published_ones(command: Command, samples_dir: Path, tmp_path: Path) -> None:
+    rows = json.loads((samples_dir / "processbench.json").read_text("utf-8"))
+    for at, row in enumerate(rows):
+        row["id"] = f"math-{at}"
+    Path("math.json").write_text(json.dumps(rows), "utf-8")
+    recording = _record(tmp_path / "rows.jsonl", dict(_gold("processbench", Path("math.json"))))
+    outcome = command(*_words("processbench", Path("math.json"), recording))
+    assert outcome.code == 0, outcome.err
+    text = Path("runs/mine/evaluate/table.md").read_text("utf-8")
+    assert "| DeepCritic-7B-SFT | 61.2 unconfirmed | DeepCritic, 2025-05-01 |" in text
+    assert "ProcessBench MATH: 6 rows here, 1,000 in published figures, which do not compare." in text
+    assert "unconfirmed: recalled, not read in the source." in outcome.out
+    assert "best blind guess" in outcome.out
+    assert Path("runs/mine/evaluate/table.csv").is_file()
+    assert any(
+        line["critic"].startswith("recorded#") for line in json.loads(Path("runs/mine/evaluate/table.json").read_text("utf-8"))
+    )
+
+
+def test_results_go_into_a_model_card_when_asked_and_only_then(command: Command, sample: Path, tmp_path: Path) -> None:
+    words = _words("processbench", sample, _record(tmp_path / "rows.jsonl", dict(_gold("processbench", sample))))
+    model = tmp_path / "model"
+    model.mkdir()
+    assert command(*words).code == 0
+    assert not list(model.iterdir())
+    outcome = command(*words, f"push={model}")  # the evaluation is finished: its results are put there now
+    assert outcome.code == 0, outcome.err
+    assert f"results put into {model / 'README.md'}" in outcome.out
+    assert "model-index:" in (model / "README.md").read_text("utf-8")
+    _refused(command(*words, "push=no such place"), "push: neither a folder nor a hub id; found 'no such place'")
+
+
+def test_a_push_that_cannot_be_is_refused_before_anything_is_drawn(
+    command: Command, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    words = _words("processbench", sample, _record(tmp_path / "rows.jsonl", dict(_gold("processbench", sample))))
+    _refused(command(*words, "push=org/name"), "push: no token for the hub", "a token in the environment as HF_TOKEN")
+    assert not Path("runs/mine/evaluate/generations.jsonl").exists()
+
+
 # Bad input: one line with the place, what was found and what would be right; nothing lost; no traceback
 
 
