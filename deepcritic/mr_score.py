@@ -11,10 +11,13 @@ beside the critique; without a judge the score is not given.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepcritic.metrics import Array, percentiles, resampled_rates
 from deepcritic.parsing import last_boxed, strip_thinking
 from deepcritic.prompting import Template
 from deepcritic.rows import ALL_CORRECT, Example, Generation, Judged
@@ -89,55 +92,61 @@ def ask(example: Example, critique: Generation, sampling: Sampling, seed: int) -
 
 
 def mr_score(judged: Iterable[Judged], grades: Mapping[str, Sequence[bool | None]] | None) -> dict[str, Any]:
-    """The score and its parts, in percent, over all samples of the rows that have replies.
+    """The score and its parts, in percent, over all samples of the rows that have replies; with 95% bootstrap intervals.
 
     An unreadable verdict is a wrong one of either kind of solution. `grades` has, by row, an entry for each sample whose step is
     right; None there (a judge who failed or cannot be read) counts as a wrong reason in `score` and as a right one in the upper
     of `score_bounds`. Without `grades` there is no score.
     """
-    table = {(gold, said): 0.0 for gold in (True, False) for said in (True, False)}
-    wrong = steps = reasons = ungraded = 0.0
-    for row in judged:
-        if row.correct is None:
-            continue
-        share = 1 / len(row.verdicts)
-        fine = row.gold == ALL_CORRECT
-        for verdict in row.verdicts:
-            said = not fine if verdict is None else verdict == ALL_CORRECT
-            table[fine, said] += share
-        if not fine:
-            wrong += 1
-            steps += row.correct
-            marks = (grades or {}).get(row.id, ())
-            reasons += share * sum(mark is True for mark in marks)
-            ungraded += share * sum(mark is None for mark in marks)
-    correlation = matthews(table[True, True], table[False, False], table[False, True], table[True, False])
-    accuracies = [_share(part, wrong) for part in (steps, reasons, reasons + ungraded)]
-    scores = [
-        100 * (WEIGHTS[0] * max(0.0, correlation) + WEIGHTS[1] * accuracies[0] + WEIGHTS[2] * accuracy)
-        for accuracy in accuracies[1:]
-    ]
-    given = grades is not None and wrong > 0
+    rows = [row for row in judged if row.correct is not None]
+    wrong = np.array([row.gold != ALL_CORRECT for row in rows], bool)
+    values = np.array([_shares(row, grades or {}) for row in rows], float).reshape(len(rows), 4).T
+    means = [values[:, of].mean(axis=1) if of.any() else np.zeros(4) for of in (wrong, ~wrong)]
+    found = _parts(means[0], means[1], int(wrong.sum()), int((~wrong).sum()))
+    drawn = resampled_rates(values, wrong, [row.cluster for row in rows])
+    many = _parts(np.nan_to_num(drawn[0]), np.nan_to_num(drawn[1]), int(wrong.sum()), int((~wrong).sum()))
+    given = {"mcc", "step_accuracy"} | ({"score", "reason_accuracy"} if grades is not None and wrong.any() else set())
+    result: dict[str, Any] = {}
+    for name in ("score", "mcc", "step_accuracy", "reason_accuracy"):
+        low, high = percentiles(many[name])
+        result[name] = _percent(found[name]) if name in given else None
+        result[f"{name}_interval"] = [_percent(low), _percent(high)] if name in given else [None, None]
+    known = "score" in given
+    result["score_bounds"] = [_percent(found["score"]), _percent(found["score_at_most"])] if known else [None, None]
+    result["ungraded"] = round(float(values[3, wrong].sum()), 4) if known else None
+    return result
+
+
+def _shares(row: Judged, grades: Mapping[str, Sequence[bool | None]]) -> tuple[float, float, float, float]:
+    """Of a row's samples: the share that calls the solution right, that has its step, that has its reason, that is not graded."""
+    share, fine = 1 / len(row.verdicts), row.gold == ALL_CORRECT
+    said = sum(not fine if verdict is None else verdict == ALL_CORRECT for verdict in row.verdicts)
+    marks = () if fine else grades.get(row.id, ())
+    return share * said, row.correct or 0.0, share * marks.count(True), share * marks.count(None)
+
+
+def _parts(of_wrong: Array, of_right: Array, wrong: int, right: int) -> dict[str, Any]:
+    """Fractions from the means of `_shares` over wrong and over right solutions."""
+    missed, steps, reasons, ungraded = of_wrong
+    correlation = matthews(right * of_right[0], wrong * (1 - missed), wrong * missed, right * (1 - of_right[0]))
+    score = WEIGHTS[0] * np.maximum(0.0, correlation) + WEIGHTS[1] * steps + WEIGHTS[2] * reasons
     return {
-        "score": round(scores[0], 4) if given else None,
-        "score_bounds": [round(score, 4) for score in scores] if given else [None, None],
-        "mcc": round(100 * correlation, 4),
-        "step_accuracy": round(100 * accuracies[0], 4),
-        "reason_accuracy": round(100 * accuracies[1], 4) if given else None,
-        "ungraded": round(ungraded, 4) if given else None,
-    }
+        "score": score, "score_at_most": score + WEIGHTS[2] * ungraded, "mcc": correlation, "step_accuracy": steps,
+        "reason_accuracy": reasons,
+    }  # fmt: skip
 
 
-def matthews(true_right: float, true_wrong: float, called_right: float, called_wrong: float) -> float:
+def matthews(true_right: ArrayLike, true_wrong: ArrayLike, called_right: ArrayLike, called_wrong: ArrayLike) -> Any:
     """Matthews' correlation from the counts of right and wrong solutions that were called so, of wrong ones called right, and of
-    right ones called wrong; 0 where one side is empty.
+    right ones called wrong; 0 where one side is empty. Of numbers, or of arrays.
 
-    >>> matthews(5, 5, 0, 0), matthews(5, 0, 5, 0)
+    >>> float(matthews(5, 5, 0, 0)), float(matthews(5, 0, 5, 0))
     (1.0, 0.0)
     """
-    sums = (true_right + called_right) * (true_right + called_wrong) * (true_wrong + called_right) * (true_wrong + called_wrong)
-    return (true_right * true_wrong - called_right * called_wrong) / math.sqrt(sums) if sums > 0 else 0.0
+    a, b, c, d = (np.asarray(one, dtype=float) for one in (true_right, true_wrong, called_right, called_wrong))
+    sums = (a + c) * (a + d) * (b + c) * (b + d)
+    return np.divide(a * b - c * d, np.sqrt(sums), out=np.zeros_like(sums), where=sums > 0)
 
 
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
+def _percent(fraction: Any) -> float:
+    return round(100 * float(fraction), 4)

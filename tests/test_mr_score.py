@@ -134,3 +134,13 @@ def test_the_real_rows_of_mr_ben_have_reasons_to_ask_about(datasets_dir: Path) -
         (message,) = ask(row, critique, Sampling(), seed=0).messages
         assert all(reason in message.content for reason in row.gold.error_reasons)
     assert json.dumps([row.item.meta for row in rows]).count("reason") == 0
+
+
+def test_every_part_has_its_interval() -> None:
+    rows = [_judged(str(at), 1, *(1 if at % 3 else 2, -1)) for at in range(60)]
+    rows += [_judged(f"r{at}", -1, -1, -1 if at % 4 else 3) for at in range(40)]
+    found = mr_score(rows, {str(at): (at % 2 == 0,) for at in range(60) if at % 3})
+    for name in ("score", "mcc", "step_accuracy", "reason_accuracy"):
+        low, high = found[f"{name}_interval"]
+        assert low < found[name] < high
+    assert mr_score(rows, None)["score_interval"] == [None, None]

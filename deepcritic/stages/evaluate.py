@@ -284,4 +284,6 @@ def _mr_line(name: str, score: Mapping[str, Any]) -> str:
     parts = f"MCC {score['mcc']:.1f}, step {score['step_accuracy']:.1f}%"
     if score["score"] is None:
         return f"{name}: no MR-Score ({score['skipped']}); {parts}"
-    return f"{name}: MR-Score {score['score']:.1f} ({parts}, reason {score['reason_accuracy']:.1f}%)"
+    low, high = score["score_interval"]
+    shown = f"{score['score']:.1f} (95% interval {low:.1f} to {high:.1f})"
+    return f"{name}: MR-Score {shown} ({parts}, reason {score['reason_accuracy']:.1f}%)"
