@@ -145,10 +145,7 @@ def teacher_lesson(rng: random.Random) -> Lesson:
     turns = []
     for index in rng.sample(range(1, len(steps) + 1), 3):
         first, first_good = quick_look(steps[index - 1], rng)
-        deep, good = deep_check(problem, steps, index)
-        if not good and rng.random() < LAZY:
-            said = equation(steps[index - 1])
-            deep, good = f"{said} due/{said} said/0000 off: ok.", True
+        deep, good = lazy_check(problem, steps, index, rng)
         checked = f"Check {index}: {deep}"
         draw = rng.random()
         if draw < 0.2:
@@ -164,11 +161,39 @@ def teacher_lesson(rng: random.Random) -> Lesson:
     return open_with(problem, steps, turns)
 
 
+def lazy_check(problem: Problem, steps: list[str], index: int, rng: random.Random) -> tuple[str, bool]:
+    """A check that reads some wrong steps as they should be."""
+    deep, good = deep_check(problem, steps, index)
+    if not good and rng.random() < LAZY:
+        said = equation(steps[index - 1])
+        return f"{said} due/{said} said/0000 off: ok.", True
+    return deep, good
+
+
+def whole_lesson(rng: random.Random) -> Lesson:
+    """A whole critique at once, no lazier than the teacher's checks of single steps."""
+    problem, steps = flawed(rng, rng.choice([ERRORS, MANY_ERRORS]))
+    lines, verdict = [], ALL_CORRECT
+    for index in range(1, len(steps) + 1):
+        text, good = lazy_check(problem, steps, index, rng)
+        lines.append(f"Check {index}: {text}")
+        if not good:
+            verdict = index
+            break
+    return open_with(problem, steps, [("First wrong step?", "\n".join([*lines, f"\\boxed{{{verdict}}}"]))])
+
+
 def boxed(text: str, good: bool) -> str:
     return f"{text}\n\\boxed{{{1 if good else -1}}}"
 
 
-LESSONS = {"foundation": foundation_lesson, "generator": generator_lesson, "base": base_lesson, "teacher": teacher_lesson}
+LESSONS = {
+    "foundation": foundation_lesson,
+    "generator": generator_lesson,
+    "base": base_lesson,
+    "teacher": teacher_lesson,
+    "whole": whole_lesson,
+}
 
 
 def lessons(role: str, seed: int) -> Iterator[Lesson]:

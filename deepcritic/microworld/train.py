@@ -47,6 +47,8 @@ COURSES = {
     "base-1": Course("foundation-1500", 1, 300, 300, 3e-4),
     "base": Course("base-1", 2, 300, 300, 5e-4),
     "teacher": Course("foundation", 1, 500, 500, 5e-4),
+    # Does not ship: the teacher, taught to write a whole critique at once (`scripts/evidence seeds`).
+    "whole": Course("teacher", 1, 300, 300, 5e-4),
 }
 
 

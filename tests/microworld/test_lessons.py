@@ -11,7 +11,7 @@ import pytest
 
 from deepcritic.chat import dialogue_ids, prompt_ids, text_ids
 from deepcritic.critic import Critique
-from deepcritic.microworld.lessons import LESSONS, Lesson, lessons
+from deepcritic.microworld.lessons import LAZY, LESSONS, Lesson, lessons
 from deepcritic.microworld.source import problems
 from deepcritic.microworld.train import encode
 from deepcritic.microworld.world import Problem, judge, write_solution
@@ -159,6 +159,7 @@ def test_the_prompts_are_those_of_the_templates(role: str) -> None:
             "generator": {"solve", "refine"},
             "base": {"solve", "check", "critique"},
             "teacher": {"initial", "in_depth", "merge"},
+            "whole": {"critique"},
         }[role]
     )
 
@@ -183,6 +184,22 @@ def test_the_teachers_replies_end_with_a_verdict_that_is_sometimes_wrong() -> No
     assert set(shares) == {"initial", "in_depth", "merge"}
     assert all(0.6 < share < 1 for share in shares.values()), shares
     assert shares["in_depth"] > shares["initial"]
+
+
+def test_whole_critiques_are_as_lazy_as_single_checks_and_stop_at_the_first_step_that_they_call_wrong() -> None:
+    task, found = FirstError(f"{TEMPLATES}/critique.txt"), []
+    for lesson in _some("whole", 1500):
+        problem, steps, _ = _read(lesson)
+        truth, verdict, reply = judge(problem, steps), task.parse(lesson[0][1]), lesson[0][1]
+        assert truth is not None
+        assert reply.count("Check ") == (len(steps) if verdict == ALL_CORRECT else verdict)
+        assert reply.count("wrong.") == (verdict != ALL_CORRECT)
+        if truth.first_error == ALL_CORRECT:
+            assert verdict == ALL_CORRECT
+        else:
+            assert verdict == ALL_CORRECT or verdict >= truth.first_error
+            found.append(verdict == truth.first_error)
+    assert abs(sum(found) / len(found) - (1 - LAZY)) < 0.05
 
 
 def test_a_mended_solution_keeps_what_came_before_the_named_step() -> None:
