@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from deepcritic.rows import Dialogue
@@ -25,7 +26,7 @@ def figures(dialogues: Sequence[Dialogue], material: Material, initial: Answers 
     told: dict[str, Any] = {
         "dialogues": len(dialogues),
         "labels": {str(label): labels[label] for label in sorted(labels, key=lambda label: (isinstance(label, str), label))},
-        "characters": _quantiles(lengths),
+        "characters": _quantiles(lengths) | _histogram(lengths),
         "characters_by_label": {
             str(label): _quantiles([len(one.messages[-1].content) for one in dialogues if one.verdict == label])
             for label in sorted(labels)
@@ -44,13 +45,13 @@ def figures(dialogues: Sequence[Dialogue], material: Material, initial: Answers 
     return told
 
 
-def readable(dialogues: Sequence[Dialogue], lineages: Mapping[str, Lineage], material: Material, seed: int) -> str:
-    """Some dialogues, drawn by `seed`, as a text to be read: problem, rated steps, critique, and what it was made of."""
-    drawn = random.Random(f"examples/{seed}").sample(list(dialogues), min(EXAMPLES, len(dialogues)))
-    return "\n".join(_one(dialogue, lineages[dialogue.id], material) for dialogue in drawn)
+def examples(dialogues: Sequence[Dialogue], seed: int) -> list[Dialogue]:
+    """Some dialogues to be read, drawn by `seed`."""
+    return random.Random(f"examples/{seed}").sample(list(dialogues), min(EXAMPLES, len(dialogues)))
 
 
-def _one(dialogue: Dialogue, lineage: Lineage, material: Material) -> str:
+def readable(dialogue: Dialogue, lineage: Lineage, material: Material) -> str:
+    """A dialogue as a text: problem, rated steps, critique, and what it was made of."""
     row = material.rows[dialogue.id]
     ratings = {place.step: rating for place, rating in ((at, material.ratings[at]) for at in material.places[row.id])}
     lines = [f"{'=' * 20} {row.id} ({row.source}, {dialogue.license})", "", row.item.problem, ""]
@@ -67,6 +68,24 @@ def _one(dialogue: Dialogue, lineage: Lineage, material: Material) -> str:
     return printable("\n".join(lines)) + "\n"
 
 
+def with_lineage(dialogues: Sequence[Dialogue], lineages: Mapping[str, Lineage], material: Material) -> list[dict[str, Any]]:
+    """The same for a report: JSON values. The texts are as they were written, by whomever: escape them."""
+    rows = []
+    for dialogue in dialogues:
+        item = material.rows[dialogue.id].item
+        rows.append(
+            {
+                "id": dialogue.id,
+                "problem": item.problem,
+                "steps": list(item.steps),
+                "verdict": dialogue.verdict,
+                "critique": dialogue.messages[-1].content,
+                "made_of": msgspec.to_builtins(lineages[dialogue.id].critiques),
+            }
+        )
+    return rows
+
+
 def printable(text: str) -> str:
     """`text` without what a terminal would take for a command.
 
@@ -76,7 +95,14 @@ def printable(text: str) -> str:
     return "".join(character for character in text if character.isprintable() or character in "\n\t")
 
 
-def _quantiles(values: Sequence[int]) -> dict[str, float]:
+def _histogram(values: Sequence[int]) -> dict[str, Any]:
+    if not values:
+        return {}
+    counts, edges = np.histogram(values, bins=20)
+    return {"histogram": {"edges": [round(float(edge), 1) for edge in edges], "counts": counts.tolist()}}
+
+
+def _quantiles(values: Sequence[int]) -> dict[str, Any]:
     if not values:
         return {}
     names, points = ("least", "tenth", "median", "ninetieth", "most"), (0, 10, 50, 90, 100)

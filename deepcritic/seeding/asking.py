@@ -6,6 +6,7 @@ seed for each sample the outcome is that of a full draw, whatever the size of a 
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -73,11 +74,16 @@ def ask(call: Call, places: Iterable[Place], draws: Draws, engine: Sampler, seed
         wave = range(start, min(call.samples, start + call.wave))
         if not waiting:
             break
-        wanted = requests(call, waiting, wave, seed, before)
-        by_place: dict[Place, list[Reply]] = {}
-        for draw in draws.collect(wanted, engine, f"{call.name} critiques"):
-            by_place.setdefault(Place(draw.key.example_id, draw.key.step), []).append(_read(call, draw))
-        waiting = [place for place in waiting if not _settle(call, place, wave, by_place.get(place, []), answers)]
+        drawn = draws.collect(requests(call, waiting, wave, seed, before), engine, f"{call.name} critiques")
+        going_on, silent = [], dict.fromkeys(waiting)
+        # The rows come in the order asked, so those of a place come together, and one place at a time is in memory.
+        for place, of_place in itertools.groupby(drawn, key=_place):
+            del silent[place]
+            if not _settle(call, place, wave, [Reply(draw, call.read(place, draw.text)) for draw in of_place], answers):
+                going_on.append(place)
+        for place in silent:
+            _settle(call, place, wave, [], answers)
+        waiting = going_on
     return answers
 
 
@@ -92,8 +98,8 @@ def requests(call: Call, places: Iterable[Place], samples: range, seed: int, bef
         )  # fmt: skip
 
 
-def _read(call: Call, draw: Generation) -> Reply:
-    return Reply(draw, call.read(Place(draw.key.example_id, draw.key.step), draw.text))
+def _place(draw: Generation) -> Place:
+    return Place(draw.key.example_id, draw.key.step)
 
 
 def _settle(call: Call, place: Place, wave: range, replies: list[Reply], answers: Answers) -> bool:

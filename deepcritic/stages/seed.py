@@ -139,8 +139,10 @@ def run(
     funnel.keep(write_rows(folder / FILE, dialogues))
     lineages = {name: lineage(name, fates.get(name, KEPT), material, asked, answers) for name in material.rows}
     write_rows(folder / "lineage.jsonl", lineages.values())
+    shown = account.examples(dialogues, seed)
     with replacing(folder / "examples.txt") as file:
-        file.write(account.readable(dialogues, lineages, material, seed).encode("utf-8", "replace"))
+        texts = [account.readable(dialogue, lineages[dialogue.id], material) for dialogue in shown]
+        file.write("\n".join(texts).encode("utf-8", "replace"))
     facts = {
         "recipe": recipe,
         "funnel": funnel.rows,
@@ -151,7 +153,7 @@ def run(
             call.name: answers[call.name].saved(call.samples) for call in asked if call.name in {"in_depth", "direct"}
         },
     }
-    write_json(folder / "funnel.json", facts)
+    write_json(folder / "funnel.json", {**facts, "examples": account.with_lineage(shown, lineages, material)})
     _tell(folder, facts)
     return _pushed(folder, push, folder.finish(model=engine.model_id, **facts))
 

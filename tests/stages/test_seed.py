@@ -257,11 +257,24 @@ def test_the_direct_recipe_takes_the_first_whole_critique_that_agrees(seeded: An
 def test_some_examples_can_be_read_with_their_lineage(seeded: Any) -> None:
     rows = [_row(f"p{index}", (1, 1), problem=f"problem {index}\x1b[31m") for index in range(12)]
     script = _script(rows, **{f"p{index}_initial_2": [WRONG] for index in range(12)})
-    text = (seeded(rows, script).folder / "examples.txt").read_text("utf-8")
+    folder = seeded(rows, script).folder
+    text = (folder / "examples.txt").read_text("utf-8")
     assert text.count("-------------------- critique") == 10
     assert text.count("step 2: initial 0 (its verdict was wrong), in_depth 0, merge 0") == 10
     assert "[2, rated 1] p" in text
     assert "\x1b" not in text
+    told = json.loads((folder / "funnel.json").read_text("utf-8"))
+    assert len(told["examples"]) == 10
+    one = told["examples"][0]
+    assert one["made_of"][1] == {
+        "step": 2,
+        "samples": {call: f"{one['id']}|{call}|2|0" for call in ("initial", "in_depth", "merge")},
+        "agrees": {"initial": False, "in_depth": True, "merge": True},
+    }
+    assert one["critique"].endswith("\\boxed{-1}")
+    lengths = told["characters"]
+    assert sum(lengths["histogram"]["counts"]) == told["dialogues"] == 12
+    assert lengths["least"] <= lengths["median"] <= lengths["most"] == lengths["histogram"]["edges"][-1]
 
 
 @pytest.mark.slow
