@@ -1,22 +1,18 @@
-"""Are two answers equal? Fast path, algebra, hostile input, and the life of the processes."""
+"""Are two answers equal? Golden tables with and without algebra, public samples, and what a comparison needs."""
 
 from __future__ import annotations
 
 import gzip
 import importlib.util
 import json
-import logging
-import os
-import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deepcritic.answers import Comparison, compare, equivalent
+from deepcritic.answers import Comparison, compare
 from deepcritic.answers.decide import decide
 from deepcritic.answers.text import canonical
 
@@ -24,17 +20,6 @@ HERE = Path(__file__).parent
 GOLDEN: dict[str, list[dict[str, Any]]] = json.loads((HERE / "golden" / "answers.json").read_text("utf-8"))
 ALGEBRA = importlib.util.find_spec("math_verify") is not None
 needs_algebra = pytest.mark.skipif(not ALGEBRA, reason="math-verify is not installed: pip install 'deepcritic[answers]'")
-DEADLINE = 2.0
-SLACK = 1.0  # for a busy machine
-UNITS = ["\\text{ cm}", "\\text{ units}", " cm", " feet", "^\\circ", "^{\\circ}", "\\text{ m}^2", "\\mathrm{ kg}", " hours"]
-FRAMES = ["{}", "{}", "${}$", "\\boxed{{{}}}", "so $\\boxed{{{}}}$.", "\\({}\\)", "{}.", " {} ", "\\left({}\\right)"]
-
-
-def hostile() -> list[str]:
-    return [
-        case["text"] * case.get("times", 1) + case.get("then", "") + case.get("close", "") * case.get("times", 1)
-        for case in GOLDEN["hostile"]
-    ]
 
 
 @pytest.mark.parametrize("case", GOLDEN["decided"], ids=lambda case: case["source"])
@@ -47,27 +32,6 @@ def test_algebra() -> None:
     found = compare([(case["prediction"], case["reference"]) for case in GOLDEN["algebra"]], deadline=10)
     for case, result in zip(GOLDEN["algebra"], found, strict=True):
         assert result.equal is case["expected"], (case, result)
-
-
-@needs_algebra
-def test_hostile_input_is_decided_or_undecided_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DEEPCRITIC_SECRET", "canary")
-    equivalent("x+1", "1+x")  # the first comparison also starts the processes
-    for text in hostile():
-        for pair in ((text, "5"), ("x^2 + 1", text)):
-            started = time.monotonic()
-            (result,) = compare([pair], deadline=DEADLINE)
-            assert time.monotonic() - started < DEADLINE + SLACK, (text[:80], result)
-            assert result.equal is not True, text[:80]
-            assert result.equal is not None or result.reason, text[:80]
-    assert not list(tmp_path.iterdir())
-
-
-@needs_algebra
-def test_equal_towers_are_not_called_different() -> None:
-    assert equivalent("100^{5000000000}", "10^{10^{10}}") is None
-    assert equivalent("10^{10^{10}}", "10^{10^{10}}.") is True
 
 
 def test_nothing_heavy_is_imported_and_the_fast_path_needs_nothing(tmp_path: Path) -> None:
@@ -103,77 +67,6 @@ def test_compare_is_lazy() -> None:
     results.close()  # type: ignore[attr-defined]
 
 
-def generated_pairs(count: int, seed: int) -> list[tuple[str, str]]:
-    """Pairs of numbers in many spellings, equal about half of the time and often nearly so."""
-    draw = random.Random(seed)
-
-    def spell(top: int, bottom: int) -> str:
-        value = top / bottom
-        forms = [f"\\frac{{{top}}}{{{bottom}}}", f"{top}/{bottom}", f"\\dfrac{{{top * 3}}}{{{bottom * 3}}}"]
-        if top < 0:
-            forms.append(f"-\\frac{{{-top}}}{{{bottom}}}")
-        if bottom in (1, 2, 4, 5, 8, 10, 100):
-            forms += [f"{value:.3f}", f"{value:.6f}".rstrip("0").rstrip("."), f"{value:.4f}"]
-        if abs(top) > bottom > 1:
-            sign = "-" if top < 0 else ""
-            forms.append(f"{sign}{abs(top) // bottom}\\frac{{{abs(top) % bottom}}}{{{bottom}}}")
-        if bottom == 1:
-            grouped = f"{top:,}"
-            forms += 2 * [str(top), grouped, grouped.replace(",", "{,}"), grouped.replace(",", ",\\!"), f"{top}.0", f"{top}."]
-        text = draw.choice(forms)
-        if draw.random() < 0.3:
-            text += draw.choice(UNITS)
-        return draw.choice(FRAMES).format(text)
-
-    pairs = []
-    for _ in range(count):
-        bottom = draw.choice([1, 1, 1, 2, 3, 4, 5, 7, 8, 10, 100, 997])
-        top = draw.choice([draw.randint(-20, 20), draw.randint(-999, 9999), draw.randint(-(10**9), 10**9)])
-        other = (top, bottom) if draw.random() < 0.5 else (top + draw.choice([-1, 1, 10, 1000]), draw.choice([bottom, 1, 2]))
-        pairs.append((spell(top, bottom), spell(*other)))
-    return pairs
-
-
-def bare(reference: str, prediction: str) -> bool | None:
-    """math-verify alone, given dollars (and no final period) where a text has no delimiters; None where it reads nothing."""
-    from math_verify import parse, verify
-
-    def dressed(text: str) -> str:
-        return text if any(sign in text for sign in ("$", "\\(", "\\[", "\\boxed")) else f"${text.strip().rstrip('.')}$"
-
-    gold, target = parse(dressed(reference)), parse(dressed(prediction))
-    if verify(gold, target):
-        return True
-    return None if any(all(isinstance(value, str) for value in found) for found in (gold, target)) else False
-
-
-@needs_algebra
-def test_the_fast_path_agrees_with_math_verify() -> None:
-    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
-    decided = 0
-    for prediction, reference in generated_pairs(int(os.environ.get("DEEPCRITIC_PAIRS", "300")), seed=1):
-        quick = decide(prediction, reference)
-        plain = None if quick is None else bare(reference, prediction)
-        if plain is not None:
-            decided += 1
-            assert quick is plain, (prediction, reference)
-    assert decided > 0.5 * int(os.environ.get("DEEPCRITIC_PAIRS", "300"))
-
-
-@needs_algebra
-def test_upstream_cases(datasets_dir: Path) -> None:
-    """At least as many right as math-verify alone in the same run, whichever way it is called."""
-    from math_verify import parse, verify
-
-    file = datasets_dir / "answer_equivalence" / "cases.jsonl"
-    rows = [row for row in map(json.loads, file.read_text("utf-8").split("\n")[:-1]) if row["flag"] is None]
-    ours = list(compare([(row["pred"], row["gold"]) for row in rows], deadline=10))
-    right = sum(result.equal is row["equivalent"] for result, row in zip(ours, rows, strict=True))
-    plain = sum(verify(parse(row["gold"]), parse(row["pred"])) is row["equivalent"] for row in rows)
-    dressed = sum(bool(bare(row["gold"], row["pred"])) is row["equivalent"] for row in rows)
-    assert right >= max(plain, dressed), (right, plain, dressed, len(rows))
-
-
 @needs_algebra
 def test_qwen_samples(datasets_dir: Path) -> None:
     file = datasets_dir / "answer_equivalence" / "qwen_math_cot_samples_first50.jsonl.gz"
@@ -189,3 +82,14 @@ def test_qwen_samples(datasets_dir: Path) -> None:
 @pytest.mark.parametrize("text", ["x+1", "$x$", "\\left(1, 2\\right)", "1,000", "\\text{no solution}", "$$"])
 def test_canonical_is_stable(text: str) -> None:
     assert canonical(canonical(text)) == canonical(text)
+
+
+def test_no_case_stands_in_the_code(datasets_dir: Path) -> None:
+    """The checker may know rules, not the cases that it is measured by."""
+    sources = "".join(file.read_text("utf-8") for file in (HERE.parent / "deepcritic" / "answers").glob("*.py"))
+    packed = "".join(sources.split()).replace("\\\\", "\\")
+    lines = (datasets_dir / "answer_equivalence" / "cases.jsonl").read_text("utf-8").split("\n")[:-1]
+    texts = {"".join(text.split()) for line in lines for text in (json.loads(line)["gold"], json.loads(line)["pred"])}
+    bodies = {text.strip("$") for text in texts} | texts
+    assert len(bodies) > 150
+    assert not [text for text in bodies if len(text) >= 6 and text in packed]

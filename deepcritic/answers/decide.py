@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple, TypeAlias
 
-from deepcritic.answers.plain import number_of, same_number
+from deepcritic.answers.plain import is_whole, number_of, same_number
 from deepcritic.answers.reach import LIMIT, beyond_reach
 from deepcritic.answers.text import answer_of, canonical, for_algebra
 
@@ -21,7 +21,7 @@ Texts: TypeAlias = tuple[str, str]
 """What math-verify is given: the reference, then the prediction."""
 
 _CHOICE: Final = re.compile(r"[A-D]")
-_CLOCK: Final = re.compile(r"[0-9]{1,2}:[0-5][0-9](?:\s?[ap](?:\.?m)?)?")
+_CLOCK: Final = re.compile(r"[0-9]{1,2}:[0-5][0-9][ap]?")  # with "pm", math-verify takes picometres away
 # Left alone, math-verify takes this for a list; `for_algebra` mends that, and so the fast path need not contradict it.
 _SPLIT: Final = re.compile(r"(?:\{,\}|\\!)\s?[0-9]{3}\s*\^")
 
@@ -59,7 +59,7 @@ def decide_answers(prediction: str, reference: str) -> bool | None:
     """The same for answers that `answer_of` has found."""
     if prediction == reference:
         return True if prediction else None
-    if any(len(answer) > LIMIT and not answer.isdigit() for answer in (prediction, reference)):
+    if any(len(answer) > LIMIT and not is_whole(answer) for answer in (prediction, reference)):
         return None
     one, other = canonical(prediction), canonical(reference)
     if not one or not other:

@@ -45,6 +45,11 @@ class Number(NamedTuple):
     """Whether it has a decimal point: math-verify takes such a one for rounded."""
 
 
+def is_whole(text: str) -> bool:
+    """Whether it is digits alone: by far the most frequent answer."""
+    return text.isascii() and text.isdigit()
+
+
 def number_of(text: str) -> Number | None:
     r"""The number that canonical `text` is, a trailing unit aside; None when it is anything else.
 
@@ -53,7 +58,7 @@ def number_of(text: str) -> Number | None:
     >>> number_of(r"012.50\text{ cm}").digits
     '12.5'
     """
-    if text.isdigit():
+    if is_whole(text):
         return Number(text.lstrip("0") or "0")
     if len(text) < 200:
         unit = _UNIT.search(text)

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from typing import Final
 
+from deepcritic.answers.plain import is_whole
 from deepcritic.answers.reach import LIMIT
 from deepcritic.parsing import last_boxed
 
@@ -82,7 +83,7 @@ def canonical(answer: str) -> str:
     text = answer.strip()
     if not text:
         return ""
-    if text.isascii() and text.isdigit():  # by far the most frequent case
+    if is_whole(text):
         return text.lstrip("0") or "0"
     text = text.rstrip(".").rstrip() or text
     wrapped = _WRAPPED.fullmatch(text)
