@@ -11,6 +11,7 @@ be refused again). All of it runs on one event loop.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections import deque
 from collections.abc import Callable
@@ -88,6 +89,7 @@ class Fleet:
         self._watchers: list[asyncio.Task[None]] = []
         self._ended: dict[asyncio.Task[Any], str] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._said = -math.inf
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -244,11 +246,18 @@ class Fleet:
         self._timer = self._loop.call_at(min(upcoming), self._wake) if upcoming else None
 
     def _check_patience(self) -> None:
-        """Raises `NoAnswer` once all servers have been down for too long and none is being tried."""
+        """Raises `NoAnswer` once all servers have been down for too long and none is being tried; says so before, at most
+        once a minute."""
         now = self._loop.time()
         downs = [server.down_since for server in self.servers if not server.in_flight and server.down_since is not None]
-        if len(downs) == len(self.servers) and now - max(downs) >= self._patience:
-            raise NoAnswer("unreachable", "; ".join(server.problem for server in self.servers))
+        if len(downs) < len(self.servers):
+            return
+        seen = "; ".join(server.problem for server in self.servers)
+        if now - max(downs) >= self._patience:
+            raise NoAnswer("unreachable", seen)
+        if now - self._said >= 60:
+            self._said = now
+            print(f"waiting for up to {self._patience:.0f} s: {seen}", flush=True)
 
     async def _watch(self, server: Server) -> None:
         """End what takes too long at `server`: a reply by the clock, and all of them where it moves no token."""

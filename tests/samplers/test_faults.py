@@ -258,7 +258,9 @@ def test_the_least_busy_server_is_asked_first() -> None:
         assert slow.most_in_flight == 8
 
 
-def test_servers_that_stay_away_are_waited_for_and_then_every_row_is_listed(server: FakeServer) -> None:
+def test_servers_that_stay_away_are_waited_for_and_then_every_row_is_listed(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     stopped: list[float] = []
 
     def stop(row: Any) -> None:
@@ -272,6 +274,8 @@ def test_servers_that_stay_away_are_waited_for_and_then_every_row_is_listed(serv
     lost = [row for row in drawn.values() if isinstance(row, Failure)]
     assert len(lost) > 1900
     assert "cannot be reached" in lost[0].detail
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"waiting for up to 1 s: {server.url} cannot be reached")
 
 
 def test_nobody_there_at_the_start_is_said_and_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
