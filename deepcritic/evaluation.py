@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from deepcritic.errors import InputError, UsageError
 from deepcritic.judging import judge, judge_verdicts
 from deepcritic.mr_score import CALL as REASON
 from deepcritic.mr_score import PROMPT_SHA, ask, grade
-from deepcritic.rows import ALL_CORRECT, Example, Generation, Judged, Key, encode
+from deepcritic.rows import ALL_CORRECT, REFUSED, Example, Failure, Generation, Judged, Key, encode
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request, Sampler, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
@@ -28,6 +29,7 @@ from deepcritic.sampling import Draws, request
 from deepcritic.scorers import Scorer
 from deepcritic.scores import Choice, KeptScores, best_threshold, first_below
 from deepcritic.sources.benchmark import Part
+from deepcritic.store import read_rows
 from deepcritic.tasks import CriticTask
 from deepcritic.votes import Ties
 
@@ -93,9 +95,13 @@ class Writing:
             counts = draws.finish()
         judged: dict[str, list[Judged]] = {part.name: [] for part in self.parts}
         replies = self._by_example(drawn)
+        failures = read_rows(folder / "failures.jsonl", Failure)
+        refused = Counter(row.key.example_id for row in failures if row.reason == REFUSED and row.key.request == CALL)
         for part, example in self._examples():
-            asked = len(self.plan[example.id])
-            row = judge(example, next(replies), self.task, asked=asked, benchmark=part.name, ties=self.ties)
+            asked, withheld = len(self.plan[example.id]), refused[example.id]
+            row = judge(
+                example, next(replies), self.task, asked=asked, refused=withheld, benchmark=part.name, ties=self.ties
+            )  # fmt: skip
             judged[part.name].append(row)
         return Outcome(judged, counts, self._facts(), grades)
 
