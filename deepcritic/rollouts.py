@@ -56,7 +56,8 @@ def reached_answer(
 def put_in_order(cache: Path) -> None:
     """Sort a file of comparisons, so that it does not tell in which order rollouts came."""
     rows: list[Compared] = list(read_rows(cache, Compared))
-    write_rows(cache, sorted(rows, key=lambda row: (row.reference, row.prediction, row.checker)))
+    rows.sort(key=lambda row: (row.reference, row.prediction, row.checker))
+    write_rows(cache, rows)
 
 
 class Ended(NamedTuple):
