@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deepcritic.answers import compare
+from deepcritic.answers.known import Compared
 from deepcritic.labelling import Discard, Label, Table, Wanted, decide
 from deepcritic.parsing import last_boxed
 from deepcritic.rows import Example, Failure, Generation, Key
 from deepcritic.samplers import Request
+from deepcritic.store import read_rows, write_rows
 
 Ask = Callable[[Example, int, tuple[int, ...]], Request]
 
@@ -49,6 +51,13 @@ def reached_answer(
         key, answer = waiting.popleft()
         unreadable = answer is not None and result.reason == "unreadable prediction"
         yield key, False if unreadable else None if answer is None else result.equal
+
+
+def put_in_order(cache: Path) -> None:
+    """Sort a file of comparisons, so that it does not tell in which order rollouts came."""
+    rows: list[Compared] = list(read_rows(cache, Compared))
+    rows.sort(key=lambda row: (row.reference, row.prediction, row.checker))
+    write_rows(cache, rows)
 
 
 class Ended(NamedTuple):

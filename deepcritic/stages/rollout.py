@@ -19,7 +19,7 @@ from deepcritic.errors import InputError, UsageError
 from deepcritic.labelling import RULES, Discard, Label, Table, unusable
 from deepcritic.progress import Progress
 from deepcritic.prompting import Template
-from deepcritic.rollouts import Ended, Plan, reached_answer
+from deepcritic.rollouts import Ended, Plan, put_in_order, reached_answer
 from deepcritic.rows import Example, Generation
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request, Sampler, Sampling
@@ -76,6 +76,7 @@ def run(
         else:
             plan = _read(draws, engine, rows, rule, samples, ask, folder / COMPARED)
             asked, saved = plan.asked, {"rule": rule, **savings(plan.ended, draws.kept(), samples)}
+            put_in_order(folder / COMPARED)
         counts = draws.finish()
     ledger = folder.ledger("rollouts")
     ledger.enter(asked)

@@ -29,6 +29,9 @@ NEEDED = ("solve.rl", "prepare.truth", "prepare.judged", "sft")
 COMPARED = ("zero_of_k", "deepcritic")
 KS = (4, 8, 16)
 K = 8
+GENERATORS = {"": (), ", unsure generator": ("stage.temperature=1.2", "stage.top_p=1.0")}
+"""At the paper's temperature of 0.7 rollouts of the small world nearly always succeed before the first error and fail after
+it, so that k hardly matters. At 1.2 the same generator is less sure."""
 AUDITED = 120
 """Solutions of each seed that get all 16 rollouts from every prefix."""
 RL = ("stage.steps=20", "stage.save_steps=20")
@@ -66,20 +69,23 @@ def audit(base: Path, run: Path, seed: int) -> list[Claim]:
     truth = {row.id: row.gold.first_error for row in read_rows(base / "prepare.truth" / "examples.jsonl", Example)}
     chosen = [row for row in read_rows(base / "solve.rl" / "solutions.jsonl", Example) if row.id in truth][:AUDITED]
     write_rows(solutions, chosen)
-    draw(run, "all", solutions, seed, f"stage.samples={max(KS)}")
-    drawn = run / "rollout.all" / "generations.jsonl"
+    solving = json.loads((base / "solve.rl" / "manifest.json").read_text("utf-8"))
     claims: list[Claim] = []
-    for k in KS:
-        tables = read_tables(chosen, drawn, k, run / "compared.jsonl")
-        for rule in RULES:
-            if rule != "math_shepherd_soft":  # names the same first errors as the hard labels
-                claims += quality(rule, k, chosen, tables, truth)
-        if k == K:
-            claims += costs(chosen, tables, drawn, json.loads((base / "solve.rl" / "manifest.json").read_text("utf-8")))
+    for kind, options in GENERATORS.items():
+        name = "unsure" if kind else "all"
+        draw(run, name, solutions, seed, f"stage.samples={max(KS)}", *options)
+        drawn = run / f"rollout.{name}" / "generations.jsonl"
+        for k in KS:
+            tables = read_tables(chosen, drawn, k, run / "compared.jsonl")
+            for rule in RULES:
+                if rule != "math_shepherd_soft":  # names the same first errors as the hard labels
+                    claims += quality(f"{rule}, k = {k}{kind}", rule, chosen, tables, truth)
+            if k == K:
+                claims += costs(kind, chosen, tables, drawn, solving)
     return claims
 
 
-def quality(rule: str, k: int, rows: list[Example], tables: dict[str, Table], truth: dict[str, Any]) -> list[Claim]:
+def quality(name: str, rule: str, rows: list[Example], tables: dict[str, Table], truth: dict[str, Any]) -> list[Claim]:
     """Exact to the step, in percent; problems are drawn anew for the interval."""
     named: list[tuple[bool, str]] = []
     erroneous: list[tuple[bool, str]] = []
@@ -95,11 +101,11 @@ def quality(rule: str, k: int, rows: list[Example], tables: dict[str, Table], tr
     for figure, cases in (("precision", named), ("recall", erroneous)):
         share = 100 * sum(same for same, _ in cases) / max(1, len(cases))
         low, high = mean_interval([same for same, _ in cases], [problem for _, problem in cases])
-        claims.append((f"{figure} of the first error, {rule}, k = {k}", share, [100 * low, 100 * high], True))
+        claims.append((f"{figure} of the first error, {name}", share, [100 * low, 100 * high], True))
     return claims
 
 
-def costs(rows: list[Example], tables: dict[str, Table], drawn: Path, solving: dict[str, Any]) -> list[Claim]:
+def costs(kind: str, rows: list[Example], tables: dict[str, Table], drawn: Path, solving: dict[str, Any]) -> list[Claim]:
     """Rollouts that a rule reads, in percent of all from every prefix; and whether they alone give the same labels."""
     tokens: Counter[tuple[str, int, int]] = Counter()
     for draw in read_rows(drawn, Generation):
@@ -118,11 +124,12 @@ def costs(rows: list[Example], tables: dict[str, Table], drawn: Path, solving: d
             read += len(asked)
             spent += sum(tokens[row.id, step, at] for step, at in asked)
         limit = 35 if rule == "zero_of_k" else 100
+        share, both = 100 * read / full, 100 * (read + solves) / (full + solves)
         claims += [
-            (f"rollouts drawn for {rule}, percent of all: at most {limit}", 100 * read / full, None, 100 * read <= limit * full),
-            (f"the same, with solving and prefilter on both sides, {rule}", 100 * (read + solves) / (full + solves), None, True),
-            (f"tokens of the rollouts drawn for {rule}, percent of all", 100 * spent / full_tokens, None, True),
-            (f"labels equal to those of all rollouts, {rule} (1: every one)", float(same), None, same),
+            (f"rollouts drawn for {rule}, percent of all: at most {limit}{kind}", share, None, share <= limit),
+            (f"the same, with solving and prefilter on both sides, {rule}{kind}", both, None, True),
+            (f"tokens of the rollouts drawn for {rule}, percent of all{kind}", 100 * spent / full_tokens, None, True),
+            (f"labels equal to those of all rollouts, {rule} (1: every one){kind}", float(same), None, same),
         ]
     return claims
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,29 @@ def test_many_solutions_are_read_at_once(rolled: Any, make_solutions: Any) -> No
     assert all(waves)
 
 
+def test_the_order_in_which_rollouts_come_leaves_no_trace(
+    rolled: Any, make_solutions: Any, tmp_path: Path, contents: Any
+) -> None:
+    """One engine answers as it is asked, another everything at once and backwards; some answers need algebra."""
+    pytest.importorskip("math_verify", reason="needs the checker: pip install deepcritic[answers]")
+
+    def algebra(request: Request, sample: int) -> str:
+        return chance(request, sample).replace("ok", "1+x").replace("no", f"x+{sample + 2}")
+
+    class Backwards(rolled.sampler):  # type: ignore[misc,name-defined]
+        def stream(self, requests: Any) -> Any:
+            yield from reversed(list(super().stream(requests)))
+
+    rows = [replace(row, gold=replace(row.gold, reference_answer="x+1")) for row in make_solutions(12)]
+    left = []
+    for engine in (rolled.sampler(algebra), Backwards(algebra)):
+        rolled(None, rows, rule="deepcritic", sampler=engine)
+        left.append(contents(tmp_path / "runs/mine/rollout"))
+        shutil.rmtree(tmp_path / "runs")
+    assert left[0] == left[1]
+    assert left[0]["compared.jsonl"].count(b"\n") > 1
+
+
 def test_rollouts_that_never_come_leave_the_rest_alone(rolled: Any, make_solutions: Any) -> None:
     """What fails is lacking, and its solution is given up; a solution that does not need it gets its label."""
 
@@ -196,3 +220,35 @@ def test_rows_of_another_kind_are_refused(command: Command) -> None:
     assert outcome.code == 1
     assert "solutions.jsonl:1: item" in outcome.err
     assert Example.__name__ in outcome.err
+
+
+@pytest.mark.slow
+def test_the_shipped_generator_draws_the_same_rollouts_as_needed(command: Command, make_solutions: Any) -> None:
+    """Other batches, the same replies: each has a seed of its own. And so the same labels."""
+    pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
+    write_rows(Path("solutions.jsonl"), make_solutions(12, 3))
+    words = ["experiment=microworld/rollout", "stage.solutions=solutions.jsonl", "run=mine", "stage.temperature=1.3"]
+    assert command(*words, "name=all").code == 0
+    every = set(Path("runs/mine/rollout.all/generations.jsonl").read_bytes().splitlines())
+    for rule in ("zero_of_k", "deepcritic"):
+        assert command(*words, f"name={rule}", f"stage.rule={rule}").code == 0
+        drawn = set(Path(f"runs/mine/rollout.{rule}/generations.jsonl").read_bytes().splitlines())
+        assert drawn < every
+        for name in (rule, "all"):
+            options = [f"stage.rollouts=runs/mine/rollout.{name}/generations.jsonl", f"stage.rule={rule}", f"name={rule}.{name}"]
+            assert command("stage=label", "stage.solutions=solutions.jsonl", "run=mine", *options).code == 0
+        labels = [Path(f"runs/mine/label.{rule}.{name}/labelled.jsonl").read_bytes() for name in (rule, "all")]
+        assert labels[0] == labels[1]
+
+
+def test_no_solutions_at_all(command: Command) -> None:
+    """As `solve` leaves them where every solution was right."""
+    Path("solutions.jsonl").write_text("", "utf-8")
+    for options in (["name=all"], ["stage.rule=zero_of_k"]):
+        outcome = command("experiment=microworld/rollout", "stage.solutions=solutions.jsonl", "run=mine", *options)
+        assert outcome.code == 0, outcome.err
+    outcome = command(
+        "stage=label", "stage.solutions=solutions.jsonl", "stage.rollouts=runs/mine/rollout/generations.jsonl", "run=mine"
+    )
+    assert outcome.code == 0, outcome.err
+    assert Path("runs/mine/label/labelled.jsonl").read_bytes() == b""
