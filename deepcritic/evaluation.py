@@ -121,8 +121,8 @@ class Writing:
 
     def _facts(self) -> dict[str, Any]:
         template = self.task.template
-        prompt = {"task": self.task.name, "sha": template.sha, "index_base": template.index_base, "system": template.system}
-        facts: dict[str, Any] = {"model": self.engine.model_id, "prompt": prompt}
+        task = {"name": self.task.name, "prompt_sha": template.sha, "index_base": template.index_base, "system": template.system}
+        facts: dict[str, Any] = {"model": self.engine.model_id, "task": task}
         if not isinstance(self.engine, RecordedSampler):
             drawn = {(one.temperature, one.top_p) for one in self._sampling.values()}
             (temperature, top_p) = min(drawn) if len(drawn) == 1 else (None, None)
@@ -135,7 +135,7 @@ class Writing:
             if len(drawn) > 1:
                 facts["sampling"]["by_benchmark"] = {name: [one.temperature, one.top_p] for name, one in self._sampling.items()}
         if self.judge_engine is not None:
-            facts["judge"] = {"model": self.judge_engine.model_id, "prompt": PROMPT_SHA}
+            facts["judge"] = {"model": self.judge_engine.model_id, "prompt_sha": PROMPT_SHA}
         return facts
 
     def _drawn(self, part: Part) -> Sampling:
