@@ -60,8 +60,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         if self.max_cost is not None and not self.price:
             raise UsageError("max_cost needs a price: give price.prompt= and price.completion=, for a million tokens")
-        if self.max_cost is not None and not 0 < self.max_cost < float("inf"):
-            raise UsageError(f"max_cost: found {self.max_cost!r}; would be right: money, above 0")
+        if self.max_cost is not None and not 0 <= self.max_cost < float("inf"):
+            raise UsageError(f"max_cost: found {self.max_cost!r}; would be right: money, from 0")
         if self.probe is not None and self.probe < 1:
             raise UsageError(f"probe: found {self.probe!r}; would be right: a number of rows, from 1")
         if self.probe is not None and self.dry_run:

@@ -1,10 +1,10 @@
 """What asking would take: counted beforehand without sending anything, or projected from a few rows that were asked about.
 
-    forecast = Forecast(price)                                    # dry_run=true
-    forecast.count("critiques", requests, engine)
-    print(forecast)
+forecast = Forecast(price)                                    # dry_run=true
+forecast.count("critiques", requests, engine)
+print(forecast)
 
-    print(projection(tokens_of_each_row, rest=980, seconds_per_token=0.001, price=price))   # probe=20
+print(projection(tokens_of_each_row, rest=980, seconds_per_token=0.001, price=price))   # probe=20
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from deepcritic.costs import Price
 from deepcritic.samplers import Request, Sampler, Tokenizing
+from deepcritic.samplers.recorded import RecordedSampler
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -46,9 +47,10 @@ class Forecast:
         self._estimated = False
 
     def count(self, label: str, requests: Iterable[Request], engine: Sampler, *, bound: bool = False, more: int = 0) -> None:
-        """Take `requests` down under `label`; each prompt has `more` tokens that are not known yet."""
+        """Take `requests` down under `label`; each prompt has `more` tokens that are not known yet. What was recorded is sent
+        to nobody."""
         samples = prompt = completion = 0
-        for one in requests:
+        for one in requests if not isinstance(engine, RecordedSampler) else ():
             samples += len(one.keys)
             prompt += len(one.keys) * (self._prompt_tokens(one, engine) + more)
             completion += len(one.keys) * one.sampling.max_tokens

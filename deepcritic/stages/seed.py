@@ -23,7 +23,7 @@ from deepcritic.samplers import Sampler, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.sampling import Draws, engine_for
 from deepcritic.seeding import account, calls, card
-from deepcritic.seeding.asking import Answers, ask
+from deepcritic.seeding.asking import Answers, ask, foresee
 from deepcritic.seeding.calls import Call, prompt_of, recheck, step_call, take_any, whole_call
 from deepcritic.seeding.dialogues import KEPT, compose, headed, lineage, mix, sift
 from deepcritic.seeding.funnel import Funnel, told
@@ -124,8 +124,11 @@ def run(
         "initial": [(replace(initial, refuse=recheck), True)],
         "deliberate": [(initial, False), (in_depth, True), (merge, recheck_merges)],
     }
-    plan, answers, names = plans[recipe], dict[str, Answers](), list(material.rows)
+    plan, answers, names = plans[recipe], dict[str, Answers](), folder.probed(material.rows, str)
     with Draws(folder) as draws:
+        if folder.limits.dry_run:
+            foresee([call for call, _ in plan], names, draws, engine, seed)
+            draws.finish()
         for call, must_agree in plan:
             places = [place for name in names for place in call.places(name)]
             earlier = {name: answer.chosen for name, answer in answers.items()}
