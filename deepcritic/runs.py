@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -65,8 +66,8 @@ class Ledger:
 class RunFolder:
     """An opened run folder. Use it as a context manager: the lock is held until it is left.
 
-    `config` is the stage's resolved configuration as plain JSON values. A dry run (see `Limits`) takes no lock, and reads
-    what is there without writing anything.
+    `config` is the stage's resolved configuration as plain JSON values. A dry run (see `Limits`) takes no lock and leaves what is
+    there as it is: what the stage writes on the way goes into a folder of its own, and with it.
     """
 
     def __init__(
@@ -81,11 +82,13 @@ class RunFolder:
         self._ledgers: dict[str, Ledger] = {}
         self._facts: dict[str, Any] = {}
         self._trouble: Counter[str] = Counter()
+        self._scratch: Path | None = None
         self._overwrite = overwrite
         self._lock = filelock.FileLock(path.parent / f".{path.name}.lock")
 
     def __enter__(self) -> Self:
         if self.limits.dry_run:
+            self._scratch = Path(tempfile.mkdtemp())
             return self
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -101,9 +104,11 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.effort.close()
         self._lock.release()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch)
 
     def __truediv__(self, name: str) -> Path:
-        return self.path / name
+        return (self._scratch or self.path) / name
 
     def begin(self, **depends: str | Path) -> bool:
         """Say what the stage depends on (a Path stands for a file's content); True if there is work to do.

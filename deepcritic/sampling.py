@@ -79,8 +79,8 @@ class Draws:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder, self._limits = folder, folder.limits
-        self._rows = KeyedRows(folder / "generations.jsonl", Generation)
-        self._failures = KeyedRows(folder / "failures.jsonl", Failure)
+        self._rows = KeyedRows(folder.path / "generations.jsonl", Generation)
+        self._failures = KeyedRows(folder.path / "failures.jsonl", Failure)
         self._totals: Counter[str] = Counter()
         self._trouble: Counter[str] = Counter()
         self._forecast = Forecast(folder.limits.price) if folder.limits.dry_run else None
