@@ -16,6 +16,7 @@ from deepcritic.microworld.world import draw_problem
 from deepcritic.rows import Example, Failure, Generation, Gold, Item, Key
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request
+from deepcritic.sources.benchmark import Benchmark
 from deepcritic.stages import evaluate, refine, rl, rollout, seed, solve, vote
 from deepcritic.store import read_rows, write_rows
 from deepcritic.tasks.first_error import FirstError
@@ -60,6 +61,7 @@ def stages(tmp_path: Path, make_solutions: Any) -> dict[str, Callable[[RunFolder
     files = {name: str(tmp_path / f"{name}.jsonl") for name in ("rows", "problems", "solutions")}
     for name, content in (("rows", rows), ("problems", problems), ("solutions", solutions)):
         write_rows(Path(files[name]), content)
+    benchmark = Benchmark(name="made", reader=lambda path: rows, path=files["rows"], license=None, split=None, metric="F1")
     task, model, generator = FirstError(), f"{SHIPPED}/base", f"{SHIPPED}/generator"
     return {
         "solve": lambda folder, sampler: solve.run(
@@ -75,7 +77,7 @@ def stages(tmp_path: Path, make_solutions: Any) -> dict[str, Callable[[RunFolder
             folder, examples=files["rows"], task=task, teacher=f"{SHIPPED}/teacher", sampler=sampler, in_depth_samples=4, wave=2
         ),
         "evaluate": lambda folder, sampler: evaluate.run(
-            folder, benchmark=lambda: rows, task=task, sampler=sampler, model=model, samples=2
+            folder, benchmark=benchmark, task=task, sampler=sampler, model=model, samples=2
         ),
         "refine": lambda folder, sampler: refine.run(
             folder, solutions=files["rows"], task=task, model=model, generator=generator, sampler=sampler, rounds=2
