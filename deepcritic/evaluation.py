@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from deepcritic.errors import InputError, UsageError
+from deepcritic.errors import InputError, Stopped, UsageError
 from deepcritic.judging import judge, judge_verdicts
 from deepcritic.mr_score import CALL as REASON
 from deepcritic.mr_score import PROMPT_SHA, ask, grade
@@ -89,8 +89,12 @@ class Writing:
 
     def judge(self, folder: RunFolder) -> Outcome:
         """Draw what is missing, and judge. Replies are read from the disk one after the other."""
+        probed = {example.id for example in folder.probed((example for _, example in self._examples()), lambda row: row.id)}
+        self.plan = {name: samples if name in probed else () for name, samples in self.plan.items()}
         with Draws(folder) as draws:
             drawn = draws.collect(self._requests(), self.engine, "critiques")
+            if self.judge_engine is not None:
+                draws.foresee(self._reasons_at_most(), self.judge_engine, "reasons", more=self.max_tokens)
             grades = self._grades(draws, drawn)
             counts = draws.finish()
         judged: dict[str, list[Judged]] = {part.name: [] for part in self.parts}
@@ -178,6 +182,15 @@ class Writing:
                     grades[asked.keys[0]] = None
                     yield asked
 
+    def _reasons_at_most(self) -> Iterator[Request]:
+        """A question to the judge for every reply about a solution with an error, should all of them find it."""
+        for part, example in self._examples():
+            if part.benchmark.mr_score and example.gold.first_error != ALL_CORRECT and example.gold.error_reasons:
+                for sample in self.plan[example.id]:
+                    key = Key(example_id=example.id, request=CALL, sample=sample)
+                    reply = Generation(key=key, text="", finish_reason="", model="", fingerprint="", seed=0)
+                    yield ask(example, reply, self._judge_sampling, self.seed)
+
 
 @dataclass(kw_only=True)
 class Scoring:
@@ -218,6 +231,8 @@ class Scoring:
         """Score what is missing, choose the threshold, and judge."""
         items = [(f"{TUNING}{example.id}", example.item) for example in self.tuning]
         items += [(example.id, example.item) for part in self.parts for example in part.examples]
+        if folder.limits.trial:
+            raise Stopped(f"{folder.path}: {len(items)} solutions would be scored, and nothing written")
         with KeptScores(folder) as kept:
             scores = kept.collect(items, self.engine)
             counts = kept.finish()

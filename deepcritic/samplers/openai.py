@@ -101,6 +101,10 @@ class OpenAISampler:
         return self._id
 
     @property
+    def tokenizer_source(self) -> str | None:
+        return self._source
+
+    @property
     def usage(self) -> Usage:
         return self._fleet.usage
 

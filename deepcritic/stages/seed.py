@@ -27,7 +27,7 @@ from deepcritic.samplers import Sampler, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.sampling import Draws, engine_for
 from deepcritic.seeding import account, calls, card
-from deepcritic.seeding.asking import Answers, ask
+from deepcritic.seeding.asking import Answers, ask, foresee
 from deepcritic.seeding.calls import Call, prompt_of, recheck, step_call, take_any, whole_call
 from deepcritic.seeding.dialogues import KEPT, compose, headed, lineage, mix, sift
 from deepcritic.seeding.funnel import Funnel, told
@@ -118,8 +118,11 @@ def run(
         merge = replace(merge, wave=1, refuse=recheck if recheck_merges else take_any)
         plan = [(first, False), (deeper, True), (merge, recheck_merges)]
 
-    fates, answers, names = dict[str, str](), dict[str, Answers](), list(material.rows)
+    fates, answers, names = dict[str, str](), dict[str, Answers](), folder.probed(material.rows, str)
     with Draws(folder) as draws:
+        if folder.limits.dry_run:
+            foresee([one for one, _ in plan], names, draws, engine, seed)
+            draws.finish()
         for one, must_agree in plan:
             places = [place for name in names for place in one.places(name)]
             earlier = {name: answer.chosen for name, answer in answers.items()}
