@@ -3,7 +3,7 @@
     plan = Plan(rows, "zero_of_k", samples=8, ask=request_for)
     while plan.unfinished:
         with plan.wave():
-            for key, reached in reached_answer(draws.stream(plan.requests(), engine, progress), plan.reference, cache):
+            for key, reached in reached_answer(draws.stream(plan.requests(), engine), plan.reference, cache, undecided):
                 plan.put(key, reached)
 
 A solution waits for what it asked for last; so that an engine has enough to do, further solutions are begun whenever those that
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,12 +32,12 @@ Ask = Callable[[Example, int, tuple[int, ...]], Request]
 
 
 def reached_answer(
-    draws: Iterable[Generation | Failure], reference: Callable[[str], str], cache: Path
+    draws: Iterable[Generation | Failure], reference: Callable[[str], str], cache: Path, undecided: Counter[str]
 ) -> Iterator[tuple[Key, bool | None]]:
     """For each rollout, in order, whether its last box holds the reference answer of its solution.
 
-    A reply without an answer that can be read has failed. None: it was not drawn, or the checker could not decide. `cache` is
-    the stage's file of comparisons.
+    A reply without an answer that can be read has failed. None: it was not drawn, or the checker could not decide, which is
+    counted in `undecided` by its reason. `cache` is the stage's file of comparisons.
     """
     waiting: deque[tuple[Key, str | None]] = deque()
 
@@ -49,8 +49,10 @@ def reached_answer(
 
     for result in compare(pairs(), cache=cache):
         key, answer = waiting.popleft()
-        unreadable = answer is not None and result.reason == "unreadable prediction"
-        yield key, False if unreadable else None if answer is None else result.equal
+        right = None if answer is None else result.right
+        if answer is not None and right is None:
+            undecided[result.reason] += 1
+        yield key, right
 
 
 def put_in_order(cache: Path) -> None:

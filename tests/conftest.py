@@ -135,9 +135,9 @@ def contents() -> Callable[[Path], dict[str, Any]]:
         files: dict[str, Any] = {}
         for file in sorted(folder.rglob("*")):
             if file.name == "manifest.json":
-                effort = dict.fromkeys(("seconds", "requests", "retries", "duplicates"))
+                effort = dict.fromkeys(("seconds", "requests", "retries"))
                 files[str(file.relative_to(folder))] = {**json.loads(file.read_text("utf-8")), **effort}
-            elif file.is_file() and file.name != "starts.jsonl":
+            elif file.is_file():
                 files[str(file.relative_to(folder))] = file.read_bytes()
         return files
 

@@ -41,8 +41,6 @@ LEVELS = (
         "flips",
         "judging",
         "keyed",
-        "costs",
-        "foresight",
         "label_report",
         "labelling",
         "microworld",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple, TypeAlias
 
-from deepcritic.answers.plain import is_whole, number_of, same_number
+from deepcritic.answers.plain import number_of, same_number
 from deepcritic.answers.reach import LIMIT, beyond_reach
 from deepcritic.answers.text import answer_of, canonical, for_algebra
 
@@ -35,6 +35,15 @@ class Comparison(NamedTuple):
 
     equal: bool | None
     reason: str = ""
+
+    @property
+    def right(self) -> bool | None:
+        """The same of a prediction that is graded: one that cannot be read is wrong, for that is its writer's fault.
+
+        >>> Comparison(None, "unreadable prediction").right, Comparison(None, "time").right
+        (False, None)
+        """
+        return False if self.reason == "unreadable prediction" else self.equal
 
 
 def at_once(prediction: str, reference: str) -> Comparison | Texts:
@@ -59,7 +68,7 @@ def decide_answers(prediction: str, reference: str) -> bool | None:
     """The same for answers that `answer_of` has found."""
     if prediction == reference:
         return True if prediction else None
-    if any(len(answer) > LIMIT and not is_whole(answer) for answer in (prediction, reference)):
+    if max(len(prediction), len(reference)) > LIMIT:
         return None
     one, other = canonical(prediction), canonical(reference)
     if not one or not other:

@@ -37,7 +37,7 @@ _SLASH: Final = re.compile(r"([-+]?)([0-9]+)/([0-9]+)")
 
 
 class Number(NamedTuple):
-    """A number as written. Digits stay text, without needless zeros, so a million of them cost nothing; a ratio has none."""
+    """A number as written. Its digits stay text, without needless zeros, and so are exact; a ratio has none."""
 
     digits: str
     ratio: Fraction | None = None

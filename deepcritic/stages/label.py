@@ -54,7 +54,8 @@ def run(
     if not folder.begin(**{name: Path(file) for name, file in files.items() if file}):
         return folder.manifest or {}
     rows = list(example_rows.read(solutions))
-    tables = read_tables(rows, Path(rollouts), samples, folder / COMPARED)
+    undecided: Counter[str] = Counter()
+    tables = read_tables(rows, Path(rollouts), samples, folder / COMPARED, undecided)
     known = {row.id: row.gold.first_error for row in example_rows.read(truth)} if truth else {}
     critic = Consensus(read_verdicts(Path(consensus), task)) if consensus else None
     report, ledger = LabelReport(rule), folder.ledger("solutions")
@@ -88,7 +89,7 @@ def run(
     print(f"{folder.path}: {kept} of {len(rows)} solutions labelled, first errors {first_errors}")
     print("\n".join(report.lines()))
     facts = {name: content[name] for name in ("rule", "unconfirmed", "samples", CONSENSUS) if name in content}
-    return folder.finish(first_errors=first_errors, **facts)
+    return folder.finish(first_errors=first_errors, undecided=dict(sorted(undecided.items())), **facts)
 
 
 class Consensus:
@@ -123,7 +124,7 @@ def with_label(row: Example, label: Label) -> Example:
     return msgspec.structs.replace(row, gold=gold)
 
 
-def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Path) -> dict[str, Table]:
+def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Path, undecided: Counter[str]) -> dict[str, Table]:
     """What is known of the rollouts of each solution that can be labelled. Samples from `samples` on are left aside."""
     tables = {row.id: Table(len(row.item.steps), samples, bool(row.gold.answer_right)) for row in rows if unusable(row) is None}
     steps = {row.id: len(row.item.steps) for row in rows}
@@ -141,7 +142,7 @@ def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Pat
             if key.example_id in tables and key.sample < samples:
                 yield draw
 
-    for key, reached in reached_answer(usable(), references.__getitem__, compared):
+    for key, reached in reached_answer(usable(), references.__getitem__, compared, undecided):
         tables[key.example_id].put(key.step, key.sample, reached)
     return tables
 

@@ -13,16 +13,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from deepcritic.answers import compare
-from deepcritic.critic import Critic, Critique
+from deepcritic.answers import COMPARED, compare
+from deepcritic.critic import Critic
 from deepcritic.errors import InputError
 from deepcritic.metrics import mean_interval
 from deepcritic.prompting import Template
-from deepcritic.refining import PROMPT, Refinement, refine_many, rewrite_question, solution_answer
+from deepcritic.refining import PROMPT, Refinement, refine_many, solution_answer
 from deepcritic.rows import UNLABELLED, Example, Failure, Generation, Item, Key
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request, Sampler, Sampling
-from deepcritic.sampling import Draws, engine_for, request
+from deepcritic.sampling import Draws, engine_for
 from deepcritic.sources import examples as example_rows
 from deepcritic.store import write_json, write_rows
 from deepcritic.tasks import CriticTask
@@ -60,16 +60,12 @@ def run(
     inputs = {role: engine.model_id for role, engine in engines.items()}
     if not folder.begin(solutions=Path(solutions), prompt=prompt.sha, **inputs):
         return folder.manifest or {}
-    rows = folder.probed(_usable(list(example_rows.read(solutions))[:limit], folder, solutions), lambda row: row.id)
+    rows = _usable(list(example_rows.read(solutions))[:limit], folder, solutions)
     critic = Critic(
         sampler=engines["critic"], samples=samples, temperature=critique_temperature, top_p=critique_top_p,
         max_tokens=critique_tokens, task=task, seed=seed,
     )  # fmt: skip
-    writing = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
     with Draws(folder) as draws:
-        if folder.limits.dry_run:
-            _foresee(draws, engines, rows, critic, prompt, writing, rounds)
-            draws.finish()
 
         def draw(role: str, requests: list[Request]) -> dict[Key, Generation | Failure]:
             label = "critiques" if role == "critic" else "rewrites"
@@ -78,11 +74,12 @@ def run(
 
         refined = refine_many(
             {row.id: row.item for row in rows}, critic=critic, draw=draw, prompt=prompt, rounds=rounds, seed=seed,
-            writing=writing,
+            writing=Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens),
         )  # fmt: skip
         counts = draws.finish()
-    right, undecided = answers_right(rows, refined, rounds)
-    after = [_after(row, refined[row.id], bool(right[-1][index])) for index, row in enumerate(rows)]
+    verdicts, undecided = answers_right(rows, refined, rounds, folder / COMPARED)
+    right = np.array([[verdict is True for verdict in line] for line in verdicts], float)
+    after = [_after(row, refined[row.id], verdict) for row, verdict in zip(rows, verdicts[-1], strict=True)]
     write_rows(folder / FILE, after)
     write_rows(folder / TRACES, refined.values())
     folder.ledger("solutions").keep(len(after))
@@ -96,36 +93,13 @@ def run(
     return metrics
 
 
-def _foresee(
-    draws: Draws,
-    engines: dict[str, Sampler],
-    rows: list[Example],
-    critic: Critic,
-    prompt: Template,
-    writing: Sampling,
-    rounds: int,
-) -> None:
-    """In a dry run: at most, every round finds every solution wrong in its last step."""
-    longer = 0
-    for number in range(rounds):
-        looks = (critic.question(row.item, example_id=row.id, step=number) for row in rows)
-        draws.foresee(looks, engines["critic"], "critiques", more=longer)
-        rewrites = (
-            request(
-                rewrite_question(row.item, Critique(steps=row.item.steps, first_error=len(row.item.steps)), prompt), writing,
-                example_id=row.id, call="rewrite", seed=0, step=len(row.item.steps), parent=str(number),
-            )
-            for row in rows
-        )  # fmt: skip
-        draws.foresee(rewrites, engines["generator"], "rewrites", more=longer + critic.sampling.max_tokens)
-        longer = writing.max_tokens
+def answers_right(
+    rows: list[Example], refined: dict[str, Refinement], rounds: int, cache: Path
+) -> tuple[list[list[bool | None]], dict[str, int]]:
+    """Whether the answer equals the reference, by round (0: before) and row.
 
-
-def answers_right(rows: list[Example], refined: dict[str, Refinement], rounds: int) -> tuple[Array, int]:
-    """Whether the answer equals the reference, by round (0: before) and row: an array of 0 and 1, (rounds + 1, rows).
-
-    An answer that cannot be read is not right; one that the checker could not decide counts as not right and is counted
-    apart, in the second value. Where nothing was rewritten the row's own `answer_right` holds, if it has one.
+    An answer that cannot be read is not right. None: the checker could not decide; the second value counts these by reason.
+    Where nothing was rewritten the row's own `answer_right` holds, if it has one.
     """
     pairs: dict[tuple[str, str], None] = {}
     places: list[list[tuple[str, str] | bool]] = []
@@ -142,9 +116,10 @@ def answers_right(rows: list[Example], refined: dict[str, Refinement], rounds: i
             else:
                 pairs[pair] = None
                 places[-1].append(pair)
-    equal = dict(zip(pairs, (result.equal for result in compare(list(pairs))), strict=True))
-    right = [[place if isinstance(place, bool) else equal[place] is True for place in line] for line in places]
-    return np.array(right, float).reshape(rounds + 1, len(rows)), sum(value is None for value in equal.values())
+    found = dict(zip(pairs, compare(pairs, cache=cache), strict=True))
+    reasons = Counter(found[place].reason for line in places for place in line if place in found and found[place].right is None)
+    verdicts = [[found[place].right if isinstance(place, tuple) else place for place in line] for line in places]
+    return verdicts, dict(sorted(reasons.items()))
 
 
 def figures(rows: list[Example], refined: dict[str, Refinement], right: Array) -> dict[str, Any]:
@@ -181,7 +156,7 @@ def outcome(rows: list[Example], was: Array, now: Array) -> dict[str, Any]:
     }
 
 
-def _after(row: Example, refined: Refinement, right: bool) -> Example:
+def _after(row: Example, refined: Refinement, right: bool | None) -> Example:
     if refined.steps == row.item.steps:
         return row
     gold = msgspec.structs.replace(row.gold, answer_right=right, first_error=UNLABELLED, step_ratings=None, error_kind=None)

@@ -58,7 +58,7 @@ def run(
     prompt = Template.of(template, PROMPT)
     if not folder.begin(solutions=Path(solutions), model=engine.model_id, prompt=prompt.sha):
         return folder.manifest or {}
-    rows = folder.probed(_usable(folder, example_rows.read(solutions)), lambda row: row.id)
+    rows = _usable(folder, example_rows.read(solutions))
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
 
     def ask(row: Example, given: int, wanted: Iterable[int]) -> Request:
@@ -68,17 +68,16 @@ def run(
 
     everything = sum(len(row.item.steps) - 1 for row in rows) * samples
     saved: dict[str, Any] = {}
+    undecided: Counter[str] = Counter()
     with Draws(folder) as draws:
-        requests = (ask(row, given, range(samples)) for row in rows for given in range(1, len(row.item.steps)))
         if rule is None or not adaptive:
+            requests = (ask(row, given, range(samples)) for row in rows for given in range(1, len(row.item.steps)))
             draws.collect(requests, engine, "rollouts")
             asked = everything
-        elif folder.limits.dry_run:
-            draws.foresee(requests, engine, "rollouts")
-            asked = 0
         else:
-            plan = _read(draws, engine, rows, rule, samples, ask, folder / COMPARED)
+            plan = _read(draws, engine, rows, rule, samples, ask, folder / COMPARED, undecided)
             asked, saved = plan.asked, {"rule": rule, **savings(plan.ended, draws.kept(), samples)}
+            saved["undecided"] = dict(sorted(undecided.items()))
             put_in_order(folder / COMPARED)
         counts = draws.finish()
     ledger = folder.ledger("rollouts")
@@ -111,12 +110,13 @@ def _read(
     samples: int,
     ask: Callable[[Example, int, Iterable[int]], Request],
     compared: Path,
+    undecided: Counter[str],
 ) -> Plan:
     """Draw until the rule has said something about every solution, beginning with what was drawn before."""
     known = {row.id: Table(len(row.item.steps), samples, bool(row.gold.answer_right)) for row in rows}
     references = {row.id: row.gold.reference_answer or "" for row in rows}
     before = 0
-    for key, reached in reached_answer(draws.kept(), references.__getitem__, compared):
+    for key, reached in reached_answer(draws.kept(), references.__getitem__, compared, undecided):
         known[key.example_id].put(key.step, key.sample, reached)
         before += 1
     plan = Plan(rows, rule, samples, ask, known)
@@ -124,7 +124,7 @@ def _read(
         while plan.unfinished:
             with plan.wave():
                 outcomes = draws.stream(plan.requests(), engine, progress)
-                for key, reached in reached_answer(outcomes, plan.reference, compared):
+                for key, reached in reached_answer(outcomes, plan.reference, compared, undecided):
                     plan.put(key, reached)
     plan.asked += before
     return plan

@@ -5,13 +5,14 @@ python -m deepcritic stage=vote stage.solutions=.../solve/generations.jsonl stag
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepcritic.answers import compare
+from deepcritic.answers import COMPARED, compare
 from deepcritic.critic import Critic, Critique
 from deepcritic.errors import InputError
 from deepcritic.metrics import mean_interval
@@ -78,16 +79,15 @@ def run(
     asked = [critic.question(item, example_id=name) for name, item in items.items() if item.steps]
     outcomes: dict[Key, Generation | Failure] = {key: Failure(key=key, reason="no reply") for one in asked for key in one.keys}
     with Draws(folder) as draws:
-        asked = folder.probed(asked, lambda one: one.keys[0].example_id)
         outcomes |= {reply.key: reply for reply in draws.collect(asked, engine, "critiques")}
         counts = draws.finish()
     by_solution: dict[str, list[Generation | Failure]] = {name: [] for name in items}
     for key, outcome in outcomes.items():
         by_solution[key.example_id].append(outcome)
     critiques = {name: critic.judge(item, by_solution[name]) for name, item in items.items()}
-    candidates = _candidates(rows, drawn, critiques)
+    candidates, undecided = _candidates(rows, drawn, critiques, folder / COMPARED)
     write_rows(folder / FILE, candidates)
-    metrics = {**figures(candidates, criticised), **counts}
+    metrics = {**figures(candidates, criticised), "undecided": undecided, **counts}
     write_json(folder / "metrics.json", metrics)
     ledger = folder.ledger("problems")
     ledger.keep(len(rows))
@@ -191,23 +191,30 @@ def _by_problem(generations: Iterable[Generation], rows: dict[str, Example]) -> 
     return drawn
 
 
-def _candidates(rows: dict[str, Example], drawn: dict[str, list[Generation]], critiques: dict[str, Critique]) -> list[Candidate]:
+def _candidates(
+    rows: dict[str, Example], drawn: dict[str, list[Generation]], critiques: dict[str, Critique], cache: Path
+) -> tuple[list[Candidate], dict[str, int]]:
+    """One for each solution; and how many answers the checker could not decide, by its reasons."""
     boxes = {
         (name, draw.key.sample): last_boxed(draw.prefix + draw.text) for name, draws_of in drawn.items() for draw in draws_of
     }
     pairs = {(answer, str(rows[name].gold.reference_answer)): None for (name, _), answer in boxes.items() if answer is not None}
-    equal = dict(zip(pairs, (result.equal for result in compare(list(pairs))), strict=True))
-    candidates = []
+    compared = dict(zip(pairs, compare(pairs, cache=cache), strict=True))
+    candidates: list[Candidate] = []
+    undecided: Counter[str] = Counter()
     for (name, sample), answer in boxes.items():
         critique = critiques.get(f"{name}/s{sample}")
         draw = next(draw for draw in drawn[name] if draw.key.sample == sample)
         readable = sum(critique.votes.values()) if critique else 0
+        found = None if answer is None else compared[answer, str(rows[name].gold.reference_answer)]
+        if found is not None and found.right is None:
+            undecided[found.reason] += 1
         candidates.append(
             Candidate(
                 id=f"{name}/s{sample}",
                 problem_id=name,
                 answer=answer,
-                right=None if answer is None else equal[answer, str(rows[name].gold.reference_answer)],
+                right=None if found is None else found.right,
                 # An unreadable critique rejects nothing, and speaks neither for nor against.
                 stands=None if critique is None else critique.first_error is None or critique.accepts,
                 weight=None if critique is None else critique.votes.get(-1, 0) / readable if readable else 0.5,
@@ -215,7 +222,7 @@ def _candidates(rows: dict[str, Example], drawn: dict[str, list[Generation]], cr
                 critic_tokens=critique.tokens if critique else 0,
             )
         )
-    return candidates
+    return candidates, dict(sorted(undecided.items()))
 
 
 def _votes(group: list[Candidate]) -> Votes:

@@ -37,7 +37,6 @@ AUDITED = 120
 RL = ("stage.steps=20", "stage.save_steps=20")
 ROWS = 1000
 """Test solutions that each critic is measured on."""
-SETTINGS = {"k": K, "solutions_audited": AUDITED, "rl": RL, "test_rows": ROWS, "generators": GENERATORS}
 Claim = tuple[str, float, list[float] | None, bool]
 
 
@@ -52,8 +51,7 @@ def main() -> None:
         if not all((base / name / "manifest.json").is_file() for name in NEEDED):
             command("experiment=demo", f"runs={options.base}", f"run=evidence-{seed}", f"seed={seed}")
         found[seed] = [*audit(base, run, seed), *critics(base, run, seed)]
-        content = {"command": "scripts/evidence labels", "settings": SETTINGS, "rows": rows(found)}
-        write_json(Path("data/evidence/labels.json"), content)
+        write_json(Path("data/evidence/labels.json"), {"command": "scripts/evidence labels", "rows": rows(found)})
     for row in rows(found):
         print(
             f"{'holds' if row['holds'] else 'FAILS'} {row['claim']}: {row['estimate']} {row['interval']}",

@@ -80,6 +80,15 @@ def test_labels_counted_by_hand(command: Command) -> None:
     assert manifest["first_errors"] == {"-1": 1, "1": 1, "2": 1}
 
 
+def test_what_the_checker_could_not_decide_is_counted_apart(command: Command) -> None:
+    rollouts = _rollouts("a", ["7", "7", "7", "9^{9^{9^{9}}}"], ["8", "8", "8", "1000000!"])
+    assert _label(command, [_solution("a", False)], rollouts).code == 0
+    folder = Path("runs/mine/label")
+    (label,) = read_rows(folder / "labels.jsonl", SolutionLabel)
+    assert (label.right, label.judged) == ((3, 0), (3, 3))
+    assert json.loads((folder / "manifest.json").read_text("utf-8"))["undecided"] == {"size": 2}
+
+
 def test_ratings_and_soft_labels_are_gold(command: Command) -> None:
     rows = [_solution("d", False)]
     assert _label(command, rows, _rollouts("d", ["7", "8", "7", "8"], ["8"] * 4), "stage.rule=math_shepherd_soft").code == 0

@@ -98,6 +98,13 @@ def test_only_what_follows_the_flagged_step_is_written_anew(refined: Any) -> Non
     assert {request.keys[0].parent for request in rewrites.values()} == {f"{name}|critique|0|0" for name in rewrites}
 
 
+def test_what_the_checker_could_not_decide_is_not_called_wrong(refined: Any) -> None:
+    done = refined({"a": ("8", "\\boxed{3}", "Step 3: \\boxed{9^{9^{9^{9}}}}"), "b": ("8", "\\boxed{3}", "Step 3: \\boxed{7}")})
+    assert [row.gold.answer_right for row in done.after.values()] == [None, True]
+    assert done.metrics["undecided"] == {"size": 1}
+    assert (done.metrics["after"], done.metrics["wrong_to_right"]) == (50, 1)
+
+
 def test_a_limit(refined: Any) -> None:
     assert refined(CASES, limit=3).metrics["solutions"] == 3
 

@@ -89,6 +89,12 @@ def test_together_with_intervals_and_tokens(voted: Any) -> None:
     assert [one.id for one in done.candidates[:3]] == ["saved/s0", "saved/s1", "saved/s2"]
 
 
+def test_what_the_checker_could_not_decide_is_counted_apart(voted: Any) -> None:
+    done = voted({"a": [("7", "\\boxed{-1}"), ("9^{9^{9^{9}}}", "\\boxed{-1}"), ("1000000!", "\\boxed{-1}")]})
+    assert [row.right for row in done.candidates] == [True, None, None]
+    assert (done.metrics["undecided_answers"], done.metrics["undecided"]) == (2, {"size": 2})
+
+
 def test_plain_voting_may_spend_the_same_tokens(voted: Any) -> None:
     """Two of four solutions are criticised: what they cost together buys the plain vote a third one, or a fourth."""
     cases = {"a": [("8", "one two three \\boxed{1}"), ("7", "\\boxed{-1}"), ("8", None), ("7", None)]}
