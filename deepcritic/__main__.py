@@ -15,7 +15,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from deepcritic.errors import DeepCriticError, UsageError
+from deepcritic.errors import DeepCriticError, Stopped, UsageError
 
 USAGE = """\
 deepcritic: make critics of step-by-step mathematical reasoning, measure them and put them to work
@@ -72,6 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; what was done is kept: start the same command again to go on", file=sys.stderr)
         return 130
+    except Stopped as report:
+        print(report)
+        return report.exit_code
     except DeepCriticError as error:
         if debug:
             raise
@@ -126,7 +129,8 @@ def run_stage(config: Any) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-    from deepcritic.runs import RunFolder, stage_folder
+    from deepcritic.costs import Limits
+    from deepcritic.runs import RunFolder
 
     try:
         plain: dict[str, Any] = OmegaConf.to_container(config.stage, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
@@ -136,15 +140,25 @@ def run_stage(config: Any) -> Any:
         raise UsageError(_one_line(error)) from None
     if not isinstance(config.overwrite, bool):
         raise UsageError(f"overwrite: not a yes or no; found {config.overwrite!r}; would be right: true or false")
-    stage = plain["_target_"].split(".")[-2]
+    given = {name: config[name] for name in ("max_cost", "dry_run", "probe")}
+    limits = Limits.read({**given, "price": OmegaConf.to_container(config.price)})
+    path, stage = _folder(config), plain["_target_"].split(".")[-2]
     call = build(plain, as_partial=True)
-    run, name = (None if value is None else str(value) for value in (config.run, config.name))
     if not isinstance(config.runs, str) and "runs" not in plain:
         raise UsageError(f"runs: not a folder; found {config.runs!r}; would be right: the folder that holds the runs")
-    root = config.runs if isinstance(config.runs, str) else "runs"  # runs=[A,B] says what to compare, not where runs stand
-    path = stage_folder(root, run or "", stage, name)
-    with RunFolder(path, stage=stage, config=plain, overwrite=config.overwrite) as folder:
+    if limits.trial and "sampler" not in plain:
+        print(f"stage={stage} asks no model: nothing would be sent")
+        return None
+    with RunFolder(path, stage=stage, config=plain, overwrite=config.overwrite, limits=limits) as folder:
         return call(folder)
+
+
+def _folder(config: Any) -> Path:
+    from deepcritic.runs import stage_folder
+
+    run, name = (None if value is None else str(value) for value in (config.run, config.name))
+    root = config.runs if isinstance(config.runs, str) else "runs"  # runs=[A,B] says what to compare, not where runs stand
+    return stage_folder(root, run or "", config.stage._target_.split(".")[-2], name)
 
 
 def build(value: Any, *, as_partial: bool = False, place: str = "stage") -> Any:
@@ -160,7 +174,7 @@ def build(value: Any, *, as_partial: bool = False, place: str = "stage") -> Any:
     arguments = {
         key: build(item, place=key if place == "stage" else f"{place}.{key}")
         for key, item in value.items()
-        if key not in {"_target_", "_partial_"}
+        if key not in {"_target_", "_partial_", "_cosmetic_"}
     }
     if "_target_" not in value:
         return arguments
@@ -217,12 +231,22 @@ def _run_pipeline(config: Any) -> None:
     """Run one stage after the other in this process. A line is what one would type, but for `{run}`, the run's folder."""
     import shlex
 
+    from deepcritic.runs import manifest_of
+
+    if config.dry_run or config.probe is not None:
+        raise UsageError("dry_run= and probe= are for one stage: the stages of an experiment read what earlier ones wrote")
     common = [f"runs={config.runs}", f"run={config.run}", f"seed={config.seed}", f"overwrite={config.overwrite}".lower()]
+    common += [f"price.{name}={value}" for name, value in config.price.items() if value or (name == "cached" and value == 0)]
+    left = config.max_cost
     for line in config.pipeline:
         words = shlex.split(str(line).replace("{run}", f"{config.runs}/{config.run}"))
-        shown = [word for word in common if word not in {"runs=runs", "seed=0", "overwrite=false"}]
+        more = [*common, f"max_cost={left}"] if left is not None else common
+        shown = [word for word in more if word not in {"runs=runs", "seed=0", "overwrite=false"}]
         print(f"\n$ python -m deepcritic {shlex.join([*words, *shown])}", flush=True)
-        run_stage(compose([*words, *common]))
+        stage = compose([*words, *more])
+        run_stage(stage)
+        if left is not None:
+            left = max(0.0, left - (manifest_of(_folder(stage)) or {}).get("cost", 0.0))
 
 
 def _listing(group: str) -> str:

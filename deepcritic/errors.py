@@ -54,6 +54,12 @@ class StageIncomplete(DeepCriticError):
     exit_code = 3
 
 
+class Stopped(DeepCriticError):
+    """A dry run or a probe has come to its end, before the stage does; the message is what it found."""
+
+    exit_code = 0
+
+
 def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"

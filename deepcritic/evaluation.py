@@ -12,15 +12,16 @@ from __future__ import annotations
 import difflib
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from deepcritic.errors import InputError, UsageError
+from deepcritic.errors import InputError, Stopped, UsageError
 from deepcritic.judging import judge, judge_verdicts
 from deepcritic.mr_score import CALL as REASON
 from deepcritic.mr_score import PROMPT_SHA, ask, grade
-from deepcritic.rows import ALL_CORRECT, Example, Generation, Judged, Key, encode
+from deepcritic.rows import ALL_CORRECT, REFUSED, Example, Failure, Generation, Judged, Key, encode
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request, Sampler, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
@@ -28,6 +29,7 @@ from deepcritic.sampling import Draws, request
 from deepcritic.scorers import Scorer
 from deepcritic.scores import Choice, KeptScores, best_threshold, first_below
 from deepcritic.sources.benchmark import Part
+from deepcritic.store import read_rows
 from deepcritic.tasks import CriticTask
 from deepcritic.votes import Ties
 
@@ -87,15 +89,23 @@ class Writing:
 
     def judge(self, folder: RunFolder) -> Outcome:
         """Draw what is missing, and judge. Replies are read from the disk one after the other."""
+        probed = {example.id for example in folder.probed((example for _, example in self._examples()), lambda row: row.id)}
+        self.plan = {name: samples if name in probed else () for name, samples in self.plan.items()}
         with Draws(folder) as draws:
             drawn = draws.collect(self._requests(), self.engine, "critiques")
+            if self.judge_engine is not None:
+                draws.foresee(self._reasons_at_most(), self.judge_engine, "reasons", more=self.max_tokens)
             grades = self._grades(draws, drawn)
             counts = draws.finish()
         judged: dict[str, list[Judged]] = {part.name: [] for part in self.parts}
         replies = self._by_example(drawn)
+        failures = read_rows(folder / "failures.jsonl", Failure)
+        refused = Counter(row.key.example_id for row in failures if row.reason == REFUSED and row.key.request == CALL)
         for part, example in self._examples():
-            asked = len(self.plan[example.id])
-            row = judge(example, next(replies), self.task, asked=asked, benchmark=part.name, ties=self.ties)
+            asked, withheld = len(self.plan[example.id]), refused[example.id]
+            row = judge(
+                example, next(replies), self.task, asked=asked, refused=withheld, benchmark=part.name, ties=self.ties
+            )  # fmt: skip
             judged[part.name].append(row)
         return Outcome(judged, counts, self._facts(), grades)
 
@@ -115,8 +125,8 @@ class Writing:
 
     def _facts(self) -> dict[str, Any]:
         template = self.task.template
-        prompt = {"task": self.task.name, "sha": template.sha, "index_base": template.index_base, "system": template.system}
-        facts: dict[str, Any] = {"model": self.engine.model_id, "prompt": prompt}
+        task = {"name": self.task.name, "prompt_sha": template.sha, "index_base": template.index_base, "system": template.system}
+        facts: dict[str, Any] = {"model": self.engine.model_id, "task": task}
         if not isinstance(self.engine, RecordedSampler):
             drawn = {(one.temperature, one.top_p) for one in self._sampling.values()}
             (temperature, top_p) = min(drawn) if len(drawn) == 1 else (None, None)
@@ -129,7 +139,7 @@ class Writing:
             if len(drawn) > 1:
                 facts["sampling"]["by_benchmark"] = {name: [one.temperature, one.top_p] for name, one in self._sampling.items()}
         if self.judge_engine is not None:
-            facts["judge"] = {"model": self.judge_engine.model_id, "prompt": PROMPT_SHA}
+            facts["judge"] = {"model": self.judge_engine.model_id, "prompt_sha": PROMPT_SHA}
         return facts
 
     def _drawn(self, part: Part) -> Sampling:
@@ -172,6 +182,15 @@ class Writing:
                     grades[asked.keys[0]] = None
                     yield asked
 
+    def _reasons_at_most(self) -> Iterator[Request]:
+        """A question to the judge for every reply about a solution with an error, should all of them find it."""
+        for part, example in self._examples():
+            if part.benchmark.mr_score and example.gold.first_error != ALL_CORRECT and example.gold.error_reasons:
+                for sample in self.plan[example.id]:
+                    key = Key(example_id=example.id, request=CALL, sample=sample)
+                    reply = Generation(key=key, text="", finish_reason="", model="", fingerprint="", seed=0)
+                    yield ask(example, reply, self._judge_sampling, self.seed)
+
 
 @dataclass(kw_only=True)
 class Scoring:
@@ -212,6 +231,8 @@ class Scoring:
         """Score what is missing, choose the threshold, and judge."""
         items = [(f"{TUNING}{example.id}", example.item) for example in self.tuning]
         items += [(example.id, example.item) for part in self.parts for example in part.examples]
+        if folder.limits.trial:
+            raise Stopped(f"{folder.path}: {len(items)} solutions would be scored, and nothing written")
         with KeptScores(folder) as kept:
             scores = kept.collect(items, self.engine)
             counts = kept.finish()

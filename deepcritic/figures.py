@@ -32,13 +32,15 @@ from deepcritic.tasks import CriticTask
 from deepcritic.tasks.first_error import WITH_ERROR
 from deepcritic.votes import TIES, Ties, chances
 
-REPLIES: Final = ("samples", "truncated", "refused", "unreadable", "failed")
-"""What became of the replies: how many were asked for, and of those how many were cut, withheld, not readable or lost."""
+REPLIES: Final = ("samples", "truncated", "unreadable", "refused", "failed")
+"""What became of the replies: how many were asked for, and of those how many were cut, not readable, withheld or lost."""
 
 
 def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
-    """All figures of one benchmark, in percent. Rows and replies that failed for our own reasons are left out, and `f1_bounds`
-    says what they could do: all wrong, all right."""
+    """All figures of one benchmark, in percent.
+
+    Replies that were refused or failed are neither right nor wrong: they are left out, and `f1_bounds` says what they could do.
+    """
     rows = [row for row in judged if row.correct is not None]
     if not rows:
         raise InputError("no row has a reply", field="generations", remedy="a model or a recording that answers the benchmark")
@@ -55,7 +57,6 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
         "unparsed_rate": pooled(drawn, error)[1],
     }
     replies = {name: sum(getattr(row, name) for row in judged) for name in REPLIES}
-    received = replies["samples"] - replies["failed"]
     blind = blind_guess([row.gold for row in rows])
     found: dict[str, Any] = {
         "benchmark": {"name": judged[0].benchmark},
@@ -65,7 +66,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
         "failed": len(judged) - len(rows),
         "missing": sum(row.samples == 0 for row in judged),
         "replies": replies,
-        "truncated_rate": replies["truncated"] / received if received else math.nan,
+        "truncated_rate": _truncated(replies),
         "blind_f1": blind.f1,
         "blind": blind._asdict(),
         "samples": max(len(row.verdicts) for row in rows),
@@ -87,8 +88,7 @@ def suite_figures(benchmarks: Mapping[str, Sequence[Judged]], task: CriticTask[A
     parts = {name: figures(judged, task, ties=ties) for name, judged in benchmarks.items()}
     totals: dict[str, Any] = {name: sum(part[name] for part in parts.values()) for name in ("examples", "failed", "missing")}
     totals["replies"] = {name: sum(part["replies"][name] for part in parts.values()) for name in REPLIES}
-    received = totals["replies"]["samples"] - totals["replies"]["failed"]
-    totals["truncated_rate"] = in_percent(totals["replies"]["truncated"] / received) if received else None
+    totals["truncated_rate"] = in_percent(_truncated(totals["replies"]))
     means = {f"mean_{name}": value for name, value in mean_figures(benchmarks).items()}
     return {**means, **totals, "benchmarks": parts}
 
@@ -165,11 +165,17 @@ def _with_intervals(values: Mapping[str, float], drawn: Mapping[str, Array]) -> 
     return found
 
 
+def _truncated(replies: Mapping[str, int]) -> float:
+    received = replies["samples"] - replies["refused"] - replies["failed"]
+    return replies["truncated"] / received if received else math.nan
+
+
 def _f1_if_failed(judged: Sequence[Judged], score: float) -> float:
     """F1 if every reply that we did not get had that score."""
-    correct = [
-        ((row.correct or 0.0) * len(row.verdicts) + score * row.failed) / max(1, len(row.verdicts) + row.failed) for row in judged
-    ]
+    correct = []
+    for row in judged:
+        lost, came = row.refused + row.failed, len(row.verdicts)
+        correct.append(((row.correct or 0.0) * came + score * lost) / max(1, came + lost))
     return f1(correct, [row.stratum == WITH_ERROR for row in judged])
 
 
@@ -207,9 +213,10 @@ def show(metrics: dict[str, Any]) -> dict[str, Any]:
             f"{_number(part['blind_f1'])}), errors found {_number(part['error_accuracy'])}%, "
             f"all-correct seen {_number(part['correct_accuracy'])}%, unreadable {_number(part['unparsed_rate'])}%"
         )
-        if part["replies"]["failed"]:
+        absent = part["replies"]["refused"] + part["replies"]["failed"]
+        if absent:
             low, high = (_number(bound) for bound in part["f1_bounds"])
-            print(f"  F1 between {low} and {high}, whatever the failed replies ({part['replies']['failed']}) would have been")
+            print(f"  F1 between {low} and {high}, whatever the replies that did not come ({absent}) would have been")
         if "maj_f1" in part:
             print(
                 f"  Maj@{part['samples']} F1 {_number(part['maj_f1'])} ({_range(part['maj_f1_interval'])}; "

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from deepcritic.rows import Example, Generation, Judged, Key, sample_seed
 from deepcritic.tasks import CriticTask
 from deepcritic.votes import Ties
-
-REFUSED: Final = frozenset({"content_filter", "refusal"})
-"""The finish reasons by which servers say that a reply was withheld."""
 
 
 def judge(
@@ -25,17 +22,18 @@ def judge(
     task: CriticTask[Any],
     *,
     asked: int,
+    refused: int = 0,
     benchmark: str | None = None,
     ties: Ties = "random",
 ) -> Judged:
-    """One row of the evaluation, from the replies that came of those `asked` for.
+    """One row of the evaluation, from the replies that came of those `asked` for; of the others so many were `refused`.
 
-    Where none was asked for, because a recording left the row out, the row is wrong; where all failed it has no score.
+    Where none was asked for, because a recording left the row out, the row is wrong; where none came it has no score.
     """
     ordered = sorted(replies, key=lambda reply: reply.key.sample)
     verdicts = [task.parse(reply.prefix + reply.text, reply.context) for reply in ordered]
     kinds = Counter(_kind(reply, verdict) for reply, verdict in zip(ordered, verdicts, strict=True))
-    return judge_verdicts(example, verdicts, task, asked=asked, kinds=kinds, benchmark=benchmark, ties=ties)
+    return judge_verdicts(example, verdicts, task, asked=asked, kinds=kinds, refused=refused, benchmark=benchmark, ties=ties)
 
 
 def judge_verdicts(
@@ -45,10 +43,11 @@ def judge_verdicts(
     *,
     asked: int,
     kinds: Mapping[str, int] | None = None,
+    refused: int = 0,
     benchmark: str | None = None,
     ties: Ties = "random",
 ) -> Judged:
-    """One row from verdicts that are known; `kinds` counts the replies that were truncated, refused or unreadable.
+    """One row from verdicts that are known; `kinds` counts the replies that were truncated or unreadable.
 
     Where verdicts tie, `vote` is one of them, drawn by the row's own seed or the first one seen, and `vote_correct` is the mean
     over the draws.
@@ -80,9 +79,9 @@ def judge_verdicts(
         agreement=vote.agreement,
         samples=asked,
         truncated=counted.get("truncated", 0),
-        refused=counted.get("refused", 0),
         unreadable=counted.get("unreadable", 0),
-        failed=asked - len(verdicts),
+        refused=refused,
+        failed=asked - len(verdicts) - refused,
         error_kind=example.gold.error_kind,
         steps=len(example.item.steps),
         generator=str(generator) if generator else None,
@@ -93,6 +92,4 @@ def judge_verdicts(
 def _kind(reply: Generation, verdict: Any) -> str:
     if reply.finish_reason == "length":
         return "truncated"
-    if reply.finish_reason in REFUSED:
-        return "refused"
     return "unreadable" if verdict is None else "read"

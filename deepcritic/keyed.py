@@ -109,6 +109,10 @@ class KeyedRows(Generic[R]):
                     self._places[digest] = _packed(place, head.fingerprint)
                     yield head
 
+    def heads(self) -> Iterator[Head]:
+        """The heads of everything that is there, in the order of the file."""
+        return KeyedRows(self.path, self.kind).look()
+
     def append(self, row: R) -> bool:
         """Keep `row`; False if there is one with its key already, which stays."""
         digest = digest_of(row.key)

@@ -7,10 +7,11 @@ import time
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 LOG_SECONDS = 60.0
+BAR_SECONDS = 0.1
 
 
 class Progress:
@@ -19,22 +20,24 @@ class Progress:
     def __init__(self, label: str) -> None:
         self.label = label
         self.expected = self.done = self.failed = self.truncated = self.tokens = 0
-        self._began = self._logged = time.monotonic()
+        self.cost: float | None = None
+        """Money spent so far, where there is a price; `budget` is what may be spent."""
+        self.budget: float | None = None
+        self._there = 0
+        self._began = self._shown = time.monotonic()
         self._bar: Bar | None = None
 
     def __enter__(self) -> Self:
         if sys.stdout.isatty():
-            columns = (
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[notes]}"),
-                TimeElapsedColumn(), TimeRemainingColumn(),
-            )  # fmt: skip
-            self._bar = Bar(*columns, console=Console(), transient=False)
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[notes]}"))
+            self._bar = Bar(*columns, TimeElapsedColumn(), console=Console(), transient=False)
             self._bar.start()
             self._task = self._bar.add_task(self.label, total=None, notes="")
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
+            self._draw()
             self._bar.stop()
         elif self.done:
             self._line()
@@ -42,27 +45,58 @@ class Progress:
     def expect(self, count: int) -> None:
         self.expected += count
 
+    def skip(self, rows: int) -> None:
+        """Rows that are there already: they say nothing of the pace."""
+        self.done += rows
+        self._there += rows
+        self._show()
+
     def advance(self, rows: int = 1, *, tokens: int = 0, failed: int = 0, truncated: bool = False) -> None:
         self.done += rows
         self.tokens += tokens
         self.failed += failed
         self.truncated += truncated
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, total=self.expected, notes=self._notes())
-        elif time.monotonic() - self._logged > LOG_SECONDS:
-            self._line()
+        self._show()
 
-    def _notes(self) -> str:
-        seconds = max(time.monotonic() - self._began, 1e-9)
-        parts = [f"{self.tokens / seconds:,.0f} tokens/s"] if self.tokens else []
-        parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"{self.truncated} truncated"] if self.truncated else []
-        return ", ".join(parts)
+    def _show(self) -> None:
+        if time.monotonic() - self._shown > (LOG_SECONDS if self._bar is None else BAR_SECONDS):
+            self._shown = time.monotonic()
+            if self._bar is None:
+                self._line()
+            else:
+                self._draw()
+
+    def _draw(self) -> None:
+        assert self._bar is not None
+        self._bar.update(self._task, completed=self.done, total=self.expected, notes=", ".join(self._notes()))
 
     def _line(self) -> None:
-        self._logged = time.monotonic()
-        seconds = self._logged - self._began
-        left = seconds / self.done * (self.expected - self.done) if self.done else 0.0
-        notes = f", {self._notes()}" if self._notes() else ""
-        ahead = f", about {left:.0f} s left" if self.done < self.expected else ""
-        print(f"{self.label}: {self.done}/{self.expected} rows in {seconds:.0f} s{notes}{ahead}", flush=True)
+        seconds = time.monotonic() - self._began
+        print(", ".join([f"{self.label}: {self.done}/{self.expected} rows in {_span(seconds)}", *self._notes()]), flush=True)
+
+    def _notes(self) -> list[str]:
+        seconds, new = max(time.monotonic() - self._began, 1e-9), self.done - self._there
+        notes = [f"{_short(new / seconds)} rows/s"] if new else []
+        notes += [f"{_short(self.tokens)} tokens", f"{_short(self.tokens / seconds)} tokens/s"] if self.tokens else []
+        notes += [f"{self.failed} failed"] if self.failed else []
+        notes += [f"{self.truncated} truncated"] if self.truncated else []
+        if self.cost is not None:
+            notes.append(f"cost {self.cost:,.2f}" + (f" of {self.budget:,.2f}" if self.budget is not None else ""))
+        if new and self.done < self.expected:
+            notes.append(f"about {_span(seconds / new * (self.expected - self.done))} left")
+        return notes
+
+
+def _short(number: float) -> str:
+    """Three figures: 0.05, 4.2, 815, 12,300, 4.21M."""
+    if number >= 1_000_000:
+        return f"{number / 1_000_000:.3g}M" if number < 1_000_000_000 else f"{number / 1_000_000_000:,.3g}G"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.2g}" if number < 10 else f"{number:.0f}"
+
+
+def _span(seconds: float) -> str:
+    """A time in its largest fitting unit."""
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -114,7 +114,9 @@ class Generation(Row, frozen=True, kw_only=True):
     schema: int = SCHEMA
 
 
-SETTLED: Final = frozenset({"too_long", "refused", "cannot_continue", "not_recorded"})
+REFUSED: Final = "refused"
+"""The reason where a model or its server declines to answer."""
+SETTLED: Final = frozenset({"too_long", REFUSED, "cannot_continue", "not_recorded"})
 """Reasons that another try would not change: the request does not fit, or the engine will not or cannot answer it."""
 
 
@@ -155,7 +157,7 @@ class Message(Row, frozen=True, kw_only=True):
 class Judged(Row, frozen=True, kw_only=True):
     """One row of an evaluation: the verdicts of all samples beside the gold one, and what may explain them.
 
-    `correct` is the share of the samples that are right; None where there was no reply for reasons of our own.
+    `correct` is the share of the replies that are right; None where all were refused or failed.
     """
 
     id: str
@@ -174,12 +176,12 @@ class Judged(Row, frozen=True, kw_only=True):
     """How many replies were asked for; 0 where a recording left the row out, which then counts as wrong."""
     truncated: int = 0
     """Replies that were cut at `max_tokens`, whether or not a verdict could be read."""
+    unreadable: int = 0
+    """Replies without a readable verdict that were not cut."""
     refused: int = 0
     """Replies that the model or its server declined to give."""
-    unreadable: int = 0
-    """Replies without a readable verdict that were neither cut nor refused."""
     failed: int = 0
-    """Replies that we did not get for reasons of our own; they are neither right nor wrong."""
+    """Replies that we did not get for other reasons. Neither these nor refused ones are right or wrong."""
     error_kind: str | None = None
     steps: int = 0
     generator: str | None = None

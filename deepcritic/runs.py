@@ -9,31 +9,26 @@ runs/<run>/<stage>[.<name>]/
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
-import time
+import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import filelock
 
-from deepcritic.errors import InputError, RunConflict, StageIncomplete
+from deepcritic.costs import Effort, Limits
+from deepcritic.errors import InputError, RunConflict, StageIncomplete, Stopped
 from deepcritic.store import clear_unfinished, file_sha256, write_json
 
-COSMETIC = frozenset(
-    {
-        *("save_steps", "logging_steps", "sampler.batch_size", "sampler.batch_tokens", "sampler.device"),
-        *("sampler.urls", "sampler.concurrency", "sampler.retries", "sampler.timeout", "sampler.stall", "sampler.patience"),
-        *("sampler.api_key_env", "push"),
-        *("sampler.tensor_parallel", "sampler.data_parallel", "sampler.gpu_memory_utilization", "sampler.max_num_seqs"),
-        *("scorer.batch_size", "scorer.batch_tokens", "scorer.device"),
-    }
-)
-"""Configuration keys that may change between two starts: they do not decide which rows come out."""
+COSMETIC = "_cosmetic_"
+"""In a configuration, the list of the keys beside it that may change between two starts: they decide no row that comes out."""
+_T = TypeVar("_T")
 
 
 class Ledger:
@@ -71,21 +66,30 @@ class Ledger:
 class RunFolder:
     """An opened run folder. Use it as a context manager: the lock is held until it is left.
 
-    `config` is the stage's resolved configuration as plain JSON values.
+    `config` is the stage's resolved configuration as plain JSON values. A dry run (see `Limits`) takes no lock and leaves what is
+    there as it is: what the stage writes on the way goes into a folder of its own, and with it.
     """
 
-    def __init__(self, path: Path, *, stage: str, config: Mapping[str, Any], overwrite: bool = False) -> None:
-        self.path, self.stage = path, stage
-        self._config = flatten(config)
+    def __init__(
+        self, path: Path, *, stage: str, config: Mapping[str, Any], overwrite: bool = False, limits: Limits | None = None
+    ) -> None:
+        self.path, self.stage, self.limits = path, stage, limits or Limits()
+        self.effort = Effort(path)
+        self.probing: tuple[frozenset[str], int] = (frozenset(), 0)
+        """The names of the rows that a probe asks about, and how many there are in all."""
+        self._config, self._cosmetic = flatten(config), cosmetic(config)
         self._depends: dict[str, str] = {}
         self._ledgers: dict[str, Ledger] = {}
         self._facts: dict[str, Any] = {}
         self._trouble: Counter[str] = Counter()
+        self._scratch: Path | None = None
         self._overwrite = overwrite
         self._lock = filelock.FileLock(path.parent / f".{path.name}.lock")
-        self._began = time.monotonic()
 
     def __enter__(self) -> Self:
+        if self.limits.dry_run:
+            self._scratch = Path(tempfile.mkdtemp())
+            return self
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)
@@ -98,10 +102,13 @@ class RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.effort.close()
         self._lock.release()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch)
 
     def __truediv__(self, name: str) -> Path:
-        return self.path / name
+        return (self._scratch or self.path) / name
 
     def begin(self, **depends: str | Path) -> bool:
         """Say what the stage depends on (a Path stands for a file's content); True if there is work to do.
@@ -113,37 +120,57 @@ class RunFolder:
             for name, value in depends.items()
         }
         asked = {**self._config, **{f"content of {name}": value for name, value in self._depends.items()}}
-        before = _read_json(self.path / "config.json")
+        before = None if self.afresh else _read_json(self.path / "config.json")
         if before is not None and self._holds_work():
             for key in sorted(asked.keys() | before.keys()):
-                if key not in COSMETIC and asked.get(key) != before.get(key):
+                if key not in self._cosmetic and asked.get(key) != before.get(key):
                     raise RunConflict(
                         f"{self.path} was begun with another {key}: {before.get(key)!r}, now {asked.get(key)!r}; "
                         "give this run another run= or name=, or start over with overwrite=true"
                     )
-        manifest = self.manifest
+        manifest = None if self.afresh else self.manifest
         if manifest is not None and not manifest.get("incomplete"):
             print(f"{self.path}: finished before with this configuration; nothing to do")
             return False
+        if self.limits.dry_run:
+            return True
         if manifest is not None:
             print(f"{self.path}: asking again for the {manifest['incomplete']} draws that failed")
             (self.path / "manifest.json").unlink()
         write_json(self.path / "config.json", asked)
+        self.effort.open()
         return True
+
+    @property
+    def afresh(self) -> bool:
+        """Whether a dry run is to look past what is there."""
+        return self._overwrite and self.limits.dry_run
 
     def _holds_work(self) -> bool:
         """Whether anything was kept that another configuration could be mixed up with."""
-        own = self.path / "config.json"
-        return any(entry != own and (entry.is_dir() or entry.stat().st_size) for entry in self.path.iterdir())
+        own = {"config.json", Effort.FILE}
+        return any(entry.name not in own and (entry.is_dir() or entry.stat().st_size) for entry in self.path.iterdir())
 
     @property
     def manifest(self) -> dict[str, Any] | None:
         """What the finished stage said of itself, or None while it is not finished."""
-        return _read_json(self.path / "manifest.json")
+        return manifest_of(self.path)
 
     def ledger(self, name: str) -> Ledger:
         """The account of rows under `name`, made when first asked for."""
         return self._ledgers.setdefault(name, Ledger())
+
+    def probed(self, rows: Iterable[_T], name: Callable[[_T], str]) -> list[_T]:
+        """The rows to ask about: all, or with `probe` as many of them, the same ones at every start, in their order.
+
+        `name` is the `example_id` under which a row is asked about; a hash of it decides.
+        """
+        everything = list(rows)
+        if self.limits.probe is None:
+            return everything
+        names = sorted((name(row) for row in everything), key=lambda name: hashlib.blake2b(name.encode()).digest())
+        self.probing = (frozenset(names[: self.limits.probe]), len(everything))
+        return [row for row in everything if name(row) in self.probing[0]]
 
     def account(self, facts: Mapping[str, Any], trouble: Mapping[str, int]) -> None:
         """Take down what the draws of the stage came to, for the manifest: figures, and how many failed for which passing
@@ -152,7 +179,10 @@ class RunFolder:
         self._trouble.update(trouble)
 
     def require_complete(self) -> None:
-        """Raise `StageIncomplete` if draws failed that may pass on another try; for a stage that goes on to build on them."""
+        """For a stage that goes on to build on its draws: raises `StageIncomplete` if some failed that may pass on another
+        try, and `Stopped` in a dry run and in a probe, which do not go on."""
+        if self.limits.trial:
+            raise Stopped(f"{self.path}: no more is asked of a model before what comes next")
         if self._trouble:
             reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(self._trouble.items()))
             raise StageIncomplete(
@@ -161,21 +191,21 @@ class RunFolder:
             )
 
     def finish(self, **facts: Any) -> dict[str, Any]:
-        """Write the manifest: the stage is done. `facts` are JSON values that go into it.
+        """Write the manifest: the stage is done. `facts` are JSON values that go into it; seconds, requests and retries are
+        those of all starts.
 
         Raises `StageIncomplete` once it is written if draws failed that may pass on another try: then the next start
         asks for those, and the outputs are written anew.
         """
-        files = {
-            file.name: file_sha256(file) for file in sorted(self.path.iterdir()) if file.is_file() and file.suffix == ".jsonl"
-        }
+        assert not self.limits.trial, "a dry run and a probe end before the stage does"
+        files = {file.name: file_sha256(file) for file in sorted(self.path.glob("*.jsonl")) if file.name != Effort.FILE}
         manifest = {
             "stage": self.stage,
             "package": package_version(),
             "depends": self._depends,
             "counts": {name: ledger.as_dict() for name, ledger in self._ledgers.items()},
             "files": files,
-            "seconds": round(time.monotonic() - self._began, 1),
+            **self.effort.close(),
             **self._facts,
             **facts,
         }
@@ -207,8 +237,20 @@ def flatten(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{above}{key}"
+        if key == COSMETIC:
+            continue
         flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
     return flat
+
+
+def cosmetic(config: Mapping[str, Any], above: str = "") -> set[str]:
+    """The dotted keys that a configuration's `_cosmetic_` lists name.
+
+    >>> sorted(cosmetic({"sampler": {"urls": [], "seeds": True, "_cosmetic_": ["urls"]}}))
+    ['sampler.urls']
+    """
+    keys = {f"{above}{key}" for key in config.get(COSMETIC, ())}
+    return keys.union(*(cosmetic(value, f"{above}{key}.") for key, value in config.items() if isinstance(value, Mapping)))
 
 
 def existing(path: Path, field: str) -> Path:
@@ -225,10 +267,15 @@ def package_version() -> str:
     return "unknown"
 
 
+def manifest_of(folder: Path) -> dict[str, Any] | None:
+    """What a stage that is done said of itself in its folder."""
+    return _read_json(folder / "manifest.json")
+
+
 def finished_manifests(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """`(stage folder's name, manifest)` of every finished stage of a run, in order of finishing."""
     for path in sorted(run.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime):
-        manifest = _read_json(path)
+        manifest = manifest_of(path.parent)
         if manifest is not None:
             yield path.parent.name, manifest
 

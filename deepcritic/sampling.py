@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
 
-import msgspec
-
-from deepcritic.errors import InputError, RunConflict, UsageError
+from deepcritic.errors import InputError, RunConflict, StageIncomplete, Stopped, UsageError
+from deepcritic.foresight import Forecast, Spent, projection
 from deepcritic.keyed import DIGEST, Head, KeyedRows, Rows, digest_of
 from deepcritic.progress import Progress
 from deepcritic.rows import SETTLED, Failure, Generation, Key, Message, sample_seed
@@ -72,26 +72,34 @@ class Draws:
 
     A draw that failed for good is kept and not asked for again; one that failed for a passing reason is, at the next
     start. An engine is entered once something is to be asked of it, and left when another one is asked, or at the end.
+
+    What the folder's `limits` say is done here: a dry run counts what would be asked, a probe ends with the drawing, and no
+    more is asked once `max_cost` would be passed. Then `finish`, or the drawing itself, raises `Stopped` or `StageIncomplete`.
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-        self._rows = KeyedRows(folder / "generations.jsonl", Generation)
-        self._failures = KeyedRows(folder / "failures.jsonl", Failure)
+        self._folder, self._limits = folder, folder.limits
+        self._rows = KeyedRows(folder.path / "generations.jsonl", Generation)
+        self._failures = KeyedRows(folder.path / "failures.jsonl", Failure)
         self._totals: Counter[str] = Counter()
         self._trouble: Counter[str] = Counter()
-        self._usage: Counter[str] = Counter()
+        self._forecast = Forecast(folder.limits.price) if folder.limits.dry_run else None
+        self._handed, self._under_way, self._too_dear = Usage(), 0, False
+        self._seconds, self._written = 0.0, 0
         self._engine: Sampler | None = None
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        for head in self._rows.open():
+        if self._folder.afresh:
+            return self
+        rows, failures = (self._rows.look, self._failures.look) if self._forecast else (self._rows.open, self._failures.open)
+        for head in rows():
             self._count(head)
-        for _ in self._failures.open(lambda head: head.reason in SETTLED and digest_of(head.key) not in self._rows):
+        for _ in failures(lambda head: head.reason in SETTLED and digest_of(head.key) not in self._rows):
             pass
         if self._rows.cut:
             print(f"{self._rows.path}: a torn last line of {self._rows.cut} bytes was removed; it will be drawn again")
-        if len(self._rows):
+        if len(self._rows) and not self._forecast:
             print(f"{self._rows.path}: going on after {len(self._rows)} rows")
         return self
 
@@ -106,7 +114,7 @@ class Draws:
         The rows stay on the disk and are read as they are gone through, as often as wanted.
         """
         asked = bytearray()
-        with Progress(label) as progress:
+        with contextlib.nullcontext(Progress(label)) if self._forecast else Progress(label) as progress:
             for _ in self._stream(requests, sampler, progress, asked):
                 pass
         return self._rows.rows(bytes(asked[start : start + DIGEST]) for start in range(0, len(asked), DIGEST))
@@ -115,52 +123,59 @@ class Draws:
         """Draw what is missing of `requests` and yield each outcome once it is kept, so `requests` may grow from what came."""
         return self._stream(requests, sampler, progress, bytearray())
 
+    def foresee(self, requests: Iterable[Request], sampler: Sampler, label: str, *, more: int = 0) -> None:
+        """In a dry run, take down what later calls come to at most; they depend on replies that are not there.
+
+        Each prompt may be `more` tokens longer than in `requests`. But for a dry run this does nothing.
+        """
+        if self._forecast:
+            missing = (one.only(wanted) for one in requests if (wanted := self._wanted(map(digest_of, one.keys))))
+            self._forecast.count(label, missing, sampler, bound=True, more=more)
+
     def kept(self) -> Rows[Generation]:
         """Everything that is there by now, in the order in which it came."""
         return self._rows.everything()
+
+    @property
+    def cost(self) -> float:
+        """Money for all rows that are kept."""
+        return self._limits.price.of(self._totals["prompt"], self._totals["completion"], self._totals["cached"])
+
+    def finish(self) -> dict[str, int]:
+        """Put the rows and the failures into canonical order; returns counts, which the manifest gets as well.
+
+        Raises `StageIncomplete` if there is not one row, for reasons that may pass: a stage has nothing to go on with; and
+        `Stopped`, with what was found, in a dry run and in a probe.
+        """
+        self._open.close()
+        if self._limits.trial:
+            raise Stopped(self._found())
+        rows, failures = self._rows.put_in_order(), self._failures.put_in_order()
+        counts = {"generations": rows, "failures": failures, **self._totals}
+        money = {"cost": round(self.cost, 6)} if self._limits.price else {}
+        self._folder.account({**counts, **money}, self._trouble)
+        if not rows:
+            self._folder.require_complete()
+        return counts
 
     def _stream(
         self, requests: Iterable[Request], sampler: Sampler, progress: Progress, asked: bytearray
     ) -> Iterator[Generation | Failure]:
         missing = self._missing(requests, sampler.model_id, asked, progress)
+        if self._forecast:
+            self._forecast.count(progress.label, missing, sampler)
+            return
+        if self._limits.price:
+            progress.cost, progress.budget = self.cost, self._limits.max_cost
         with contextlib.closing(self._outcomes(missing, sampler)) as outcomes:
             for outcome in outcomes:
                 if self._keep(outcome, progress):
                     yield outcome
-
-    def finish(self) -> dict[str, int]:
-        """Put the rows and the failures into canonical order; returns counts, which the manifest gets as well.
-
-        Raises `StageIncomplete` if there is not one row, for reasons that may pass: a stage has nothing to go on with.
-        """
-        self._open.close()
-        rows, failures = self._rows.put_in_order(), self._failures.put_in_order()
-        counts = {"generations": rows, "failures": failures, **self._totals}
-        self._folder.account({**counts, **self._usage}, self._trouble)
-        if not rows:
-            self._folder.require_complete()
-        return counts
-
-    def _keep(self, outcome: Generation | Failure, progress: Progress) -> bool:
-        if isinstance(outcome, Generation):
-            if not self._rows.append(outcome):
-                self._usage["duplicates"] += 1
-                return False
-            self._count(outcome)
-            progress.advance(tokens=outcome.completion_tokens, truncated=outcome.finish_reason == "length")
-        elif self._failures.append(outcome):
-            if not outcome.settled:
-                self._trouble[outcome.reason] += 1
-            progress.advance(failed=1)
-        else:
-            return False
-        return True
-
-    def _count(self, row: Generation | Head) -> None:
-        self._totals["prompt"] += row.prompt_tokens
-        self._totals["completion"] += row.completion_tokens
-        self._totals["cached"] += row.cached_tokens
-        self._totals["truncated"] += row.finish_reason == "length"
+        if self._too_dear:
+            raise StageIncomplete(
+                f"{self._folder.path}: stopped at a cost of {self.cost:,.2f}, as max_cost={self._limits.max_cost:g}; "
+                f"{len(self._rows)} rows are kept: start the same command with a higher max_cost= to go on"
+            )
 
     def _outcomes(self, missing: Iterator[Request], sampler: Sampler) -> Generator[Generation | Failure]:
         first = next(missing, None)
@@ -169,25 +184,47 @@ class Draws:
         if sampler is not self._engine:
             self._open.close()
             self._engine = self._open.enter_context(sampler)
-        handed = Usage()
-        usage = sampler.usage if isinstance(sampler, Counting) else handed
-        before = msgspec.structs.asdict(usage)
+        usage = sampler.usage if isinstance(sampler, Counting) else self._handed
+        requests, retries, began = usage.requests, usage.retries, time.monotonic()
+        if usage is self._handed:
+            requests -= len(first.keys)
         try:
-            yield from sampler.stream(_counted(itertools.chain([first], missing), handed))
+            for outcome in sampler.stream(itertools.chain([first], missing)):
+                self._folder.effort.add(requests=usage.requests - requests, retries=usage.retries - retries)
+                requests, retries = usage.requests, usage.retries
+                yield outcome
         finally:
-            self._usage.update({name: getattr(usage, name) - before[name] for name in before})
+            self._folder.effort.add(requests=usage.requests - requests, retries=usage.retries - retries)
+            self._seconds += time.monotonic() - began
 
     def _missing(self, requests: Iterable[Request], model_id: str, asked: bytearray, progress: Progress) -> Iterator[Request]:
         for one in requests:
             progress.expect(len(one.keys))
             digests = [digest_of(key) for key in one.keys]
             asked += b"".join(digests)
-            wanted = [at for at, digest in enumerate(digests) if digest not in self._rows and digest not in self._failures]
+            wanted = self._wanted(digests)
             if len(wanted) < len(digests):
                 self._same_prompt(one, digests, model_id)
-                progress.advance(len(digests) - len(wanted))
-            if wanted:
-                yield one.only(wanted)
+                progress.skip(len(digests) - len(wanted))
+            if not wanted:
+                continue
+            if self._would_be_too_dear(len(wanted)):
+                self._too_dear = True
+                return
+            self._under_way += len(wanted)
+            self._handed.requests += len(wanted)
+            yield one.only(wanted)
+
+    def _wanted(self, digests: Iterable[bytes]) -> list[int]:
+        """The places of those that are neither drawn nor failed."""
+        return [at for at, digest in enumerate(digests) if digest not in self._rows and digest not in self._failures]
+
+    def _would_be_too_dear(self, samples: int) -> bool:
+        """Whether so many more, with what is under way, would pass `max_cost`, if they cost what rows have cost so far."""
+        if self._limits.max_cost is None or self._forecast:
+            return False
+        each = self.cost / len(self._rows) if len(self._rows) else 0.0
+        return self.cost >= self._limits.max_cost or self.cost + each * (self._under_way + samples) > self._limits.max_cost
 
     def _same_prompt(self, one: Request, digests: list[bytes], model_id: str) -> None:
         fingerprint = one.fingerprint(model_id)
@@ -198,8 +235,50 @@ class Draws:
                     "give this run another name=, or start over with overwrite=true"
                 )
 
+    def _keep(self, outcome: Generation | Failure, progress: Progress) -> bool:
+        """False for an outcome that is there already."""
+        if not (self._rows.append(outcome) if isinstance(outcome, Generation) else self._failures.append(outcome)):
+            self._folder.effort.add(duplicates=1)
+            return False
+        self._under_way -= 1
+        if isinstance(outcome, Failure):
+            if not outcome.settled:
+                self._trouble[outcome.reason] += 1
+            progress.advance(failed=1)
+            return True
+        self._count(outcome)
+        self._written += outcome.completion_tokens
+        if progress.cost is not None:
+            progress.cost = self.cost
+        progress.advance(tokens=outcome.completion_tokens, truncated=outcome.finish_reason == "length")
+        return True
 
-def _counted(requests: Iterable[Request], usage: Usage) -> Iterator[Request]:
-    for one in requests:
-        usage.requests += 1
-        yield one
+    def _count(self, row: Generation | Head) -> None:
+        self._totals["prompt"] += row.prompt_tokens
+        self._totals["completion"] += row.completion_tokens
+        self._totals["cached"] += row.cached_tokens
+        self._totals["truncated"] += row.finish_reason == "length"
+
+    def _found(self) -> str:
+        """What a dry run or a probe has to say."""
+        if self._forecast:
+            there = f" ({len(self._rows):,} rows are there already)" if len(self._rows) else ""
+            return f"dry run of {self._folder.path}: nothing is sent{there}\n{self._forecast}"
+        names, total = self._folder.probing
+        spent, others = {name: Spent() for name in names}, set[str]()
+        for head in self._rows.heads():
+            name = head.key.example_id
+            if name in spent:
+                spent[name] = spent[name].plus(head.prompt_tokens, head.completion_tokens, head.cached_tokens)
+            else:
+                others.add(name)
+        rest = max(0, total - len(names) - len(others))
+        failed = f", {self._trouble.total()} draws failed" if self._trouble else ""
+        pace = self._seconds / self._written if self._written else None
+        return "\n".join(
+            [
+                f"probe of {self._folder.path}: {len(names)} of {total} rows were asked about{failed}; {rest} more would take",
+                projection([*spent.values()], rest, pace, self._limits.price),
+                "what was drawn is kept: start the same command without probe= to go on",
+            ]
+        )

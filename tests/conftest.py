@@ -135,9 +135,9 @@ def contents() -> Callable[[Path], dict[str, Any]]:
         files: dict[str, Any] = {}
         for file in sorted(folder.rglob("*")):
             if file.name == "manifest.json":
-                effort = dict.fromkeys(("seconds", "requests", "retries"))
+                effort = dict.fromkeys(("seconds", "requests", "retries", "duplicates"))
                 files[str(file.relative_to(folder))] = {**json.loads(file.read_text("utf-8")), **effort}
-            elif file.is_file():
+            elif file.is_file() and file.name != "starts.jsonl":
                 files[str(file.relative_to(folder))] = file.read_bytes()
         return files
 

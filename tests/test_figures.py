@@ -35,7 +35,8 @@ def _row(
         )
         for sample, verdict in enumerate(verdicts)
     ]  # fmt: skip
-    return judge(example, replies, TASK, asked=len(verdicts) if asked is None else asked, benchmark="made")
+    refused = more.get("refused", 0)
+    return judge(example, replies, TASK, asked=len(verdicts) if asked is None else asked, refused=refused, benchmark="made")
 
 
 def _rows(seed: int, count: int = 60, samples: int = 4) -> list[Judged]:
@@ -131,7 +132,7 @@ def test_replies_are_counted_apart() -> None:
     rows = [
         _row("a", 2, [None, 2], asked=3),
         _row("b", ALL_CORRECT, [None, -1], finish="length"),
-        _row("c", ALL_CORRECT, [None], finish="content_filter"),
+        _row("c", ALL_CORRECT, [], asked=1, refused=1),
         _row("d", 1, [], asked=2),
         _row("e", 1, [], asked=0),
     ]
@@ -140,9 +141,9 @@ def test_replies_are_counted_apart() -> None:
     ]  # fmt: skip
     found = figures(rows, TASK)
     assert found["replies"] == {"samples": 8, "truncated": 2, "refused": 1, "unreadable": 1, "failed": 3}
-    assert (found["examples"], found["failed"], found["missing"]) == (5, 1, 1)
-    assert found["truncated_rate"] == 40
-    assert rows[3].correct is None
+    assert (found["examples"], found["failed"], found["missing"]) == (5, 2, 1)
+    assert found["truncated_rate"] == 50
+    assert rows[2].correct is rows[3].correct is None
     assert rows[4].correct == 0
 
 
@@ -180,15 +181,15 @@ def test_nothing_to_measure() -> None:
 
 
 def test_the_first_line_says_what_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [_row("a", 2, [2, 2], asked=3), _row("b", -1, [-1, None], finish="length"), _row("c", 1, [1], finish="refusal")]
+    rows = [_row("a", 2, [2, 2], asked=3), _row("b", -1, [-1, None], finish="length"), _row("c", 1, [], asked=1, refused=1)]
     show(figures(rows, TASK))
     first, *others = capsys.readouterr().out.splitlines()
-    assert first == "3 examples, truncated 40.0%, refused 1, failed 1"
-    assert "  F1 between 62.5 and 66.7, whatever the failed replies (1) would have been" in others
+    assert first == "3 examples, truncated 50.0%, refused 1, failed 1"
+    assert "  F1 between 40.0 and 66.7, whatever the replies that did not come (2) would have been" in others
     assert any(line.startswith("  Maj@2 F1 ") for line in others)
     show(suite_figures({"one": rows, "two": rows}, TASK))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "6 examples, truncated 40.0%, refused 2, failed 2"
+    assert lines[0] == "6 examples, truncated 50.0%, refused 2, failed 2"
     assert lines[-2].startswith("mean F1 66.7 (95% interval ")
 
 

@@ -40,7 +40,16 @@ pytestmark = [
 KILLS = 20
 SHARP = re.compile(r"rename|/complete|rmtree|rmdir|trainer_state")
 SHIPPED = "deepcritic://microworld/models"
-TIMES = {"seconds", "requests", "retries", "step_time", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
+TIMES = {
+    "seconds",
+    "requests",
+    "retries",
+    "duplicates",
+    "step_time",
+    "eval_runtime",
+    "eval_samples_per_second",
+    "eval_steps_per_second",
+}
 
 # One command for each stage, small enough to live for a second; {data} is the folder of its inputs.
 STAGES = {
@@ -226,7 +235,7 @@ def left_behind(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder).as_posix()
-        if file.is_dir() or any(part.startswith(".") for part in file.relative_to(folder).parts):
+        if file.is_dir() or file.name == "starts.jsonl" or any(part.startswith(".") for part in file.relative_to(folder).parts):
             continue
         if file.name == "training.jsonl":
             found[name] = [timeless(json.loads(line)) for line in file.read_text("utf-8").splitlines()]

@@ -41,6 +41,8 @@ LEVELS = (
         "flips",
         "judging",
         "keyed",
+        "costs",
+        "foresight",
         "label_report",
         "labelling",
         "microworld",

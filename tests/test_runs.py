@@ -18,7 +18,7 @@ from deepcritic.store import Journal, file_sha256
 CONFIG: dict[str, Any] = {
     "model": "m",
     "sampling": {"temperature": 0.5},
-    "sampler": {"batch_size": 8, "device": "cpu"},
+    "sampler": {"batch_size": 8, "device": "cpu", "_cosmetic_": ["batch_size", "device"]},
     "seed": 1,
 }
 
@@ -112,7 +112,7 @@ def test_cosmetic_keys_may_change(path: Path) -> None:
     with _open(path) as folder:
         folder.begin()
         _work(folder)
-    with _open(path, sampler={"batch_size": 99, "device": "cuda"}) as folder:
+    with _open(path, sampler={**CONFIG["sampler"], "batch_size": 99, "device": "cuda"}) as folder:
         assert folder.begin()
 
 

@@ -85,12 +85,20 @@ class Counting(Protocol):
     def usage(self) -> Usage: ...
 
 
+@runtime_checkable
+class Tokenizing(Protocol):
+    """An engine that makes prompts of token ids: with the tokenizer of this model (None: with none, it sends messages)."""
+
+    @property
+    def tokenizer_source(self) -> str | None: ...
+
+
 class Sampler(Protocol):
     """A model that writes. Making one is cheap and says whether the model is there; weights are loaded, or a server is
     waited for, on entering its `with` block. `stream` may be called from several threads.
 
     What cannot be answered is a `Failure`: a reason of `rows.SETTLED` where another try would change nothing, any other
-    once the engine has given up trying. An engine may be `Counting` as well.
+    once the engine has given up trying. An engine may be `Counting` and `Tokenizing` as well.
 
     `model_id` names the model with its content (see `deepcritic.models.model_id`), for fingerprints and rows.
     """

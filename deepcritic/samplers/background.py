@@ -62,17 +62,14 @@ class Background:
         open_, more = 0, True
         try:
             while True:
-                batch: list[W] = []
                 until = time.monotonic() + TURN_SECONDS
-                while more and open_ + len(batch) < room and time.monotonic() < until:
+                while more and open_ < room and time.monotonic() < until:
                     piece = next(work, _NOTHING)
                     if piece is _NOTHING:
                         more = False
                     else:
-                        batch.append(piece)
-                if batch:
-                    open_ += len(batch)
-                    self._loop.call_soon_threadsafe(tasks.begin, do, batch)
+                        open_ += 1
+                        self._loop.call_soon_threadsafe(tasks.begin, do, piece)
                 if not open_ and not more:
                     return
                 error: BaseException | None = None
@@ -100,11 +97,10 @@ class _Tasks(Generic[T]):
         self._loop, self._under_way, self._turn = loop, set[asyncio.Task[T]](), list[asyncio.Task[T]]()
         self._queue: queue.SimpleQueue[list[asyncio.Task[T]]] = queue.SimpleQueue()
 
-    def begin(self, do: Callable[[W], Coroutine[Any, Any, T]], batch: list[W]) -> None:
-        for piece in batch:
-            task = self._loop.create_task(do(piece))
-            self._under_way.add(task)
-            task.add_done_callback(self._done)
+    def begin(self, do: Callable[[W], Coroutine[Any, Any, T]], piece: W) -> None:
+        task = self._loop.create_task(do(piece))
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
 
     def cancel(self) -> None:
         for task in self._under_way:

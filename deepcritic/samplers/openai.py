@@ -27,9 +27,9 @@ from deepcritic.models import load_tokenizer, model_id, shipped_path
 from deepcritic.rows import Failure, Generation, Key
 from deepcritic.samplers import Request, Usage
 from deepcritic.samplers.background import Background
-from deepcritic.samplers.completions import NEUTRAL, cards, encode, message_of, read, refusal_of_row, with_seed
-from deepcritic.samplers.fleet import Fleet, NoAnswer, Refusal
-from deepcritic.samplers.server import Server, pause
+from deepcritic.samplers.servers.completions import NEUTRAL, cards, encode, message_of, read, refusal_of_row, with_seed
+from deepcritic.samplers.servers.fleet import Fleet, NoAnswer, Refusal
+from deepcritic.samplers.servers.server import Server, pause
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -99,6 +99,10 @@ class OpenAISampler:
     @property
     def model_id(self) -> str:
         return self._id
+
+    @property
+    def tokenizer_source(self) -> str | None:
+        return self._source
 
     @property
     def usage(self) -> Usage:

@@ -25,11 +25,13 @@ from typing import Any, Self
 import msgspec
 
 from deepcritic.errors import InputError
-from deepcritic.rows import Failure, Generation, Key
+from deepcritic.rows import REFUSED, Failure, Generation, Key
 from deepcritic.runs import existing
 from deepcritic.samplers import Request
 from deepcritic.store import file_sha256
 
+WITHHELD = frozenset({"content_filter", "refusal"})
+"""Finish reasons by which servers say that a reply is none: its text, if any, is not the model's answer."""
 _BLANK = b" \t\r\n"
 _Place = tuple[str, str | None, int, int]
 _OURS = frozenset(Generation.__struct_fields__) | frozenset(Key.__struct_fields__)
@@ -118,6 +120,9 @@ class RecordedSampler:
                 reply = self.reply(key)
                 if reply is None:
                     yield Failure(key=key, reason="not_recorded", detail=f"{self.path} has no reply for {key.text}")
+                    continue
+                if reply.finish_reason in WITHHELD:
+                    yield Failure(key=key, reason=REFUSED, detail=reply.finish_reason)
                     continue
                 yield Generation(
                     key=key,

@@ -81,6 +81,10 @@ class TransformersSampler:
     def model_id(self) -> str:
         return self._id
 
+    @property
+    def tokenizer_source(self) -> str:
+        return self._source
+
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
         waiting = iter(requests)
         while window := list(itertools.islice(waiting, max(1, WINDOW * self._batch_size))):

@@ -80,6 +80,10 @@ class VLLMSampler:
     def model_id(self) -> str:
         return self._id
 
+    @property
+    def tokenizer_source(self) -> str:
+        return self._source
+
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
         return self._background.stream(self._draws(requests), self._outcome, room=self._room)
 

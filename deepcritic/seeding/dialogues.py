@@ -16,6 +16,7 @@ from deepcritic.seeding.material import Material
 from deepcritic.tasks import CriticTask
 
 PLAIN: Final = "more plain correct ones than wanted"
+NOT_READ_BACK: Final = "the verdict cannot be read back"
 KEPT: Final = "kept"
 NO_LICENSE: Final = "unknown"
 """A text: readers of JSON Lines refuse a column that begins with nulls and goes on with texts."""
@@ -79,6 +80,22 @@ def corrected(name: str, material: Material, initial: Answers | None) -> bool:
 
 
 def compose(
+    names: Sequence[str], material: Material, calls: Sequence[Call], answers: Mapping[str, Answers],
+    task: CriticTask[Any], heading: str, fates: dict[str, str], funnel: Funnel,
+) -> list[Dialogue]:  # fmt: skip
+    """A dialogue for each solution. What the task would not read as it was meant is left out: it would teach something else."""
+    dialogues = []
+    for name in names:
+        dialogue = _dialogue(name, material, calls, answers, task, heading)
+        if task.parse(dialogue.messages[-1].content) == dialogue.verdict:
+            dialogues.append(dialogue)
+        else:
+            fates[name] = NOT_READ_BACK
+    funnel.drop(NOT_READ_BACK, len(names) - len(dialogues))
+    return dialogues
+
+
+def _dialogue(
     name: str, material: Material, calls: Sequence[Call], answers: Mapping[str, Answers], task: CriticTask[Any], heading: str
 ) -> Dialogue:
     """The task's own prompt, and as its answer the last call's texts in order with the verdict at the end."""

@@ -94,11 +94,11 @@ def run(
     files = {f"contamination {file}": Path(file) for file in contamination if Path(file).is_file()}
     if not folder.begin(benchmark=rows_hash, **critic.depends, **files):
         return _pushed(_shown(read_metrics(folder.path)), push)
+    measured = critic.parts
+    found = overlaps({row.id: row.item.problem for part in measured for row in _plain(part)}, contamination)
     outcome = critic.judge(folder)
-    measured = [part for part in parts if part.name in outcome.judged]
     judged = [row for part in measured for row in outcome.judged[part.name]]
     write_rows(folder / "verdicts.jsonl", judged)
-    found = overlaps({row.id: row.item.problem for part in measured for row in _plain(part)}, contamination)
     metrics = _metrics(measured, outcome, task, found if contamination else None, rule)
     write_json(folder / "metrics.json", metrics)
     ledger = folder.ledger("examples")

@@ -14,15 +14,15 @@ import msgspec
 import numpy as np
 
 from deepcritic.answers import COMPARED, compare
-from deepcritic.critic import Critic
+from deepcritic.critic import Critic, Critique
 from deepcritic.errors import InputError
 from deepcritic.metrics import mean_interval
 from deepcritic.prompting import Template
-from deepcritic.refining import PROMPT, Refinement, refine_many, solution_answer
+from deepcritic.refining import PROMPT, Refinement, refine_many, rewrite_question, solution_answer
 from deepcritic.rows import UNLABELLED, Example, Failure, Generation, Item, Key
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request, Sampler, Sampling
-from deepcritic.sampling import Draws, engine_for
+from deepcritic.sampling import Draws, engine_for, request
 from deepcritic.sources import examples as example_rows
 from deepcritic.store import write_json, write_rows
 from deepcritic.tasks import CriticTask
@@ -60,12 +60,16 @@ def run(
     inputs = {role: engine.model_id for role, engine in engines.items()}
     if not folder.begin(solutions=Path(solutions), prompt=prompt.sha, **inputs):
         return folder.manifest or {}
-    rows = _usable(list(example_rows.read(solutions))[:limit], folder, solutions)
+    rows = folder.probed(_usable(list(example_rows.read(solutions))[:limit], folder, solutions), lambda row: row.id)
     critic = Critic(
         sampler=engines["critic"], samples=samples, temperature=critique_temperature, top_p=critique_top_p,
         max_tokens=critique_tokens, task=task, seed=seed,
     )  # fmt: skip
+    writing = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
     with Draws(folder) as draws:
+        if folder.limits.dry_run:
+            _foresee(draws, engines, rows, critic, prompt, writing, rounds)
+            draws.finish()
 
         def draw(role: str, requests: list[Request]) -> dict[Key, Generation | Failure]:
             label = "critiques" if role == "critic" else "rewrites"
@@ -74,7 +78,7 @@ def run(
 
         refined = refine_many(
             {row.id: row.item for row in rows}, critic=critic, draw=draw, prompt=prompt, rounds=rounds, seed=seed,
-            writing=Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens),
+            writing=writing,
         )  # fmt: skip
         counts = draws.finish()
     verdicts, undecided = answers_right(rows, refined, rounds, folder / COMPARED)
@@ -91,6 +95,31 @@ def run(
     )
     folder.finish(**inputs, metrics="metrics.json")
     return metrics
+
+
+def _foresee(
+    draws: Draws,
+    engines: dict[str, Sampler],
+    rows: list[Example],
+    critic: Critic,
+    prompt: Template,
+    writing: Sampling,
+    rounds: int,
+) -> None:
+    """In a dry run: at most, every round finds every solution wrong in its last step."""
+    longer = 0
+    for number in range(rounds):
+        looks = (critic.question(row.item, example_id=row.id, step=number) for row in rows)
+        draws.foresee(looks, engines["critic"], "critiques", more=longer)
+        rewrites = (
+            request(
+                rewrite_question(row.item, Critique(steps=row.item.steps, first_error=len(row.item.steps)), prompt), writing,
+                example_id=row.id, call="rewrite", seed=0, step=len(row.item.steps), parent=str(number),
+            )
+            for row in rows
+        )  # fmt: skip
+        draws.foresee(rewrites, engines["generator"], "rewrites", more=longer + critic.sampling.max_tokens)
+        longer = writing.max_tokens
 
 
 def answers_right(

@@ -80,9 +80,10 @@ def run(
     counts: dict[str, int] = {}
     if prefilter_samples:
         sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
-        considered = rows[:prefilter_limit]
+        considered = folder.probed(rows[:prefilter_limit], lambda row: row.id)
         folder.ledger("prompts").drop("not considered", len(rows) - len(considered))
         rows, counts = _prefilter(folder, considered, labels, task, sampler(model=model), sampling, prefilter_samples, seed)
+    folder.require_complete()
     rows = balance(rows, labels, all_correct_share)
     ledger = folder.ledger("prompts")
     ledger.keep(len(rows))
@@ -138,7 +139,6 @@ def _prefilter(
     with Draws(folder) as draws:
         drawn = draws.collect(requests, engine, "prefilter")
         counts = draws.finish()
-    folder.require_complete()
     for draw in drawn:
         verdict = task.parse(draw.prefix + draw.text, draw.context)
         judged.setdefault(draw.key.example_id, []).append(verdict == labels[draw.key.example_id])

@@ -58,7 +58,7 @@ def run(
     prompt = Template.of(template, PROMPT)
     if not folder.begin(solutions=Path(solutions), model=engine.model_id, prompt=prompt.sha):
         return folder.manifest or {}
-    rows = _usable(folder, example_rows.read(solutions))
+    rows = folder.probed(_usable(folder, example_rows.read(solutions)), lambda row: row.id)
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
 
     def ask(row: Example, given: int, wanted: Iterable[int]) -> Request:
@@ -70,10 +70,13 @@ def run(
     saved: dict[str, Any] = {}
     undecided: Counter[str] = Counter()
     with Draws(folder) as draws:
+        requests = (ask(row, given, range(samples)) for row in rows for given in range(1, len(row.item.steps)))
         if rule is None or not adaptive:
-            requests = (ask(row, given, range(samples)) for row in rows for given in range(1, len(row.item.steps)))
             draws.collect(requests, engine, "rollouts")
             asked = everything
+        elif folder.limits.dry_run:
+            draws.foresee(requests, engine, "rollouts")
+            asked = 0
         else:
             plan = _read(draws, engine, rows, rule, samples, ask, folder / COMPARED, undecided)
             asked, saved = plan.asked, {"rule": rule, **savings(plan.ended, draws.kept(), samples)}

@@ -11,6 +11,8 @@ which changes no row, and the second look at merged critiques.
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +20,14 @@ from typing import Any
 
 from deepcritic import publishing
 from deepcritic.errors import UsageError
+from deepcritic.prompting import Template
+from deepcritic.rows import Item
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Sampler, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.sampling import Draws, engine_for
 from deepcritic.seeding import account, calls, card
-from deepcritic.seeding.asking import Answers, ask
+from deepcritic.seeding.asking import Answers, ask, foresee
 from deepcritic.seeding.calls import Call, prompt_of, recheck, step_call, take_any, whole_call
 from deepcritic.seeding.dialogues import KEPT, compose, headed, lineage, mix, sift
 from deepcritic.seeding.funnel import Funnel, told
@@ -77,85 +81,94 @@ def run(
     agrees with the label, or all at once (`adaptive=false`): the rows are the same. `push` puts the finished data set
     into a folder or on the hub.
     """
-    if recipe not in RECIPES:
-        raise UsageError(f"stage.recipe must be one of {', '.join(RECIPES)}; found {recipe!r}")
-    counts = {"initial_samples": initial_samples, "in_depth_samples": in_depth_samples, "merge_attempts": merge_attempts}
-    for option, count in {**counts, "direct_samples": direct_samples, "wave": wave}.items():
-        if count < 1:
-            raise UsageError(f"stage.{option} must be a number from 1; found {count}")
-    headed(heading, 1)
-    if push:
-        publishing.check(push)
+    _check(recipe, heading, push, {
+        "initial_samples": initial_samples, "in_depth_samples": in_depth_samples, "merge_attempts": merge_attempts,
+        "direct_samples": direct_samples, "wave": wave,
+    })  # fmt: skip
     prompts = [
         prompt_of(initial_template, calls.INITIAL, "", system),
         prompt_of(in_depth_template, calls.IN_DEPTH, ", initial", system),
         prompt_of(merge_template, calls.MERGE, ", initial, in_depth", system),
     ]
     engine = RecordedSampler(generations) if generations else engine_for(sampler, teacher, "teacher")
-    if not folder.begin(examples=Path(examples), model=engine.model_id, prompts=" ".join(prompt.sha for prompt in prompts)):
+    shas = " ".join(prompt.sha for prompt in prompts)
+    if not folder.begin(examples=Path(examples), model=engine.model_id, prompts=shas, question=_question_sha(task)):
         return _pushed(folder, push, folder.manifest or {})
+    funnel = Funnel(folder.ledger("solutions"))
+    read = functools.partial(example_rows.read, examples)
+    chosen = choose_solutions(read, max_problems=max_problems, max_step_characters=max_step_characters, seed=seed, funnel=funnel)
+    material = Material(chosen)
 
-    funnel, fates = Funnel(folder.ledger("solutions")), dict[str, str]()
-    material = Material(
-        choose_solutions(
-            functools.partial(example_rows.read, examples), max_problems=max_problems,
-            max_step_characters=max_step_characters, seed=seed, funnel=funnel,
-        )
-    )  # fmt: skip
+    def call(name: str, title: str, prompt: Template, temperature: float, tokens: int, samples: int, at_once: int) -> Call:
+        sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=tokens)
+        return step_call(name, title, prompt, material, sampling, samples, at_once if adaptive else samples)
 
-    def drawn(temperature: float, tokens: int) -> Sampling:
-        return Sampling(temperature=temperature, top_p=top_p, max_tokens=tokens)
+    plan: list[tuple[Call, bool]]  # each call, and whether its choices must agree with the labels
+    first = call("initial", "initial critique", prompts[0], initial_temperature, critique_tokens, initial_samples, wave)
+    if recipe == "direct":
+        sampling = Sampling(temperature=direct_temperature, top_p=top_p, max_tokens=direct_tokens)
+        whole = whole_call(task, system, material, sampling, direct_samples, wave if adaptive else direct_samples)
+        plan = [(replace(whole, refuse=recheck), True)]
+    elif recipe == "initial":
+        plan = [(replace(first, refuse=recheck), True)]
+    else:
+        deeper = call("in_depth", "in-depth critique", prompts[1], in_depth_temperature, critique_tokens, in_depth_samples, wave)
+        attempts = merge_attempts if recheck_merges else 1
+        merge = call("merge", "merged critique", prompts[2], merge_temperature, merge_tokens, attempts, 1)
+        merge = replace(merge, wave=1, refuse=recheck if recheck_merges else take_any)
+        plan = [(first, False), (deeper, True), (merge, recheck_merges)]
 
-    def waves(samples: int) -> tuple[int, int]:
-        return samples, wave if adaptive else samples
-
-    initial = step_call(
-        "initial", "initial critique", prompts[0], material, drawn(initial_temperature, critique_tokens), *waves(initial_samples)
-    )
-    in_depth = step_call(
-        "in_depth", "in-depth critique", prompts[1], material, drawn(in_depth_temperature, critique_tokens),
-        *waves(in_depth_samples),
-    )  # fmt: skip
-    merge = step_call("merge", "merged critique", prompts[2], material, drawn(merge_temperature, merge_tokens), merge_attempts, 1)
-    direct = whole_call(task, system, material, drawn(direct_temperature, direct_tokens), *waves(direct_samples))
-    merge = replace(merge, refuse=recheck) if recheck_merges else replace(merge, samples=1, refuse=take_any)
-    plans: dict[str, list[tuple[Call, bool]]] = {
-        "direct": [(replace(direct, refuse=recheck), True)],
-        "initial": [(replace(initial, refuse=recheck), True)],
-        "deliberate": [(initial, False), (in_depth, True), (merge, recheck_merges)],
-    }
-    plan, answers, names = plans[recipe], dict[str, Answers](), list(material.rows)
+    fates, answers, names = dict[str, str](), dict[str, Answers](), folder.probed(material.rows, str)
     with Draws(folder) as draws:
-        for call, must_agree in plan:
-            places = [place for name in names for place in call.places(name)]
+        if folder.limits.dry_run:
+            foresee([one for one, _ in plan], names, draws, engine, seed)
+            draws.finish()
+        for one, must_agree in plan:
+            places = [place for name in names for place in one.places(name)]
             earlier = {name: answer.chosen for name, answer in answers.items()}
-            answers[call.name] = ask(call, places, draws, engine, seed, earlier)
-            names = sift(call, names, answers[call.name], must_agree=must_agree, fates=fates, funnel=funnel)
+            answers[one.name] = ask(one, places, draws, engine, seed, earlier)
+            names = sift(one, names, answers[one.name], must_agree=must_agree, fates=fates, funnel=funnel)
         draws.finish()
     corrections = answers["initial"] if recipe == "deliberate" else None
     names = mix(names, material, corrections, plain_correct=plain_correct, seed=seed, fates=fates, funnel=funnel)
-    asked = [call for call, _ in plan]
-    dialogues = [compose(name, material, asked, answers, task, heading) for name in names]
-    funnel.keep(write_rows(folder / FILE, dialogues))
+    asked = [one for one, _ in plan]
+    dialogues = compose(names, material, asked, answers, task, heading, fates, funnel)
     lineages = {name: lineage(name, fates.get(name, KEPT), material, asked, answers) for name in material.rows}
-    write_rows(folder / "lineage.jsonl", lineages.values())
-    shown = account.examples(dialogues, seed)
-    with replacing(folder / "examples.txt") as file:
-        texts = [account.readable(dialogue, lineages[dialogue.id], material) for dialogue in shown]
-        file.write("\n".join(texts).encode("utf-8", "replace"))
     facts = {
         "recipe": recipe,
         "funnel": funnel.rows,
         **account.figures(dialogues, material, corrections),
         "teacher_accuracy": {name: answer.accuracy() for name, answer in answers.items()},
         "refused_samples": {name: dict(sorted(answer.reasons.items())) for name, answer in answers.items()},
-        "early_stop": {
-            call.name: answers[call.name].saved(call.samples) for call in asked if call.name in {"in_depth", "direct"}
-        },
+        "early_stop": {one.name: answers[one.name].saved(one.samples) for one in asked if one.name in {"in_depth", "direct"}},
     }
+    funnel.keep(write_rows(folder / FILE, dialogues))
+    write_rows(folder / "lineage.jsonl", lineages.values())
+    shown = account.examples(dialogues, seed)
+    with replacing(folder / "examples.txt") as file:
+        texts = [account.readable(dialogue, lineages[dialogue.id], material) for dialogue in shown]
+        file.write("\n".join(texts).encode("utf-8", "replace"))
     write_json(folder / "funnel.json", {**facts, "examples": account.with_lineage(shown, lineages, material)})
     _tell(folder, facts)
     return _pushed(folder, push, folder.finish(model=engine.model_id, **facts))
+
+
+def _check(recipe: str, heading: str, push: str | None, counts: dict[str, int]) -> None:
+    """Refuse settings that could not work, before any work is done."""
+    if recipe not in RECIPES:
+        raise UsageError(f"stage.recipe must be one of {', '.join(RECIPES)}; found {recipe!r}")
+    for option, count in counts.items():
+        if count < 1:
+            raise UsageError(f"stage.{option} must be a number from 1; found {count}")
+    headed(heading, 1)
+    if push:
+        publishing.check(push)
+
+
+def _question_sha(task: CriticTask[Any]) -> str:
+    """A hash of the task's own prompt, which stands in every dialogue."""
+    messages = task.ask(Item(problem="a problem", steps=("a step",))).messages
+    return hashlib.sha256(json.dumps([(message.role, message.content) for message in messages]).encode()).hexdigest()[:16]
 
 
 def _tell(folder: RunFolder, facts: dict[str, Any]) -> None:

@@ -37,6 +37,7 @@ AUDITED = 120
 RL = ("stage.steps=20", "stage.save_steps=20")
 ROWS = 1000
 """Test solutions that each critic is measured on."""
+SETTINGS = {"k": K, "solutions_audited": AUDITED, "rl": RL, "test_rows": ROWS, "generators": GENERATORS}
 Claim = tuple[str, float, list[float] | None, bool]
 
 
@@ -51,7 +52,8 @@ def main() -> None:
         if not all((base / name / "manifest.json").is_file() for name in NEEDED):
             command("experiment=demo", f"runs={options.base}", f"run=evidence-{seed}", f"seed={seed}")
         found[seed] = [*audit(base, run, seed), *critics(base, run, seed)]
-        write_json(Path("data/evidence/labels.json"), {"command": "scripts/evidence labels", "rows": rows(found)})
+        content = {"command": "scripts/evidence labels", "settings": SETTINGS, "rows": rows(found)}
+        write_json(Path("data/evidence/labels.json"), content)
     for row in rows(found):
         print(
             f"{'holds' if row['holds'] else 'FAILS'} {row['claim']}: {row['estimate']} {row['interval']}",

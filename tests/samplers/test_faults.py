@@ -19,8 +19,8 @@ from aiohttp import web
 from deepcritic.errors import InputError
 from deepcritic.rows import Failure, Generation, Key, Message, sample_seed
 from deepcritic.samplers import Request, Sampling
-from deepcritic.samplers import server as server_module
 from deepcritic.samplers.openai import OpenAISampler
+from deepcritic.samplers.servers import server as server_module
 from tests.samplers.server import FakeServer, Trouble, cut, never, reply, reset, says, status, written
 
 RETRIES = 3

@@ -13,18 +13,6 @@ from deepcritic.answers import compare
 from deepcritic.errors import InputError
 from deepcritic.sources import Report, math_problems
 
-NUMINA = [
-    {
-        "source": "olympiads",
-        "problem": "What is $1 + 1$?",
-        "solution": "It is $\\boxed{2}$, not \\boxed{\\frac{5}{2}}.",
-        "messages": [],
-    },
-    {"source": "olympiads", "problem": "Prove that $1 + 1 > 1$.", "solution": "Clear.", "messages": []},
-    {"source": "cn_k12", "problem": " What is\n$1 + 1$? ", "solution": "\\boxed{2}", "messages": []},
-]
-"""The form of AI-MO/NuminaMath-CoT, whose rows these are not."""
-
 
 def _file(folder: Path, rows: list[dict[str, Any]]) -> Path:
     path = folder / "problems.jsonl"
@@ -32,9 +20,9 @@ def _file(folder: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def test_numina(tmp_path: Path) -> None:
+def test_numina(samples_dir: Path) -> None:
     report = Report()
-    rows = list(math_problems.numina(_file(tmp_path, NUMINA), report=report))
+    rows = list(math_problems.numina(samples_dir / "numina_math.jsonl", report=report))
     assert [row.gold.reference_answer for row in rows] == ["\\frac{5}{2}", None]
     assert [row.item.meta for row in rows] == [{"subset": "olympiads"}] * 2
     assert {(row.source, row.license, row.item.steps) for row in rows} == {("numina_math", "Apache-2.0", ())}
@@ -88,8 +76,8 @@ def test_bad_rows(tmp_path: Path, read: Callable[..., Any], row: dict[str, Any],
     assert report.counts["bad"] == 1
 
 
-def test_prepare_reads_them(command: Callable[..., Any], tmp_path: Path) -> None:
-    path = _file(tmp_path, NUMINA)
+def test_prepare_reads_them(command: Callable[..., Any], samples_dir: Path) -> None:
+    path = samples_dir / "numina_math.jsonl"
     outcome = command("stage=prepare", "source=numina_math", f"source.path={path}", "source.split=null", "run=mine")
     assert outcome.code == 0, outcome.err
     lines = Path("runs/mine/prepare/examples.jsonl").read_text("utf-8").splitlines()

@@ -183,6 +183,21 @@ def test_truncated_replies_are_on_the_first_line(command: Command, sample: Path,
     assert _metrics("mine")["truncated"] == 6
 
 
+def test_withheld_replies_are_neither_right_nor_wrong(command: Command, sample: Path, tmp_path: Path) -> None:
+    gold = _gold("processbench", sample)
+    recording = _record(tmp_path / "rows.jsonl", dict(gold))
+    lines = [json.loads(line) for line in recording.read_text("utf-8").splitlines()]
+    lines[0] |= {"text": "", "finish_reason": "content_filter"}
+    recording.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    outcome = command(*_words("processbench", sample, recording))
+    assert outcome.code == 0, outcome.err
+    assert "6 examples, truncated 0.0%, refused 1\n" in outcome.out
+    metrics = _metrics("mine")
+    assert metrics["replies"] == {"samples": 6, "truncated": 0, "unreadable": 0, "refused": 1, "failed": 0}
+    assert metrics["f1"] == metrics["f1_bounds"][1] == 100
+    assert metrics["f1_bounds"][0] < 100
+
+
 def test_a_finished_evaluation_is_shown_again_and_not_done_again(command: Command, sample: Path, tmp_path: Path) -> None:
     words = _words("processbench", sample, _record(tmp_path / "rows.jsonl", dict(_gold("processbench", sample))))
     first, second = command(*words), command(*words)

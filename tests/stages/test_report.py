@@ -174,7 +174,13 @@ def test_the_page_fetches_nothing_and_runs_nothing(command: Command, run: list[E
     assert links.tags.count("svg") == 2
     assert page.count("<figcaption>") == 2
     assert 'lang="en"' in page
-    for text in ("80.0", "best blind guess", "wrong to right / right to wrong"):
+    for text in (
+        "80.0",
+        "best blind guess",
+        "wrong to right / right to wrong",
+        "From solutions to seed critiques",
+        "no rated step",
+    ):
         assert text in page
 
 

@@ -182,7 +182,7 @@ def test_the_funnel_is_told_rule_by_rule(seeded: Any, capsys: pytest.CaptureFixt
     rows = [_row("a", (1, -1)), _row("b", (1, -1)), _row("none", (None,)), *(_row(f"p{index}", (1,)) for index in range(4))]
     teacher = seeded(rows, _script(rows, b_in_depth_1=[WRONG]), plain_correct=1)
     funnel = teacher.manifest["funnel"]
-    assert (funnel[0], funnel[-1]) == (
+    assert (funnel[0], funnel[-2]) == (
         {"rule": "read", "dropped": 0, "left": 7}, {"rule": "more plain correct ones than wanted", "dropped": 3, "left": 2}
     )  # fmt: skip
     for before, after in itertools.pairwise(funnel):
@@ -227,6 +227,13 @@ def test_merges_can_go_unchecked_as_the_authors_did(seeded: Any) -> None:
     assert "first critique" in teacher.dialogues["a"].messages[-1].content
     assert FirstError().parse(teacher.dialogues["a"].messages[-1].content) == 2
     assert sum(len(request.keys) for request in teacher.asked if request.keys[0].request == "merge") == 2
+
+
+def test_a_dialogue_that_the_task_would_read_otherwise_is_left_out(seeded: Any) -> None:
+    rows = [_row("a", (-1,)), _row("b", (-1,))]
+    teacher = seeded(rows, _script(rows, a_merge_1=["<think> who knows"]), recheck_merges=False)
+    assert teacher.dialogues.keys() == {"b"}
+    assert _gone(teacher.manifest) == {"the verdict cannot be read back": 1}
 
 
 def test_the_recipe_of_initial_critiques_takes_those_that_are_right(seeded: Any) -> None:

@@ -224,6 +224,16 @@ def test_a_step_without_end_or_beginning_is_left_out_by_rule(seeded: Any, step: 
 # Bad input
 
 
+def test_another_question_of_the_task_is_refused(seeded: Any) -> None:
+    head = "---\nfields: [problem, solution]\nindex_base: 1\n---\n"
+    Path("mine.txt").write_text(head + "{{problem}} {{solution}} Where?")
+    assert seeded(_mixed(), "task.template=mine.txt").code == 0
+    Path("mine.txt").write_text(head + "{{problem}} {{solution}} Where is it wrong?")
+    outcome = seeded(_mixed(), "task.template=mine.txt")
+    assert outcome.code == 1
+    assert "was begun with another content of question" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -23,8 +23,8 @@ from yarl import URL
 
 from deepcritic.errors import InputError
 from deepcritic.samplers import Usage
-from deepcritic.samplers.completions import shown
-from deepcritic.samplers.server import Server, base_url, pause, retry_after
+from deepcritic.samplers.servers.completions import shown
+from deepcritic.samplers.servers.server import Server, base_url, pause, retry_after
 
 T = TypeVar("T")
 
