@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,6 +81,35 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     Qwen2ForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def critic_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small world's base critic, in the shape that vLLM can run without a GPU."""
+    torch = pytest.importorskip("torch", reason="the models need torch: pip install deepcritic[train]")
+    from deepcritic.microworld.widen import widen
+
+    torch.set_num_threads(1)
+    return widen("deepcritic://microworld/models/base", tmp_path_factory.mktemp("models") / "critic")
+
+
+@pytest.fixture(scope="session")
+def reference(critic_model: Path) -> Any:
+    """`critic_model` in plain transformers."""
+    from tests.samplers.contract import Reference
+
+    return Reference(critic_model)
+
+
+@pytest.fixture(scope="session")
+def endless_model(critic_model: Path) -> Path:
+    """The same model, of which nobody says which token ends a reply."""
+    folder = shutil.copytree(critic_model, critic_model.parent / "endless")
+    for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+        settings = json.loads((folder / name).read_text("utf-8"))
+        settings = {key: None if key in {"eos_token_id", "eos_token"} else value for key, value in settings.items()}
+        (folder / name).write_text(json.dumps(settings), "utf-8")
     return folder
 
 

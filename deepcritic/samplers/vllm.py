@@ -8,9 +8,11 @@ follow from its own seed, and a request whose prompt and `max_tokens` do not fit
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import itertools
 import json
+import multiprocessing
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -24,6 +26,7 @@ from deepcritic.models import adapter_id, find_model, load_tokenizer, model_id
 from deepcritic.rows import Failure, Generation, Key
 from deepcritic.samplers import Request, Sampling
 from deepcritic.samplers.background import Background
+from deepcritic.samplers.guard import Guard
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -144,18 +147,23 @@ class VLLMSampler:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         self._tokenizer = load_tokenizer(self._source)
+        before = set(multiprocessing.active_children())
         self._background = Background().__enter__()
         try:
             self._engine = self._background.run(self._start())
         except BaseException:
             self._background.__exit__(None, None, None)
             raise
+        engines = set(multiprocessing.active_children()) - before
+        self._guard = Guard(*(process.pid for process in engines if process.pid is not None)).__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._background.cancel()
         self._engine.shutdown()
+        self._guard.__exit__(None, None, None)
         del self._engine
+        gc.collect()  # the engine is part of a circle, and holds memory of the GPUs
         self._background.__exit__(kind, error, trace)
         self._tokenizer = None
 

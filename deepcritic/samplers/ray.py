@@ -1,0 +1,200 @@
+"""More than one machine: an engine of its own on each part of a Ray cluster, and blocks of requests sent to whichever has room.
+
+    python -m deepcritic stage=solve stage.problems=problems.jsonl generator=PATH run=mine \\
+        sampler=ray sampler.address=auto sampler.engine.tensor_parallel=4 sampler.gpus=4
+
+Ray places the engines, starts those anew that die, and repeats what they were at. A block comes back as a whole, once, and
+is held against the keys that it was sent with, so what Ray does at least once is here exactly once. (Ray Data, which does
+much the same, wants all its input before it starts and loads the engines anew for each call.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import platform
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from deepcritic.errors import DeepCriticError, InputError, StageIncomplete, UsageError
+from deepcritic.rows import Failure, Generation
+from deepcritic.samplers import Request, Sampler
+
+AHEAD = 2
+"""Blocks that an engine has at a time: while the last replies of one are written, those of the next fill it up."""
+RESTARTS = 3
+LEAVE_SECONDS = 30
+
+
+class RaySampler:
+    """Samples with `engine` (what another `sampler=` stands for) in `actors` processes of the cluster at `address`.
+
+    `address` is `local` for this machine alone, `auto` for the cluster that it belongs to, or what `ray.init` takes. Each
+    engine gets `gpus` GPUs and `cpus` processors; a cluster without GPUs gives none. By default there are as many engines
+    as its GPUs are enough for, and without GPUs one for each machine. About `block` samples travel together: so many at
+    most, twice for each engine, are drawn again where the one who asks is killed. The model is read from the same path,
+    with the same content, on every machine.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        engine: Callable[..., Sampler],
+        address: str = "local",
+        actors: int | str = "auto",
+        gpus: float = 1,
+        cpus: float = 0.5,
+        block: int = 256,
+    ) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise UsageError("sampler=ray needs Ray: pip install 'deepcritic[ray]'")
+        if actors != "auto" and not (isinstance(actors, int) and actors >= 1):
+            raise InputError("out of range", field="sampler.actors", found=actors, remedy="auto, or from 1")
+        self._model, self._engine, self._address = model, engine, address
+        self._count, self._gpus, self._cpus, self._block = actors, gpus, cpus, block
+        self._id = engine(model=model).model_id
+        self._actors: list[Any] = []
+
+    @property
+    def model_id(self) -> str:
+        return self._id
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
+        import ray
+
+        blocks, again = self._blocks(requests), deque[list[Request]]()
+        free = deque(self._actors * AHEAD)
+        drawing: dict[Any, tuple[Any, list[Request]]] = {}
+        while True:
+            while free and (block := again.popleft() if again else next(blocks, None)):
+                actor = free.popleft()
+                drawing[actor.draw.remote(block)] = actor, block
+            if not drawing:
+                break
+            (done, *_), _ = ray.wait(list(drawing), num_returns=1)
+            actor, block = drawing.pop(done)
+            outcomes = self._outcomes(done)
+            if outcomes is None:
+                again.append(block)
+                free = deque(one for one in free if one is not actor)
+                continue
+            free.append(actor)
+            found = {outcome.key: outcome for outcome in outcomes}
+            for key in (key for one in block for key in one.keys):
+                yield found.get(key) or Failure(key=key, reason="engine", detail="the engine did not come back to it")
+        if again:
+            raise StageIncomplete("every engine of the cluster has died; what was drawn is kept: start the same command again")
+
+    def _outcomes(self, done: Any) -> list[Generation | Failure] | None:
+        """What came of a block; None if its engine is dead, and Ray has given up on it."""
+        import ray
+        from ray.exceptions import RayActorError, RayTaskError
+
+        try:
+            outcomes: list[Generation | Failure] = ray.get(done)
+        except RayActorError:
+            return None
+        except RayTaskError as error:
+            if isinstance(error.cause, DeepCriticError):
+                raise error.cause from None
+            raise
+        return outcomes
+
+    def _blocks(self, requests: Iterable[Request]) -> Iterator[list[Request]]:
+        block: list[Request] = []
+        for request in requests:
+            block.append(request)
+            if sum(len(one.keys) for one in block) >= self._block:
+                yield block
+                block = []
+        if block:
+            yield block
+
+    def __enter__(self) -> Self:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        self._began_ray = not ray.is_initialized()
+        if self._began_ray:
+            try:
+                ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                reason = str(error).strip().partition("\n")[0]
+                remedy = "local, auto, or the address of a cluster that runs"
+                raise InputError(
+                    f"no Ray cluster ({reason})", field="sampler.address", found=self._address, remedy=remedy
+                ) from error
+        try:
+            self._place()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _place(self) -> None:
+        """Ask for the engines, and wait until one of them is there."""
+        import ray
+        from ray.exceptions import RayActorError
+
+        there = ray.cluster_resources().get("GPU", 0)
+        gpus = self._gpus if there else 0
+        machines = sum(bool(node["Alive"]) for node in ray.nodes())
+        fitting = int(there // gpus) if gpus else machines
+        placed = ray.remote(_Engine).options(
+            num_cpus=self._cpus, num_gpus=gpus, max_restarts=RESTARTS, max_task_retries=RESTARTS, max_concurrency=4 * AHEAD,
+            scheduling_strategy="SPREAD",
+        )  # fmt: skip
+        count = max(1, fitting) if self._count == "auto" else int(self._count)
+        self._actors = [placed.remote(self._engine, self._model, self._id) for _ in range(count)]
+        (first, *_), _ = ray.wait([actor.problem.remote() for actor in self._actors], num_returns=1)
+        try:
+            problem: DeepCriticError | None = ray.get(first)
+        except RayActorError as error:
+            reason = str(error).strip().rpartition("\n")[2]
+            raise InputError(f"the engine does not start ({reason})", field="sampler.engine", remedy="see Ray's logs") from error
+        if problem is not None:
+            raise problem
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        import ray
+
+        with contextlib.suppress(Exception):  # an engine that does not answer any more is killed like the others
+            ray.get([actor.close.remote() for actor in self._actors], timeout=LEAVE_SECONDS)
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors = []
+        if self._began_ray:
+            ray.shutdown()
+
+
+class _Engine:
+    """What runs on the cluster: one engine, open from beginning to end, asked by several threads."""
+
+    def __init__(self, engine: Callable[..., Sampler], model: str, wanted: str) -> None:
+        self._problem: DeepCriticError | None = None
+        try:
+            self._sampler = engine(model=model)
+            if self._sampler.model_id != wanted:
+                raise InputError(
+                    f"the model on {platform.node()} is another one", field="model", found=self._sampler.model_id, remedy=wanted
+                )
+            self._sampler.__enter__()
+        except DeepCriticError as error:
+            self._problem = error
+
+    def problem(self) -> DeepCriticError | None:
+        """Why there is no engine here."""
+        return self._problem
+
+    def draw(self, block: list[Request]) -> list[Generation | Failure]:
+        if self._problem is not None:
+            raise self._problem
+        return list(self._sampler.stream(block))
+
+    def close(self) -> None:
+        if self._problem is None:
+            self._sampler.__exit__(None, None, None)
