@@ -31,7 +31,7 @@ from deepcritic.tasks import CriticTask
 from deepcritic.tasks.first_error import FirstError
 
 CALL = "critique"
-ENGINES = {"transformers": "TransformersSampler", "vllm": "VllmSampler", "openai": "OpenAISampler", "ray": "RaySampler"}
+ENGINES = {"transformers": "TransformersSampler", "vllm": "VLLMSampler", "openai": "OpenAISampler", "ray": "RaySampler"}
 """The engines that can be named, each in the module of its name in `deepcritic.samplers`."""
 
 Solution = str | Sequence[str]

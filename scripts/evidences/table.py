@@ -1,26 +1,31 @@
-"""Put the rows of data/evidence/NAME.json into the README as a table: scripts/evidence table main"""
+"""Put data/evidence/*.json and data/bench/*.json into the README, each where it has a place: scripts/evidence table
+
+A place is `<!-- evidence NAME -->` ... `<!-- end of evidence NAME -->`, or the same with `bench`.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
-
-def main(name: str) -> None:
-    rows = json.loads(Path(f"data/evidence/{name}.json").read_text("utf-8"))["rows"]
-    readme = Path("README.md")
-    begin, end = f"<!-- evidence {name} -->", f"<!-- end of evidence {name} -->"
-    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    text, count = pattern.subn(lambda _: f"{begin}\n{markdown(rows)}\n{end}", readme.read_text("utf-8"))
-    if not count:
-        sys.exit(f"README.md has no place for it: {begin} ... {end}")
-    readme.write_text(text, "utf-8")
+README = Path("README.md")
+_PLACE = re.compile(r"<!-- (evidence|bench) (\w+) -->.*?<!-- end of \1 \2 -->", re.DOTALL)
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
+def main() -> None:
+    README.write_text(_PLACE.sub(_filled, README.read_text("utf-8")), "utf-8")
+
+
+def _filled(place: re.Match[str]) -> str:
+    kind, name = place.groups()
+    content = json.loads(Path(f"data/{kind}/{name}.json").read_text("utf-8"))
+    lines = content.get("table") or (evidence if kind == "evidence" else bench)(content["rows"])
+    return "\n".join([f"<!-- {kind} {name} -->", *lines, f"<!-- end of {kind} {name} -->"])
+
+
+def evidence(rows: list[dict[str, Any]]) -> list[str]:
     """One line a claim: the mean with its interval over seeds, then each seed with its own."""
     lines = ["| claim | holds | mean | by seed |", "|---|---|---|---|"]
     for row in rows:
@@ -28,8 +33,21 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         seeds = "; ".join(
             f"{one['value']:.1f}" + (f" ({_interval(one['interval'])})" if one.get("interval") else "") for one in row["seeds"]
         )
-        lines.append(f"| {row['claim']} | {'yes' if row['holds'] else '**no**'} | {mean} | {seeds} |")
-    return "\n".join(lines)
+        lines.append(f"| {row['claim']} | {_holds(row)} | {mean} | {seeds} |")
+    return lines
+
+
+def bench(rows: list[dict[str, Any]]) -> list[str]:
+    """One line a comparison; ratio and bound are of ours over the other side, or of ours alone where there is none."""
+    lines = ["| what | ours | other | ratio | bound | holds |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        other, ratio = (f"{row[name]:,.4g}" if row[name] is not None else "" for name in ("other", "ratio"))
+        lines.append(f"| {row['what']} | {row['ours']:,.4g} | {other} | {ratio} | {row['bound']} | {_holds(row)} |")
+    return lines
+
+
+def _holds(row: dict[str, Any]) -> str:
+    return "yes" if row["holds"] else "**no**"
 
 
 def _interval(bounds: list[float]) -> str:
@@ -37,4 +55,4 @@ def _interval(bounds: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(*(sys.argv[1:] or ["main"]))
+    main()
