@@ -119,7 +119,9 @@ def test_the_real_files_and_predictors_without_a_mind(command: Command, datasets
         "processbench/gsm8k": 400, "processbench/math": 1000, "mr_gsm8k/original": 709, "mr_ben": 459, "big_bench_mistake": 300,
     }  # fmt: skip
     assert oracle["mean_f1"] == 100
-    assert oracle["means"]["processbench"] == {"f1": 100, "parts": ["processbench/gsm8k", "processbench/math"], "of": 4}
+    assert oracle["means"]["processbench"] == {
+        "f1": 100, "f1_interval": [100, 100], "parts": ["processbench/gsm8k", "processbench/math"], "of": 4,
+    }  # fmt: skip
     never = figures["1-based", "never"]["benchmarks"]
     assert {(part["f1"], part["correct_accuracy"], part["error_accuracy"]) for part in never.values()} == {(0, 100, 0)}
     # shared/datasets/README.md: 115 of the 594 rows of math have their first error at position 0, 84 of 373, none of 238
@@ -317,7 +319,8 @@ def test_reasons_are_graded_by_a_judge(samples_dir: Path, open_folder: Callable[
     again = command(*words, "benchmark.parts=null", f"stage.generations={saved}", "run=mine", "name=again")
     assert again.code == 0, again.err
     assert _metrics("evaluate.again")["mr_score"] == score
-    assert "MR-Score 66.7 (MCC 100.0, step 100.0%, reason 33.3%)" in again.out
+    assert "MR-Score 66.7 (95% interval " in again.out
+    assert "(MCC 100.0, step 100.0%, reason 33.3%)" in again.out
 
 
 @pytest.mark.parametrize(
