@@ -7,6 +7,7 @@ text nor work out a number that nobody could write down.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 import os
@@ -18,6 +19,8 @@ import math_verify.grader as grader
 import math_verify.parser as parser
 import sympy
 import sympy.parsing.sympy_parser as sympy_parser
+import sympy.polys.monomials as monomials
+import sympy.polys.rings as rings
 from sympy.physics.units.systems import SI  # noqa: F401  simplify loads it when first used, and it does need parse_expr
 
 from deepcritic.answers.reach import BITS
@@ -115,6 +118,8 @@ def close_and_bound() -> None:
     for name in ("simplify", "solve"):
         setattr(grader, name, _loud(getattr(grader, name)))
     grader.safe_sympy_doit = _doit
+    grader.sympy_compare_symbols = _same_symbol
+    rings.MonomialOps = _Monomials
     sympy.core.evalf.EvalfMixin.evalf = _loud(sympy.core.evalf.EvalfMixin.evalf)
     sympy.Integer._eval_power = _bounded_power
     sympy.factorial.eval = classmethod(_bounded_factorial)
@@ -162,6 +167,26 @@ def _doit(value: Any) -> Any:
         return _loud(value.doit)()
     except Exception:
         return value
+
+
+_compare_symbols = grader.sympy_compare_symbols
+
+
+def _same_symbol(gold: Any, target: Any) -> bool:
+    """math-verify compares a symbol by its name alone: `x` would not be `2x - x`."""
+    return bool(_compare_symbols(gold, target) or grader.sympy_symbolic_eq(gold, target))
+
+
+class _Monomials:
+    """For each number of variables, sympy writes a program that calculates with exponents, and runs it. These need none."""
+
+    def __init__(self, variables: int) -> None:
+        for name in ("mul", "div", "ldiv", "lcm", "gcd", "pow"):
+            setattr(self, name, functools.partial(getattr, monomials, f"monomial_{name}"))
+
+    @staticmethod
+    def mulpow() -> Callable[..., Any]:
+        return lambda one, other, n: monomials.monomial_mul(one, monomials.monomial_pow(other, n))
 
 
 _power, _factorial, _binomial = sympy.Integer._eval_power, sympy.factorial.eval, sympy.binomial.eval

@@ -24,6 +24,7 @@ _NO_COMMA: Final = re.compile(r"(?<=[0-9])(?:\{,\}|\\!,|,\\!)\s?(?=[0-9]{3}(?![0
 _GROUPED: Final = re.compile(r"-?[1-9][0-9]{0,2}(?:([, ])[0-9]{3})(?:\1[0-9]{3})*(?:\.[0-9]+)?")
 _SPACE: Final = re.compile(r"(?<![0-9A-Za-z])\s+|\s+(?![0-9A-Za-z])")
 _NOTHING: Final = re.compile(r"\\(?:left|right)(?![A-Za-z])|\\(?:displaystyle)(?![A-Za-z])|\\[!,;:]")
+_WORDED_NUMBER: Final = re.compile(r"\\(?:text|mathrm|mathbf|mbox)\s*\{\s*(-?[0-9.,/]+)\s*\}")
 _POWER: Final = re.compile(r"(?<!\*)\*\*\s*([0-9]++|[A-Za-z])(?!\s*\*\*)|(?<=[0-9xyzn)}\]])([²³])")  # not the square of a unit
 _SIGNS: Final = str.maketrans({
     "−": "-", "–": "-", "·": "\\cdot ", "×": "\\times ", "÷": "\\div ", "°": "^\\circ", "∞": "\\infty ", "π": "\\pi ",
@@ -68,7 +69,7 @@ def for_algebra(answer: str) -> str:
     if len(text) > LIMIT:
         return text
     text = _POWER.sub(_in_braces, text.translate(_SIGNS)).replace("\\$", "").strip()
-    text = _joined(text)
+    text = _joined(_WORDED_NUMBER.sub(r"\1", text))
     if text.count("$") == 1:  # a currency sign
         text = text.replace("$", "")
     return text if _DELIMITED.search(text) or _PROSE.search(text) else f"${text}$"
