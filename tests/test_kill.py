@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replaced
 
 import deepcritic
 from deepcritic.__main__ import main
 from deepcritic.microworld.lessons import deep_critique
 from deepcritic.microworld.world import apply, draw_problem, judge, write_solution
+from deepcritic.models import shipped_path
 from deepcritic.rows import ALL_CORRECT, Dialogue, Example, Generation, Gold, Item, Key, Message
 from deepcritic.store import write_rows
 from deepcritic.tasks.first_error import FirstError
@@ -40,6 +42,7 @@ pytestmark = [
 KILLS = 20
 SHARP = re.compile(r"rename|/complete|rmtree|rmdir|trainer_state")
 SHIPPED = "deepcritic://microworld/models"
+SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
 TIMES = {
     "seconds",
     "requests",
@@ -68,6 +71,12 @@ STAGES = {
     "stage.beta=0.01 stage.prefilter_samples=3 stage.temperature=1.5 sampler.batch_size=24 stage.all_correct_share=null",
     "evaluate": f"experiment=microworld/evaluate benchmark.path={{data}}/rated.jsonl model={SHIPPED}/base stage.samples=2 "
     "stage.max_tokens=16 sampler.batch_size=8",
+    # Several benchmarks in one queue, and a scalar critic whose threshold comes from other rows.
+    "suite": f"experiment=eval_suite suite.processbench.path={SAMPLES}/processbench.json suite.mr_ben.path={SAMPLES}/mr_ben.json "
+    f"suite.mr_gsm8k.path={SAMPLES}/mr_gsm8k.json model={SHIPPED}/base stage.samples=2 stage.max_tokens=8 "
+    "stage.limit=3 sampler.batch_size=8",
+    "prm": "stage=evaluate benchmark=examples benchmark.path={data}/rated.jsonl scorer=prm model={data}/prm "
+    "stage.threshold_on={data}/tuning.jsonl scorer.batch_size=1",
     "refine": f"experiment=microworld/refine stage.solutions={{data}}/few.jsonl model={SHIPPED}/base sampler.batch_size=4",
     "report": "stage=report",
 }  # fmt: skip
@@ -77,12 +86,12 @@ import json, os, re, select, signal, sys, time
 import torch
 torch.set_num_threads(1)
 import scipy.stats, matplotlib.figure, jinja2, hydra, datasets, rich.console
-from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2ForCausalLM, Qwen2Tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2ForCausalLM, Qwen2ForTokenClassification, Qwen2Tokenizer
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 import importlib
 for stage in "prepare seed sft solve rollout label rl evaluate refine report".split():
     importlib.import_module("deepcritic.stages." + stage)
-import deepcritic.samplers.transformers, deepcritic.microworld.source
+import deepcritic.samplers.transformers, deepcritic.scorers.prm, deepcritic.microworld.source
 from deepcritic.__main__ import main
 
 EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree", "tempfile.mkstemp"}
@@ -211,8 +220,23 @@ def make_data(folder: Path) -> None:
                 rollouts.append(Generation(key=key, text=text, finish_reason="stop", model="m", fingerprint="f", seed=0))
     write_rows(folder / "rated.jsonl", rated)
     write_rows(folder / "few.jsonl", rated[:5])
+    write_rows(folder / "tuning.jsonl", (replaced(row, id=f"t-{row.id}", item=replaced(row.item, problem="?")) for row in rated))
+    make_prm(folder / "prm")
     write_rows(folder / "dialogues.jsonl", dialogues)
     write_rows(folder / "rollouts.jsonl", rollouts)
+
+
+def make_prm(folder: Path) -> None:
+    """A process reward model with random weights."""
+    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForTokenClassification
+
+    tokenizer = AutoTokenizer.from_pretrained(shipped_path(f"{SHIPPED}/base"))
+    config = Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=256, num_labels=2, initializer_range=0.5,
+    )  # fmt: skip
+    Qwen2ForTokenClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def prepared(stage: str, server: Server, folder: Path) -> Path:
