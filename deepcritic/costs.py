@@ -23,6 +23,15 @@ from deepcritic.store import Journal, read_rows
 MILLION = 1_000_000
 
 
+def amount(number: float) -> str:
+    """Money or hours: two decimals, or two figures where that is little.
+
+    >>> amount(1234.567), amount(0.0346)
+    ('1,234.57', '0.035')
+    """
+    return f"{number:,.2f}" if number >= 0.1 or not number else f"{number:.2g}"
+
+
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Money for a million tokens, in whatever currency the prices are. Cached prompt tokens cost as the others unless said."""
 

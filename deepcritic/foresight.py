@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from deepcritic.costs import Price
+from deepcritic.costs import Price, amount
 from deepcritic.samplers import Request, Sampler, Tokenizing
 from deepcritic.samplers.recorded import RecordedSampler
 
@@ -84,7 +84,7 @@ class Forecast:
 
     def _line(self, call: Call) -> str:
         most = "at most " if call.bound else ""
-        money = f", cost at most {self._price.of(call.prompt, call.completion):,.2f}" if self._price else ""
+        money = f", cost at most {amount(self._price.of(call.prompt, call.completion))}" if self._price else ""
         return (
             f"{call.label}: {most}{call.samples:,} requests, {most}{call.prompt:,} prompt tokens, "
             f"at most {call.completion:,} completion tokens{money}"
@@ -109,15 +109,15 @@ def projection(rows: Sequence[Spent], rest: int, seconds_per_token: float | None
     Intervals are 95% prediction intervals for a sum (Student's t), which hold the rows' own variation and that of the mean:
     with n rows of standard deviation s, the sum of m more lies within t s sqrt(m^2 / n + m) of m times their mean.
     """
-    figures: dict[str, tuple[list[float], str]] = {
-        "prompt tokens": ([row.prompt for row in rows], ",.0f"),
-        "completion tokens": ([row.completion for row in rows], ",.0f"),
+    figures: dict[str, tuple[list[float], Callable[[float], str]]] = {
+        "prompt tokens": ([row.prompt for row in rows], _whole),
+        "completion tokens": ([row.completion for row in rows], _whole),
     }
     if seconds_per_token is not None:
-        figures["hours"] = ([row.completion * seconds_per_token / 3600 for row in rows], ",.2f")
+        figures["hours"] = ([row.completion * seconds_per_token / 3600 for row in rows], amount)
     if price:
-        figures["cost"] = ([price.of(*row) for row in rows], ",.2f")
-    return "\n".join(f"{name}: {_between(values, rest, form)}" for name, (values, form) in figures.items())
+        figures["cost"] = ([price.of(*row) for row in rows], amount)
+    return "\n".join(f"{name}: {_between(values, rest, written)}" for name, (values, written) in figures.items())
 
 
 def sum_interval(values: Sequence[float], rest: int) -> tuple[float, float, float]:
@@ -135,10 +135,14 @@ def sum_interval(values: Sequence[float], rest: int) -> tuple[float, float, floa
     return estimate, max(0.0, estimate - half), estimate + half
 
 
-def _between(values: Sequence[float], rest: int, form: str) -> str:
+def _between(values: Sequence[float], rest: int, written: Callable[[float], str]) -> str:
     estimate, low, high = sum_interval(values, rest)
-    known = not math.isnan(low)
-    return f"{estimate:{form}}" + (f" (95% interval {low:{form}} to {high:{form}})" if known else " (one row tells no interval)")
+    interval = "one row tells no interval" if math.isnan(low) else f"95% interval {written(low)} to {written(high)}"
+    return f"{written(estimate)} ({interval})"
+
+
+def _whole(number: float) -> str:
+    return f"{number:,.0f}"
 
 
 @functools.lru_cache(maxsize=4)

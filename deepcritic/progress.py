@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from deepcritic.costs import amount
+
 LOG_SECONDS = 60.0
 BAR_SECONDS = 0.1
 
@@ -81,7 +83,7 @@ class Progress:
         notes += [f"{self.failed} failed"] if self.failed else []
         notes += [f"{self.truncated} truncated"] if self.truncated else []
         if self.cost is not None:
-            notes.append(f"cost {self.cost:,.2f}" + (f" of {self.budget:,.2f}" if self.budget is not None else ""))
+            notes.append(f"cost {amount(self.cost)}" + (f" of {amount(self.budget)}" if self.budget is not None else ""))
         if new and self.done < self.expected:
             notes.append(f"about {_span(seconds / new * (self.expected - self.done))} left")
         return notes

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
 
+from deepcritic.costs import amount
 from deepcritic.errors import InputError, RunConflict, StageIncomplete, Stopped, UsageError
 from deepcritic.foresight import Forecast, Spent, projection
 from deepcritic.keyed import DIGEST, Head, KeyedRows, Rows, digest_of
@@ -173,7 +174,7 @@ class Draws:
                     yield outcome
         if self._too_dear:
             raise StageIncomplete(
-                f"{self._folder.path}: stopped at a cost of {self.cost:,.2f}, as max_cost={self._limits.max_cost:g}; "
+                f"{self._folder.path}: stopped at a cost of {amount(self.cost)}, as max_cost={self._limits.max_cost:g}; "
                 f"{len(self._rows)} rows are kept: start the same command with a higher max_cost= to go on"
             )
 
