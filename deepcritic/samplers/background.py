@@ -15,6 +15,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -58,7 +59,7 @@ class Background:
         `work` is pulled in the caller's thread, as there is room: at most `room` pieces are begun and not yet taken by
         the caller. What is under way when the caller stops is cancelled.
         """
-        tasks = _Tasks[T](self._loop)
+        tasks = _Tasks(self._loop, do)
         open_, more = 0, True
         try:
             while True:
@@ -69,7 +70,7 @@ class Background:
                         more = False
                     else:
                         open_ += 1
-                        self._loop.call_soon_threadsafe(tasks.begin, do, piece)
+                        tasks.begin(piece)
                 if not open_ and not more:
                     return
                 error: BaseException | None = None
@@ -89,20 +90,26 @@ class Background:
                     self._loop.call_soon_threadsafe(tasks.cancel)
 
 
-class _Tasks(Generic[T]):
-    """The tasks of one stream: those that are done are handed over, all of one turn of the loop together, so that the
-    caller's thread is woken once for them."""
+class _Tasks(Generic[W, T]):
+    """The tasks of one stream. Work goes to the loop, and what is done to the caller's thread, all that there is at a time:
+    that one thread wakes the other costs as much as a task."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._under_way, self._turn = loop, set[asyncio.Task[T]](), list[asyncio.Task[T]]()
+    def __init__(self, loop: asyncio.AbstractEventLoop, do: Callable[[W], Coroutine[Any, Any, T]]) -> None:
+        self._loop, self._do = loop, do
+        self._given: deque[W] = deque()
+        self._called = False
+        self._under_way: set[asyncio.Task[T]] = set()
+        self._turn: list[asyncio.Task[T]] = []
         self._queue: queue.SimpleQueue[list[asyncio.Task[T]]] = queue.SimpleQueue()
 
-    def begin(self, do: Callable[[W], Coroutine[Any, Any, T]], piece: W) -> None:
-        task = self._loop.create_task(do(piece))
-        self._under_way.add(task)
-        task.add_done_callback(self._done)
+    def begin(self, piece: W) -> None:
+        self._given.append(piece)
+        if not self._called:
+            self._called = True
+            self._loop.call_soon_threadsafe(self._begin)
 
     def cancel(self) -> None:
+        self._given.clear()
         for task in self._under_way:
             task.cancel()
 
@@ -112,15 +119,22 @@ class _Tasks(Generic[T]):
         except queue.Empty:
             return []
 
+    def _begin(self) -> None:
+        self._called = False  # before the work is looked at: what comes from now on calls again
+        while self._given:
+            task = self._loop.create_task(self._do(self._given.popleft()))
+            self._under_way.add(task)
+            task.add_done_callback(self._done)
+
     def _done(self, task: asyncio.Task[T]) -> None:
         self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # seen: else asyncio prints those that nobody takes because another one came first
         if not self._turn:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._hand_over)
         self._turn.append(task)
 
-    def _flush(self) -> None:
+    def _hand_over(self) -> None:
         self._queue.put(self._turn)
         self._turn = []
 

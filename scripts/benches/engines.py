@@ -80,7 +80,7 @@ def alternate(ours: Callable[[], int], other: Callable[[], int], rounds: int = R
     )
 
 
-def instant(count: int = 6000) -> Iterator[tuple[Bench, list[float]]]:
+def instant(count: int = 20_000) -> Iterator[tuple[Bench, list[float]]]:
     """Beside a bare loop of aiohttp, which sends the same bodies and reads the answers as JSON."""
     requests = list(asks(count))
     bodies = [
