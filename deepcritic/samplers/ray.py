@@ -14,6 +14,7 @@ import contextlib
 import importlib.util
 import os
 import platform
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
@@ -121,8 +122,9 @@ class RaySampler:
         self._began_ray = not ray.is_initialized()
         if self._began_ray:
             try:
+                _knock(self._address)
                 ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 reason = str(error).strip().partition("\n")[0]
                 remedy = "local, auto, or the address of a cluster that runs"
                 raise InputError(
@@ -169,6 +171,13 @@ class RaySampler:
         self._actors = []
         if self._began_ray:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises `OSError` if nobody listens there: Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 class _Engine:
