@@ -33,7 +33,8 @@ DATASETS = Path(os.environ.get("DEEPCRITIC_DATASETS") or ROOT.parent / "shared" 
 DEADLINE = 2.0
 WRAPS = (
     "({})", "\\left({}\\right)", "\\sqrt{{{}}}", "\\frac{{{}}}{{2}}", "\\frac{{1}}{{{}}}", "{}^{{{}}}", "{} + {}", "{}, {}",
-    "|{}|", "-{}", "\\boxed{{{}}}", "${}$", "\\text{{{}}}", "\\int_0^1 {} dx", "\\sum_{{k=1}}^{{n}} {}", "\\log({})", "\\sin({})", "{}!",
+    "|{}|", "-{}", "\\boxed{{{}}}", "${}$", "\\text{{{}}}", "\\int_0^1 {} dx", "\\sum_{{k=1}}^{{n}} {}", "\\log({})", "\\sin({})",
+    "{}!",
     "\\{{{}\\}}", "\\begin{{pmatrix}} {} \\\\ {} \\end{{pmatrix}}", "x = {}", "{} < x < {}", "{}\\%",
     "{} \\text{{ cm}}", "{}_{{{}}}",
     "\\binom{{{}}}{{{}}}", "[{}, {})", "{} \\cup {}", "{} \\pm {}", "\\lim_{{x \\to 0}} {}", "The answer is {}.", "{} \\cdot {}",
