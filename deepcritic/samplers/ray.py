@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from deepcritic.errors import DeepCriticError, InputError, StageIncomplete, UsageError
 from deepcritic.rows import Failure, Generation
-from deepcritic.samplers import Request, Sampler
+from deepcritic.samplers import Request, Sampler, Tokenizing
 
 AHEAD = 2
 """Blocks that an engine has at a time: while the last replies of one are written, those of the next fill it up."""
@@ -57,12 +57,17 @@ class RaySampler:
             raise InputError("out of range", field="sampler.actors", found=actors, remedy="auto, or from 1")
         self._model, self._engine, self._address = model, engine, address
         self._count, self._gpus, self._cpus, self._block = actors, gpus, cpus, block
-        self._id = engine(model=model).model_id
+        one = engine(model=model)
+        self._id, self._source = one.model_id, one.tokenizer_source if isinstance(one, Tokenizing) else None
         self._actors: list[Any] = []
 
     @property
     def model_id(self) -> str:
         return self._id
+
+    @property
+    def tokenizer_source(self) -> str | None:
+        return self._source
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
         import ray
