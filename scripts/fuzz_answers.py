@@ -33,12 +33,10 @@ DATASETS = Path(os.environ.get("DEEPCRITIC_DATASETS") or ROOT.parent / "shared" 
 DEADLINE = 2.0
 WRAPS = (
     "({})", "\\left({}\\right)", "\\sqrt{{{}}}", "\\frac{{{}}}{{2}}", "\\frac{{1}}{{{}}}", "{}^{{{}}}", "{} + {}", "{}, {}",
-    "|{}|", "-{}", "\\boxed{{{}}}", "${}$", "\\text{{{}}}", "\\int_0^1 {} dx", "\\sum_{{k=1}}^{{n}} {}", "\\log({})", "\\sin({})",
-    "{}!",
-    "\\{{{}\\}}", "\\begin{{pmatrix}} {} \\\\ {} \\end{{pmatrix}}", "x = {}", "{} < x < {}", "{}\\%",
-    "{} \\text{{ cm}}", "{}_{{{}}}",
-    "\\binom{{{}}}{{{}}}", "[{}, {})", "{} \\cup {}", "{} \\pm {}", "\\lim_{{x \\to 0}} {}", "The answer is {}.", "{} \\cdot {}",
-    "{}**{}", "{} \\pmod{{{}}}",
+    "|{}|", "-{}", "\\boxed{{{}}}", "${}$", "\\text{{{}}}", "\\int_0^1 {} dx", "\\sum_{{k=1}}^{{n}} {}", "\\log({})",
+    "\\sin({})", "{}!", "\\{{{}\\}}", "\\begin{{pmatrix}} {} \\\\ {} \\end{{pmatrix}}", "x = {}", "{} < x < {}", "{}\\%",
+    "{} \\text{{ cm}}", "{}_{{{}}}", "\\binom{{{}}}{{{}}}", "[{}, {})", "{} \\cup {}", "{} \\pm {}", "\\lim_{{x \\to 0}} {}",
+    "The answer is {}.", "{} \\cdot {}", "{}**{}", "{} \\pmod{{{}}}",
 )  # fmt: skip
 SIGNS = "0123456789xyzabeik+-*/^_!=<>,.;:()[]{}|\\ $%&~'\"\n½²√π≤∞−·\u200b"
 
@@ -102,7 +100,7 @@ def finds(prediction: str, reference: str) -> Iterator[str]:
         slow = workers().compare(texts, DEADLINE)
         if slow.equal is not None and slow.equal is not quick:
             yield "contradicted"
-    if not hard and "boxed" not in prediction and "$" not in prediction and len(prediction) < 100:
+    if not hard and len(prediction) < 100 and not set(prediction) & set("$∞,{}"):
         itself = workers().compare((texts[1], for_algebra(f"1 \\cdot ({prediction})")), DEADLINE)
         if itself.equal is False:
             yield "not itself"

@@ -12,8 +12,8 @@ math-verify's own timeout needs the main thread and does not stop everything. He
 kernel at its deadline, so all of this works in any thread, in forked children, in Ray, and in a script without a main guard. The
 processes start with the first pair that needs algebra (about a second) and end with this process.
 
-`decide` says what needs no algebra (with `text`, `plain` and `reach`), `known` keeps what was found, `pool` owns the processes,
-`worker` is what runs in them, and `algebra` is math-verify as it is used there.
+`decide` says what needs no algebra (with `text`, `plain` and `reach`), `known` keeps what was found, `pool` owns the processes
+and talks to them over `wire`, `worker` is what runs in them, and `algebra` is math-verify as it is used there, within `bounds`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import math
 import os
 import re
 from collections.abc import Callable
@@ -23,12 +22,9 @@ import sympy.polys.monomials as monomials
 import sympy.polys.rings as rings
 from sympy.physics.units.systems import SI  # noqa: F401  simplify loads it when first used, and it does need parse_expr
 
-from deepcritic.answers.reach import BITS
+from deepcritic.answers.bounds import CALCULUS, Undecided, install_bounds, loud, too_big
 
-_MANY: Final = 10_000  # factorials beyond this are not worked out
-_EXPANDED: Final = 13  # binary logarithm of the terms that a power of a sum may expand to, roughly
-_CALCULUS: Final = 14  # the same of the numbers within integrals, sums, limits, factorials
-_EXPONENT: Final = 64  # the same of any exponent
+_SURELY: Final = 1e-6
 _NUMERAL: Final = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _FORMULA: Final = re.compile(r"\$[^$]*\$")
 _NUMBERS: Final = re.compile(r"[0-9]+(?:[.,][0-9]+)*")
@@ -48,10 +44,6 @@ _WARM_UP: Final = (
     ("$\\begin{pmatrix}1 & 2\\end{pmatrix}$", "$\\{1, 2\\}$"),
     ("1/2 + 1", "$\\sum_{k=1}^{n} k^2 + \\int x^2 dx$"),
 )
-
-
-class Undecided(BaseException):
-    """Not an Exception, so that no `except Exception` in between turns it into "not equal"."""
 
 
 def compare(reference: str, prediction: str) -> tuple[bool | None, str]:
@@ -99,7 +91,7 @@ def _read(text: str, kinds: list[Any]) -> list[Any]:
         kinds = kinds[:1]
     found: list[Any] = parser.parse(text, kinds, parsing_timeout=None)
     for value in found:
-        if isinstance(value, sympy.Basic) and any(map(_too_big, sympy.preorder_traversal(value))):
+        if too_big(value):
             raise Undecided("size")
     return found
 
@@ -115,15 +107,10 @@ def close_and_bound() -> None:
     for module, name in ((sympy_parser, "parse_expr"), (sympy_parser, "eval_expr"), (parser, "parse_expr")):
         setattr(module, name, _numeral)
     parser.parse_expr_cached = _arithmetic
-    for name in ("simplify", "solve"):
-        setattr(grader, name, _loud(getattr(grader, name)))
-    grader.safe_sympy_doit = _doit
-    grader.sympy_compare_symbols = _same_symbol
     rings.MonomialOps = _Monomials
-    sympy.core.evalf.EvalfMixin.evalf = _loud(sympy.core.evalf.EvalfMixin.evalf)
-    sympy.Integer._eval_power = _bounded_power
-    sympy.factorial.eval = classmethod(_bounded_factorial)
-    sympy.binomial.eval = classmethod(_bounded_binomial)
+    grader.simplify, grader.solve, grader.safe_sympy_doit = _zero_or_not, loud(grader.solve), _doit
+    grader.sympy_compare_symbols = _same_symbol
+    install_bounds()
     for sample in _WARM_UP:
         compare(*sample)
 
@@ -148,28 +135,27 @@ def _arithmetic(text: str) -> Any:
     return parser.parse_latex_cached(text)
 
 
-def _loud(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, but running out of memory or stack in it cannot be swallowed."""
-
-    def wrapper(*arguments: Any, **options: Any) -> Any:
-        try:
-            return function(*arguments, **options)
-        except MemoryError:
-            raise Undecided("memory") from None
-        except RecursionError:
-            raise Undecided("depth") from None
-
-    return wrapper
-
-
 def _doit(value: Any) -> Any:
     try:
-        return _loud(value.doit)()
+        return loud(value.doit)()
     except Exception:
         return value
 
 
-_compare_symbols = grader.sympy_compare_symbols
+_simplify, _compare_symbols = loud(grader.simplify), grader.sympy_compare_symbols
+
+
+def _zero_or_not(difference: Any) -> Any:
+    """All that math-verify asks of `simplify`. What has a value at some point that is not zero need not be simplified."""
+    if isinstance(difference, sympy.Expr) and not difference.has(*CALCULUS):
+        names = sorted(difference.free_symbols, key=str)
+        try:
+            value = difference.subs({name: sympy.Rational(7 + 3 * at, 11 + 2 * at) for at, name in enumerate(names)}).evalf(15)
+            if value.is_number and value.is_finite and abs(value) > _SURELY:
+                return value
+        except Exception:
+            pass
+    return _simplify(difference)
 
 
 def _same_symbol(gold: Any, target: Any) -> bool:
@@ -187,56 +173,3 @@ class _Monomials:
     @staticmethod
     def mulpow() -> Callable[..., Any]:
         return lambda one, other, n: monomials.monomial_mul(one, monomials.monomial_pow(other, n))
-
-
-_power, _factorial, _binomial = sympy.Integer._eval_power, sympy.factorial.eval, sympy.binomial.eval
-
-
-def _bounded_power(self: Any, exponent: Any) -> Any:
-    if isinstance(exponent, sympy.Integer) and abs(self.p) > 1 and abs(exponent.p) * abs(self.p).bit_length() > BITS:
-        raise Undecided("size")
-    return _power(self, exponent)
-
-
-def _bounded_factorial(cls: Any, n: Any) -> Any:
-    if isinstance(n, sympy.Integer) and n.p > _MANY:
-        raise Undecided("size")
-    return _factorial(n)
-
-
-def _bounded_binomial(cls: Any, n: Any, k: Any) -> Any:
-    if isinstance(n, sympy.Integer) and isinstance(k, sympy.Integer) and min(abs(k.p), abs(n.p - k.p)) > _MANY:
-        raise Undecided("size")
-    return _binomial(n, k)
-
-
-def _too_big(node: Any) -> bool:
-    if isinstance(node, sympy.Pow):
-        exponent = _log2(node.exp)
-        terms = len(node.base.args) if isinstance(node.base, sympy.Add) else 1
-        expands = exponent > 6 and (terms - 1) * exponent > _EXPANDED
-        return expands or _log2(node.base) * 2.0 ** min(exponent, _EXPONENT) > BITS
-    if isinstance(node, sympy.factorial | sympy.binomial):
-        return _log2(node.args[0]) > _CALCULUS
-    calculus = (sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit, sympy.Derivative)
-    return isinstance(node, calculus) and any(_log2(number) > _CALCULUS for number in node.atoms(sympy.Number))
-
-
-def _log2(value: Any) -> float:
-    """Of a number that is written in digits, powers and products, roughly; 0 for what is small or symbolic."""
-    if isinstance(value, sympy.Rational):
-        return max(0.0, math.log2(abs(value.p) or 1) - math.log2(value.q))
-    if isinstance(value, sympy.Float):
-        _, _, exponent, bits = value._mpf_
-        return max(0.0, float(exponent + bits))
-    if isinstance(value, sympy.factorial):
-        size = _log2(value.args[0])
-        return float(size * 2.0 ** min(size, _EXPONENT))
-    if isinstance(value, sympy.Pow):
-        exponent = _log2(value.exp)
-        if exponent > _EXPONENT:
-            raise Undecided("size")
-        return float(_log2(value.base) * 2.0**exponent)
-    if isinstance(value, sympy.Mul):
-        return sum(_log2(part) for part in value.args)
-    return max((_log2(part) for part in value.args), default=0.0) if isinstance(value, sympy.Basic) else 0.0
