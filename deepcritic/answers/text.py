@@ -72,7 +72,7 @@ def for_algebra(answer: str) -> str:
     text = _joined(_WORDED_NUMBER.sub(r"\1", text))
     if text.count("$") == 1:  # a currency sign
         text = text.replace("$", "")
-    return text if _DELIMITED.search(text) or _PROSE.search(text) else f"${text}$"
+    return text if _DELIMITED.search(text) or _PROSE.search(text) else f"${text.rstrip(' .,;') or text}$"
 
 
 def canonical(answer: str) -> str:
