@@ -74,11 +74,11 @@ def run(
     parts = _parts(benchmark, limit)
     _check(parts, task)
     critic: Writing | Scoring
-    if scorer is not None or scores is not None:
-        engine = RecordedScorer(scores) if scores else engine_for(_given(scorer), model, "model")
-        tuning = [] if threshold_on is None else _tuning(parts, threshold_on)
+    scalar: Scorer | None = RecordedScorer(scores) if scores else engine_for(scorer, model, "model") if scorer else None
+    if scalar is not None:
+        tuning = _tuning(parts, threshold_on)
         critic = Scoring(
-            parts=parts, task=task, engine=engine, threshold=threshold, threshold_on=threshold_on, tuning=tuning
+            parts=parts, task=task, engine=scalar, threshold=threshold, threshold_on=threshold_on, tuning=tuning
         )  # fmt: skip
     else:
         recorded = RecordedSampler(generations) if generations else None
@@ -172,14 +172,9 @@ def _check(parts: list[Part], task: CriticTask[Any]) -> None:
             ) from None  # fmt: skip
 
 
-def _given(scorer: Callable[..., Scorer] | None) -> Callable[..., Scorer]:
-    assert scorer is not None
-    return scorer
-
-
-def _tuning(parts: list[Part], threshold_on: str) -> list[Example]:
-    """The rows on which a threshold is chosen, from a file; none where a part is named."""
-    if any(part.name == threshold_on for part in parts):
+def _tuning(parts: list[Part], threshold_on: str | None) -> list[Example]:
+    """The rows on which a threshold is chosen, from a file; none where a part is named, or nothing."""
+    if threshold_on is None or any(part.name == threshold_on for part in parts):
         return []
     if not Path(threshold_on).is_file():
         names = ", ".join(part.name for part in parts)
