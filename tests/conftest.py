@@ -17,6 +17,8 @@ from hypothesis import HealthCheck, settings
 
 from deepcritic.__main__ import main
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so in a shell's background; what the tests start must hear it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports the hub's client: no test may reach out
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # for processes of their own
