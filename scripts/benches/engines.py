@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import statistics
 import subprocess
 import sys
@@ -29,15 +30,17 @@ from deepcritic.tasks import Question
 
 ROUNDS = 5
 IN_FLIGHT = 64
-PROMPT = "Here is a problem and a solution in steps. Find the first wrong step, or say that there is none. " * 5
 
 
-def asks(count: int, *, samples: int = 1, sampling: Sampling | None = None) -> Iterator[Request]:
+def asks(count: int, *, max_tokens: int = 64) -> list[Request]:
     """`count` short requests, all different."""
-    drawn = sampling or Sampling(max_tokens=64)
-    for index in range(count):
-        question = Question(messages=user(f"{PROMPT}\n{index} + {index % 7} = {2 * index}"))
-        yield request(question, drawn, example_id=f"e-{index}", call="critique", seed=1, samples=range(samples))
+    return [
+        request(
+            Question(messages=user(f"Is this step right? {index} + {index % 7} = {2 * index}")),
+            Sampling(max_tokens=max_tokens), example_id=f"e-{index}", call="critique", seed=1,
+        )
+        for index in range(count)
+    ]  # fmt: skip
 
 
 def as_a_stage(engine: Sampler, requests: Iterable[Request]) -> int:
@@ -82,7 +85,7 @@ def alternate(ours: Callable[[], int], other: Callable[[], int], rounds: int = R
 
 def instant(count: int = 20_000) -> Iterator[tuple[Bench, list[float]]]:
     """Beside a bare loop of aiohttp, which sends the same bodies and reads the answers as JSON."""
-    requests = list(asks(count))
+    requests = asks(count)
     bodies = [
         {"model": "instant", "messages": [{"role": "user", "content": one.messages[0].content}], "max_tokens": 64,
          "temperature": 1.0, "top_p": 1.0, "seed": one.seeds[0]}
@@ -122,7 +125,32 @@ def _instant_server() -> Iterator[str]:
         process.wait(10)
 
 
-PARTS: tuple[Callable[[], Iterable[tuple[Bench, list[float]]]], ...] = (instant,)
+def served(count: int = 3000) -> Iterator[tuple[Bench, list[float]]]:
+    """`vllm serve`, with prompts of token ids, beside a bare loop of aiohttp that sends prompts made before."""
+    if importlib.util.find_spec("vllm") is None:
+        return
+    from deepcritic.chat import prompt_ids
+    from deepcritic.microworld.widen import widen
+    from deepcritic.models import load_tokenizer
+    from tests.engines.serving import serve
+
+    requests = asks(count, max_tokens=16)
+    with tempfile.TemporaryDirectory() as place:
+        model = widen("deepcritic://microworld/models/base", Path(place) / "critic")
+        tokenizer = load_tokenizer(str(model))
+        bodies = [
+            {"model": str(model), "prompt": prompt_ids(tokenizer, one.messages), "max_tokens": 16, "temperature": 1.0,
+             "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "seed": one.seeds[0]}
+            for one in requests
+        ]  # fmt: skip
+        with serve(model, Path(place) / "log") as url, OpenAISampler(str(model), urls=url, concurrency=IN_FLIGHT) as engine:
+            ours, bare, ratios = alternate(
+                lambda: as_a_stage(engine, requests), lambda: asyncio.run(_bare(f"{url}/completions", bodies))
+            )
+    yield row(f"HTTP, vllm serve with {IN_FLIGHT} in flight: requests a second", ours, bare, at_least=0.95), ratios
+
+
+PARTS: tuple[Callable[[], Iterable[tuple[Bench, list[float]]]], ...] = (instant, served)
 """Each part gives rows with the ratios of their turns; one that needs what is not installed gives none."""
 
 
