@@ -23,6 +23,7 @@ from deepcritic.rewards import reward_of
 from deepcritic.rows import ALL_CORRECT, Example, Generation, Gold, Item
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request
+from deepcritic.seeding.calls import without_verdict
 from deepcritic.sources import examples
 from deepcritic.sources.benchmark import Benchmark
 from deepcritic.stages import evaluate, label, refine, rl, rollout, seed, solve
@@ -222,7 +223,8 @@ def test_the_first_call_of_the_teacher_sees_no_label(tmp_path: Path) -> None:
     for row in rows:
         assert row.gold.step_ratings is not None
         ratings = tuple(None if rating is None else rng.choice([1, 0, -1]) for rating in row.gold.step_ratings)
-        gold = Gold(first_error=rng.choice([-1, 1, 2]), step_ratings=ratings, reference_answer="7", error_kind="slip")
+        first_wrong = next((step for step, rating in enumerate(ratings, start=1) if rating == -1), ALL_CORRECT)
+        gold = Gold(first_error=first_wrong, step_ratings=ratings, reference_answer="7", error_kind="slip")
         changed.append(msgspec.structs.replace(row, gold=gold))
 
     def first(path: Path, given: list[Example]) -> list[Any]:
@@ -246,7 +248,7 @@ def test_every_prompt_of_the_teacher_is_made_of_the_solution_and_of_what_was_dra
         texts: dict[str, str] = {}
         parent = key.parent
         while parent:  # the chain of drawn texts that this prompt says it builds on
-            texts[drawn[parent].key.request] = seed.without_box(drawn[parent].text)
+            texts[drawn[parent].key.request] = without_verdict(drawn[parent].text)
             parent = drawn[parent].key.parent
         solution = template.solution(item.steps)
         expected = template.messages(problem=item.problem, solution=solution, step=key.step, **texts)
@@ -283,7 +285,14 @@ def test_the_hidden_truth_does_not_reach_labels_or_rl(tmp_path: Path) -> None:
         with folder(path, "rollout") as opened:
             rollout.run(opened, solutions=str(solved), generator=MODEL, sampler=writer, template=f"{TEMPLATES}/solve.txt")
         with folder(path, "label") as opened:
-            label.run(opened, solutions=str(solved), rollouts=str(path / "rollout" / "generations.jsonl"), rule="zero_of_k")
+            label.run(
+                opened,
+                solutions=str(solved),
+                rollouts=str(path / "rollout" / "generations.jsonl"),
+                task=task(),
+                rule="zero_of_k",
+                samples=8,
+            )
         results.append(
             [
                 (path / file).read_bytes()
