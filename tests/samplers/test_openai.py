@@ -243,6 +243,14 @@ def test_an_address_that_is_none(url: str) -> None:
         OpenAISampler("m", urls=[])
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("concurrency", 0), ("retries", -1), ("timeout", 0), ("stall", 0.0), ("patience", -1)]
+)
+def test_a_number_out_of_range(option: str, value: float) -> None:
+    with pytest.raises(InputError, match=rf"sampler\.{option}: out of range; found {value}"):
+        OpenAISampler("m", urls="http://host", **{option: value})
+
+
 def test_a_password_in_the_address_is_not_repeated() -> None:
     with pytest.raises(InputError, match="a name or password") as caught:
         OpenAISampler("m", urls="https://me:canary-7391@host/v1")

@@ -75,9 +75,15 @@ class Fleet:
         patience: float = 600.0,
         secret: str = "",
     ) -> None:
-        for field, value, least in (("concurrency", concurrency, 1), ("retries", retries, 0)):
-            if value < least:
-                raise InputError("out of range", field=f"sampler.{field}", found=value, remedy=f"a whole number from {least}")
+        for field, value, fits, right in (
+            ("concurrency", concurrency, concurrency >= 1, "a whole number from 1"),
+            ("retries", retries, retries >= 0, "a whole number from 0"),
+            ("timeout", timeout, timeout > 0, "seconds above 0"),
+            ("stall", stall, stall > 0, "seconds above 0"),
+            ("patience", patience, patience >= 0, "seconds from 0"),
+        ):
+            if not fits:
+                raise InputError("out of range", field=f"sampler.{field}", found=value, remedy=right)
         self.servers = [Server(base_url(url), concurrency) for url in dict.fromkeys(urls)]
         if not self.servers:
             raise InputError("no server is named", field="sampler.urls", remedy="sampler.urls=[http://host:8000/v1]")
