@@ -327,8 +327,8 @@ def test_settings_that_no_request_gets_by_with_stop_at_once(server: FakeServer) 
     with OpenAISampler("m", urls=server.url) as sampler, pytest.raises(InputError, match=r"refuses every.*max_completion_tokens"):
         list(sampler.stream(asks(1000)))
     assert len(server.asked) <= 64 + 8
-    server.asked.clear()
-    assert reasons(draw(server, 20, length_field="max_completion_tokens")) == {""}
+    with FakeServer(trouble=server.trouble) as another:  # at the first one requests that were given up may still arrive
+        assert reasons(draw(another, 20, length_field="max_completion_tokens")) == {""}
 
 
 @pytest.mark.parametrize(
