@@ -46,6 +46,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 _HEAD = msgspec.json.Decoder(Head)
+_ENCODER = msgspec.json.Encoder()
 
 
 class Rows(Generic[R]):
@@ -170,7 +171,11 @@ class KeyedRows(Generic[R]):
 
 def digest_of(key: Key) -> bytes:
     """What stands for `key` in memory."""
-    return hashlib.blake2b(encode(key), digest_size=DIGEST).digest()
+    try:
+        content = _ENCODER.encode(key)
+    except UnicodeEncodeError:  # what `encode` replaces when the row is kept
+        content = encode(key)
+    return hashlib.blake2b(content, digest_size=DIGEST).digest()
 
 
 def _packed(place: int, fingerprint: str) -> int:

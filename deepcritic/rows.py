@@ -14,10 +14,12 @@ deepcritic.errors.InputError: item: required field is missing; would be right: a
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, TypeVar
 
@@ -211,11 +213,19 @@ _AT = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
 def encode(row: Row) -> bytes:
-    """`row` as one line of JSON, without the line end. Lone surrogates cannot occur in valid UTF-8 and are replaced."""
+    """`row` as one line of JSON, without the line end. Lone surrogates cannot occur in valid UTF-8 and are replaced.
+
+    Raises `InputError` for a number that is not finite: JSON has none, and null would be another value.
+    """
     try:
-        return _ENCODER.encode(row)
+        line = _ENCODER.encode(row)
     except UnicodeEncodeError:
-        return json.dumps(_without_surrogates(msgspec.to_builtins(row)), ensure_ascii=False).encode()
+        line = json.dumps(_without_surrogates(msgspec.to_builtins(row)), ensure_ascii=False).encode()
+    if b"null" in line or b"NaN" in line or b"Infinity" in line:
+        place = _not_finite(row)
+        if place is not None:
+            raise InputError("not a finite number", field=place[0], found=place[1], remedy="a number, or null")
+    return line
 
 
 def decode(line: bytes, kind: type[R]) -> R:
@@ -291,6 +301,35 @@ def _value_at(line: bytes, path: str) -> object:
         elif isinstance(value, list) and part.isdigit():
             value = value[int(part)]
     return value
+
+
+def _not_finite(value: Any, place: str = "") -> tuple[str, float] | None:
+    """The first number in `value` that is not finite, and where it stands."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else (place.lstrip("."), value)
+    parts: Iterable[tuple[object, Any]] = ()
+    if isinstance(value, msgspec.Struct):
+        parts = [(name, getattr(value, name)) for name in _may_hold_numbers(type(value))]
+    elif isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list | tuple):
+        parts = enumerate(value)
+    for name, part in parts:
+        if part is not None and not isinstance(part, str) and (found := _not_finite(part, f"{place}.{name}")):
+            return found
+    return None
+
+
+@functools.cache
+def _may_hold_numbers(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The fields of a row that need a look: most of them are texts and whole numbers."""
+
+    def plain(field: Any) -> bool:
+        if isinstance(field, type) and issubclass(field, msgspec.Struct):
+            return not _may_hold_numbers(field)
+        return field in {str, int, bool}
+
+    return tuple(field.name for field in msgspec.structs.fields(kind) if not plain(field.type))
 
 
 def _without_surrogates(value: Any) -> Any:

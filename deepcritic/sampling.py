@@ -191,8 +191,9 @@ class Draws:
             requests -= len(first.keys)
         try:
             for outcome in sampler.stream(itertools.chain([first], missing)):
-                self._folder.effort.add(requests=usage.requests - requests, retries=usage.retries - retries)
-                requests, retries = usage.requests, usage.retries
+                if usage.requests != requests:
+                    self._folder.effort.add(requests=usage.requests - requests, retries=usage.retries - retries)
+                    requests, retries = usage.requests, usage.retries
                 yield outcome
         finally:
             self._folder.effort.add(requests=usage.requests - requests, retries=usage.retries - retries)

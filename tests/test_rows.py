@@ -20,6 +20,7 @@ from deepcritic.rows import (
     Generation,
     Gold,
     Item,
+    Judged,
     Key,
     Message,
     Row,
@@ -81,6 +82,25 @@ def test_lone_surrogates_are_replaced_and_nothing_else_is(text: str) -> None:
     back = decode(encode(row), Example)
     clean = text.encode("utf-8", "replace").decode()
     assert back == Example(id="a", item=Item(problem=clean, meta={clean: [clean]}), source=clean)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("text", ["plain", "null", "a lone \ud800"])
+def test_a_number_that_json_cannot_hold_is_refused_by_name(number: float, text: str) -> None:
+    key = Key(example_id=text, request="r")
+    judged = Judged(id=text, gold=1, stratum="s", cluster="c", verdicts=(1, None), correct=number)
+    deep = Example(id="a", item=Item(problem=text, meta={"a": [{"b": [1.5, number]}]}), source="s")
+    drawn = Generation(
+        key=key, text=text, finish_reason="stop", model="m", fingerprint="f", seed=0, context=[None, {"x": number}]
+    )
+    for row, field in ((judged, "correct"), (deep, "item.meta.a.0.b.1"), (drawn, "context.1.x")):
+        with pytest.raises(
+            InputError, match=r"not a finite number; found -?(nan|inf); would be right: a number, or null"
+        ) as caught:
+            encode(row)
+        assert caught.value.field == field
+    fine = Judged(id=text, gold=None, stratum="s", cluster="c", verdicts=(None,), correct=None, agreement=0.5)
+    assert decode(encode(fine), Judged).correct is None
 
 
 @pytest.mark.parametrize(
