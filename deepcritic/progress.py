@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from deepcritic.costs import amount
 
@@ -27,14 +29,14 @@ class Progress:
         self.budget: float | None = None
         self._there = 0
         self._began = self._shown = time.monotonic()
-        self._bar: Bar | None = None
+        self._bar: _NotedBar | None = None
 
     def __enter__(self) -> Self:
         if sys.stdout.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[notes]}"))
-            self._bar = Bar(*columns, TimeElapsedColumn(), console=Console(), transient=False)
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bar = _NotedBar(*columns, console=Console(), transient=False)
             self._bar.start()
-            self._task = self._bar.add_task(self.label, total=None, notes="")
+            self._task = self._bar.add_task(self.label, total=None)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,7 +72,8 @@ class Progress:
 
     def _draw(self) -> None:
         assert self._bar is not None
-        self._bar.update(self._task, completed=self.done, total=self.expected, notes=", ".join(self._notes()))
+        self._bar.notes = ", ".join(self._notes())
+        self._bar.update(self._task, completed=self.done, total=self.expected)
 
     def _line(self) -> None:
         seconds = time.monotonic() - self._began
@@ -79,14 +82,24 @@ class Progress:
     def _notes(self) -> list[str]:
         seconds, new = max(time.monotonic() - self._began, 1e-9), self.done - self._there
         notes = [f"{_short(new / seconds)} rows/s"] if new else []
+        if new and self.done < self.expected:
+            notes.append(f"about {_span(seconds / new * (self.expected - self.done))} left")
         notes += [f"{_short(self.tokens)} tokens", f"{_short(self.tokens / seconds)} tokens/s"] if self.tokens else []
         notes += [f"{self.failed} failed"] if self.failed else []
         notes += [f"{self.truncated} truncated"] if self.truncated else []
         if self.cost is not None:
             notes.append(f"cost {amount(self.cost)}" + (f" of {amount(self.budget)}" if self.budget is not None else ""))
-        if new and self.done < self.expected:
-            notes.append(f"about {_span(seconds / new * (self.expected - self.done))} left")
         return notes
+
+
+class _NotedBar(Bar):
+    """A bar with a line of notes below it, which a narrow terminal shows as far as it goes."""
+
+    notes = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.notes, style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def _short(number: float) -> str:
