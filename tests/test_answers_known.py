@@ -85,6 +85,13 @@ def test_what_is_not_in_the_file_is_there_for_this_process(asked: list[Any]) -> 
     assert len(asked) == 1
 
 
+def test_broken_characters_are_no_answer(tmp_path: Path, asked: list[Any]) -> None:
+    pairs = [("x\ud800+1", "1+x"), ("1+x", "x\udfff")]
+    found = list(compare(pairs, cache=tmp_path / "compared.jsonl"))
+    assert [result.reason for result in found] == ["unreadable prediction", "unreadable reference"]
+    assert not asked
+
+
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deepcritic.answers.known._MOST", 3)
     known = Known()

@@ -66,6 +66,13 @@ def test_a_worker_that_hangs_is_replaced_and_order_holds() -> None:
     assert all(result.equal is not True for number, result in enumerate(results) if number % 10 == 3)
 
 
+def test_a_pair_that_got_no_processor_is_tried_again() -> None:
+    assert equivalent("p + 1", "1 + p", deadline=10)
+    os.kill(workers().pids()[1], signal.SIGSTOP)
+    assert equivalent("p + 2", "2 + p", deadline=2)
+    assert len(workers().pids()) == 2
+
+
 def test_one_pair_that_hangs_costs_its_deadline_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Texts] = []
     ask = Pool.compare
@@ -81,7 +88,7 @@ def test_one_pair_that_hangs_costs_its_deadline_once(monkeypatch: pytest.MonkeyP
 
 
 def test_a_pair_that_needs_too_much_memory_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert equivalent("y + 1", "1 + y", deadline=10)
+    assert equivalent("m + 1", "1 + m", deadline=10)
     pages = int(Path(f"/proc/{workers().pids()[1]}/statm").read_text().split()[0])
     workers().close()
     monkeypatch.setattr("deepcritic.answers.pool._MEMORY", pages * os.sysconf("SC_PAGE_SIZE") + (8 << 20))
@@ -89,7 +96,7 @@ def test_a_pair_that_needs_too_much_memory_is_undecided(monkeypatch: pytest.Monk
     other = "((a+b+c+d+f)^{30} - 1)((a+b+c+d+f)^{30} + 1)"
     (result,) = compare([(one, other)], deadline=60)
     assert result == Comparison(None, "memory")
-    assert equivalent("y + 2", "2 + y", deadline=10)
+    assert equivalent("m + 2", "2 + m", deadline=10)
 
 
 @pytest.mark.parametrize("which", ["nursery", "worker", "both"])

@@ -20,6 +20,7 @@ from deepcritic.answers.text import answer_of, canonical, for_algebra
 Texts: TypeAlias = tuple[str, str]
 """What math-verify is given: the reference, then the prediction."""
 
+_BROKEN: Final = re.compile("[\ud800-\udfff]")  # halves of characters: no file can hold them
 _CHOICE: Final = re.compile(r"[A-D]")
 _CLOCK: Final = re.compile(r"[0-9]{1,2}:[0-5][0-9][ap]?")  # with "pm", math-verify takes picometres away
 # Left alone, math-verify takes this for a list; `for_algebra` mends that, and so the fast path need not contradict it.
@@ -50,7 +51,7 @@ def at_once(prediction: str, reference: str) -> Comparison | Texts:
     """The result, where no algebra is needed; else what to give to math-verify."""
     one, other = answer_of(prediction), answer_of(reference)
     for side, answer in (("prediction", one), ("reference", other)):
-        if not answer:
+        if not answer or (not answer.isascii() and _BROKEN.search(answer)):
             return Comparison(None, f"unreadable {side}")
     quick = decide_answers(one, other)
     if quick is not None:

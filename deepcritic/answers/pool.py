@@ -25,12 +25,15 @@ from deepcritic.errors import DeepCriticError
 
 _MEMORY: Final = 1 << 30  # address space of a worker, in bytes
 _START: Final = 120.0  # seconds that loading math-verify may take on a busy machine
+_STARVED: Final = 0.25  # a pair that had less of its deadline on a processor, on a machine that is too busy, is tried once more
 _ALARM: Final = 0.9  # the share of a deadline after which the kernel ends a worker, so that the answer is there in time
 
 
 class _Worker(NamedTuple):
     pid: int
     channel: socket.socket
+    spent: float = 0.0
+    """Seconds of a processor so far."""
 
 
 class Pool:
@@ -47,18 +50,20 @@ class Pool:
         """Ask a worker; where it does not answer within `deadline` seconds, it is ended. Waits while all cores are at work."""
         task = json.dumps([_ALARM * deadline, *texts]).encode()
         with self._slots:
-            for _ in range(2):  # a worker that was idle may have retired, or been killed from outside
+            for last_try in (False, True):  # a worker that was idle may have retired, or been killed from outside
                 worker = self._take()
                 with contextlib.suppress(OSError):
                     send(worker.channel, task)
                 in_time = _readable(worker.channel, deadline)
                 reply = receive(worker.channel) if in_time else b""
                 if reply:
+                    equal, reason, spent = json.loads(reply)
                     with self._lock:
-                        self._idle.append(worker)
-                    return Comparison(*json.loads(reply))
-                status = self._end(worker)
-                if not in_time or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM):
+                        self._idle.append(worker._replace(spent=spent))
+                    return Comparison(equal, reason)
+                status, spent = self._end(worker)
+                late = not in_time or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM)
+                if late and (last_try or spent - worker.spent > _STARVED * deadline):
                     return Comparison(None, "time")
         return Comparison(None, "died")
 
@@ -105,7 +110,7 @@ class Pool:
                 with theirs:
                     try:
                         socket.send_fds(control, [REQUEST.pack(b"F", 0)], [theirs.fileno()])
-                        return _Worker(self._answer(control), ours)
+                        return _Worker(self._answer(control)[0], ours)
                     except (OSError, EOFError):  # the nursery was killed from outside
                         ours.close()
                         self._abandon()
@@ -113,25 +118,27 @@ class Pool:
                             raise
             raise AssertionError
 
-    def _end(self, worker: _Worker) -> int:
-        """Kill and reap a worker; its wait status. The nursery does it: only a parent can know that a pid is still its child."""
+    def _end(self, worker: _Worker) -> tuple[int, float]:
+        """Kill and reap a worker; its wait status and processor seconds. The nursery does it: only a parent can know that a
+        pid is still its child."""
         worker.channel.close()
         with self._lock:
             if self._control is None:
-                return 0
+                return 0, 0.0
             try:
                 self._control.sendall(REQUEST.pack(b"K", worker.pid))
                 return self._answer(self._control)
             except (OSError, EOFError):
                 self._abandon()
-                return 0
+                return 0, 0.0
 
     @staticmethod
-    def _answer(control: socket.socket) -> int:
+    def _answer(control: socket.socket) -> tuple[int, float]:
         data = exactly(control, REPLY.size)
         if not data:
             raise EOFError
-        return int(REPLY.unpack(data)[0])
+        number, seconds = REPLY.unpack(data)
+        return number, seconds
 
     def _start(self) -> socket.socket:
         if importlib.util.find_spec("math_verify") is None:

@@ -7,7 +7,7 @@ import struct
 from typing import Final
 
 REQUEST: Final = struct.Struct("!cI")  # to the nursery: b"F" (fork; a socket comes along) or b"K" (kill and reap this pid)
-REPLY: Final = struct.Struct("!I")  # from it: the pid, or the wait status
+REPLY: Final = struct.Struct("!Id")  # from it: the new pid and 0, or the wait status and the processor seconds in all
 READY: Final = b"ready"
 _LENGTH: Final = struct.Struct("!I")
 

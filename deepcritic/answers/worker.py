@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from types import ModuleType
 from typing import Final, NoReturn
 
@@ -56,9 +57,9 @@ def main(descriptor: int, memory: int) -> None:
                     work(socket.socket(fileno=descriptors[0]), algebra, memory)
                 os.close(descriptors[0])
                 children.add(child)
-                control.sendall(REPLY.pack(child))
+                control.sendall(REPLY.pack(child, 0.0))
             else:
-                control.sendall(REPLY.pack(_end(pid) if pid in children else 0))
+                control.sendall(REPLY.pack(*(_end(pid) if pid in children else (0, 0.0))))
                 children.discard(pid)
     finally:
         for child in children:
@@ -82,17 +83,18 @@ def work(channel: socket.socket, algebra: ModuleType, memory: int) -> NoReturn:
             signal.setitimer(signal.ITIMER_REAL, seconds)
             found = algebra.compare(reference, prediction)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            send(channel, json.dumps(found).encode())
+            send(channel, json.dumps([*found, time.process_time()]).encode())
     except BaseException:
         status = 1
     finally:
         os._exit(status)
 
 
-def _end(pid: int) -> int:
+def _end(pid: int) -> tuple[int, float]:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    return os.waitpid(pid, 0)[1]
+    _, status, usage = os.wait4(pid, 0)
+    return status, usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":
