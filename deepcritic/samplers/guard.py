@@ -1,44 +1,56 @@
 """Processes that must not outlive this one, however it ends: an engine left behind keeps the memory of its GPUs.
 
-    with Guard(process.pid):
-        ...
+    with Guard() as guard:
+        with guard.children():
+            ...  # what starts an engine
 
-A small process of its own waits for this one's end of a pipe to close, which the system does even for one that is killed.
+A small process of its own waits for the end of this one, which it sees even of one that is killed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
+import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
 WATCH = """
-import os, signal, sys
-handles = [os.pidfd_open(int(number)) for number in sys.argv[1:]]
+import os, select, signal, sys
+guarded, client = [], os.pidfd_open(int(sys.argv[1]))
 print("watching", flush=True)
-sys.stdin.read()
-for handle in handles:
+while client not in (ready := select.select([client, sys.stdin], [], [])[0]):
+    line = sys.stdin.readline().strip()
+    if not line:
+        break
+    try:
+        guarded.append(os.pidfd_open(int(line)))
+    except ProcessLookupError:
+        pass
+    print("guarded", flush=True)
+for handle in guarded:
     try:
         signal.pidfd_send_signal(handle, signal.SIGKILL)
     except ProcessLookupError:
         pass
 """
+LOOK_SECONDS = 0.1
 
 
 class Guard:
-    """Kills the processes `numbers` when it is left, and when this process ends. Only Linux has what it takes; elsewhere
-    it does nothing."""
-
-    def __init__(self, *numbers: int) -> None:
-        self._numbers = numbers
+    """Kills what it guards when it is left, and when this process ends. Only Linux has what it takes; elsewhere it does
+    nothing."""
 
     def __enter__(self) -> Self:
         self._watch = None
-        if sys.platform == "linux" and self._numbers:
+        if sys.platform == "linux":
             self._watch = subprocess.Popen(
-                [sys.executable, "-c", WATCH, *map(str, self._numbers)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+                [sys.executable, "-c", WATCH, str(os.getpid())],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
             )  # fmt: skip
             assert self._watch.stdout is not None
             self._watch.stdout.readline()
@@ -46,4 +58,37 @@ class Guard:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._watch is not None:
-            self._watch.communicate()
+            self._watch.communicate("\n")  # an empty line, as a child may hold the pipe open
+
+    def add(self, number: int) -> None:
+        """Guard the process `number` as well."""
+        if self._watch is not None:
+            assert self._watch.stdin is not None
+            assert self._watch.stdout is not None
+            self._watch.stdin.write(f"{number}\n")
+            self._watch.stdin.flush()
+            self._watch.stdout.readline()
+
+    @contextlib.contextmanager
+    def children(self) -> Iterator[None]:
+        """Guard the processes that `multiprocessing` starts inside the block, from when they start."""
+        known = {child.pid for child in multiprocessing.active_children()}
+        over = threading.Event()
+
+        def look() -> None:
+            while True:
+                last = over.wait(LOOK_SECONDS)
+                for child in multiprocessing.active_children():
+                    if child.pid is not None and child.pid not in known:
+                        known.add(child.pid)
+                        self.add(child.pid)
+                if last:
+                    return
+
+        looking = threading.Thread(target=look, name="guard", daemon=True)
+        looking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            looking.join()

@@ -8,11 +8,11 @@ follow from its own seed, and a request whose prompt and `max_tokens` do not fit
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.util
 import itertools
 import json
-import multiprocessing
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -147,80 +147,71 @@ class VLLMSampler:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         self._tokenizer = load_tokenizer(self._source)
-        before = set(multiprocessing.active_children())
-        self._background = Background().__enter__()
-        try:
-            self._engine = self._background.run(self._start())
-        except BaseException:
-            self._background.__exit__(None, None, None)
-            raise
-        engines = set(multiprocessing.active_children()) - before
-        self._guard = Guard(*(process.pid for process in engines if process.pid is not None)).__enter__()
+        settings = self._settings()
+        with contextlib.ExitStack() as opened:
+            self._background = opened.enter_context(Background())
+            guard = opened.enter_context(Guard())
+            try:
+                with guard.children():
+                    self._engine = self._background.run(_start(settings))
+            except (ValueError, RuntimeError, OSError) as error:
+                reason = str(error).strip().partition("\n")[0]
+                problem = f"vLLM does not start ({reason})"
+                raise InputError(problem, field="sampler", found=self._source, remedy="what it asks for above") from error
+            self._open = opened.pop_all()
+        self._context: int = self._engine.model_config.max_model_len
+        self._room = 2 * self._max_num_seqs * settings["data_parallel_size"]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._background.cancel()
         self._engine.shutdown()
-        self._guard.__exit__(None, None, None)
+        self._open.close()
         del self._engine
         gc.collect()  # the engine is part of a circle, and holds memory of the GPUs
-        self._background.__exit__(kind, error, trace)
         self._tokenizer = None
 
-    async def _start(self) -> Any:
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.lora.request import LoRARequest
-        from vllm.v1.engine.async_llm import AsyncLLM
-
-        path, revision = find_model(self._source)
-        settings, engines = self._for_this_machine()
-        if self._lora:
-            settings |= {"enable_lora": True, "max_lora_rank": _room_for(self._lora)}
-        try:
-            engine = AsyncLLM.from_engine_args(
-                AsyncEngineArgs(
-                    model=path,
-                    revision=revision,
-                    trust_remote_code=False,
-                    load_format="safetensors",
-                    dtype=self._dtype,
-                    seed=0,
-                    max_model_len=self._max_model_len,
-                    max_num_seqs=self._max_num_seqs,
-                    tensor_parallel_size=self._tensor_parallel,
-                    data_parallel_size=engines,
-                    gpu_memory_utilization=self._memory,
-                    enable_prefix_caching=True,
-                    disable_log_stats=True,
-                    **settings,
-                )
-            )
-        except (ValueError, RuntimeError, OSError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise InputError(
-                f"vLLM does not start ({reason})", field="sampler", found=self._source, remedy="see above"
-            ) from error
-        self._adapter = LoRARequest("adapter", 1, str(Path(self._lora).expanduser())) if self._lora else None
-        self._context: int = engine.model_config.max_model_len
-        self._room = 2 * self._max_num_seqs * engines
-        return engine
-
-    def _for_this_machine(self) -> tuple[dict[str, Any], int]:
-        """Settings that the hardware asks for, and how many engines share the requests."""
+    def _settings(self) -> dict[str, Any]:
+        """What vLLM is told, as arguments of its `AsyncEngineArgs`."""
         import torch
+        from vllm.lora.request import LoRARequest
         from vllm.platforms import current_platform
 
-        given = None if self._data_parallel == "auto" else int(self._data_parallel)
-        if not current_platform.is_cpu():
-            return {}, given or max(1, torch.cuda.device_count() // self._tensor_parallel)
-        if self._dtype == "auto":
-            self._dtype = "float32"
-        # On a CPU a seeded draw does not survive a prompt that is read in pieces, blocks of 128 tokens find no prefix
-        # again, and compiling takes longer than the small models that one tries there.
-        settings: dict[str, Any] = {"enable_chunked_prefill": False, "block_size": 32, "enforce_eager": True}
-        if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
-            settings["kv_cache_memory_bytes"] = CPU_CACHE_BYTES
-        return settings, given or 1
+        path, revision = find_model(self._source)
+        self._adapter = LoRARequest("adapter", 1, str(Path(self._lora).expanduser())) if self._lora else None
+        engines = max(1, torch.cuda.device_count() // self._tensor_parallel)
+        settings: dict[str, Any] = {
+            "model": path,
+            "revision": revision,
+            "trust_remote_code": False,
+            "load_format": "safetensors",
+            "dtype": self._dtype,
+            "max_model_len": self._max_model_len,
+            "max_num_seqs": self._max_num_seqs,
+            "tensor_parallel_size": self._tensor_parallel,
+            "data_parallel_size": engines if self._data_parallel == "auto" else self._data_parallel,
+            "gpu_memory_utilization": self._memory,
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+        }
+        if self._lora:
+            settings |= {"enable_lora": True, "max_lora_rank": _room_for(self._lora)}
+        if current_platform.is_cpu():
+            # Here a seeded draw does not survive a prompt that is read in pieces, blocks of 128 tokens find no prefix
+            # again, and compiling takes longer than the small models that one tries.
+            settings |= {"enable_chunked_prefill": False, "block_size": 32, "enforce_eager": True}
+            settings["dtype"] = "float32" if self._dtype == "auto" else self._dtype
+            if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+                settings["kv_cache_memory_bytes"] = CPU_CACHE_BYTES
+        return settings
+
+
+async def _start(settings: dict[str, Any]) -> Any:
+    """Made inside the event loop, and handed on without a name: vLLM keeps this frame, which would keep the engine."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**settings))
 
 
 def _parameters(sampling: Sampling, seed: int) -> Any:

@@ -27,7 +27,7 @@ def test_an_evaluation_says_the_same_on_every_engine(
     replies: dict[str, dict[str, str]] = {}
     for name, options in {"transformers": [], engine: address}.items():
         words = ["experiment=microworld/evaluate", "benchmark.path=judged.jsonl", f"model={critic_model}", "run=mine"]
-        ran = command(*words, f"sampler={name}", f"name={name}", *options)
+        ran = command(*words, f"sampler={name}", f"name={name}", "stage.temperature=0", *options)
         assert ran.code == 0, ran.err
         folder = Path("runs", "mine", f"evaluate.{name}")
         figures[name] = json.loads((folder / "metrics.json").read_text("utf-8"))
@@ -39,4 +39,4 @@ def test_an_evaluation_says_the_same_on_every_engine(
     assert first.keys() == second.keys()
     assert len(first) == ROWS
     # Sums of numbers in another order differ in their last bits: now and then a tie falls the other way.
-    assert sum(first[key] == second[key] for key in first) >= 0.97 * ROWS
+    assert sum(first[key] == second[key] for key in first) >= 0.99 * ROWS

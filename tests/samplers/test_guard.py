@@ -11,14 +11,17 @@ import pytest
 
 from deepcritic.samplers.guard import Guard
 
+SLEEP = "import time; time.sleep(600)"
 CLIENT = """
-import subprocess, sys, time
+import multiprocessing, time
 from deepcritic.samplers.guard import Guard
 
 if __name__ == "__main__":
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=subprocess.PIPE)
-    with Guard(sleeper.pid):
-        print(sleeper.pid, flush=True)
+    with Guard() as guard, guard.children():
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        child.start()
+        time.sleep(1.0)
+        print(child.pid, flush=True)
         time.sleep(600)
 """
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the guard is for Linux")
@@ -35,12 +38,17 @@ def test_what_is_guarded_dies_with_a_client_that_is_killed() -> None:
 
 
 def test_what_is_guarded_dies_when_the_guard_is_left_and_may_be_dead_before() -> None:
-    sleepers = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) for _ in range(2)]
-    with Guard(*(sleeper.pid for sleeper in sleepers)):
-        sleepers[0].kill()
-        sleepers[0].wait()
-        assert sleepers[1].poll() is None
-    assert sleepers[1].wait(60) < 0
+    dead, sleeper, other = (subprocess.Popen([sys.executable, "-c", SLEEP]) for _ in range(3))
+    dead.kill()
+    dead.wait()
+    with Guard() as guard:
+        for process in (dead, sleeper):
+            guard.add(process.pid)
+        assert sleeper.poll() is None
+    assert sleeper.wait(60) < 0
+    assert other.poll() is None
+    other.kill()
+    other.wait()
 
 
 def test_nothing_to_guard() -> None:
