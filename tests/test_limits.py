@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deepcritic import __main__ as main
 from deepcritic.costs import Limits, Price
 from deepcritic.errors import StageIncomplete, Stopped
 from deepcritic.rows import Failure, Generation
@@ -227,3 +228,63 @@ def test_without_a_price_nothing_is_said_of_money(path: Path) -> None:
             draws.collect(_requests(["a"]), Engine(), "asks")
             assert "cost" not in draws.finish()
         assert "cost" not in folder.finish()
+
+
+# The command line
+
+
+def test_a_dry_run_by_command(command: Any, samples_dir: Path, tiny_model: Path) -> None:
+    words = ["stage=evaluate", "benchmark=processbench", f"benchmark.path={samples_dir / 'processbench.json'}", "run=mine"]
+    words += [f"model={tiny_model}", "stage.samples=3", "stage.max_tokens=16", "price.completion=1000000"]
+    code, out, err = command(*words, "dry_run=true")
+    assert (code, err) == (0, "")
+    assert out.startswith("dry run of runs/mine/evaluate: nothing is sent\ncritiques: 18 requests, ")
+    assert "at most 288 completion tokens, cost at most 288.00" in out
+    assert "estimated" not in out, "the model's own tokenizer counts"
+    assert not Path("runs").exists()
+
+
+def test_a_probe_and_a_limit_by_command(command: Any, samples_dir: Path, tiny_model: Path) -> None:
+    words = ["stage=evaluate", "benchmark=processbench", f"benchmark.path={samples_dir / 'processbench.json'}", "run=mine"]
+    words += [
+        f"model={tiny_model}",
+        "stage.max_tokens=4",
+        "price.completion=1000000",
+        "sampler.device=cpu",
+        "sampler.batch_size=1",
+    ]
+    code, out, _ = command(*words, "probe=2")
+    assert code == 0
+    assert "probe of runs/mine/evaluate: 2 of 6 rows were asked about; 4 more would take" in out
+    code, _, err = command(*words, "max_cost=9")
+    assert code == 3
+    assert err.splitlines()[-1].startswith("error: runs/mine/evaluate: stopped at a cost of 8.00, as max_cost=9; 2 rows are kept")
+    assert command(*words, "max_cost=1000").code == 0
+    assert json.loads(Path("runs/mine/evaluate/manifest.json").read_text("utf-8"))["requests"] == 6
+
+
+@pytest.mark.parametrize("limit", ["dry_run=true", "probe=3"])
+def test_what_asks_no_model_sends_nothing(command: Any, limit: str) -> None:
+    code, out, _ = command("stage=label", "stage.solutions=a.jsonl", "stage.rollouts=b.jsonl", limit)
+    assert (code, out) == (0, "stage=label asks no model: nothing would be sent\n")
+    code, _, err = command("experiment=demo", limit)
+    assert code == 2
+    assert "are for one stage" in err
+
+
+def test_the_stages_of_a_pipeline_share_what_may_be_spent(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def run_stage(config: Any) -> None:
+        seen.append((round(config.max_cost, 6), config.price.prompt, config.price.cached))
+        if len(seen) == 4:
+            raise StageIncomplete("enough")
+        place = main._folder(config)
+        place.mkdir(parents=True)
+        (place / "manifest.json").write_text(json.dumps({"cost": 1.5} if len(seen) < 3 else {}), "utf-8")
+
+    monkeypatch.setattr(main, "run_stage", run_stage)
+    code, out, _ = command("experiment=demo", "price.prompt=2", "price.cached=0", "max_cost=5")
+    assert code == 3
+    assert seen == [(5, 2, 0), (3.5, 2, 0), (2, 2, 0), (2, 2, 0)], "it stops where a stage does"
+    assert out.count("$ python -m deepcritic") == 4
