@@ -148,11 +148,10 @@ _simplify, _compare_symbols = loud(grader.simplify), grader.sympy_compare_symbol
 def _zero_or_not(difference: Any) -> Any:
     """All that math-verify asks of `simplify`. What has a value at some point that is not zero need not be simplified."""
     if isinstance(difference, sympy.Expr) and not difference.has(*CALCULUS):
-        point = {
-            name: sympy.Rational(7 + 3 * at, 11 + 2 * at) for at, name in enumerate(sorted(difference.free_symbols, key=str))
-        }
+        names = sorted(difference.free_symbols, key=str)
+        point = {name: sympy.Rational(7 + 3 * at, 11 + 2 * at) for at, name in enumerate(names)}
         try:
-            value = difference.subs(point).evalf(15, strict=True)  # raises where so many digits cannot be had, as for zero
+            value = difference.evalf(15, subs=point, strict=True)  # raises where so many digits cannot be had, as for zero
             if value.is_finite and abs(value) > _SURELY:
                 return value
         except Exception:

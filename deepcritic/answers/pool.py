@@ -25,7 +25,7 @@ from deepcritic.errors import DeepCriticError
 
 _MEMORY: Final = 1 << 30  # address space of a worker, in bytes
 _START: Final = 120.0  # seconds that loading math-verify may take on a busy machine
-_STARVED: Final = 0.25  # a pair that had less of its deadline on a processor, on a machine that is too busy, is tried once more
+_STARVED: Final = 0.1  # a pair that had less of its deadline on a processor, on a machine that is too busy, is tried once more
 _ALARM: Final = 0.9  # the share of a deadline after which the kernel ends a worker, so that the answer is there in time
 
 

@@ -15,6 +15,7 @@ LIMIT: Final = 4000  # characters that the parser is given
 BITS: Final = 1 << 17  # powers and factorials beyond this size are not worked out
 _DEEPEST: Final = 12
 _LETTERS: Final = 300
+_BARS: Final = 20  # each may open or close
 _BRACKET: Final = re.compile(r"[()\[\]{}]")
 _RUN: Final = re.compile(r"[-+*/^=|!_'<>]{40}")
 _WORDS: Final = re.compile(r"\\(?:text|math|mbox)[a-z]*\s*\{[^{}\\$]*\}|\\[A-Za-z]+")
@@ -29,7 +30,7 @@ _NUMERAL: Final = re.compile(r"[0-9]+")
 
 def beyond_reach(text: str) -> bool:
     """Whether `text`, as `for_algebra` makes it, is longer, deeper or bigger than any answer is."""
-    if len(text) > LIMIT + 2 or _deepest(text) > _DEEPEST or _RUN.search(text) is not None:
+    if len(text) > LIMIT + 2 or _deepest(text) > _DEEPEST or text.count("|") > _BARS or _RUN.search(text) is not None:
         return True
     if not text.startswith("$") or "$" in text[1:-1]:  # prose: only a part of it will be parsed
         return False
