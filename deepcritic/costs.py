@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -125,13 +126,16 @@ class Effort:
         with self._lock:
             self._sent.update(sent)
 
-    def close(self) -> dict[str, Any]:
-        """End the account; returns the totals of all starts: seconds, requests, retries, duplicates."""
+    def close(self) -> None:
+        """End the account of this start."""
         self._stop.set()
         self._write()
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+
+    def totals(self) -> dict[str, Any]:
+        """Seconds, requests, retries and duplicates of all starts, once this one is closed."""
         totals = dict.fromkeys(("seconds", "requests", "retries", "duplicates"), 0)
         for stretch in read_rows(self._path, Stretch) if self._path.exists() else ():
             for name in totals:
@@ -147,6 +151,7 @@ class Effort:
             if self._journal is None:
                 return
             now = time.monotonic()
-            self._journal.append(Stretch(began=self._began_at, seconds=round(now - self._written, 3), **self._sent))
-            self._written = now
-            self._sent.clear()
+            with contextlib.suppress(OSError):  # on a full disk it is the rows that matter; what is not written stays counted
+                self._journal.append(Stretch(began=self._began_at, seconds=round(now - self._written, 3), **self._sent))
+                self._written = now
+                self._sent.clear()

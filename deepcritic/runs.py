@@ -197,6 +197,7 @@ class RunFolder:
         Raises `StageIncomplete` once it is written if draws failed that may pass on another try: then the next start
         asks for those, and the outputs are written anew.
         """
+        self.effort.close()
         assert not self.limits.trial, "a dry run and a probe end before the stage does"
         files = {file.name: file_sha256(file) for file in sorted(self.path.glob("*.jsonl")) if file.name != Effort.FILE}
         manifest = {
@@ -205,7 +206,7 @@ class RunFolder:
             "depends": self._depends,
             "counts": {name: ledger.as_dict() for name, ledger in self._ledgers.items()},
             "files": files,
-            **self.effort.close(),
+            **self.effort.totals(),
             **self._facts,
             **facts,
         }
