@@ -36,6 +36,8 @@ examples
   python -m deepcritic stage=sft model=PATH stage.dialogues=runs/mine/seed/dialogues.jsonl run=mine
 
 options of every stage: run=NAME name=NAME runs=FOLDER seed=N overwrite=true debug=true (tracebacks)
+costs: dry_run=true (what would be sent), probe=20 (ask about 20 rows: what would the others take?),
+  price.prompt=X price.completion=Y (money for a million tokens) max_cost=Z (stop before it is more)
 show_config=true prints the configuration that a command stands for and does nothing.
 """
 
