@@ -39,6 +39,13 @@ class TestVLLM(Contract, WithoutEnd):
     ROOM = 2 * 32 + 5
 
 
+@pytest.mark.parametrize("way", ["tensor_parallel", "data_parallel"])
+def test_several_engines_and_a_cut_model_write_the_same(way: str, critic_model: Path, opened: Sampler) -> None:
+    options: dict[str, Any] = {way: 2}
+    with VLLMSampler(str(critic_model), **options) as sampler:
+        assert texts(drawn(sampler, asks(GREEDY))) == texts(drawn(opened, asks(GREEDY)))
+
+
 @pytest.fixture(scope="module")
 def adapted(critic_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """An adapter with strong random weights, and the model that it and the critic make together."""
