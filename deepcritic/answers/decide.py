@@ -14,7 +14,7 @@ import re
 from typing import Final, NamedTuple, TypeAlias
 
 from deepcritic.answers.plain import number_of, same_number
-from deepcritic.answers.reach import LIMIT, beyond_reach
+from deepcritic.answers.reach import LIMIT, beyond_reach, too_deep
 from deepcritic.answers.text import answer_of, canonical, for_algebra
 
 Texts: TypeAlias = tuple[str, str]
@@ -53,6 +53,8 @@ def at_once(prediction: str, reference: str) -> Comparison | Texts:
     for side, answer in (("prediction", one), ("reference", other)):
         if not answer or (not answer.isascii() and _BROKEN.search(answer)):
             return Comparison(None, f"unreadable {side}")
+    if one != other and (too_deep(one) or too_deep(other)):
+        return Comparison(None, "size")
     quick = decide_answers(one, other)
     if quick is not None:
         return Comparison(quick)

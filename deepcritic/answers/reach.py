@@ -28,9 +28,14 @@ _POWERS: Final = re.compile(rf"(?<![0-9.])[0-9]+(?:\s*\^{_OPENED}[0-9]+)+(?![0-9
 _NUMERAL: Final = re.compile(r"[0-9]+")
 
 
+def too_deep(text: str) -> bool:
+    """Whether a text that is not too long has more brackets in brackets, bars, or signs in a row than any answer has."""
+    return len(text) <= LIMIT + 2 and (_nested(text) or text.count("|") > _BARS or _RUN.search(text) is not None)
+
+
 def beyond_reach(text: str) -> bool:
     """Whether `text`, as `for_algebra` makes it, is longer, deeper or bigger than any answer is."""
-    if len(text) > LIMIT + 2 or _deepest(text) > _DEEPEST or text.count("|") > _BARS or _RUN.search(text) is not None:
+    if len(text) > LIMIT + 2 or too_deep(text):
         return True
     if not text.startswith("$") or "$" in text[1:-1]:  # prose: only a part of it will be parsed
         return False
@@ -42,12 +47,13 @@ def beyond_reach(text: str) -> bool:
     )
 
 
-def _deepest(text: str) -> int:
-    depth = deepest = 0
-    for bracket in _BRACKET.findall(text):
-        depth += 1 if bracket in "([{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _nested(text: str) -> bool:
+    depth = 0
+    for bracket in _BRACKET.finditer(text):
+        depth += 1 if bracket[0] in "([{" else -1
+        if depth > _DEEPEST:
+            return True
+    return False
 
 
 def _too_big(powers: str) -> bool:

@@ -43,7 +43,7 @@ def answer_of(text: str) -> str:
     >>> answer_of(r"First \boxed{3}. " + "Then. " * 40 + r"So \boxed{4} \%")
     '4\\%'
     """
-    if "\\boxed" not in text:
+    if "\\" not in text or "\\boxed" not in text:  # one character is found a good deal faster
         return text.strip()
     last = last_boxed(text)
     if last is None:
