@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 COMPLETE = "complete"
+SHOWN = ("loss", "reward", "eval_loss", "eval_f1", "eval_maj_f1", "frac_reward_zero_std")
+"""What the lines on the terminal tell of each step; `training.jsonl` has everything."""
 _OF_THIS_START = frozenset({"num_tokens", "eval_num_tokens"})
 """What TRL counts anew at each start, so that a resumed run would say something else."""
 
@@ -137,7 +139,7 @@ def recorder(folder: Path) -> Any:
             finite = {name: value for name, value in values.items() if math.isfinite(value)}
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **finite}) + "\n")
-            shown = {name: values[name] for name in ("loss", "reward", "eval_loss", "frac_reward_zero_std") if name in values}
+            shown = {name: values[name] for name in SHOWN if name in values}
             figures = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
             print(f"step {state.global_step}/{state.max_steps}, {time.monotonic() - self.began:.0f} s: {figures}", flush=True)
 

@@ -1,0 +1,181 @@
+"""How good the critic is while it learns: it is asked about labelled solutions with the weights of the moment.
+
+    validation = Validation(rows, task, max_tokens=200, votes=8)
+    validation.check(model, tokenizer)                             # before anything is trained
+    figures = validation.measure(trainer, tokenizer)               # {"eval_f1": 61.2, "eval_maj_f1": 64.0, ...}
+    validate(trainer, tokenizer, validation, folder, every=20)     # or at every 20th step, keeping the best weights
+
+F1 is that of the most probable reply (temperature 0), that of the vote is over `votes` replies drawn at `temperature`.
+The same seeds serve at every step, so that a difference is one of the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepcritic.chat import prompt_ids
+from deepcritic.errors import InputError
+from deepcritic.judging import judge
+from deepcritic.models import context_length
+from deepcritic.rows import Example, Generation, Judged
+from deepcritic.samplers import Request, Sampling
+from deepcritic.sampling import request
+from deepcritic.sources import examples as example_rows
+from deepcritic.store import write_json
+from deepcritic.tasks import CriticTask
+from deepcritic.training.processes import from_all, leads, whole_weights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BEST = "best"
+GREEDY, VOTES = "validation", "validation votes"
+
+
+@dataclass(kw_only=True)
+class Validation:
+    """Labelled solutions to be judged with the weights of the moment. `votes` of 0 leaves the vote out."""
+
+    rows: Sequence[Example]
+    task: CriticTask[Any]
+    max_tokens: int
+    votes: int = 0
+    temperature: float = 1.0
+    batch_size: int = 256
+    seed: int = 0
+
+    @classmethod
+    def read(cls, path: str, task: CriticTask[Any], limit: int | None = None, **options: Any) -> Validation:
+        """From a file of examples; those without a label are passed over, of the others the first `limit` are taken."""
+        rows = [row for row in example_rows.read(path) if isinstance(row.gold.first_error, int)][:limit]
+        if not rows:
+            raise InputError("no labelled example to validate on", file=path, remedy="rows with gold.first_error")
+        return cls(rows=rows, task=task, **options)
+
+    def check(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Raises `InputError` where a prompt leaves no room for a reply of `max_tokens`."""
+        room = context_length(model) - self.max_tokens
+        for row in self.rows:
+            tokens = len(prompt_ids(tokenizer, self.task.ask(row.item).messages))
+            if tokens > room:
+                raise InputError(
+                    f"the prompt of validation example {row.id!r} does not fit beside a reply of {self.max_tokens} tokens",
+                    field="stage.validation_tokens", found=f"{tokens} tokens", remedy=f"at most {room}, or shorter replies",
+                )  # fmt: skip
+
+    def measure(self, trainer: Any, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
+        """Figures with the trainer's weights of now, all in percent; each process asks about its share of the rows.
+
+        `eval_f1`, `eval_error_accuracy`, `eval_correct_accuracy`, `eval_unreadable`, `eval_truncated`; with votes `eval_maj_f1`.
+        """
+        accelerator = trainer.accelerator
+        share = self.rows[accelerator.process_index :: accelerator.num_processes]
+        with whole_weights(trainer) as model:
+            judged = from_all([self._judged(share, model, tokenizer, Sampling(temperature=0, max_tokens=self.max_tokens), 1)])
+            drawn = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
+            voted = from_all([self._judged(share, model, tokenizer, drawn, self.votes)]) if self.votes else []
+        figures = self._figures([row for part in judged for row in part])
+        if voted:
+            figures["eval_maj_f1"] = self._f1s([row for part in voted for row in part], "vote_correct")["f1"]
+        return {name: round(100 * value, 4) for name, value in figures.items() if math.isfinite(value)}
+
+    def _judged(
+        self,
+        rows: Sequence[Example],
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        sampling: Sampling,
+        count: int,
+    ) -> list[Judged]:
+        from deepcritic.samplers.transformers import TransformersSampler
+
+        engine = TransformersSampler.of(model, tokenizer, GREEDY, batch_size=self.batch_size)
+        replies: dict[str, list[Generation]] = {row.id: [] for row in rows}
+        for outcome in engine.stream(self._requests(rows, sampling, count)):
+            if isinstance(outcome, Generation):  # a prompt that is too long was refused beforehand
+                replies[outcome.key.example_id].append(outcome)
+        return [judge(row, replies[row.id], self.task, asked=count) for row in rows]
+
+    def _requests(self, rows: Sequence[Example], sampling: Sampling, samples: int) -> Iterator[Request]:
+        call = VOTES if sampling.temperature else GREEDY
+        for row in rows:
+            question = self.task.ask(row.item)
+            yield request(question, sampling, example_id=row.id, call=call, seed=self.seed, samples=range(samples))
+
+    def _figures(self, judged: list[Judged]) -> dict[str, float]:
+        found = self._f1s(judged, "correct")
+        return {
+            "eval_f1": found["f1"],
+            "eval_error_accuracy": found["error_accuracy"],
+            "eval_correct_accuracy": found["correct_accuracy"],
+            "eval_unreadable": float(np.mean([row.unreadable for row in judged])),
+            "eval_truncated": float(np.mean([row.truncated for row in judged])),
+        }
+
+    def _f1s(self, judged: list[Judged], value: str) -> dict[str, float]:
+        scored = [row for row in judged if getattr(row, value) is not None]
+        columns = {
+            "correct": np.array([getattr(row, value) for row in scored], float),
+            "unreadable": np.array([row.unreadable for row in scored], float),
+            "stratum": np.array([row.stratum for row in scored]),
+        }
+        return self.task.aggregate(columns)
+
+
+def validate(
+    trainer: Any, tokenizer: PreTrainedTokenizerBase, validation: Validation, folder: Path, every: int | None = None
+) -> None:
+    """Have `trainer` measure itself at every `every`-th step and at the last one (None: at the end of each epoch).
+
+    The figures stand in `training.jsonl` beside the others. The best weights by `eval_f1` so far are kept in `folder/best`;
+    of equals the earlier. They are measured before a checkpoint of the same step is written: a run that is killed in between
+    measures again.
+    """
+    from transformers import Trainer, TrainerCallback
+
+    class Validating(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            last = control.should_training_stop or state.global_step >= state.max_steps
+            due = state.epoch == int(state.epoch) if every is None else state.global_step % every == 0
+            if not (due or last):
+                return
+            figures = validation.measure(trainer, tokenizer)
+            due_to_log = control.should_log
+            Trainer.log(trainer, dict(figures))  # not TRL's, which would give out the averages of the steps so far
+            control.should_log = due_to_log
+            if figures.get("eval_f1", -1.0) > best_of(folder).get("eval_f1", -1.0):
+                keep_best(trainer, tokenizer, folder, {"step": state.global_step, **figures})
+
+    trainer.add_callback(Validating())
+
+
+def keep_best(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, facts: dict[str, Any]) -> None:
+    """Put the weights of now, with `facts` about them, at `folder/best` at once."""
+    temporary, final = folder / f".{BEST}", folder / BEST
+    if leads():
+        shutil.rmtree(temporary, ignore_errors=True)
+    trainer.save_model(str(temporary))
+    if leads():
+        tokenizer.save_pretrained(str(temporary))
+        (temporary / "training_args.bin").unlink(missing_ok=True)
+        write_json(temporary / "validation.json", facts)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+    trainer.accelerator.wait_for_everyone()
+
+
+def best_of(folder: Path) -> dict[str, Any]:
+    """What is known of the weights in `folder/best`: their `step` and figures; nothing where there are none."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / BEST / "validation.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    return facts
