@@ -20,15 +20,17 @@ Completion = str | Sequence[dict[str, str]]
 
 def judgment_reward(completions: Sequence[Completion], first_error: Sequence[int], **_: Any) -> list[float]:
     """DeepCritic's reward (arXiv 2505.00662): 1 if the judged step is the labelled one, else 0; unreadable is 0."""
-    return reward_of(FirstError())(completions, first_error)
+    return reward_of(FirstError())(completions, [Gold(first_error=label) for label in first_error])
 
 
 def reward_of(task: CriticTask[Any]) -> Callable[..., list[float]]:
-    """The reward of any task, as a function of completions and the gold first errors of their prompts."""
+    """The reward of any task, as a function of replies, the gold of their prompts, and what `ask` said of each (`context`)."""
 
-    def judgment(completions: Sequence[Completion], first_error: Sequence[int], **_: Any) -> list[float]:
-        pairs = zip(completions, first_error, strict=True)
-        return [task.reward(task.parse(reply_text(reply)), Gold(first_error=gold)) for reply, gold in pairs]
+    def judgment(
+        completions: Sequence[Completion], gold: Sequence[Any], context: Sequence[Any] | None = None, **_: Any
+    ) -> list[float]:
+        told = zip(completions, gold, context or [None] * len(completions), strict=True)
+        return [task.reward(task.parse(reply_text(reply), known), truth) for reply, truth, known in told]
 
     return judgment
 

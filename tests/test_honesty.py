@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepcritic.__main__ import compose, configuration_folder
+from deepcritic.groups import prompt_of
 from deepcritic.microworld.world import draw_problem, judge, write_solution
 from deepcritic.models import shipped_path
 from deepcritic.prompting import Template
-from deepcritic.rewards import reward_of
+from deepcritic.rewards import judgment_reward, reward_of
 from deepcritic.rows import ALL_CORRECT, Example, Generation, Gold, Item
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request
@@ -137,8 +138,8 @@ def _asked_by(stage: str, path: Path, rows: list[Example]) -> Recorder:
             return critic
         if stage == "rl":
             sampling = rl.Sampling(max_tokens=10)
-            labels = {row.id: row.gold.first_error for row in rows}
-            rl._prefilter(opened, rows, labels, task(), critic, sampling, 2, 0)
+            prompts = [prompt for row in rows if (prompt := prompt_of(row, task(), 0))]
+            rl._prefilter(opened, prompts, task(), critic, sampling, 2, 0)
             return critic
         if stage == "solve":
             solve.run(
@@ -350,7 +351,7 @@ TEXTS = st.one_of(st.text(), st.integers(-3, 12).map(lambda number: f"so \\boxed
 @given(TEXTS, st.sampled_from([ALL_CORRECT, *range(1, 8)]))
 def test_a_reward_is_0_or_1_and_the_unreadable_earns_nothing(text: str, gold: int) -> None:
     judge_of = FirstError()
-    (reward,) = reward_of(judge_of)([text], [gold])
+    (reward,) = reward_of(judge_of)([text], [Gold(first_error=gold)])
     verdict = judge_of.parse(text)
     assert reward in {0.0, 1.0}
     assert reward == (verdict == gold)
@@ -361,12 +362,14 @@ def test_a_reward_is_0_or_1_and_the_unreadable_earns_nothing(text: str, gold: in
 @pytest.mark.parametrize("text", ["", "no box", "\\boxed{}", "\\boxed{two}", "\\boxed{0}", "\\boxed{1", "<think>\\boxed{1}"])
 def test_the_unreadable_is_none_and_never_a_guess(text: str) -> None:
     assert FirstError().parse(text) is None
-    assert reward_of(FirstError())([text] * 3, [ALL_CORRECT, 1, 2]) == [0.0, 0.0, 0.0]
+    assert judgment_reward([text] * 3, [ALL_CORRECT, 1, 2]) == [0.0, 0.0, 0.0]
 
 
 def test_rewards_see_the_reply_and_the_label_only() -> None:
     reward = reward_of(task())
     replies = [f"\\boxed{{{verdict}}}" for verdict in (1, 2, -1)]
     for labels in itertools.product((1, 2, -1), repeat=3):
-        extra = {"prompts": ["x"] * 3, "gold": ["y"] * 3, "trainer_state": None}
-        assert reward(replies, labels, **extra) == [float(a == b) for a, b in zip((1, 2, -1), labels, strict=True)]
+        extra = {"prompts": ["x"] * 3, "first_error": ["y"] * 3, "trainer_state": None}
+        assert reward(replies, [Gold(first_error=label) for label in labels], **extra) == [
+            float(a == b) for a, b in zip((1, 2, -1), labels, strict=True)
+        ]

@@ -43,6 +43,7 @@ LEVELS = (
         "costs",
         "progress",
         "foresight",
+        "groups",
         "label_report",
         "labelling",
         "microworld",

@@ -2,27 +2,29 @@
 
     python -m deepcritic stage=rl stage.examples=runs/x/label/labelled.jsonl model=runs/x/sft/model run=x
 
-GRPO compares the samples of one prompt with each other: a sample's advantage is its reward minus the mean of its
-group, divided by the group's standard deviation (Shao et al. 2024, arXiv 2402.03300, eq. 3 and text). A group whose
-samples are all right or all wrong teaches nothing, so prompts are filtered by how often the starting model is right on
-them, and the two classes are balanced: both by the labels that training uses, never by a truth behind them.
+GRPO compares the replies to one prompt with each other (`deepcritic.groups` has the formula). A group whose replies are
+all right or all wrong teaches nothing, so prompts are filtered by how often the starting model is right on them, and the
+classes are balanced: both by the labels that training uses, never by a truth behind them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from deepcritic.errors import InputError, UsageError
+from deepcritic.groups import Groups, Prompt, balance, own_engine, prompt_of
 from deepcritic.models import load_model, load_tokenizer, model_id
-from deepcritic.rewards import reward_of
-from deepcritic.rows import ALL_CORRECT, Example, Key, Message, sample_seed
+from deepcritic.rows import Example
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Sampler, Sampling
 from deepcritic.sampling import Draws, request
 from deepcritic.sources import examples as example_rows
+from deepcritic.store import read_rows
 from deepcritic.tasks import CriticTask
 from deepcritic.training import order_by_epoch, quiet, recorder, remove_checkpoints, save_model, train
 
@@ -69,32 +71,31 @@ def run(
     if not folder.begin(examples=Path(examples), model=model_id(model)):
         remove_checkpoints(folder.path)
         return folder.manifest or {}
-    rows = [row for row in example_rows.read(examples) if isinstance(row.gold.first_error, int)]
-    folder.ledger("prompts").enter(len(rows))
-    random.Random(seed).shuffle(rows)
-    labels: dict[str, Any] = {row.id: row.gold.first_error for row in rows}
+    rows = example_rows.read(examples) if task.row is Example else read_rows(Path(examples), task.row)
+    prompts = [prompt for row in rows if (prompt := prompt_of(row, task, seed)) is not None]
+    folder.ledger("prompts").enter(len(prompts))
+    random.Random(seed).shuffle(prompts)
     if shuffle_labels:
-        values = list(labels.values())
-        random.Random(f"labels/{seed}").shuffle(values)
-        labels = dict(zip(labels, values, strict=True))
+        prompts = shuffled(prompts, seed)
     counts: dict[str, int] = {}
     if prefilter_samples:
         sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
-        considered = folder.probed(rows[:prefilter_limit], lambda row: row.id)
-        folder.ledger("prompts").drop("not considered", len(rows) - len(considered))
-        rows, counts = _prefilter(folder, considered, labels, task, sampler(model=model), sampling, prefilter_samples, seed)
+        considered = folder.probed(prompts[:prefilter_limit], lambda prompt: prompt.id)
+        folder.ledger("prompts").drop("not considered", len(prompts) - len(considered))
+        prompts, counts = _prefilter(folder, considered, task, sampler(model=model), sampling, prefilter_samples, seed)
     folder.require_complete()
-    rows = balance(rows, labels, all_correct_share)
+    prompts = balance(prompts, all_correct_share)
     ledger = folder.ledger("prompts")
-    ledger.keep(len(rows))
+    ledger.keep(len(prompts))
     ledger.drop("balance of classes", ledger.entered - ledger.kept - ledger.filtered.total())
-    if len(rows) < prompts_per_step:
+    if len(prompts) < prompts_per_step:
         raise InputError(
-            "too few prompts are left", file=examples, found=len(rows), remedy=f"at least prompts_per_step={prompts_per_step}"
+            "too few prompts are left", file=examples, found=len(prompts), remedy=f"at least prompts_per_step={prompts_per_step}"
         )
-    print(f"{folder.path}: {len(rows)} prompts, {sum(labels[row.id] == ALL_CORRECT for row in rows)} of them all correct")
+    classes = ", ".join(f"{count} {stratum}" for stratum, count in sorted(Counter(prompt.stratum for prompt in prompts).items()))
+    print(f"{folder.path}: {len(prompts)} prompts, {classes}")
     trainer, tokenizer = _trainer(
-        folder, rows, labels, task, model,
+        folder, prompts, task, model,
         {
             "max_steps": steps, "num_generations": group, "per_device_train_batch_size": device_batch_size,
             "gradient_accumulation_steps": prompts_per_step * group // device_batch_size, "learning_rate": learning_rate,
@@ -109,75 +110,50 @@ def run(
     return manifest
 
 
-def balance(rows: list[Example], labels: dict[str, Any], all_correct_share: float | None) -> list[Example]:
-    """The largest part of `rows`, in their order, in which that share is labelled all correct."""
-    if all_correct_share is None:
-        return rows
-    right = [row for row in rows if labels[row.id] == ALL_CORRECT]
-    wrong = [row for row in rows if labels[row.id] != ALL_CORRECT]
-    total = min(
-        len(right) / all_correct_share if all_correct_share else len(wrong), len(wrong) / max(1e-9, 1 - all_correct_share)
-    )
-    keep = {row.id for row in right[: round(total * all_correct_share)] + wrong[: round(total * (1 - all_correct_share))]}
-    return [row for row in rows if row.id in keep]
-
-
 def _prefilter(
     folder: RunFolder,
-    rows: list[Example],
-    labels: dict[str, Any],
+    prompts: list[Prompt],
     task: CriticTask[Any],
     engine: Sampler,
     sampling: Sampling,
     samples: int,
     seed: int,
-) -> tuple[list[Example], dict[str, int]]:
+) -> tuple[list[Prompt], dict[str, int]]:
     requests = (
-        request(task.ask(row.item), sampling, example_id=row.id, call=CALL, seed=seed, samples=range(samples)) for row in rows
+        request(prompt.question, sampling, example_id=prompt.id, call=CALL, seed=seed, samples=range(samples))
+        for prompt in prompts
     )
+    gold = {prompt.id: prompt.gold for prompt in prompts}
     judged: dict[str, list[bool]] = {}
     with Draws(folder) as draws:
         drawn = draws.collect(requests, engine, "prefilter")
         counts = draws.finish()
     for draw in drawn:
         verdict = task.parse(draw.prefix + draw.text, draw.context)
-        judged.setdefault(draw.key.example_id, []).append(verdict == labels[draw.key.example_id])
+        judged.setdefault(draw.key.example_id, []).append(task.reward(verdict, gold[draw.key.example_id]) > 0)
     ledger = folder.ledger("prompts")
     kept = []
-    for row in rows:
-        hits = judged.get(row.id)
+    for prompt in prompts:
+        hits = judged.get(prompt.id)
         if hits is None:
             ledger.fail("no reply")
         elif all(hits) or not any(hits):  # of the draws that there are: one that failed is not a wrong one
             ledger.drop("always right" if all(hits) else "never right")
         else:
-            kept.append(row)
+            kept.append(prompt)
     return kept, counts
 
 
-def rollouts(tokenizer: Any, sampling: Sampling) -> Callable[..., dict[str, Any]]:
-    """Generation for TRL with our own sampler: every sample of every step has a seed of its own, so that a resumed run
-    draws what an undisturbed one would have drawn, and text cannot become a control token."""
-    from deepcritic.chat import prompt_ids
-    from deepcritic.samplers.transformers import draw_replies
-
-    def draw(prompts: list[list[dict[str, str]]], trainer: Any) -> dict[str, Any]:
-        ids = [prompt_ids(tokenizer, [Message(**message) for message in prompt]) for prompt in prompts]
-        place = f"{trainer.args.seed}/{trainer.state.global_step}/{trainer.accelerator.process_index}"
-        seeds = [sample_seed(trainer.args.seed, Key(example_id=place, request="rl", sample=index)) for index in range(len(ids))]
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        training = model.training
-        model.eval()
-        replies = draw_replies(model, tokenizer, ids, seeds, sampling)
-        model.train(training)
-        return {"prompt_ids": ids, "completion_ids": [reply.ids for reply in replies], "logprobs": None}
-
-    return draw
+def shuffled(prompts: list[Prompt], seed: int) -> list[Prompt]:
+    """The same prompts with each other's gold."""
+    others = list(prompts)
+    random.Random(f"labels/{seed}").shuffle(others)
+    return [
+        dataclasses.replace(prompt, gold=other.gold, stratum=other.stratum) for prompt, other in zip(prompts, others, strict=True)
+    ]
 
 
-def _trainer(
-    folder: RunFolder, rows: list[Example], labels: dict[str, Any], task: CriticTask[Any], model: str, settings: dict[str, Any]
-) -> Any:
+def _trainer(folder: RunFolder, prompts: list[Prompt], task: CriticTask[Any], model: str, settings: dict[str, Any]) -> Any:
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -188,24 +164,22 @@ def _trainer(
         bf16=not on_cpu, use_cpu=on_cpu, gradient_checkpointing=not on_cpu, mask_truncated_completions=True,
         lr_scheduler_type="constant_with_warmup", logging_nan_inf_filter=False, **settings,
     )  # fmt: skip
-    prompts = [
-        {
-            "prompt": [{"role": message.role, "content": message.content} for message in task.ask(row.item).messages],
-            "first_error": labels[row.id],
-        }
-        for row in rows
-    ]
+    sampling = Sampling(temperature=settings["temperature"], max_tokens=settings["max_completion_length"])
+    engine = own_engine(tokenizer, sampling, config.per_device_train_batch_size)
     trainer = GRPOTrainer(
         model=weights,
         args=config,
         processing_class=tokenizer,
-        reward_funcs=reward_of(task),
-        rollout_func=rollouts(
-            tokenizer, Sampling(temperature=settings["temperature"], max_tokens=settings["max_completion_length"])
-        ),
-        train_dataset=Dataset.from_list(prompts),
+        reward_funcs=judgment,
+        rollout_func=Groups(prompts, task, tokenizer, engine, seed=settings["seed"]),
+        train_dataset=Dataset.from_list([{"prompt": prompt.id} for prompt in prompts]),
         callbacks=[recorder(folder.path)],
     )
     quiet(trainer)
     order_by_epoch(trainer, settings["seed"])
     return trainer, tokenizer
+
+
+def judgment(completions: list[str], judged: list[float], **_: Any) -> list[float]:
+    """What `Groups` found; the name is that of the figure in the log."""
+    return judged

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from deepcritic.prompting import Template
-from deepcritic.rows import Gold, Item, Message
+from deepcritic.rows import Message, Row
 
 V = TypeVar("V", bound=Hashable)
 
@@ -40,13 +40,21 @@ class RowScore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CriticTask(Protocol[V]):
-    """One question put to critics, for seeding, SFT, RL, evaluation and refinement alike."""
+    """One question put to critics, for seeding, SFT, RL, evaluation and refinement alike.
+
+    `item` and `gold` are those of its kind of `row`: what a critic may see, and what is known of the truth.
+    """
 
     name: str
     template: Template
     """The prompt, with its index base and its hash."""
 
-    def ask(self, item: Item, *, seed: int = 0, sample: int = 0) -> Question:
+    @property
+    def row(self) -> type[Row]:
+        """The rows that it asks about, with an `id`, an `item` and a `gold`: `Example`, or a kind of its own."""
+        ...
+
+    def ask(self, item: Any, *, seed: int = 0, sample: int = 0) -> Question:
         """The prompt about `item`, which holds no gold, so that none can leak."""
         ...
 
@@ -58,13 +66,17 @@ class CriticTask(Protocol[V]):
         """The reply's last line: `parse(format(v)) == v`."""
         ...
 
-    def reward(self, verdict: V | None, gold: Gold) -> float:
-        """The RL reward; the only place where an unreadable verdict becomes a number."""
+    def reward(self, verdict: V | None, gold: Any) -> float:
+        """The RL reward, above 0 if the verdict is right; the only place where an unreadable verdict becomes a number."""
+        ...
+
+    def stratum(self, gold: Any) -> str | None:
+        """The class in which a row counts, such as "with an error"; None where its gold does not say what is right."""
         ...
 
     def vote(self, verdicts: Sequence[V | None], weights: Sequence[float] | None = None, seed: int = 0) -> Vote[V]: ...
 
-    def score(self, verdict: V | None, gold: Gold, item: Item) -> RowScore: ...
+    def score(self, verdict: V | None, gold: Any, item: Any) -> RowScore: ...
 
     def aggregate(self, scores: Mapping[str, Any]) -> dict[str, float]:
         """Figures from arrays: `values` (name -> array) and `stratum` (array), so that a bootstrap is cheap."""

@@ -22,7 +22,7 @@ from deepcritic.errors import InputError
 from deepcritic.metrics import harmonic_f1
 from deepcritic.parsing import last_boxed, strip_thinking
 from deepcritic.prompting import Template
-from deepcritic.rows import ALL_CORRECT, Gold, Item, Unlabelled
+from deepcritic.rows import ALL_CORRECT, Example, Gold, Item, Unlabelled
 from deepcritic.tasks import Question, RowScore, Vote
 
 PROMPT = r"""---
@@ -62,6 +62,7 @@ class FirstError:
     prompt, in place of the template's own if it has one."""
 
     name = "first_error"
+    row = Example
 
     def __init__(self, template: str | None = None, system: str | None = None) -> None:
         read = Template.of(template, PROMPT)
@@ -93,7 +94,13 @@ class FirstError:
 
     def reward(self, verdict: int | None, gold: Gold) -> float:
         """1 if the verdict is the gold one, else 0; an unreadable verdict earns 0 (DeepCritic, arXiv 2505.00662)."""
-        return float(verdict is not None and verdict == _known(gold))
+        return float(verdict == _known(gold))
+
+    def stratum(self, gold: Gold) -> str | None:
+        """With an error or all correct; None for a row without a label."""
+        if isinstance(gold.first_error, Unlabelled):
+            return None
+        return WITHOUT_ERROR if gold.first_error == ALL_CORRECT else WITH_ERROR
 
     def vote(self, verdicts: Sequence[int | None], weights: Sequence[float] | None = None, seed: int = 0) -> Vote[int]:
         """The verdict with the most weight; unreadable ones do not vote, and a tie is drawn by `seed`.
@@ -116,9 +123,10 @@ class FirstError:
 
     def score(self, verdict: int | None, gold: Gold, item: Item) -> RowScore:
         """Right or wrong on one row. Problems are drawn together in a bootstrap, as one may occur with several solutions."""
-        stratum = WITHOUT_ERROR if _known(gold) == ALL_CORRECT else WITH_ERROR
         cluster = hashlib.blake2b(" ".join(item.problem.split()).encode("utf-8", "replace"), digest_size=8).hexdigest()
         values = {"correct": self.reward(verdict, gold), "unreadable": float(verdict is None)}
+        stratum = self.stratum(gold)
+        assert stratum is not None, "the reward knows the label"
         return RowScore(values=values, stratum=stratum, cluster=cluster)
 
     def aggregate(self, scores: Mapping[str, Any]) -> dict[str, float]:

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from deepcritic.rewards import reward_of
-from deepcritic.rows import ALL_CORRECT, Example, Generation
+from deepcritic.groups import Groups, Prompt, prompt_of
+from deepcritic.rows import ALL_CORRECT, Example, Generation, Gold
 from deepcritic.store import read_rows, write_rows
+from deepcritic.tasks.first_error import WITHOUT_ERROR, FirstError
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")
@@ -47,6 +48,13 @@ def _labels(rows: list[Example]) -> dict[str, Any]:
     return {row.id: row.gold.first_error for row in rows}
 
 
+def _prompt(row: Example, label: int) -> Prompt:
+    labelled = msgspec.structs.replace(row, gold=Gold(first_error=label))
+    prompt = prompt_of(labelled, FirstError("deepcritic://microworld/templates/critique.txt"), 0)
+    assert prompt is not None
+    return prompt
+
+
 def _manifest(run: str = "mine") -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads(Path(f"runs/{run}/rl/manifest.json").read_text("utf-8"))
     return manifest
@@ -55,26 +63,10 @@ def _manifest(run: str = "mine") -> dict[str, Any]:
 # Which prompts
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong", "share", "expected"),
-    [(6, 6, 0.5, (6, 6)), (8, 3, 0.5, (3, 3)), (3, 8, 0.5, (3, 3)), (6, 6, 0.25, (2, 6)), (9, 3, 0.25, (1, 3)),
-     (4, 5, None, (4, 5)), (4, 5, 0.0, (0, 5)), (4, 5, 1.0, (4, 0)), (0, 5, 0.5, (0, 0))],
-)  # fmt: skip
-def test_balance(make_solutions: Any, right: int, wrong: int, share: float | None, expected: tuple[int, int]) -> None:
-    rows = make_solutions(18)
-    labels = {row.id: ALL_CORRECT if at < right else 1 for at, row in enumerate(rows[: right + wrong])}
-    rows = sorted(rows[: right + wrong], key=lambda row: row.item.problem)
-    kept = rl.balance(rows, labels, share)
-    found = Counter(labels[row.id] == ALL_CORRECT for row in kept)
-    assert (found[True], found[False]) == expected
-    assert [row for row in rows if row in kept] == kept, "in their order"
-
-
 def test_the_prefilter_keeps_what_is_sometimes_right(
     make_solutions: Any, fake_sampler: Any, open_folder: Any, critic_task: Any
 ) -> None:
-    rows = make_solutions(5)
-    labels = {row.id: 2 for row in rows}
+    prompts = [_prompt(row, 2) for row in make_solutions(5)]
     replies = {"p0": [2, 2, 2], "p1": [1, 3, -1], "p2": [2, 1, 2], "p3": ["?", 2, "?"], "p4": None}
 
     def answer(request: Any, sample: int) -> str | None:
@@ -84,13 +76,13 @@ def test_the_prefilter_keeps_what_is_sometimes_right(
     teacher = fake_sampler(answer)
     with open_folder("rl") as folder:
         folder.ledger("prompts").enter(5)
-        kept, counts = rl._prefilter(folder, rows, labels, critic_task, teacher, Sampling(max_tokens=8), 3, 0)
+        kept, counts = rl._prefilter(folder, prompts, critic_task, teacher, Sampling(max_tokens=8), 3, 0)
         ledger = folder.ledger("prompts")
-    assert [row.id for row in kept] == ["p2", "p3"]
+    assert [prompt.id for prompt in kept] == ["p2", "p3"]
     assert dict(ledger.filtered) == {"always right": 1, "never right": 1}
     assert dict(ledger.failed) == {"no reply": 1}
     assert (counts["generations"], counts["failures"]) == (12, 3)
-    assert [request.messages for request in teacher.asked] == [critic_task.ask(row.item).messages for row in rows]
+    assert [request.messages for request in teacher.asked] == [prompt.question.messages for prompt in prompts]
 
 
 @pytest.mark.parametrize("lost", [1, 2])
@@ -98,10 +90,10 @@ def test_a_prompt_that_lost_some_draws_is_judged_by_those_there_are(
     make_solutions: Any, fake_sampler: Any, open_folder: Any, critic_task: Any, lost: int
 ) -> None:
     """Always right is always right, though a draw failed for reasons of our own."""
-    rows = make_solutions(1)
+    prompts = [_prompt(row, 2) for row in make_solutions(1)]
     teacher = fake_sampler(lambda request, sample: None if sample < lost else "\\boxed{2}")
     with open_folder("rl") as folder:
-        kept, _ = rl._prefilter(folder, rows, {"p0": 2}, critic_task, teacher, Sampling(max_tokens=8), 3, 0)
+        kept, _ = rl._prefilter(folder, prompts, critic_task, teacher, Sampling(max_tokens=8), 3, 0)
         assert kept == []
         assert dict(folder.ledger("prompts").filtered) == {"always right": 1}
 
@@ -112,28 +104,24 @@ def test_a_prompt_that_lost_some_draws_is_judged_by_those_there_are(
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Looks over the stage's shoulder: what the trainer is given, and every reward that it is told."""
-    seen: dict[str, Any] = {"calls": []}
+    seen: dict[str, Any] = {"batches": []}
     theirs = rl._trainer
 
-    def trainer(folder: Any, rows: Any, labels: Any, task: Any, model: Any, settings: Any) -> Any:
-        seen.update(rows=rows, labels=labels, settings=settings)
-        made = theirs(folder, rows, labels, task, model, settings)
+    def trainer(folder: Any, prompts: list[Prompt], *given: Any) -> Any:
+        seen.update(prompts=prompts, labels={prompt.id: prompt.gold.first_error for prompt in prompts})
+        made = theirs(folder, prompts, *given)
         seen["columns"] = made[0].train_dataset.column_names
-        seen["data"] = list(made[0].train_dataset)
+        seen["names"] = [row["prompt"] for row in made[0].train_dataset]
         return made
 
-    def rewarding(task: Any) -> Any:
-        reward = reward_of(task)
-
-        def judgment(completions: Any, first_error: Any, **more: Any) -> list[float]:
-            values = reward(completions, first_error, **more)
-            seen["calls"].append((completions, first_error, values, set(more)))
-            return values
-
-        return judgment
+    class Watched(Groups):
+        def __call__(self, names: list[str], trainer: Any) -> dict[str, Any]:
+            drawn = super().__call__(names, trainer)
+            seen["batches"].append(self.batch)
+            return drawn
 
     monkeypatch.setattr(rl, "_trainer", trainer)
-    monkeypatch.setattr(rl, "reward_of", rewarding)
+    monkeypatch.setattr(rl, "Groups", Watched)
     return seen
 
 
@@ -153,18 +141,22 @@ def test_a_run_and_what_it_leaves_behind(
     load_model(str(folder / "model"), device="cpu")
 
     gold = _labels(labelled)
-    assert watched["columns"] == ["prompt", "first_error"], "the trainer is handed nothing else of a row"
-    assert [row["first_error"] for row in watched["data"]] == [gold[row.id] for row in watched["rows"]]
-    for given, row in zip(watched["data"], watched["rows"], strict=True):
-        (message,) = critic_task.ask(row.item).messages
-        assert given["prompt"] == [{"role": message.role, "content": message.content}]
-    assert len(watched["calls"]) == 2
-    for completions, labels, values, _ in watched["calls"]:
-        assert len(completions) == 8
-        for completion, label, value in zip(completions, labels, values, strict=True):
-            assert value == float(critic_task.parse(completion[-1]["content"]) == label)
-    rewards = [sum(values) / len(values) for _, _, values, _ in watched["calls"]]
-    assert [line["reward"] for line in lines] == pytest.approx(rewards, abs=1e-4), "the reward is the task's and nothing else"
+    assert watched["columns"] == ["prompt"], "the trainer is handed nothing of a row but its name"
+    assert watched["labels"] == gold
+    assert watched["names"] == [prompt.id for prompt in watched["prompts"]]
+    assert len(watched["batches"]) == 2
+    rewards = []
+    for groups in watched["batches"]:
+        assert [len(group.samples) for group in groups] == [4, 4]
+        for group in groups:
+            row = next(row for row in labelled if row.id == group.prompt.id)
+            assert group.prompt.question == critic_task.ask(row.item)
+            for sample in group.samples:
+                assert sample.verdict == critic_task.parse(sample.text)
+                assert sample.reward == float(sample.verdict == row.gold.first_error)
+        rewards.append([sample.reward for group in groups for sample in group.samples])
+    means = [sum(values) / len(values) for values in rewards]
+    assert [line["reward"] for line in lines] == pytest.approx(means, abs=1e-4), "the reward is the task's and nothing else"
 
 
 def test_shuffled_labels_are_a_permutation(command: Command, labelled: list[Example], watched: dict[str, Any]) -> None:
@@ -173,7 +165,8 @@ def test_shuffled_labels_are_a_permutation(command: Command, labelled: list[Exam
     gold, found = _labels(labelled), watched["labels"]
     assert Counter(gold.values()) == Counter(found.values())
     assert gold != found
-    assert [row["first_error"] for row in watched["data"]] == [found[row.id] for row in watched["rows"]]
+    classes = {prompt.id: prompt.stratum == WITHOUT_ERROR for prompt in watched["prompts"]}
+    assert classes == {name: label == ALL_CORRECT for name, label in found.items()}, "the class is that of the given label"
     first = dict(found)
     assert command(*words, "run=again").code == 0
     assert watched["labels"] == first, "the same seed gives the same permutation"
@@ -188,10 +181,10 @@ def test_prompts_are_filtered_by_the_starting_model(command: Command, make_solut
     counts = _manifest()["counts"]["prompts"]
     assert (counts["in"], counts["filtered"]["not considered"]) == (48, 8)
     assert counts["in"] == counts["out"] + sum(counts["filtered"].values())
-    assert counts["out"] == len(watched["rows"]) >= 2
+    assert counts["out"] == len(watched["prompts"]) >= 2
     draws = list(read_rows(Path("runs/mine/rl/generations.jsonl"), Generation))
     assert len(draws) == 160 == _manifest()["prefilter"]["generations"]
-    kept = {row.id for row in watched["rows"]}
+    kept = {prompt.id for prompt in watched["prompts"]}
     assert counts["filtered"].get("never right", 0) + counts["filtered"].get("always right", 0) == 40 - len(kept)
 
 
