@@ -39,6 +39,11 @@ def find_model(model: str, field: str = "model") -> tuple[str, str | None]:
     place = Path(shipped_path(model)).expanduser()
     if place.is_dir():
         if not (place / "config.json").is_file():
+            if (place / ADAPTER_FILES[0]).is_file():
+                raise InputError(
+                    "the folder holds an adapter, not a model", field=field, found=model,
+                    remedy="the model that it belongs to, or a folder into which both were merged",
+                )  # fmt: skip
             raise InputError(
                 "the folder holds no model", field=field, found=model, remedy="a folder with config.json and weights"
             )
@@ -98,12 +103,37 @@ def load_tokenizer(model: str, field: str = "model", *, chat: bool = True) -> Pr
     return tokenizer
 
 
+def check_causal(model: str, field: str = "model") -> None:
+    """Raises `InputError` for a model that does not write: transformers would give it random weights where some are missing."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    path, revision = find_model(model, field)
+    with _explained("the model's configuration", model, field):
+        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+    kinds = config.architectures or []
+    if kinds and not set(kinds) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+        raise InputError(
+            "a model of another kind",
+            field=field,
+            found=f"{model} ({', '.join(kinds)})",
+            remedy="one that writes (...ForCausalLM)",
+        )
+
+
 def load_model(
-    model: str, *, dtype: str = "auto", device: str = "auto", field: str = "model", kind: str = "AutoModelForCausalLM"
+    model: str,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    field: str = "model",
+    kind: str = "AutoModelForCausalLM",
+    **more: Any,
 ) -> PreTrainedModel:
     """The model's weights, from safetensors only, on `device` (`auto`: the first GPU, else the CPU in float32).
 
-    `kind` is the class of transformers that reads them.
+    `kind` is the class of transformers that reads them; `more` goes to its `from_pretrained`. Weights of a model that writes
+    which the files lack are an `InputError`: transformers would draw them at random.
     """
     import torch
     import transformers
@@ -115,10 +145,16 @@ def load_model(
     if number != "auto" and not isinstance(number, torch.dtype):
         raise InputError("no such kind of number", field="dtype", found=dtype, remedy="auto, float32, bfloat16 or float16")
     with _explained("the model", model, field):
-        loaded: PreTrainedModel = getattr(transformers, kind).from_pretrained(
-            path, revision=revision, dtype=number, use_safetensors=True, trust_remote_code=False
+        loaded, found = getattr(transformers, kind).from_pretrained(
+            path, revision=revision, dtype=number, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **more
         )
-    return loaded.to(device)
+    if found["missing_keys"] and kind == "AutoModelForCausalLM":  # a head is looked for by who needs it
+        lacking = f"{model} (without {', '.join(sorted(found['missing_keys'])[:3])})"
+        raise InputError(
+            "weights are missing", field=field, found=lacking, remedy="a whole folder, of the model that config.json names"
+        )
+    weights: PreTrainedModel = loaded
+    return weights if device == "cpu" else weights.to(device)
 
 
 @contextlib.contextmanager
@@ -128,7 +164,7 @@ def _explained(what: str, model: str, field: str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         remedy = "a whole folder, with weights in safetensors"
         raise InputError(f"{what} cannot be loaded ({reason})", field=field, found=model, remedy=remedy) from error

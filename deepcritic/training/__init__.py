@@ -4,71 +4,61 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from deepcritic.errors import DeepCriticError
 from deepcritic.rows import Key, sample_seed
 from deepcritic.store import replacing
+from deepcritic.training.checkpoints import (
+    COMPLETE,
+    best_of,
+    check_checkpoint,
+    keep_best,
+    last_checkpoint,
+    remove_checkpoints,
+    save_model,
+)
+from deepcritic.training.processes import leads, world_size
+from deepcritic.training.trouble import explained, no_number, watch_for_nan
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+__all__ = [
+    "best_of",
+    "keep_best",
+    "last_checkpoint",
+    "order_by_epoch",
+    "quiet",
+    "recorder",
+    "remove_checkpoints",
+    "save_model",
+    "train",
+]
 
-MODEL = "model"
-COMPLETE = "complete"
 SHOWN = ("loss", "reward", "eval_loss", "eval_f1", "eval_maj_f1", "frac_reward_zero_std")
 """What the lines on the terminal tell of each step; `training.jsonl` has everything."""
 _OF_THIS_START = frozenset({"num_tokens", "eval_num_tokens"})
 """What TRL counts anew at each start, so that a resumed run would say something else."""
 
 
-def last_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint; half-written ones (their writer was killed) are removed."""
-    best: tuple[int, Path] | None = None
-    for place in folder.glob("checkpoint-*"):
-        if not (place / COMPLETE).is_file():
-            print(f"{place}: a half-written checkpoint was removed")
-            shutil.rmtree(place)
-            continue
-        step = int(place.name.rpartition("-")[2])
-        if best is None or step > best[0]:
-            best = (step, place)
-    return str(best[1]) if best else None
-
-
 def train(trainer: Any, folder: Path) -> int:
-    """Train from the newest complete checkpoint, or from the beginning, to the end; returns the number of steps."""
+    """Train from the newest complete checkpoint, or from the beginning, to the end; returns the number of steps.
+
+    Raises `InputError` for a checkpoint of another model, and `DeepCriticError` when memory runs out or the loss is no number.
+    """
     from transformers import GenerationConfig
 
     checkpoint = last_checkpoint(folder)
     if checkpoint is not None:
+        check_checkpoint(Path(checkpoint), trainer.accelerator.unwrap_model(trainer.model))
         state = json.loads((Path(checkpoint) / "trainer_state.json").read_text("utf-8"))
         if state["global_step"] >= state["max_steps"]:  # asked to go on from the last step, the trainer would train further
             trainer._load_from_checkpoint(checkpoint)
             trainer.model.generation_config = GenerationConfig.from_pretrained(checkpoint)
             return int(state["global_step"])
-    return int(trainer.train(resume_from_checkpoint=checkpoint).global_step)
-
-
-def save_model(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
-    """Put the model and its tokenizer at `folder/model` at once. The checkpoints stay until the manifest is written."""
-    temporary, final = folder / f".{MODEL}", folder / MODEL
-    shutil.rmtree(temporary, ignore_errors=True)
-    trainer.save_model(str(temporary))
-    tokenizer.save_pretrained(str(temporary))
-    (temporary / "training_args.bin").unlink(missing_ok=True)  # a pickle, of no use to a reader of the model
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
-    return final
-
-
-def remove_checkpoints(folder: Path) -> None:
-    """Of a finished stage: its checkpoints, which serve nothing any more. Before that, losing them means training anew."""
-    for place in folder.glob("checkpoint-*"):
-        shutil.rmtree(place)
+    trainer.add_callback(watch_for_nan(trainer))
+    with explained(trainer):
+        return int(trainer.train(resume_from_checkpoint=checkpoint).global_step)
 
 
 def quiet(trainer: Any) -> None:
@@ -120,11 +110,13 @@ def recorder(folder: Path) -> Any:
         put_off = False
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.began = time.monotonic()
+            if not leads():
+                return
             lines = path.read_text("utf-8").splitlines() if path.exists() else []
             kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= state.global_step]
             with replacing(path) as file:
                 file.write("".join(f"{line}\n" for line in kept).encode())
-            self.began = time.monotonic()
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
             if "train_runtime" in (logs or {}):
@@ -135,7 +127,9 @@ def recorder(folder: Path) -> Any:
                 if isinstance(value, int | float) and name not in _OF_THIS_START
             }
             if not math.isfinite(values.get("loss", 0.0)):
-                raise DeepCriticError(f"the loss is {values['loss']} at step {state.global_step}: lower the learning rate")
+                raise no_number("loss", values["loss"], state.global_step)
+            if not leads():
+                return
             finite = {name: value for name, value in values.items() if math.isfinite(value)}
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **finite}) + "\n")
@@ -154,8 +148,12 @@ def recorder(folder: Path) -> Any:
                 self.put_off, control.should_save = False, True
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if world_size() > 1:  # each process writes a part
+                from torch.distributed import barrier
+
+                barrier()
             place = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            if place.is_dir():
+            if place.is_dir() and leads():
                 (place / COMPLETE).touch()
 
     return Recorder()

@@ -11,9 +11,7 @@ The same seeds serve at every step, so that a difference is one of the weights.
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +27,13 @@ from deepcritic.rows import Example, Generation, Judged
 from deepcritic.samplers import Request, Sampling
 from deepcritic.sampling import request
 from deepcritic.sources import examples as example_rows
-from deepcritic.store import write_json
 from deepcritic.tasks import CriticTask
-from deepcritic.training.processes import from_all, leads, whole_weights
+from deepcritic.training.checkpoints import best_of, keep_best
+from deepcritic.training.processes import from_all, whole_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BEST = "best"
 GREEDY, VOTES = "validation", "validation votes"
 
 
@@ -131,13 +128,18 @@ class Validation:
 
 
 def validate(
-    trainer: Any, tokenizer: PreTrainedTokenizerBase, validation: Validation, folder: Path, every: int | None = None
+    trainer: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    validation: Validation,
+    folder: Path,
+    every: int | None = None,
+    base: str | None = None,
 ) -> None:
     """Have `trainer` measure itself at every `every`-th step and at the last one (None: at the end of each epoch).
 
     The figures stand in `training.jsonl` beside the others. The best weights by `eval_f1` so far are kept in `folder/best`;
-    of equals the earlier. They are measured before a checkpoint of the same step is written: a run that is killed in between
-    measures again.
+    of equals the earlier (`base`: see `save_model`). A step is measured before its checkpoint is written: a run that is killed
+    in between measures again.
     """
     from transformers import Trainer, TrainerCallback
 
@@ -152,30 +154,6 @@ def validate(
             Trainer.log(trainer, dict(figures))  # not TRL's, which would give out the averages of the steps so far
             control.should_log = due_to_log
             if figures.get("eval_f1", -1.0) > best_of(folder).get("eval_f1", -1.0):
-                keep_best(trainer, tokenizer, folder, {"step": state.global_step, **figures})
+                keep_best(trainer, tokenizer, folder, {"step": state.global_step, **figures}, base)
 
     trainer.add_callback(Validating())
-
-
-def keep_best(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, facts: dict[str, Any]) -> None:
-    """Put the weights of now, with `facts` about them, at `folder/best` at once."""
-    temporary, final = folder / f".{BEST}", folder / BEST
-    if leads():
-        shutil.rmtree(temporary, ignore_errors=True)
-    trainer.save_model(str(temporary))
-    if leads():
-        tokenizer.save_pretrained(str(temporary))
-        (temporary / "training_args.bin").unlink(missing_ok=True)
-        write_json(temporary / "validation.json", facts)
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
-    trainer.accelerator.wait_for_everyone()
-
-
-def best_of(folder: Path) -> dict[str, Any]:
-    """What is known of the weights in `folder/best`: their `step` and figures; nothing where there are none."""
-    try:
-        facts: dict[str, Any] = json.loads((folder / BEST / "validation.json").read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    return facts

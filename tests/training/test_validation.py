@@ -20,7 +20,8 @@ from deepcritic.store import write_rows
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")
 
-from deepcritic.training.validation import Validation, best_of, keep_best, validate  # noqa: E402
+from deepcritic.training.checkpoints import best_of, keep_best  # noqa: E402
+from deepcritic.training.validation import Validation, validate  # noqa: E402
 
 pytestmark = pytest.mark.slow
 BASE = "deepcritic://microworld/models/base"
@@ -36,7 +37,11 @@ class Lent:
         torch.set_num_threads(1)
         self.model = load_model(BASE, device="cpu").train()
         self.accelerator = SimpleNamespace(
-            process_index=0, num_processes=1, unwrap_model=lambda model: model, wait_for_everyone=lambda: None
+            process_index=0,
+            num_processes=1,
+            unwrap_model=lambda model: model,
+            wait_for_everyone=lambda: None,
+            state=SimpleNamespace(),
         )
         self.callbacks: list[Any] = []
 

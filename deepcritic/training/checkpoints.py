@@ -1,0 +1,167 @@
+"""What training leaves on the disk: checkpoints that are complete or not there, and models that plain transformers loads.
+
+A checkpoint is complete once it holds a file `complete`, which is written last; one without it, whose writer was killed, is
+removed. Models take their place at once: `model/`, and `best/` with the figures of its validation.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepcritic.errors import InputError
+from deepcritic.models import ADAPTER_FILES, find_model, load_model
+from deepcritic.store import write_json
+from deepcritic.training.processes import leads
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+MODEL, BEST, ADAPTER = "model", "best", "adapter"
+COMPLETE = "complete"
+FACTS = "validation.json"
+_SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint; half-written ones (their writer was killed) are removed."""
+    best: tuple[int, Path] | None = None
+    for place in folder.glob("checkpoint-*"):
+        if not (place / COMPLETE).is_file():
+            if leads():
+                print(f"{place}: a half-written checkpoint was removed")
+                shutil.rmtree(place)
+            continue
+        step = int(place.name.rpartition("-")[2])
+        if best is None or step > best[0]:
+            best = (step, place)
+    return str(best[1]) if best else None
+
+
+def check_checkpoint(checkpoint: Path, model: Any) -> None:
+    """Raises `InputError` for a checkpoint that is not one of `model`: of another architecture or size, or of an adapter."""
+    remedy = "the checkpoint's own model and trainer=, or overwrite=true to start over"
+    of_adapter = (checkpoint / ADAPTER_FILES[0]).is_file()
+    if of_adapter != hasattr(model, "peft_config"):
+        kind = "an adapter, and all weights are to be trained" if of_adapter else "a whole model, and an adapter is to be trained"
+        raise InputError(f"a checkpoint of {kind}", file=checkpoint, remedy=remedy)
+    if of_adapter:
+        saved = json.loads((checkpoint / ADAPTER_FILES[0]).read_text("utf-8"))
+        rank = model.peft_config["default"].r
+        if saved.get("r") != rank:
+            raise InputError(
+                "a checkpoint of an adapter of another rank", file=checkpoint, found=saved.get("r"), remedy=str(rank)
+            )
+        return
+    saved = json.loads((checkpoint / "config.json").read_text("utf-8"))
+    for name in _SHAPE:
+        ours = getattr(model.config, name, None)
+        if name in saved and saved[name] != ours:
+            raise InputError(
+                "a checkpoint of another architecture", file=checkpoint, field=name, found=saved[name], remedy=str(ours)
+            )
+
+
+def save_model(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, base: str | None = None) -> Path:
+    """Put the model and its tokenizer at `folder/model` at once. The checkpoints stay until the manifest is written.
+
+    `base` is the model that training began with: what is saved has the kind of number of its files. An adapter is merged
+    into it, and stands beside in `folder/adapter`.
+    """
+    write_model(trainer, tokenizer, folder, MODEL, base)
+    return folder / MODEL
+
+
+def write_model(
+    trainer: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    name: str,
+    base: str | None,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """The weights of now at `folder/name`, at once, with `facts` about them. All processes must call it."""
+    temporary, final = folder / f".{name}", folder / name
+    if leads():
+        shutil.rmtree(temporary, ignore_errors=True)
+    _gathered(trainer, temporary)
+    if leads():
+        if (temporary / ADAPTER_FILES[0]).is_file():
+            _merge(temporary, folder / (ADAPTER if name == MODEL else f"{name}.{ADAPTER}"), trainer.model, base)
+        elif base is not None:
+            _as_in(base, temporary)
+        tokenizer.save_pretrained(str(temporary))
+        (temporary / "training_args.bin").unlink(missing_ok=True)  # a pickle, of no use to a reader of the model
+        if facts is not None:
+            write_json(temporary / FACTS, facts)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+    trainer.accelerator.wait_for_everyone()
+
+
+def keep_best(
+    trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, facts: dict[str, Any], base: str | None = None
+) -> None:
+    """Put the weights of now, with `facts` about them, at `folder/best` at once."""
+    write_model(trainer, tokenizer, folder, BEST, base, facts)
+
+
+def best_of(folder: Path) -> dict[str, Any]:
+    """What is known of the weights in `folder/best`: their `step` and figures; nothing where there are none."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / BEST / FACTS).read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    return facts
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Of a finished stage: its checkpoints, which serve nothing any more. Before that, losing them means training anew."""
+    for place in folder.glob("checkpoint-*") if leads() else ():
+        shutil.rmtree(place)
+
+
+def _gathered(trainer: Any, place: Path) -> None:
+    """Save the trainer's weights; those that processes hold parts of are brought together first."""
+    plugin = getattr(trainer.accelerator.state, "fsdp_plugin", None)
+    if plugin is None:
+        trainer.save_model(str(place))
+        return
+    kind = plugin.state_dict_type
+    plugin.set_state_dict_type("FULL_STATE_DICT")
+    try:
+        trainer.save_model(str(place))
+    finally:
+        plugin.set_state_dict_type(kind)
+
+
+def _merge(temporary: Path, adapter: Path, model: Any, base: str | None) -> None:
+    """Move the adapter aside, and put what it makes of its base in its place."""
+    import torch
+    from peft import PeftModel
+
+    shutil.rmtree(adapter, ignore_errors=True)
+    temporary.rename(adapter)
+    (adapter / "training_args.bin").unlink(missing_ok=True)
+    origin = base or model.peft_config["default"].base_model_name_or_path
+    dtype = "float32" if next(model.parameters()).dtype == torch.float32 else "bfloat16"
+    whole = PeftModel.from_pretrained(load_model(origin, dtype=dtype, device="cpu"), str(adapter)).merge_and_unload()
+    whole.save_pretrained(str(temporary))
+    _as_in(origin, temporary)
+
+
+def _as_in(base: str, folder: Path) -> None:
+    """Write the weights in the kind of number that the files of `base` have, where they are in another."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    path, revision = find_model(base)
+    wanted = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False).dtype
+    saved = AutoConfig.from_pretrained(str(folder), trust_remote_code=False).dtype
+    if wanted is None or saved == wanted:
+        return
+    model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=wanted, use_safetensors=True, trust_remote_code=False)
+    for file in folder.glob("*.safetensors*"):
+        file.unlink()
+    model.save_pretrained(str(folder))

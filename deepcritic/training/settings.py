@@ -1,0 +1,169 @@
+"""How weights are trained, whatever they learn: which of them, in what numbers, with which kernels. The group `trainer=`.
+
+    settings = TrainerSettings(lora_rank=16)
+    arguments = settings.arguments()                 # keywords that TRL's SFTConfig and GRPOConfig share
+    settings.check("org/name")                       # what cannot work is said before weights are loaded
+    weights = settings.load("org/name", seed=0)
+    SFTTrainer(model=weights, peft_config=settings.adapter(), args=SFTConfig(**arguments, ...), ...)
+
+How the work is shared among devices is not said here but by `accelerate launch --config_file conf/accelerate/fsdp2.yaml`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from deepcritic.errors import UsageError
+from deepcritic.models import check_causal, load_model
+from deepcritic.training.processes import world_size
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+KEEPS_APART = ("flash_attention_2", "flash_attention_3", "flex_attention", "sdpa", "eager")
+"""Implementations of attention in transformers that keep apart what is laid end to end: the first two by the boundaries that
+they are told, the others by a mask made of the positions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """None stands for what suits the machine: on a GPU gradient checkpointing, Liger's kernels where they are installed, and
+    FlashAttention where it is, with dialogues laid end to end instead of padded; on a CPU none of these.
+
+    `lora_rank` trains an adapter (LoRA, Hu et al. 2021, arXiv 2106.09685) and `quantised` puts the weights below it into 4 bits
+    (QLoRA, Dettmers et al. 2023, arXiv 2305.14314). `dtype` is that of the weights in memory: float32 where all are trained,
+    with the arithmetic in bfloat16 on a GPU, as steps of 1e-6 would be rounded away in bfloat16; bfloat16 below an adapter.
+    `mfu`, `tflops` (of one device, in bfloat16) and `devices` (those of this start) serve `dry_run=true` alone.
+    """
+
+    lora_rank: int | None = None
+    lora_alpha: int = 32
+    lora_dropout: float = 0.0
+    lora_modules: str = "all-linear"
+    quantised: bool = False
+    dtype: str | None = None
+    attention: str | None = None
+    packing: bool | None = None
+    gradient_checkpointing: bool | None = None
+    liger: bool | None = None
+    report_to: list[str] = field(default_factory=list)
+    mfu: float = 0.4
+    tflops: float = 989.0
+    devices: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, fits, right in (
+            ("lora_rank", self.lora_rank is None or self.lora_rank >= 1, "a whole number from 1, or null"),
+            ("mfu", 0 < self.mfu <= 1, "a share above 0, up to 1"),
+            ("tflops", self.tflops > 0, "a number above 0"),
+            ("devices", self.devices is None or self.devices >= 1, "a whole number from 1, or null"),
+        ):
+            if not fits:
+                raise UsageError(f"trainer.{name}: found {getattr(self, name)!r}; would be right: {right}")
+        if self.quantised and self.lora_rank is None:
+            raise UsageError(
+                "trainer.quantised: weights in 4 bits cannot be trained themselves: give trainer.lora_rank, or trainer=qlora"
+            )
+        if self.packing and (self.attention or KEEPS_APART[0]) not in KEEPS_APART:
+            raise UsageError(
+                f"trainer.packing: attention={self.attention} is not known to keep dialogues apart; "
+                f"would be right: {', '.join(KEEPS_APART)}, or trainer.packing=false"
+            )
+
+    def check(self, model: str) -> None:
+        """Raises an error for a package that is missing, and for a model that no critic can be made of."""
+        for wanted, package, instead in (
+            (self.lora_rank is not None, "peft", "trainer=full"),
+            (self.quantised, "bitsandbytes", "trainer=lora"),
+            (bool(self.liger), "liger_kernel", "trainer.liger=false"),
+            (self.attention == "flash_attention_2", "flash_attn", "trainer.attention=sdpa"),
+        ):
+            if wanted and importlib.util.find_spec(package) is None:
+                name = package.replace("_", "-")
+                raise UsageError(f"{name} is not installed: pip install {name}, or {instead}")
+        check_causal(model)
+
+    @property
+    def kernel(self) -> str | None:
+        """The implementation of attention; None leaves the choice to transformers."""
+        if self.attention is None and _on_gpu() and importlib.util.find_spec("flash_attn") is not None:
+            return "flash_attention_2"
+        return self.attention
+
+    @property
+    def padding_free(self) -> bool:
+        """Whether dialogues are laid end to end in one row, each seen by itself, instead of padded to the longest."""
+        if self.packing is None:
+            return (self.kernel or "").startswith("flash_attention")
+        return self.packing
+
+    @property
+    def checkpoints_activations(self) -> bool:
+        return _on_gpu() if self.gradient_checkpointing is None else self.gradient_checkpointing
+
+    @property
+    def weights_dtype(self) -> str:
+        """The kind of number that the weights are in."""
+        return self.dtype or ("bfloat16" if _on_gpu() and self.lora_rank is not None else "float32")
+
+    def arguments(self) -> dict[str, Any]:
+        """Keywords that the configurations of TRL's trainers share."""
+        liger = _on_gpu() and importlib.util.find_spec("liger_kernel") is not None if self.liger is None else self.liger
+        return {
+            "bf16": _on_gpu(),
+            "use_cpu": not _on_gpu(),
+            "gradient_checkpointing": self.checkpoints_activations,
+            "use_liger_kernel": liger,
+            "report_to": list(self.report_to),
+            "logging_nan_inf_filter": False,
+        }
+
+    def load(self, model: str, seed: int) -> PreTrainedModel:
+        """The weights to train. Make the trainer's configuration first: it decides how they are shared among processes."""
+        from transformers import set_seed
+
+        set_seed(seed)  # an adapter begins with random weights
+        more: dict[str, Any] = {"attn_implementation": self.kernel} if self.kernel else {}
+        if self.quantised:
+            from transformers import BitsAndBytesConfig
+
+            more["quantization_config"] = BitsAndBytesConfig(
+                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype="bfloat16"
+            )
+        place = "cpu" if world_size() > 1 or self.quantised else "auto"  # of several, each puts them where they belong
+        return load_model(model, dtype=self.weights_dtype, device=place, **more)
+
+    def adapter(self) -> Any:
+        """The configuration of the adapter, or None where all weights are trained."""
+        if self.lora_rank is None:
+            return None
+        from peft import LoraConfig
+
+        return LoraConfig(
+            r=self.lora_rank, lora_alpha=self.lora_alpha, lora_dropout=self.lora_dropout, target_modules=self.lora_modules,
+            task_type="CAUSAL_LM",
+        )  # fmt: skip
+
+
+def _on_gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def accumulation(batch_size: int, device_batch_size: int, what: str = "batch_size") -> int:
+    """How many times each device adds up `device_batch_size` rows before a step, so that a step sees `batch_size` in all.
+
+    Raises `UsageError` where that is no whole number.
+
+    >>> accumulation(64, 4)
+    16
+    """
+    devices = world_size()
+    together = device_batch_size * devices
+    if min(batch_size, device_batch_size) < 1 or batch_size % together:
+        shared = f"stage.device_batch_size={device_batch_size}" + (f" on {devices} devices" if devices > 1 else "")
+        raise UsageError(f"stage.{what}={batch_size} is no multiple of {shared}")
+    return batch_size // together
