@@ -33,7 +33,7 @@ while [[ "$1" == --* ]]; do
 done
 cp "$1" "$SPOOL/script"
 shift
-export SLURM_SUBMIT_DIR=$PWD SLURM_JOB_ID=4711 SLURM_JOB_NODELIST=nodes SLURM_NNODES=${NODES:-1}
+export SLURM_SUBMIT_DIR=$PWD SLURM_JOB_ID=$$ SLURM_JOB_NODELIST=nodes SLURM_NNODES=${NODES:-1}
 for ((task = first; task <= last; task++)); do
   [[ -z "${array:-}" ]] || export SLURM_ARRAY_TASK_ID=$task
   (cd / && "$SPOOL/script" "$@") || exit

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import itertools
 import statistics
 import subprocess
 import sys
@@ -150,7 +151,46 @@ def served(count: int = 3000) -> Iterator[tuple[Bench, list[float]]]:
     yield row(f"HTTP, vllm serve with {IN_FLIGHT} in flight: requests a second", ours, bare, at_least=0.95), ratios
 
 
-PARTS: tuple[Callable[[], Iterable[tuple[Bench, list[float]]]], ...] = (instant, served)
+def in_process(count: int = 6000) -> Iterator[tuple[Bench, list[float]]]:
+    """vLLM in this process, beside the same engine with all prompts, made before, handed over at once."""
+    if importlib.util.find_spec("vllm") is None:
+        return
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    from deepcritic.chat import prompt_ids
+    from deepcritic.microworld.widen import widen
+    from deepcritic.models import load_tokenizer
+    from deepcritic.samplers.vllm import VLLMSampler
+
+    requests = asks(count, max_tokens=16)
+    with tempfile.TemporaryDirectory() as place:
+        model = str(widen("deepcritic://microworld/models/base", Path(place) / "critic"))
+        tokenizer = load_tokenizer(model)
+        prompts = [prompt_ids(tokenizer, one.messages) for one in requests]
+        sampling = [
+            SamplingParams(max_tokens=16, seed=one.seeds[0], detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY)
+            for one in requests
+        ]
+        with VLLMSampler(model) as engine:
+
+            async def one(index: int, turn: int) -> int:
+                prompt = {"type": "token", "prompt_token_ids": prompts[index]}
+                async for _ in engine._engine.generate(prompt, sampling[index], f"bare-{turn}-{index}"):
+                    pass
+                return 1
+
+            turns = itertools.count()
+
+            async def bare() -> int:
+                turn = next(turns)
+                return sum(await asyncio.gather(*(one(index, turn) for index in range(count))))
+
+            ours, other, ratios = alternate(lambda: as_a_stage(engine, requests), lambda: engine._background.run(bare()))
+    yield row("vLLM in this process: requests a second", ours, other, at_least=0.97), ratios
+
+
+PARTS: tuple[Callable[[], Iterable[tuple[Bench, list[float]]]], ...] = (instant, served, in_process)
 """Each part gives rows with the ratios of their turns; one that needs what is not installed gives none."""
 
 
