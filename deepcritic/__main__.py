@@ -35,7 +35,8 @@ examples
   python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json stage.generations=ROWS.jsonl run=mine
   python -m deepcritic stage=sft model=PATH stage.dialogues=runs/mine/seed/dialogues.jsonl run=mine
 
-options of every stage: run=NAME name=NAME runs=FOLDER seed=N overwrite=true debug=true (tracebacks)
+options of every stage: run=NAME name=NAME runs=FOLDER seed=N overwrite=true
+  debug=smoke (cut down to a minute) debug=true (tracebacks)
 costs: dry_run=true (what would be sent), probe=20 (ask about 20 rows: what would the others take?),
   price.prompt=X price.completion=Y (money for a million tokens) max_cost=Z (stop before it is more)
 show_config=true prints the configuration that a command stands for and does nothing.
@@ -142,6 +143,7 @@ def run_stage(config: Any) -> Any:
         raise UsageError(_one_line(error)) from None
     if not isinstance(config.overwrite, bool):
         raise UsageError(f"overwrite: not a yes or no; found {config.overwrite!r}; would be right: true or false")
+    shrink(plain, OmegaConf.to_container(config.most))  # type: ignore[arg-type]
     given = {name: config[name] for name in ("max_cost", "dry_run", "probe")}
     limits = Limits.read({**given, "price": OmegaConf.to_container(config.price)})
     path, stage = _folder(config), plain["_target_"].split(".")[-2]
@@ -153,6 +155,24 @@ def run_stage(config: Any) -> Any:
         return None
     with RunFolder(path, stage=stage, config=plain, overwrite=config.overwrite, limits=limits) as folder:
         return call(folder)
+
+
+def shrink(options: dict[str, Any], most: dict[str, float]) -> None:
+    """Cut a stage's options down to `most`, in place. Names may be dotted; null and negative numbers are no limit.
+
+    >>> options = {"steps": 100, "limit": None, "source": {"count": 5}}
+    >>> shrink(options, {"steps": 2, "limit": 24, "source.count": 24, "epochs": 1})
+    >>> options
+    {'steps': 2, 'limit': 24, 'source': {'count': 5}}
+    """
+    for name, limit in most.items():
+        *place, key = name.split(".")
+        part: Any = options
+        for word in place:
+            part = part.get(word) if isinstance(part, dict) else None
+        if isinstance(part, dict) and key in part:
+            value = part[key]
+            part[key] = limit if value is None or value < 0 else min(value, limit)
 
 
 def _folder(config: Any) -> Path:
@@ -222,14 +242,14 @@ def _start(overrides: list[str]) -> None:
         print(OmegaConf.to_yaml(config), end="")
         return
     if config.pipeline is not None:
-        _run_pipeline(config)
+        _run_pipeline(config, [word for word in overrides if word.startswith("debug=")])
         return
     if config.stage is None:
         raise UsageError("no stage is named: give stage=STAGE or experiment=EXPERIMENT; see python -m deepcritic --help")
     run_stage(config)
 
 
-def _run_pipeline(config: Any) -> None:
+def _run_pipeline(config: Any, debug: list[str]) -> None:
     """Run one stage after the other in this process. A line is what one would type, but for `{run}`, the run's folder."""
     import shlex
 
@@ -238,6 +258,7 @@ def _run_pipeline(config: Any) -> None:
     if config.dry_run or config.probe is not None:
         raise UsageError("dry_run= and probe= are for one stage: the stages of an experiment read what earlier ones wrote")
     common = [f"runs={config.runs}", f"run={config.run}", f"seed={config.seed}", f"overwrite={config.overwrite}".lower()]
+    common += debug
     common += [f"price.{name}={value}" for name, value in config.price.items() if value or (name == "cached" and value == 0)]
     left = config.max_cost
     for line in config.pipeline:

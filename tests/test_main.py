@@ -281,3 +281,13 @@ def test_ctrl_c_says_how_to_go_on(words: list[str], tmp_path: Path) -> None:
     again = _process(*words, "run=mine", folder=tmp_path)
     assert again.returncode == 0
     assert "going on after 1 rows" in again.stdout
+
+
+def test_the_demo_cut_down_runs_to_its_report(tmp_path: Path) -> None:
+    done = _process("experiment=demo", "debug=smoke", "seed=3", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "runs/smoke/summary.json").read_text("utf-8"))
+    stages = {path.parent.name for path in (tmp_path / "runs/smoke").glob("*/manifest.json")}
+    assert stages == set(summary["seconds"]) - {"total"}
+    assert {"base", "sft", "rl", "labels", "teacher", "refine"} <= set(summary)
+    assert (tmp_path / "runs/smoke/report/index.html").stat().st_size > 0
