@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import functools
@@ -15,7 +16,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from deepcritic.errors import DeepCriticError, Stopped, UsageError
+from deepcritic.errors import DeepCriticError, InputError, Stopped, UsageError
 
 USAGE = """\
 deepcritic: make critics of step-by-step mathematical reasoning, measure them and put them to work
@@ -70,8 +71,10 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "debug=true" in given
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    follows = int(os.environ.get("RANK") or 0) > 0  # one of several processes that train together
     try:
-        _start([word for word in given if word not in {"debug=true", "debug=false"}])
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere if follows else sys.stdout):
+            _start([word for word in given if word not in {"debug=true", "debug=false"}])
     except KeyboardInterrupt:
         print("\nstopped; what was done is kept: start the same command again to go on", file=sys.stderr)
         return 130
@@ -81,7 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
     except DeepCriticError as error:
         if debug:
             raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        if not (follows and isinstance(error, InputError | UsageError)):  # the process that leads says the same
+            print(f"error: {_one_line(error)}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         if debug or error.errno is None:
@@ -150,10 +154,13 @@ def run_stage(config: Any) -> Any:
     call = build(plain, as_partial=True)
     if not isinstance(config.runs, str) and "runs" not in plain:
         raise UsageError(f"runs: not a folder; found {config.runs!r}; would be right: the folder that holds the runs")
-    if limits.trial and "sampler" not in plain:
+    if limits.trial and "sampler" not in plain and not (limits.dry_run and "trainer" in plain):
         print(f"stage={stage} asks no model: nothing would be sent")
         return None
-    with RunFolder(path, stage=stage, config=plain, overwrite=config.overwrite, limits=limits) as folder:
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1 and "trainer" not in plain:
+        raise UsageError(f"stage={stage} runs in one process: start it without accelerate launch (WORLD_SIZE is set)")
+    follows = int(os.environ.get("RANK") or 0) > 0
+    with RunFolder(path, stage=stage, config=plain, overwrite=config.overwrite, limits=limits, follows=follows) as folder:
         return call(folder)
 
 

@@ -67,11 +67,19 @@ class RunFolder:
     """An opened run folder. Use it as a context manager: the lock is held until it is left.
 
     `config` is the stage's resolved configuration as plain JSON values. A dry run (see `Limits`) takes no lock and leaves what is
-    there as it is: what the stage writes on the way goes into a folder of its own, and with it.
+    there as it is: what the stage writes on the way goes into a folder of its own, and with it. So does a process that `follows`
+    another one, which has the folder: they train together.
     """
 
     def __init__(
-        self, path: Path, *, stage: str, config: Mapping[str, Any], overwrite: bool = False, limits: Limits | None = None
+        self,
+        path: Path,
+        *,
+        stage: str,
+        config: Mapping[str, Any],
+        overwrite: bool = False,
+        limits: Limits | None = None,
+        follows: bool = False,
     ) -> None:
         self.path, self.stage, self.limits = path, stage, limits or Limits()
         self.effort = Effort(path)
@@ -83,11 +91,12 @@ class RunFolder:
         self._facts: dict[str, Any] = {}
         self._trouble: Counter[str] = Counter()
         self._scratch: Path | None = None
+        self._only_looks = follows or self.limits.dry_run
         self._overwrite = overwrite
         self._lock = filelock.FileLock(path.parent / f".{path.name}.lock")
 
     def __enter__(self) -> Self:
-        if self.limits.dry_run:
+        if self._only_looks:
             self._scratch = Path(tempfile.mkdtemp())
             return self
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +141,7 @@ class RunFolder:
         if manifest is not None and not manifest.get("incomplete"):
             print(f"{self.path}: finished before with this configuration; nothing to do")
             return False
-        if self.limits.dry_run:
+        if self._only_looks:
             return True
         if manifest is not None:
             print(f"{self.path}: asking again for the {manifest['incomplete']} draws that failed")

@@ -62,14 +62,15 @@ def train(trainer: Any, folder: Path) -> int:
 
 
 def quiet(trainer: Any) -> None:
-    """Take away the trainer's own printing: the recorder says the same in one line."""
+    """Take away the trainer's own printing, as the recorder says the same in one line, and its card, which knows little."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
+    trainer.create_model_card = lambda *_, **__: None
 
 
 def order_by_epoch(trainer: Any, seed: int) -> None:
-    """Let the order of the rows follow from `seed` and the epoch alone.
+    """Let the order of the rows follow from `seed` and the epoch alone, whatever the number of processes.
 
     The samplers of transformers and TRL draw it from a generator that a resumed run begins anew: from the second epoch
     on some rows would come twice and others not at all.
@@ -80,6 +81,8 @@ def order_by_epoch(trainer: Any, seed: int) -> None:
     class Ordered(Sampler[int]):
         def __init__(self, inner: Any) -> None:
             self.inner, self.epoch = inner, 0
+            if hasattr(inner, "batch_size"):  # rows of like length stand together in groups of so many batches
+                inner.batch_size *= world_size()
 
         def set_epoch(self, epoch: int) -> None:
             self.epoch = epoch

@@ -67,8 +67,8 @@ def check_checkpoint(checkpoint: Path, model: Any) -> None:
 def save_model(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, base: str | None = None) -> Path:
     """Put the model and its tokenizer at `folder/model` at once. The checkpoints stay until the manifest is written.
 
-    `base` is the model that training began with: what is saved has the kind of number of its files. An adapter is merged
-    into it, and stands beside in `folder/adapter`.
+    `base` is the model that training began with: where the arithmetic was in bfloat16, what is saved has the kind of number of
+    its files. An adapter is merged into it, and stands beside in `folder/adapter`.
     """
     write_model(trainer, tokenizer, folder, MODEL, base)
     return folder / MODEL
@@ -89,8 +89,8 @@ def write_model(
     _gathered(trainer, temporary)
     if leads():
         if (temporary / ADAPTER_FILES[0]).is_file():
-            _merge(temporary, folder / (ADAPTER if name == MODEL else f"{name}.{ADAPTER}"), trainer.model, base)
-        elif base is not None:
+            _merge(temporary, folder / (ADAPTER if name == MODEL else f"{name}.{ADAPTER}"), trainer, base)
+        elif base is not None and trainer.args.bf16:
             _as_in(base, temporary)
         tokenizer.save_pretrained(str(temporary))
         (temporary / "training_args.bin").unlink(missing_ok=True)  # a pickle, of no use to a reader of the model
@@ -137,19 +137,18 @@ def _gathered(trainer: Any, place: Path) -> None:
         plugin.set_state_dict_type(kind)
 
 
-def _merge(temporary: Path, adapter: Path, model: Any, base: str | None) -> None:
+def _merge(temporary: Path, adapter: Path, trainer: Any, base: str | None) -> None:
     """Move the adapter aside, and put what it makes of its base in its place."""
-    import torch
     from peft import PeftModel
 
     shutil.rmtree(adapter, ignore_errors=True)
     temporary.rename(adapter)
     (adapter / "training_args.bin").unlink(missing_ok=True)
-    origin = base or model.peft_config["default"].base_model_name_or_path
-    dtype = "float32" if next(model.parameters()).dtype == torch.float32 else "bfloat16"
-    whole = PeftModel.from_pretrained(load_model(origin, dtype=dtype, device="cpu"), str(adapter)).merge_and_unload()
+    origin = base or trainer.model.peft_config["default"].base_model_name_or_path
+    whole = PeftModel.from_pretrained(load_model(origin, dtype="float32", device="cpu"), str(adapter)).merge_and_unload()
     whole.save_pretrained(str(temporary))
-    _as_in(origin, temporary)
+    if trainer.args.bf16:
+        _as_in(origin, temporary)
 
 
 def _as_in(base: str, folder: Path) -> None:

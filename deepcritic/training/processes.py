@@ -24,6 +24,21 @@ def leads() -> bool:
     return int(os.environ.get("RANK") or 0) == 0
 
 
+def leader_first(act: Callable[[], T]) -> T:
+    """`act()` in every process, the others once the one that leads has done it: they find what it has left."""
+    if world_size() == 1:
+        return act()
+    from accelerate import PartialState
+
+    state = PartialState()
+    if not state.is_main_process:
+        state.wait_for_everyone()
+        return act()
+    done = act()
+    state.wait_for_everyone()
+    return done
+
+
 def from_all(rows: list[T]) -> list[T]:
     """The rows of every process, in order of the processes; each gets them all."""
     if world_size() == 1:

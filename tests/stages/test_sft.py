@@ -23,6 +23,7 @@ pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[tr
 
 from deepcritic.stages import sft  # noqa: E402
 from deepcritic.training import last_checkpoint, order_by_epoch, recorder  # noqa: E402
+from deepcritic.training.settings import TrainerSettings  # noqa: E402
 
 pytestmark = pytest.mark.slow
 BASE = "deepcritic://microworld/models/base"
@@ -70,9 +71,9 @@ def trainer(open_folder: Any, dialogues: list[Dialogue], critic_task: Any, tmp_p
     """The trainer as the stage makes it."""
     with open_folder("sft") as folder:
         tokenizer = load_tokenizer(BASE)
-        rows = sft.encode_dialogues(folder, tmp_path / "dialogues.jsonl", tokenizer, critic_task, 512, None)
+        rows, _ = sft.encode_dialogues(folder, tmp_path / "dialogues.jsonl", tokenizer, critic_task, 512, None)
         assert len(rows) == len(dialogues)
-        yield sft._trainer(folder, load_model(BASE, device="cpu"), tokenizer, rows, [], SETTINGS)
+        yield sft._trainer(folder, BASE, tokenizer, rows, [], TrainerSettings(), SETTINGS)
 
 
 def test_the_loss_is_on_the_reply_and_its_end_alone(trainer: Any, dialogues: list[Dialogue]) -> None:

@@ -32,6 +32,7 @@ class Lent:
     """As much of a trainer as sampling with its weights needs."""
 
     is_deepspeed_enabled = is_fsdp_enabled = False
+    args = SimpleNamespace(bf16=False)
 
     def __init__(self) -> None:
         torch.set_num_threads(1)

@@ -1,0 +1,179 @@
+"""The card of a model that was trained here: what it learnt from, with which settings, how well, and whose licence holds.
+
+write_card(folder, base="Qwen/Qwen2.5-7B-Instruct", method="SFT", data={"dialogues": "4,512 rows"}, facts={"steps": 210})
+push_model(folder, "ORG/NAME")       # the model, its tokenizer and the card, in a folder or on the hub
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from deepcritic import publishing
+from deepcritic.models import find_model
+from deepcritic.runs import RunFolder, package_version
+from deepcritic.store import replacing
+from deepcritic.training.checkpoints import MODEL, best_of
+
+README: Final = "README.md"
+_NOT_TOLD: Final = ("model", "push", "dialogues", "examples", "validation_examples", "generations")
+"""Settings that are paths of somebody's machine; what they hold is told by its content."""
+_PLANNING: Final = ("mfu", "tflops", "devices", "report_to", "_target_", "template")
+_METHODS: Final = {"SFT": "sft", "GRPO": "grpo"}
+
+
+def write_card(
+    folder: RunFolder, *, base: str, method: str, data: Mapping[str, str], facts: Mapping[str, Any], name: str = MODEL
+) -> None:
+    """Write `README.md` beside the weights in `folder/name`.
+
+    `method` is SFT or GRPO, `data` says in a few words what each kind of data was (sources, licences, rows), `facts` are figures.
+    """
+    text = model_card(folder.path, base=base, method=method, data=data, facts=facts)
+    with replacing(folder.path / name / README) as file:
+        file.write(text.encode())
+
+
+def model_card(run: Path, *, base: str, method: str, data: Mapping[str, str], facts: Mapping[str, Any]) -> str:
+    config = json.loads((run / "config.json").read_text("utf-8"))
+    named = _base_name(base)
+    license_of_base = base_license(base)
+    front: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "language": ["en"],
+        "tags": ["critique", "mathematics", "process-supervision", "deepcritic", "trl", _METHODS.get(method, method.lower())],
+    }
+    if "/" in named:
+        front["base_model"] = named.partition("@")[0]
+    front |= {"license": license_of_base} if license_of_base else {"license": "other", "license_name": "that-of-the-base-model"}
+    settings = [
+        (key, json.dumps(value)) for key, value in config.items()
+        if value is not None and key not in _NOT_TOLD
+        and not key.startswith(("_", "content of")) and not key.endswith(_PLANNING)
+    ]  # fmt: skip
+    contents = [(key.removeprefix("content of "), value) for key, value in config.items() if key.startswith("content of")]
+    packages = [(package, _version(package)) for package in ("deepcritic", "torch", "transformers", "trl", "peft")]
+    return publishing.card(front, _TEXT.format(
+        method=method, base=named, license=license_of_base or "not known: look at the base model's own card",
+        data=_table(("data", "what it is"), list(data.items())), contents=_table(("content of", "hash"), contents),
+        figures=_table(("figure", "value"), [*((key, _shown(value)) for key, value in facts.items()), *_last(run)]),
+        settings=_table(("setting", "value"), settings), packages=", ".join(" ".join(pair) for pair in packages),
+    ))  # fmt: skip
+
+
+def push_model(folder: Path, to: str | None) -> None:
+    """Put the model of a finished run where `push=` says; nothing where it is None."""
+    if to is not None:
+        place = publishing.publish(functools.partial(_lay_out, folder / MODEL), to, kind="model")
+        print(f"{folder}: published to {place}")
+
+
+def base_license(base: str) -> str | None:
+    """The licence that the base model's card names, where the card is at hand."""
+    path, revision = find_model(base)
+    card = Path(path) / README
+    if not Path(path).is_dir():
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(path, README, revision=revision)
+        if not isinstance(cached, str):
+            return None
+        card = Path(cached)
+    if not card.is_file():
+        return None
+    text = card.read_text("utf-8", "replace")
+    front = text.removeprefix("---\n").partition("\n---")[0] if text.startswith("---\n") else ""
+    try:
+        facts = yaml.safe_load(front) or {}
+    except yaml.YAMLError:
+        return None
+    found = facts.get("license") if isinstance(facts, dict) else None
+    return str(found) if found else None
+
+
+_TEXT: Final = """
+# A critic of step-by-step mathematics
+
+Trained with {method} from `{base}`: asked about a problem and a solution, it examines the solution step by step and names the
+first wrong step, or says that there is none.
+
+    from deepcritic import Critic
+    Critic("THIS_MODEL").critique(problem, solution)
+
+It loads with plain transformers and vllm; its tokenizer and chat template stand beside it.
+
+## Licence
+
+That of the base model: {license}. The licences of the data may ask for more.
+
+## Data
+
+{data}
+
+{contents}
+
+## Figures
+
+{figures}
+
+Percent where a name begins with `eval_` and is no loss. They are of the validation rows of this training, not of a benchmark:
+`stage=evaluate push=` adds those.
+
+## Settings
+
+{settings}
+
+Versions: {packages}.
+"""
+
+
+def _base_name(base: str) -> str:
+    """A hub id as it is, of a path the last part alone: the rest is somebody's machine."""
+    path, revision = find_model(base)
+    return Path(path).name if Path(path).is_dir() else f"{path}@{revision}" if revision else path
+
+
+def _lay_out(model: Path, folder: Path) -> None:
+    for file in sorted(model.iterdir()):
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
+
+
+def _last(run: Path) -> list[tuple[str, str]]:
+    """The last value of each figure that training wrote down, and the best validation."""
+    last: dict[str, Any] = {}
+    for line in (run / "training.jsonl").read_text("utf-8").splitlines():
+        last.update(json.loads(line))
+    wanted = ("loss", "reward", "mean_token_accuracy", "entropy")
+    rows = [(f"last {key}", _shown(value)) for key, value in last.items() if key in wanted or key in _OF_EVALUATION]
+    best = best_of(run)
+    return rows + [(f"best {key}", _shown(value)) for key, value in best.items()]
+
+
+_OF_EVALUATION: Final = ("eval_loss", "eval_f1", "eval_maj_f1", "eval_error_accuracy", "eval_correct_accuracy", "eval_unreadable")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _version(package: str) -> str:
+    if package == "deepcritic":
+        return package_version()
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, str]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in line) + " |" for line in lines)
