@@ -30,6 +30,7 @@ from deepcritic.rows import Key, sample_seed
 from deepcritic.samplers import Sampling
 from deepcritic.tasks import CriticTask, Question
 from deepcritic.tasks.first_error import WITH_ERROR, WITHOUT_ERROR
+from deepcritic.training.processes import from_all, whole_weights
 
 CALL = "rl"
 
@@ -42,6 +43,10 @@ class Prompt:
     question: Question
     gold: Any
     stratum: str
+
+    def ids(self, tokenizer: Any) -> list[int]:
+        """What the model is given."""
+        return prompt_ids(tokenizer, self.question.messages, self.question.prefix)
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,28 @@ def balanced_batches(strata: Sequence[str], size: int, seed: int) -> Iterator[li
         yield chosen
 
 
+def balance_batches(trainer: Any, strata: Sequence[str]) -> None:
+    """Let a GRPO trainer take its prompts in `balanced_batches`. To be called before `order_by_epoch`, which gives the seed."""
+    from torch import Generator
+    from torch.utils.data import Sampler
+
+    group: int = trainer.args.num_generations
+    size: int = trainer.args.generation_batch_size // group
+    again: int = trainer.args.num_iterations * trainer.args.steps_per_generation
+
+    class Batches(Sampler[int]):
+        generator = Generator()
+
+        def __len__(self) -> int:
+            return len(strata) // size * size * group * again
+
+        def __iter__(self) -> Iterator[int]:
+            for batch in balanced_batches(strata, size, self.generator.initial_seed()):
+                yield from (place for _ in range(again) for place in batch for _ in range(group))
+
+    trainer._get_train_sampler = lambda *_: Batches()
+
+
 class Engine(Protocol):
     """What draws replies: to each prompt, in token ids, the ids of one reply, and their log-probabilities if it knows them."""
 
@@ -136,14 +163,11 @@ def own_engine(tokenizer: Any, sampling: Sampling, batch_size: int) -> Engine:
     from deepcritic.samplers.transformers import draw_replies
 
     def draw(trainer: Any, prompts: list[list[int]], seeds: list[int]) -> tuple[list[list[int]], None]:
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        training = model.training
-        model.eval()
         replies = []
-        for start in range(0, len(prompts), batch_size):
-            part = slice(start, start + batch_size)
-            replies += draw_replies(model, tokenizer, prompts[part], seeds[part], sampling)
-        model.train(training)
+        with whole_weights(trainer) as model:
+            for start in range(0, len(prompts), batch_size):
+                part = slice(start, start + batch_size)
+                replies += draw_replies(model, tokenizer, prompts[part], seeds[part], sampling)
         return [reply.ids for reply in replies], None
 
     return draw
@@ -193,7 +217,7 @@ class Groups:
     def _draw(self, prompts: list[Prompt], call: str, trainer: Any) -> list[Group]:
         size = trainer.num_generations
         self.used += [prompt.id for prompt in prompts]
-        ids = [prompt_ids(self.tokenizer, prompt.question.messages, prompt.question.prefix) for prompt in prompts]
+        ids = [prompt.ids(self.tokenizer) for prompt in prompts]
         place = f"{self.seed}/{trainer.state.global_step}/{trainer.accelerator.process_index}"
         keys = [Key(example_id=place, request=call, sample=sample) for sample in range(len(prompts) * size)]
         repeated = [one for one in ids for _ in range(size)]
@@ -218,11 +242,9 @@ class Groups:
 
     def _refill(self, number: int, trainer: Any) -> bool:
         """Draw other prompts for the groups that do not vary; False if there was nothing to do, or no prompt is left."""
-        from accelerate.utils import gather_object
-
         dull = [at for at, group in enumerate(self.batch) if not group.varies]
         wanted = [self.batch[at].prompt.stratum for at in dull]
-        everyone = sorted(gather_object([(trainer.accelerator.process_index, wanted, self.used)]))
+        everyone = sorted(from_all([(trainer.accelerator.process_index, wanted, self.used)]))
         most = max(len(strata) for _, strata, _ in everyone)
         if not most:
             return False

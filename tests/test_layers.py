@@ -61,6 +61,7 @@ LEVELS = (
         "summary",
         "tasks",
         "training",
+        "watch",
     },
     {
         "critic",

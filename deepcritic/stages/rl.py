@@ -10,14 +10,15 @@ classes are balanced: both by the labels that training uses, never by a truth be
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from deepcritic.errors import InputError, UsageError
-from deepcritic.groups import Groups, Prompt, balance, own_engine, prompt_of
+from deepcritic.groups import Groups, Prompt, balance, balance_batches, own_engine, prompt_of, vllm_engine
 from deepcritic.models import load_model, load_tokenizer, model_id
 from deepcritic.rows import Example
 from deepcritic.runs import RunFolder
@@ -27,8 +28,14 @@ from deepcritic.sources import examples as example_rows
 from deepcritic.store import read_rows
 from deepcritic.tasks import CriticTask
 from deepcritic.training import order_by_epoch, quiet, recorder, remove_checkpoints, save_model, train
+from deepcritic.training.processes import world_size
+from deepcritic.training.validation import Validation, best_of, validate
+from deepcritic.watch import watch_over
 
 CALL = "prefilter"
+LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+VOTES = 8
+"""How many replies vote at a validation."""
 
 
 def run(
@@ -50,64 +57,136 @@ def run(
     prefilter_samples: int = 4,
     prefilter_limit: int | None = None,
     all_correct_share: float | None = 0.5,
+    balanced_batches: bool = False,
+    dynamic_sampling: int = 0,
     shuffle_labels: bool = False,
+    loss_type: str = "dapo",
     warmup: float = 0.05,
+    epochs: float | None = None,
+    max_prompt_tokens: int | None = None,
+    vllm: str | None = None,
+    vllm_url: str | None = None,
+    vllm_memory: float = 0.3,
+    vllm_tensor_parallel: int = 1,
+    validation: str | None = None,
+    validation_limit: int | None = None,
+    eval_steps: int = 0,
+    collapse: float | None = 0.95,
+    patience: int = 20,
+    max_gap: float | None = 0.1,
+    log_groups: int = 0,
+    report_to: Sequence[str] = (),
     save_steps: int = 20,
     logging_steps: int = 5,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Returns the manifest; the model is saved to `model/`.
+    """Returns the manifest; the model is saved to `model/`, and the best weights by validation to `best/`.
 
-    With `prefilter_samples` only prompts stay of which some samples of the starting model, but not all, are right.
-    `all_correct_share` is the share of the class "all correct" among the prompts (None: as it comes).
-    `shuffle_labels` permutes the labels among the prompts: a control that must teach nothing.
+    A step learns from `prompts_per_step` groups of `group` replies, over all processes, `device_batch_size` replies at once.
+    There are `steps` of them, or as many as `epochs` passes over the prompts make. Truncated replies count in their group, but
+    not in the loss. `beta` weighs the KL divergence from the starting model (0: no second model in memory), `epsilon_high` is
+    the upper bound of clipping (the lower is 0.2), `loss_type` one of TRL's names.
+
+    Which prompts: with `prefilter_samples` those of which some samples of the starting model, but not all, are right.
+    `all_correct_share` is the share of the class "all correct" among them (None: as it comes); with `balanced_batches` each
+    batch holds the classes in the shares that they have in all. `dynamic_sampling` is how many times other prompts are drawn in
+    place of those whose group has no variance. `shuffle_labels` permutes the labels among the prompts: a control that must
+    teach nothing.
+
+    `vllm` draws with TRL's vLLM, in this process or from the server at `vllm_url`, with importance-sampling correction; a
+    resumed run then draws other replies than an undisturbed one. `validation` is a file of examples on which F1 and that of
+    votes of eight are measured every `eval_steps` steps (0: never). `collapse`, `patience`, `max_gap`, `log_groups`: see
+    `deepcritic.watch`.
     """
     if model is None:
         raise UsageError("no model is named: give model=PATH")
-    if prompts_per_step * group % device_batch_size:
-        raise UsageError(
-            f"stage.device_batch_size={device_batch_size} must divide prompts_per_step x group = {prompts_per_step * group}"
-        )
-    if not folder.begin(examples=Path(examples), model=model_id(model)):
+    _check(prompts_per_step, group, device_batch_size, save_steps, logging_steps)
+    _check_names(loss_type, vllm)
+    if eval_steps and validation is None:
+        raise UsageError("stage.eval_steps asks for a validation: give stage.validation=FILE")
+    depends = {"validation": Path(validation)} if validation else {}
+    if not folder.begin(examples=Path(examples), model=model_id(model), **depends):
         remove_checkpoints(folder.path)
         return folder.manifest or {}
+    ledger = folder.ledger("prompts")
     rows = example_rows.read(examples) if task.row is Example else read_rows(Path(examples), task.row)
     prompts = [prompt for row in rows if (prompt := prompt_of(row, task, seed)) is not None]
-    folder.ledger("prompts").enter(len(prompts))
+    ledger.enter(len(prompts))
     random.Random(seed).shuffle(prompts)
     if shuffle_labels:
         prompts = shuffled(prompts, seed)
     counts: dict[str, int] = {}
+    if max_prompt_tokens is not None:
+        tokenizer = load_tokenizer(model)
+        fitting = [prompt for prompt in prompts if len(prompt.ids(tokenizer)) <= max_prompt_tokens]
+        ledger.drop("longer than max_prompt_tokens", len(prompts) - len(fitting))
+        prompts = fitting
     if prefilter_samples:
         sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
         considered = folder.probed(prompts[:prefilter_limit], lambda prompt: prompt.id)
-        folder.ledger("prompts").drop("not considered", len(prompts) - len(considered))
+        ledger.drop("not considered", len(prompts) - len(considered))
         prompts, counts = _prefilter(folder, considered, task, sampler(model=model), sampling, prefilter_samples, seed)
     folder.require_complete()
     prompts = balance(prompts, all_correct_share)
-    ledger = folder.ledger("prompts")
     ledger.keep(len(prompts))
-    ledger.drop("balance of classes", ledger.entered - ledger.kept - ledger.filtered.total())
+    ledger.drop("balance of classes", ledger.entered - ledger.kept - ledger.filtered.total() - ledger.failed.total())
     if len(prompts) < prompts_per_step:
         raise InputError(
             "too few prompts are left", file=examples, found=len(prompts), remedy=f"at least prompts_per_step={prompts_per_step}"
         )
     classes = ", ".join(f"{count} {stratum}" for stratum, count in sorted(Counter(prompt.stratum for prompt in prompts).items()))
     print(f"{folder.path}: {len(prompts)} prompts, {classes}")
+    settings = {
+        "max_steps": steps if epochs is None else round(epochs * len(prompts) / prompts_per_step),
+        "num_generations": group, "per_device_train_batch_size": device_batch_size,
+        "gradient_accumulation_steps": prompts_per_step * group // device_batch_size // world_size(),
+        "learning_rate": learning_rate, "beta": beta, "epsilon_high": epsilon_high, "loss_type": loss_type,
+        "temperature": temperature, "max_completion_length": max_tokens, "warmup_steps": warmup, "save_steps": save_steps,
+        "logging_steps": logging_steps, "report_to": list(report_to), "seed": seed,
+    }  # fmt: skip
+    if vllm:
+        settings |= vllm_settings(vllm, vllm_url, vllm_memory, vllm_tensor_parallel, max_prompt_tokens, max_tokens)
     trainer, tokenizer = _trainer(
-        folder, prompts, task, model,
-        {
-            "max_steps": steps, "num_generations": group, "per_device_train_batch_size": device_batch_size,
-            "gradient_accumulation_steps": prompts_per_step * group // device_batch_size, "learning_rate": learning_rate,
-            "beta": beta, "epsilon_high": epsilon_high, "temperature": temperature, "max_completion_length": max_tokens,
-            "warmup_steps": warmup, "save_steps": save_steps, "logging_steps": logging_steps, "seed": seed,
-        },
+        folder, prompts, task, model, settings, balanced_batches, dynamic_sampling,
+        {"keep": log_groups, "collapse": collapse, "gap": max_gap, "patience": patience},
     )  # fmt: skip
+    if validation is not None and eval_steps:
+        held = Validation.read(validation, task, validation_limit, max_tokens=max_tokens, votes=VOTES, seed=seed)
+        held.check(trainer.model, tokenizer)
+        validate(trainer, tokenizer, held, folder.path, every=eval_steps)
     steps_done = train(trainer, folder.path)
     save_model(trainer, tokenizer, folder.path)
-    manifest = folder.finish(model=model_id(model), trained=model_id(str(folder / "model")), steps=steps_done, prefilter=counts)
+    best = {"best": best_of(folder.path)} if validation is not None and eval_steps else {}
+    manifest = folder.finish(
+        model=model_id(model), trained=model_id(str(folder / "model")), steps=steps_done, prefilter=counts, **best
+    )
     remove_checkpoints(folder.path)
     return manifest
+
+
+def _check(prompts_per_step: int, group: int, device_batch_size: int, save_steps: int, logging_steps: int) -> None:
+    replies, processes = prompts_per_step * group, world_size()
+    if replies % (device_batch_size * processes):
+        many = f" x {processes} processes" if processes > 1 else ""
+        raise UsageError(f"stage.device_batch_size={device_batch_size}{many} must divide prompts_per_step x group = {replies}")
+    if prompts_per_step % processes:
+        raise UsageError(
+            f"stage.prompts_per_step={prompts_per_step} is no multiple of the {processes} processes: no group may be cut"
+        )
+    if save_steps % logging_steps:
+        raise UsageError(
+            f"stage.save_steps={save_steps} is no multiple of stage.logging_steps={logging_steps}: a line of the log is an "
+            "average since the line before, and a run that is resumed in between could not know it"
+        )
+
+
+def _check_names(loss_type: str, vllm: str | None) -> None:
+    if loss_type not in LOSSES:
+        raise UsageError(f"stage.loss_type={loss_type} is none that TRL knows; one of {', '.join(LOSSES)}")
+    if vllm not in (None, "colocate", "server"):
+        raise UsageError(f"stage.vllm={vllm} is no way to run vLLM; would be right: colocate, server, or null to draw without it")
+    if vllm and importlib.util.find_spec("vllm") is None:
+        raise UsageError(f"stage.vllm={vllm} needs vLLM: pip install 'deepcritic[vllm]', or draw without it (stage.vllm=null)")
 
 
 def _prefilter(
@@ -153,33 +232,57 @@ def shuffled(prompts: list[Prompt], seed: int) -> list[Prompt]:
     ]
 
 
-def _trainer(folder: RunFolder, prompts: list[Prompt], task: CriticTask[Any], model: str, settings: dict[str, Any]) -> Any:
+def vllm_settings(
+    mode: str, url: str | None, memory: float, tensor_parallel: int, max_prompt_tokens: int | None, max_tokens: int
+) -> dict[str, Any]:
+    """What TRL is told of vLLM. `memory` is the part of the GPU that a colocated engine may take; a server is started with
+    its own, and with `--logprobs-mode processed_logprobs`."""
+    settings: dict[str, Any] = {"use_vllm": True, "vllm_mode": mode, "vllm_importance_sampling_correction": True}
+    if mode == "server":
+        return settings | ({} if url is None else {"vllm_server_base_url": url})
+    return settings | {
+        "vllm_gpu_memory_utilization": memory,
+        "vllm_tensor_parallel_size": tensor_parallel,
+        "vllm_max_model_length": None if max_prompt_tokens is None else max_prompt_tokens + max_tokens,
+    }
+
+
+def _trainer(
+    folder: RunFolder,
+    prompts: list[Prompt],
+    task: CriticTask[Any],
+    model: str,
+    settings: dict[str, Any],
+    balanced: bool,
+    rounds: int,
+    watching: dict[str, Any],
+) -> Any:
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
     weights, tokenizer = load_model(model), load_tokenizer(model)
     on_cpu = weights.device.type == "cpu"
     config = GRPOConfig(
-        output_dir=str(folder.path), save_strategy="steps", save_total_limit=2, report_to=[], disable_tqdm=True,
+        output_dir=str(folder.path), save_strategy="steps", save_total_limit=2, disable_tqdm=True,
         bf16=not on_cpu, use_cpu=on_cpu, gradient_checkpointing=not on_cpu, mask_truncated_completions=True,
         lr_scheduler_type="constant_with_warmup", logging_nan_inf_filter=False, **settings,
     )  # fmt: skip
-    sampling = Sampling(temperature=settings["temperature"], max_tokens=settings["max_completion_length"])
-    engine = own_engine(tokenizer, sampling, config.per_device_train_batch_size)
+    sampling = Sampling(temperature=config.temperature, max_tokens=config.max_completion_length)
+    engine = vllm_engine if config.use_vllm else own_engine(tokenizer, sampling, config.per_device_train_batch_size)
+    groups = Groups(prompts, task, tokenizer, engine, rounds=rounds, seed=config.seed)
+    watch = watch_over(folder.path, groups, **watching)
     trainer = GRPOTrainer(
         model=weights,
         args=config,
         processing_class=tokenizer,
-        reward_funcs=judgment,
-        rollout_func=Groups(prompts, task, tokenizer, engine, seed=settings["seed"]),
+        reward_funcs=watch.judgment,
+        rollout_func=groups,
         train_dataset=Dataset.from_list([{"prompt": prompt.id} for prompt in prompts]),
-        callbacks=[recorder(folder.path)],
+        callbacks=[watch, recorder(folder.path)],
     )
+    watch.trainer = trainer
     quiet(trainer)
-    order_by_epoch(trainer, settings["seed"])
+    if balanced:
+        balance_batches(trainer, [prompt.stratum for prompt in prompts])
+    order_by_epoch(trainer, config.seed)
     return trainer, tokenizer
-
-
-def judgment(completions: list[str], judged: list[float], **_: Any) -> list[float]:
-    """What `Groups` found; the name is that of the figure in the log."""
-    return judged
