@@ -8,9 +8,11 @@ For TRL, `reward_funcs=judgment_reward` with a data set that has a column `first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from deepcritic.errors import InputError
 from deepcritic.rows import ALL_CORRECT, Gold
 from deepcritic.tasks import CriticTask
 from deepcritic.tasks.first_error import FirstError
@@ -21,6 +23,27 @@ Completion = str | Sequence[dict[str, str]]
 def judgment_reward(completions: Sequence[Completion], first_error: Sequence[int], **_: Any) -> list[float]:
     """DeepCritic's reward (arXiv 2505.00662): 1 if the judged step is the labelled one, else 0; unreadable is 0."""
     return reward_of(FirstError())(completions, [Gold(first_error=label) for label in first_error])
+
+
+def compute_score(
+    data_source: str, solution_str: str, ground_truth: int | str, extra_info: Mapping[str, Any] | None = None, **_: Any
+) -> float:
+    """The same reward for verl: `custom_reward_function.path` is this file, `custom_reward_function.name` compute_score.
+
+    `ground_truth` is the first wrong step, counted from 1, or -1, as a number or its text; `data_source` and `extra_info` do not
+    matter. Raises `InputError` for another ground truth: that is a fault of the data, and no reward. `examples/verl_grpo.sh`
+    is a whole command.
+
+    >>> compute_score("deepcritic", "Step 2 adds wrongly. \\\\boxed{2}<|im_end|>", "2", {"index": 7})
+    1.0
+    """
+    text = str(ground_truth).strip()
+    if not re.fullmatch(r"-1|[1-9]\d{0,5}", text):
+        raise InputError(
+            "no first wrong step", field="ground_truth", found=ground_truth, remedy="a number from 1, or -1 for none"
+        )
+    (reward,) = judgment_reward([solution_str], [int(text)])
+    return reward
 
 
 def reward_of(task: CriticTask[Any]) -> Callable[..., list[float]]:

@@ -91,11 +91,7 @@ def _row(record: Record) -> _Critiqued:
     for role in ("user", "assistant"):
         if role not in texts:
             raise InputError("a turn is missing", field="messages", found=list(texts), remedy=f"one of the {role}")
-    prompt = _PROMPT.search(texts["user"])
-    if prompt is None:
-        remedy = "a problem between <Problem> tags and a solution between <Solution> tags"
-        raise InputError("the prompt has another form", field="messages", found=texts["user"], remedy=remedy)
-    steps = _steps(prompt["solution"])
+    problem, steps = problem_and_steps(texts["user"])
     reply = texts["assistant"]
     box = (last_boxed(reply) or "").strip()
     if not re.fullmatch(r"-1|[1-9]\d{0,5}", box) or not (box == "-1" or int(box) <= len(steps)):
@@ -104,7 +100,16 @@ def _row(record: Record) -> _Critiqued:
     first = ALL_CORRECT if box == "-1" else int(box)
     before = reply[: reply.rfind("\\boxed")]
     critique = before.rpartition("\n")[0].rstrip()  # the verdict has a line of its own: "**Answer**: ..."
-    return _Critiqued(prompt["problem"], steps, critique, first)
+    return _Critiqued(problem, steps, critique, first)
+
+
+def problem_and_steps(prompt: str, field: str = "messages") -> tuple[str, tuple[str, ...]]:
+    """What the authors' prompt asks about."""
+    found = _PROMPT.search(prompt)
+    if found is None:
+        remedy = "a problem between <Problem> tags and a solution between <Solution> tags"
+        raise InputError("the prompt has another form", field=field, found=prompt, remedy=remedy)
+    return found["problem"], _steps(found["solution"])
 
 
 def _steps(solution: str) -> tuple[str, ...]:
