@@ -13,13 +13,13 @@ import dataclasses
 import importlib.util
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from deepcritic.errors import InputError, UsageError
 from deepcritic.groups import Groups, Prompt, balance, balance_batches, own_engine, prompt_of, vllm_engine
-from deepcritic.models import load_model, load_tokenizer, model_id
+from deepcritic.models import load_tokenizer, model_id
 from deepcritic.rows import Example
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Sampler, Sampling
@@ -27,9 +27,11 @@ from deepcritic.sampling import Draws, request
 from deepcritic.sources import examples as example_rows
 from deepcritic.store import read_rows
 from deepcritic.tasks import CriticTask
-from deepcritic.training import order_by_epoch, quiet, recorder, remove_checkpoints, save_model, train
+from deepcritic.training import best_of, order_by_epoch, quiet, recorder, remove_checkpoints, save_model, train
+from deepcritic.training.checkpoints import BEST
 from deepcritic.training.processes import world_size
-from deepcritic.training.validation import Validation, best_of, validate
+from deepcritic.training.settings import TrainerSettings, accumulation
+from deepcritic.training.validation import Validation, validate
 from deepcritic.watch import watch_over
 
 CALL = "prefilter"
@@ -45,7 +47,9 @@ def run(
     task: CriticTask[Any],
     sampler: Callable[..., Sampler],
     model: str | None,
-    steps: int = 100,
+    trainer: TrainerSettings = TrainerSettings(),  # noqa: B008  # frozen
+    steps: int | None = 100,
+    epochs: float | None = None,
     prompts_per_step: int = 16,
     group: int = 8,
     device_batch_size: int = 128,
@@ -62,7 +66,6 @@ def run(
     shuffle_labels: bool = False,
     loss_type: str = "dapo",
     warmup: float = 0.05,
-    epochs: float | None = None,
     max_prompt_tokens: int | None = None,
     vllm: str | None = None,
     vllm_url: str | None = None,
@@ -75,7 +78,6 @@ def run(
     patience: int = 20,
     max_gap: float | None = 0.1,
     log_groups: int = 0,
-    report_to: Sequence[str] = (),
     save_steps: int = 20,
     logging_steps: int = 5,
     seed: int = 0,
@@ -83,7 +85,7 @@ def run(
     """Returns the manifest; the model is saved to `model/`, and the best weights by validation to `best/`.
 
     A step learns from `prompts_per_step` groups of `group` replies, over all processes, `device_batch_size` replies at once.
-    There are `steps` of them, or as many as `epochs` passes over the prompts make. Truncated replies count in their group, but
+    There are `steps` of them, and no more than `epochs` passes over the prompts make. Truncated replies count in their group, but
     not in the loss. `beta` weighs the KL divergence from the starting model (0: no second model in memory), `epsilon_high` is
     the upper bound of clipping (the lower is 0.2), `loss_type` one of TRL's names.
 
@@ -100,8 +102,10 @@ def run(
     """
     if model is None:
         raise UsageError("no model is named: give model=PATH")
-    _check(prompts_per_step, group, device_batch_size, save_steps, logging_steps)
+    times = accumulation(prompts_per_step * group, device_batch_size, "prompts_per_step x stage.group")
+    _check(prompts_per_step, steps, epochs, save_steps, logging_steps)
     _check_names(loss_type, vllm)
+    trainer.check(model)
     if eval_steps and validation is None:
         raise UsageError("stage.eval_steps asks for a validation: give stage.validation=FILE")
     depends = {"validation": Path(validation)} if validation else {}
@@ -136,27 +140,27 @@ def run(
         )
     classes = ", ".join(f"{count} {stratum}" for stratum, count in sorted(Counter(prompt.stratum for prompt in prompts).items()))
     print(f"{folder.path}: {len(prompts)} prompts, {classes}")
+    limits = [steps, None if epochs is None else max(1, round(epochs * len(prompts) / prompts_per_step))]
     settings = {
-        "max_steps": steps if epochs is None else round(epochs * len(prompts) / prompts_per_step),
-        "num_generations": group, "per_device_train_batch_size": device_batch_size,
-        "gradient_accumulation_steps": prompts_per_step * group // device_batch_size // world_size(),
+        "max_steps": min(limit for limit in limits if limit is not None), "num_generations": group,
+        "per_device_train_batch_size": device_batch_size, "gradient_accumulation_steps": times,
         "learning_rate": learning_rate, "beta": beta, "epsilon_high": epsilon_high, "loss_type": loss_type,
         "temperature": temperature, "max_completion_length": max_tokens, "warmup_steps": warmup, "save_steps": save_steps,
-        "logging_steps": logging_steps, "report_to": list(report_to), "seed": seed,
+        "logging_steps": logging_steps, "seed": seed,
     }  # fmt: skip
     if vllm:
         settings |= vllm_settings(vllm, vllm_url, vllm_memory, vllm_tensor_parallel, max_prompt_tokens, max_tokens)
-    trainer, tokenizer = _trainer(
-        folder, prompts, task, model, settings, balanced_batches, dynamic_sampling,
+    grpo, tokenizer = _trainer(
+        folder, prompts, task, model, trainer, settings, balanced_batches, dynamic_sampling,
         {"keep": log_groups, "collapse": collapse, "gap": max_gap, "patience": patience},
     )  # fmt: skip
     if validation is not None and eval_steps:
         held = Validation.read(validation, task, validation_limit, max_tokens=max_tokens, votes=VOTES, seed=seed)
-        held.check(trainer.model, tokenizer)
-        validate(trainer, tokenizer, held, folder.path, every=eval_steps)
-    steps_done = train(trainer, folder.path)
-    save_model(trainer, tokenizer, folder.path)
-    best = {"best": best_of(folder.path)} if validation is not None and eval_steps else {}
+        held.check(grpo.model, tokenizer)
+        validate(grpo, tokenizer, held, folder.path, every=eval_steps)
+    steps_done = train(grpo, folder.path)
+    save_model(grpo, tokenizer, folder.path, base=model)
+    best = {"best": {"model": model_id(str(folder / BEST)), **best_of(folder.path)}} if validation and eval_steps else {}
     manifest = folder.finish(
         model=model_id(model), trained=model_id(str(folder / "model")), steps=steps_done, prefilter=counts, **best
     )
@@ -164,15 +168,11 @@ def run(
     return manifest
 
 
-def _check(prompts_per_step: int, group: int, device_batch_size: int, save_steps: int, logging_steps: int) -> None:
-    replies, processes = prompts_per_step * group, world_size()
-    if replies % (device_batch_size * processes):
-        many = f" x {processes} processes" if processes > 1 else ""
-        raise UsageError(f"stage.device_batch_size={device_batch_size}{many} must divide prompts_per_step x group = {replies}")
-    if prompts_per_step % processes:
-        raise UsageError(
-            f"stage.prompts_per_step={prompts_per_step} is no multiple of the {processes} processes: no group may be cut"
-        )
+def _check(prompts_per_step: int, steps: int | None, epochs: float | None, save_steps: int, logging_steps: int) -> None:
+    if prompts_per_step % world_size():
+        raise UsageError(f"stage.prompts_per_step={prompts_per_step} is no multiple of the number of processes, {world_size()}")
+    if steps is None and epochs is None:
+        raise UsageError("stage.steps and stage.epochs are both null: how long is the training to be?")
     if save_steps % logging_steps:
         raise UsageError(
             f"stage.save_steps={save_steps} is no multiple of stage.logging_steps={logging_steps}: a line of the log is an "
@@ -252,6 +252,7 @@ def _trainer(
     prompts: list[Prompt],
     task: CriticTask[Any],
     model: str,
+    machine: TrainerSettings,
     settings: dict[str, Any],
     balanced: bool,
     rounds: int,
@@ -260,24 +261,23 @@ def _trainer(
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    weights, tokenizer = load_model(model), load_tokenizer(model)
-    on_cpu = weights.device.type == "cpu"
+    tokenizer = load_tokenizer(model)
     config = GRPOConfig(
         output_dir=str(folder.path), save_strategy="steps", save_total_limit=2, disable_tqdm=True,
-        bf16=not on_cpu, use_cpu=on_cpu, gradient_checkpointing=not on_cpu, mask_truncated_completions=True,
-        lr_scheduler_type="constant_with_warmup", logging_nan_inf_filter=False, **settings,
+        mask_truncated_completions=True, lr_scheduler_type="constant_with_warmup", **machine.arguments(), **settings,
     )  # fmt: skip
     sampling = Sampling(temperature=config.temperature, max_tokens=config.max_completion_length)
     engine = vllm_engine if config.use_vllm else own_engine(tokenizer, sampling, config.per_device_train_batch_size)
     groups = Groups(prompts, task, tokenizer, engine, rounds=rounds, seed=config.seed)
     watch = watch_over(folder.path, groups, **watching)
     trainer = GRPOTrainer(
-        model=weights,
+        model=machine.load(model, config.seed),
         args=config,
         processing_class=tokenizer,
         reward_funcs=watch.judgment,
         rollout_func=groups,
         train_dataset=Dataset.from_list([{"prompt": prompt.id} for prompt in prompts]),
+        peft_config=machine.adapter(),
         callbacks=[watch, recorder(folder.path)],
     )
     watch.trainer = trainer
