@@ -202,8 +202,13 @@ def test_rows_without_a_label_are_passed_over(command: Command, labelled: list[E
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["stage.device_batch_size=3"], 2, "stage.device_batch_size=3 must divide prompts_per_step x group = 8"),
+        (["stage.device_batch_size=3"], 2, "stage.prompts_per_step x stage.group=8 is no multiple of stage.device_batch_size=3"),
         (["model=null"], 2, "no model is named: give model=PATH"),
+        (["stage.save_steps=3", "stage.logging_steps=2"], 2, "stage.save_steps=3 is no multiple of stage.logging_steps=2"),
+        (["stage.loss_type=gpro"], 2, "stage.loss_type=gpro is none that TRL knows"),
+        (["stage.vllm=collocate"], 2, "stage.vllm=collocate is no way to run vLLM"),
+        (["stage.eval_steps=2"], 2, "stage.eval_steps asks for a validation: give stage.validation=FILE"),
+        (["stage.steps=null"], 2, "stage.steps and stage.epochs are both null"),
         (
             ["stage.prompts_per_step=40", "stage.group=2", "stage.prefilter_samples=0"],
             1,
