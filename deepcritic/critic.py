@@ -61,6 +61,12 @@ class Critique(Row, frozen=True, kw_only=True):
         """Whether every step is right in the critic's eyes; False where nothing could be read."""
         return self.first_error == ALL_CORRECT
 
+    @property
+    def acceptance(self) -> float | None:
+        """The share of the readable votes that find every step right, 0 to 1; None where no vote is readable."""
+        readable = sum(self.votes.values())
+        return self.votes.get(ALL_CORRECT, 0.0) / readable if readable else None
+
 
 class Critic:
     """A model, how it is asked, and how its samples vote.

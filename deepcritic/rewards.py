@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from deepcritic.errors import InputError
-from deepcritic.rows import ALL_CORRECT, Gold
+from deepcritic.rows import Gold
 from deepcritic.tasks import CriticTask
 from deepcritic.tasks.first_error import FirstError
 
@@ -70,11 +70,18 @@ class Critiques(Protocol):
 
 
 class CriticReward:
-    """What a critic says of a solution, as the reward of the generator that wrote it: TRL's `reward_funcs=CriticReward(critic)`.
+    r"""What a critic says of a solution, as the reward of the generator that wrote it: TRL's `reward_funcs=CriticReward(critic)`.
 
     The problem is in the data set's column `problem`, else the prompt itself. The reward is the share of the critic's
-    readable votes that find every step right: 0 to 1. None, which TRL leaves out of the group, where no vote is readable
-    or the engine did not deliver.
+    readable votes that find every step right: 0 to 1, and 0 for an empty completion. None, which TRL leaves out of the
+    group, where no vote is readable or the engine did not deliver.
+
+    >>> from deepcritic import Critic
+    >>> from deepcritic.samplers.scripted import ScriptedSampler
+    >>> votes = ["\\boxed{-1}", "\\boxed{1}", "\\boxed{-1}", "no verdict"]
+    >>> reward = CriticReward(Critic(sampler=ScriptedSampler(lambda request, sample: votes[sample]), samples=4))
+    >>> [round(value, 2) for value in reward(["What is 1 + 1?"] * 2, ["1 + 1 = 2", ""])]
+    [0.67, 0.0]
     """
 
     __name__ = "critic"
@@ -85,10 +92,9 @@ class CriticReward:
     def __call__(
         self, prompts: Sequence[Completion], completions: Sequence[Completion], problem: Sequence[str] | None = None, **_: Any
     ) -> list[float | None]:
+        """A reward for each completion, in their order; further columns of the data set are not looked at."""
         problems = [reply_text(prompt) for prompt in prompts] if problem is None else problem
-        pairs = zip(problems, map(reply_text, completions), strict=True)
-        shares: list[float | None] = []
-        for critique in self.critic.critique_many(pairs):
-            readable = sum(critique.votes.values())
-            shares.append(critique.votes.get(ALL_CORRECT, 0.0) / readable if readable else None)
-        return shares
+        texts = [reply_text(completion) for completion in completions]
+        pairs = zip(problems, texts, strict=True)
+        found = zip(texts, self.critic.critique_many(pairs), strict=True)
+        return [critique.acceptance if text.strip() else 0.0 for text, critique in found]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
+import math
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,20 +21,28 @@ from deepcritic.samplers.scripted import ScriptedSampler
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
+def needs(package: str, extra: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"the example needs {package}: pip install deepcritic[{extra}]")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "says"),
-    [("better_answers", "first wrong step: "), ("filter_dataset", "features: ['problem', 'solution', 'first_error'"),
-     ("generator_reward", "[")],
+    ("name", "package", "extra", "says"),
+    [("better_answers", "torch", "train", "first wrong step: "),
+     ("filter_dataset", "datasets", "train", "features: ['problem', 'solution', 'first_error'"),
+     ("generator_reward", "trl", "train", "["),
+     ("inspect_scorer", "inspect_ai", "inspect", "{'accepted': 0.0}"),
+     ("verifiers_judge", "verifiers", "verifiers", "{'accepted': Reward(score=0.0")],
 )  # fmt: skip
-def test_an_example(name: str, says: str, tmp_path: Path) -> None:
-    for package in ("torch", "trl", "datasets"):
-        pytest.importorskip(package, reason=f"the examples need {package}: pip install deepcritic[train]")
+def test_an_example(name: str, package: str, extra: str, says: str, tmp_path: Path) -> None:
+    needs("torch", "train")
+    needs(package, extra)
     done = subprocess.run(
         [sys.executable, EXAMPLES / f"{name}.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert any(line.strip().startswith(says) for line in done.stdout.splitlines()), done.stdout
+    assert any(says in line for line in done.stdout.splitlines()), done.stdout
 
 
 def test_the_critics_reward_is_its_share_of_acceptance() -> None:
@@ -45,7 +58,48 @@ def test_the_critics_reward_is_its_share_of_acceptance() -> None:
 def test_no_verdict_is_no_reward(script: object) -> None:
     reward = CriticReward(Critic(sampler=ScriptedSampler(script), samples=2))  # type: ignore[arg-type]
     assert reward(["1 + 1?"], ["Step 1: 2"]) == [None]
-    assert reward(["1 + 1?"], [""]) == [None], "a completion without any step is not asked about"
+    assert reward([""], ["Step 1: 2"]) == [None], "a row without a problem is not the generator's fault"
+
+
+def test_an_empty_completion_earns_nothing_and_is_not_asked_about() -> None:
+    sampler = ScriptedSampler(lambda *_: pytest.fail("there is nothing to ask"))
+    assert CriticReward(Critic(sampler=sampler, samples=2))(["1 + 1?"] * 2, ["", " \n"]) == [0.0, 0.0]
+
+
+VERDICTS = [("\\boxed{-1}", 1.0), ("\\boxed{1}", 0.0), ("who knows", None)]
+
+
+@pytest.mark.parametrize(("reply", "value"), VERDICTS)
+def test_the_score_in_inspect(reply: str, value: float | None) -> None:
+    needs("inspect_ai", "inspect")
+    from inspect_ai.scorer import Target
+
+    score = runpy.run_path(str(EXAMPLES / "inspect_scorer.py"))["accepted"](Critic(sampler=ScriptedSampler(reply), samples=2))
+    state = SimpleNamespace(input_text="1 + 1?", output=SimpleNamespace(completion="Step 1: 1 + 1 = 2"))
+    found = asyncio.run(score(state, Target("")))
+    if value is None:
+        assert math.isnan(found.value)
+        assert found.reason == "no readable verdict"
+    else:
+        assert found.value == value
+    state.output.completion = " "
+    assert asyncio.run(score(state, Target(""))).value == 0.0
+
+
+@pytest.mark.parametrize(("reply", "value"), VERDICTS)
+def test_the_judge_in_verifiers(reply: str, value: float | None) -> None:
+    needs("verifiers", "verifiers")
+    example = SimpleNamespace(**runpy.run_path(str(EXAMPLES / "verifiers_judge.py")))
+    judge = example.CriticJudge(Critic(sampler=ScriptedSampler(reply), samples=2))
+    task = example.Solve(example.vf.TaskData(prompt="1 + 1?"), judge)
+    trace = example.rollout(task, "Step 1: 1 + 1 = 2")
+    if value is None:
+        with pytest.raises(example.vf.TaskError, match="no readable verdict"):
+            asyncio.run(task.score(trace))
+        assert trace.rewards == {"accepted": None}, "not scored, and not 0"
+    else:
+        asyncio.run(task.score(trace))
+        assert trace.reward == value
 
 
 def test_the_problem_may_stand_in_a_column_of_its_own() -> None:

@@ -206,7 +206,6 @@ def _candidates(
     for (name, sample), answer in boxes.items():
         critique = critiques.get(f"{name}/s{sample}")
         draw = next(draw for draw in drawn[name] if draw.key.sample == sample)
-        readable = sum(critique.votes.values()) if critique else 0
         found = None if answer is None else compared[answer, str(rows[name].gold.reference_answer)]
         if found is not None and found.right is None:
             undecided[found.reason] += 1
@@ -218,7 +217,7 @@ def _candidates(
                 right=None if found is None else found.right,
                 # An unreadable critique rejects nothing, and speaks neither for nor against.
                 stands=None if critique is None else critique.first_error is None or critique.accepts,
-                weight=None if critique is None else critique.votes.get(-1, 0) / readable if readable else 0.5,
+                weight=None if critique is None else 0.5 if critique.acceptance is None else critique.acceptance,
                 tokens=draw.prompt_tokens + draw.completion_tokens,
                 critic_tokens=critique.tokens if critique else 0,
             )
