@@ -14,7 +14,7 @@ With a model it reads `Critic(model="path/to/critic")`, on a server `Critic(mode
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import hashlib
 import importlib
 import json
@@ -274,15 +274,14 @@ def content_name(item: Item) -> str:
 
 
 def engine_named(name: str, **options: Any) -> Callable[..., Sampler]:
-    """The engine `name` with its options bound; called with `model=` it makes a sampler."""
+    """The engine `name` with its options bound; called with `model=` it makes a sampler.
+
+    The engine of each machine of a Ray cluster may be named too: `engine_named("ray", engine="vllm")`. Raises `UsageError`
+    for an engine that there is not.
+    """
     if name not in ENGINES:
         raise UsageError(f"there is no engine {name!r}; there are: {', '.join(ENGINES)}")
-    with contextlib.suppress(KeyError):
-        del options["model"]
+    if isinstance(options.get("engine"), str):
+        options["engine"] = engine_named(options["engine"])
     kind = getattr(importlib.import_module(f"deepcritic.samplers.{name}"), ENGINES[name])
-
-    def make(model: str) -> Sampler:
-        sampler: Sampler = kind(model, **options)
-        return sampler
-
-    return make
+    return functools.partial(kind, **options)

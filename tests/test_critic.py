@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import itertools
 import pickle
 from collections.abc import Callable, Iterator
@@ -10,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deepcritic import Critic, Critique
-from deepcritic.critic import engine_named, read_item
+from deepcritic.critic import ENGINES, engine_named, read_item
 from deepcritic.errors import InputError, UsageError
 from deepcritic.rows import ALL_CORRECT
 from deepcritic.samplers import Request
@@ -22,6 +25,7 @@ from deepcritic.samplers.scripted import ScriptedSampler
 
 BASE = "deepcritic://microworld/models/base"
 TEMPLATE = "deepcritic://microworld/templates/critique.txt"
+CONF = Path(__file__).resolve().parent.parent / "conf" / "sampler"
 PROBLEM, SOLUTION = "What is 1 + 1 + 3?", "Step 1: 1 + 1 = 2\nStep 2: 2 + 3 = 6"
 
 
@@ -143,6 +147,53 @@ def test_an_engine_that_is_not_there() -> None:
         Critic(sampler=ScriptedSampler(""), samples=0)
 
 
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_by_its_name_takes_what_its_configuration_offers(name: str) -> None:
+    """With the options of `conf/sampler/NAME.yaml`: what the command line can set, a program can."""
+    settings = yaml.safe_load((CONF / f"{name}.yaml").read_text("utf-8"))
+    options = {key: value for key, value in settings.items() if not key.startswith("_") and key != "defaults"}
+    options |= {"engine": "transformers"} if name == "ray" else {}
+    made = engine_named(name, **options)
+    assert isinstance(made, functools.partial)
+    kind = made.func
+    assert settings["_target_"] == f"deepcritic.samplers.{name}.{kind.__name__}"
+    arguments = inspect.signature(kind).bind(model=BASE, **made.keywords).arguments
+    assert arguments.keys() == inspect.signature(kind).parameters.keys(), "every option is in the configuration"
+    assert all(hasattr(kind, part) for part in ("model_id", "stream", "__enter__", "__exit__"))
+
+
+def test_a_sampler_that_can_be_configured_can_be_named() -> None:
+    assert {path.stem for path in CONF.glob("*.yaml")} == set(ENGINES)
+
+
+def test_a_loop_may_leave_a_stream_early() -> None:
+    critic = scripted("\\boxed{-1}")
+
+    async def three() -> int:
+        seen = 0
+        async for found in critic.acritique_many((f"problem {number}", "a step") for number in itertools.count()):
+            assert found.accepts
+            seen += 1
+            if seen == 3:
+                break
+        return seen
+
+    assert asyncio.run(three()) == 3
+    assert critic.critique(PROBLEM, SOLUTION).accepts
+
+
+def test_an_error_of_the_engine_reaches_who_asked() -> None:
+    def broken(*_: object) -> str:
+        raise InputError("refused", field="model", found="m", remedy="another one")
+
+    with pytest.raises(InputError, match="refused"):
+        scripted(broken).critique(PROBLEM, SOLUTION)
+    with pytest.raises(InputError, match="refused"):
+        asyncio.run(scripted(broken).acritique(PROBLEM, SOLUTION))
+    with pytest.raises(InputError, match="the problem is empty"):
+        asyncio.run(scripted("").acritique("", SOLUTION))
+
+
 def test_steps_may_be_given_as_a_list() -> None:
     assert read_item("p", ("Step 1: as it is", "b")).steps == ("Step 1: as it is", "b")
 
@@ -163,6 +214,8 @@ def test_a_real_model_with_its_context_and_in_another_place(tmp_path: Path) -> N
         assert sum(found.votes.values()) + found.unreadable == 4
         assert critic.critique(problem, steps) == found
         sent = pickle.loads(pickle.dumps(critic))  # noqa: S301  our own object
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(lambda _: critic.critique(problem, steps), range(6))) == [found] * 6
         long = next(iter(critic.critique_many([(problem, ["3 + 4 = 7."] * 3000)])))
         assert (long.first_error, long.failed, long.note) == (None, 4, "too_long")
     assert sent.critique(problem, steps) == found
