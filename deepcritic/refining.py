@@ -167,7 +167,7 @@ def refine_many(
             trails[name].append(Round(steps=now[name], critique=critiques[name], rewrite=text, tokens=tokens))
             if text is None:
                 done[name] = _finished(name, going[name], FAILED, trails[name])
-            elif last_boxed(text) is None:
+            elif _new_answer(reply) is None:
                 done[name] = _finished(name, going[name], NO_ANSWER, trails[name])
             else:
                 now[name] = _rewritten(now[name], text, critiques[name], forced)
@@ -218,10 +218,15 @@ def _repeated(pairs: Mapping[str, tuple[Sequence[str], Generation | Failure | No
     asked: dict[str, tuple[str, str]] = {}
     for name, (before, reply) in pairs.items():
         old = solution_answer(before)
-        new = last_boxed(reply.prefix + reply.text) if isinstance(reply, Generation) else None
+        new = _new_answer(reply)
         if old is not None and new is not None:
             asked[name] = (new, old)
     return {name for name, result in zip(asked, compare(list(asked.values())), strict=True) if result.equal}
+
+
+def _new_answer(reply: Generation | Failure | None) -> str | None:
+    """The answer that the generator wrote; a box among the steps that it was given is none of its own."""
+    return last_boxed(reply.text) if isinstance(reply, Generation) else None
 
 
 def _finished(name: str, item: Item, outcome: str, trail: Iterable[Round]) -> Refinement:

@@ -73,6 +73,13 @@ def test_a_generator_that_gives_no_answer(reply: str) -> None:
     assert done.rounds[0].rewrite.endswith(reply)
 
 
+@pytest.mark.parametrize("reply", ["", "Step 2: and so on"])
+def test_a_box_among_the_steps_that_are_kept_is_no_answer_of_the_rewrite(reply: str) -> None:
+    steps = ["first, \\boxed{2}", "then 2 + 3 = \\boxed{6}"]
+    done = run("\\boxed{2}", reply, steps=steps)
+    assert (done.outcome, done.steps, done.answer) == ("no answer", tuple(steps), "6")
+
+
 def test_a_generator_that_is_down() -> None:
     done = run("\\boxed{2}", lambda *_: None)
     assert (done.outcome, done.steps, done.rounds[0].rewrite) == ("failed", tuple(STEPS), None)
