@@ -38,12 +38,20 @@ Solution = str | Sequence[str]
 
 
 class Critique(Row, frozen=True, kw_only=True):
-    """What a critic found in one solution.
+    r"""What a critic found in one solution.
 
     `first_error` is the first wrong step, counted from 1, `ALL_CORRECT` (-1) when every step is right, or None when no
     sample gave a readable verdict. `votes` counts the readable verdicts, `agreement` is the winner's share of them,
     `text` the first reply with the winning verdict. `unreadable` and `failed` count the samples without a verdict: those
     whose verdict cannot be read, and those that the engine did not deliver; `note` says why where nothing came of it.
+    `tokens` is what all samples cost, prompts and replies.
+
+    >>> from deepcritic.samplers.scripted import ScriptedSampler
+    >>> replies = ["Right. \\boxed{-1}", "Step 1 is off. \\boxed{1}", "No idea.", "Wrong. \\boxed{1}"]
+    >>> critic = Critic(sampler=ScriptedSampler(lambda request, sample: replies[sample]), samples=4)
+    >>> found = critic.critique("What is 1 + 1?", "1 + 1 = 3")
+    >>> found.first_error, found.votes, found.unreadable, found.text
+    (1, {1: 2.0, -1: 1.0}, 1, 'Step 1 is off. \\boxed{1}')
     """
 
     steps: tuple[str, ...]
@@ -69,7 +77,7 @@ class Critique(Row, frozen=True, kw_only=True):
 
 
 class Critic:
-    """A model, how it is asked, and how its samples vote.
+    r"""A model, how it is asked, and how its samples vote.
 
     `sampler` is the name of an engine (`transformers`, `vllm`, `openai`, `ray`), with its options as further keywords, or
     a sampler of your own. `samples` critiques are drawn for each solution, at temperature 1.0, or 0.6 where there is only
@@ -77,6 +85,11 @@ class Critic:
 
     The weights are loaded at the first question. `critique` may be called from several threads; a critic that was made
     from names travels to other processes. Raises `InputError` for a model that is not there.
+
+    >>> from deepcritic.samplers.scripted import ScriptedSampler
+    >>> with Critic(sampler=ScriptedSampler("All right. \\boxed{-1}"), samples=2) as critic:
+    ...     critic.critique("What is 1 + 1?", "1 + 1 = 2").accepts
+    True
     """
 
     def __init__(
@@ -109,17 +122,28 @@ class Critic:
         return self._engine.model_id
 
     def critique(self, problem: str, solution: Solution) -> Critique:
-        """The critique of one solution, a text (split into its steps) or the list of its steps.
+        r"""The critique of one solution, a text (split into its steps) or the list of its steps.
 
         Raises `InputError` for an empty problem or a solution without steps.
+
+        >>> from deepcritic.samplers.scripted import ScriptedSampler
+        >>> critic = Critic(sampler=ScriptedSampler("The sum is off. \\boxed{2}"), samples=1)
+        >>> critic.critique("What is 2 * 3 + 1?", ["2 * 3 = 6", "6 + 1 = 8"]).first_error
+        2
         """
         item = read_item(problem, solution)
         return next(self.critique_many([(item.problem, item.steps)]))
 
     def critique_many(self, pairs: Iterable[tuple[str, Solution]]) -> Iterator[Critique]:
-        """A critique for each `(problem, solution)`, in their order, streamed: `pairs` may be endless.
+        r"""A critique for each `(problem, solution)`, in their order, streamed: `pairs` may be endless.
 
         A pair that cannot be asked about gives a critique without a verdict, whose `note` says why.
+
+        >>> from deepcritic.samplers.scripted import ScriptedSampler
+        >>> critic = Critic(sampler=ScriptedSampler("\\boxed{-1}"), samples=1)
+        >>> pairs = [("What is 1 + 1?", "1 + 1 = 2"), ("What is 1 + 1?", "")]
+        >>> [(found.first_error, found.note.partition(":")[0]) for found in critic.critique_many(pairs)]
+        [(-1, ''), (None, 'solution')]
         """
         engine = self.opened()
         asked = _Asked(self, pairs)
@@ -130,11 +154,24 @@ class Critic:
         yield from asked.ready()
 
     async def acritique(self, problem: str, solution: Solution) -> Critique:
-        """`critique`, for programs that must not block."""
+        r"""`critique`, for programs that must not block.
+
+        >>> from deepcritic.samplers.scripted import ScriptedSampler
+        >>> critic = Critic(sampler=ScriptedSampler("\\boxed{1}"), samples=1)
+        >>> asyncio.run(critic.acritique("What is 1 + 1?", "1 + 1 = 3")).first_error
+        1
+        """
         return await asyncio.to_thread(self.critique, problem, solution)
 
     async def acritique_many(self, pairs: Iterable[tuple[str, Solution]]) -> AsyncIterator[Critique]:
-        """`critique_many`, for programs that must not block."""
+        r"""`critique_many`, for programs that must not block.
+
+        >>> from deepcritic.samplers.scripted import ScriptedSampler
+        >>> async def count(critic: Critic) -> int:
+        ...     return sum([found.accepts async for found in critic.acritique_many([("What is 1 + 1?", "1 + 1 = 2")] * 3)])
+        >>> asyncio.run(count(Critic(sampler=ScriptedSampler("\\boxed{-1}"), samples=1)))
+        3
+        """
         found, end = self.critique_many(pairs), object()
         while (one := await asyncio.to_thread(next, found, end)) is not end:
             yield one  # type: ignore[misc]

@@ -67,11 +67,18 @@ class Round(Row, frozen=True, kw_only=True):
 
 
 class Refinement(Row, frozen=True, kw_only=True):
-    """What became of a solution, and the whole way there.
+    r"""What became of a solution, and the whole way there.
 
     `outcome` says why it ended: `accepted` (the critic finds no error), `no verdict` (unreadable, or a step that is not
     there: the solution stands), `answer repeated` (the rewrite has the same answer), `no answer` (the rewrite has none:
     the solution before it stands), `rounds` (as many as were allowed), `failed` (an engine did not deliver).
+
+    >>> from deepcritic.critic import Critic
+    >>> from deepcritic.samplers.scripted import ScriptedSampler
+    >>> critic = Critic(sampler=ScriptedSampler("I cannot tell."), samples=1)
+    >>> done = refine("What is 1 + 1?", "1 + 1 = \\boxed{3}", generator=lambda prompt: "", critic=critic)
+    >>> done.outcome, done.answer, done.rounds[0].critique.note
+    ('no verdict', '3', 'no readable verdict')
     """
 
     id: str
@@ -104,11 +111,22 @@ def refine(
     max_tokens: int = 4096,
     seed: int = 0,
 ) -> Refinement:
-    """Up to `rounds` times: criticise, and let the generator write anew from the first wrong step on.
+    r"""Up to `rounds` times: criticise, and let the generator write anew from the first wrong step on.
 
     `generator` is an opened sampler, whose reply is made to go on from the steps before the wrong one, or a function from
     a prompt to a text, which may repeat them. `template` replaces the prompt by a file's. What the critic accepts stays,
-    and so does a solution whose critique cannot be read.
+    and so does a solution whose critique cannot be read. Raises `InputError` for an empty problem, a solution without
+    steps, or a template with other fields.
+
+    >>> from deepcritic.critic import Critic
+    >>> from deepcritic.samplers.scripted import ScriptedSampler
+    >>> replies = iter(["Step 1 should give 2. \\boxed{1}", "All right. \\boxed{-1}"])
+    >>> critic = Critic(sampler=ScriptedSampler(lambda request, sample: next(replies)), samples=1)
+    >>> done = refine(
+    ...     "What is 1 + 1?", "1 + 1 = \\boxed{3}", generator=lambda prompt: "Step 1: 1 + 1 = \\boxed{2}", critic=critic, rounds=2
+    ... )
+    >>> done.answer, done.outcome, len(done.rounds)
+    ('2', 'accepted', 2)
     """
     item = read_item(problem, solution)
     forced = not callable(generator)

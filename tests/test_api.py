@@ -1,0 +1,64 @@
+"""The API page: every public name says what it is, shows an example that runs as a doctest, and is on the page."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import deepcritic
+from deepcritic.critic import Critic, Critique
+from deepcritic.refining import Refinement
+from deepcritic.rewards import CriticReward, judgment_reward
+
+SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "docs"
+ASKED = ("critique", "critique_many", "acritique", "acritique_many")
+PUBLIC: dict[str, Any] = {name: getattr(deepcritic, name) for name in deepcritic.__all__}
+PUBLIC |= {f"Critic.{name}": getattr(Critic, name) for name in ASKED} | {"CriticReward": CriticReward}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_has_a_docstring_with_an_example(name: str) -> None:
+    text = PUBLIC[name].__doc__ or ""
+    assert text.strip()
+    assert ">>>" in text, f"{name} shows no example"
+
+
+@pytest.mark.parametrize("kind", [Critic, Critique, Refinement, CriticReward])
+def test_what_can_be_called_or_read_says_what_it_is(kind: type) -> None:
+    for name, member in vars(kind).items():
+        if not name.startswith("_") and (callable(member) or isinstance(member, property)):
+            assert (member.__doc__ or "").strip(), f"{kind.__name__}.{name}"
+
+
+@pytest.mark.parametrize(
+    "function", [Critic.__init__, *(getattr(Critic, name) for name in ASKED), deepcritic.refine, judgment_reward]
+)
+def test_everything_is_typed(function: Any) -> None:
+    signature = inspect.signature(function)
+    assert all(p.annotation is not p.empty for p in signature.parameters.values() if p.name != "self")
+    assert signature.return_annotation is not signature.empty
+
+
+def test_the_pages_are_written(tmp_path: Path) -> None:
+    if importlib.util.find_spec("pdoc") is None:
+        pytest.skip("the pages need pdoc: pip install deepcritic[dev]")
+    listed = re.search(r"modules=\(([^)]*)\)", SCRIPT.read_text("utf-8"))
+    assert listed is not None
+    modules = [f"deepcritic.{name}" for name in listed.group(1).split()]
+    assert all(importlib.util.find_spec(module) for module in modules)
+    command = [sys.executable, "-m", "pdoc", "--no-show-source", "--output-directory", str(tmp_path)]
+    done = subprocess.run([*command, "deepcritic.critic", "deepcritic.refining"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Warn" not in done.stderr
+    page = (tmp_path / "deepcritic" / "critic.html").read_text("utf-8")
+    for name in ("Critic", "Critique", *(f"Critic.{name}" for name in ASKED)):
+        assert f'id="{name}"' in page
+    assert "acritique_many" in page
+    assert 'id="refine"' in (tmp_path / "deepcritic" / "refining.html").read_text("utf-8")
