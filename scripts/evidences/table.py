@@ -1,5 +1,6 @@
 """Put data/evidence/*.json and data/bench/*.json into the README, each where it has a place: scripts/evidence table
 
+`row` makes a line of evidence, `show` prints some.
 A place is `<!-- evidence NAME -->` ... `<!-- end of evidence NAME -->`, or the same with `bench`.
 """
 
@@ -7,8 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from deepcritic.metrics import multi_seed
 
 README = Path("README.md")
 _PLACE = re.compile(r"<!-- (evidence|bench) (\w+) -->.*?<!-- end of \1 \2 -->", re.DOTALL)
@@ -16,6 +20,25 @@ _PLACE = re.compile(r"<!-- (evidence|bench) (\w+) -->.*?<!-- end of \1 \2 -->", 
 
 def main() -> None:
     README.write_text(_PLACE.sub(_filled, README.read_text("utf-8")), "utf-8")
+
+
+def row(
+    claim: str, seeds: Sequence[int], values: Sequence[float], holds: bool, intervals: Sequence[Sequence[float]] = ()
+) -> dict[str, Any]:
+    """The mean over seeds with its interval, and each seed with its own where it has one."""
+    over = multi_seed(values)
+    listed: list[dict[str, Any]] = [{"seed": seed, "value": round(value, 2)} for seed, value in zip(seeds, values, strict=True)]
+    for entry, bounds in zip(listed, intervals, strict=False):
+        entry["interval"] = [round(bound, 2) for bound in bounds]
+    interval = [round(over.low, 2), round(over.high, 2)] if len(values) > 1 else None
+    return {"claim": claim, "estimate": round(over.mean, 2), "interval": interval, "seeds": listed, "holds": bool(holds)}
+
+
+def show(rows: Sequence[dict[str, Any]]) -> None:
+    for one in rows:
+        print(
+            "holds" if one["holds"] else "FAILS", f"{one['claim']}: {one['estimate']} {one['interval']}", json.dumps(one["seeds"])
+        )
 
 
 def _filled(place: re.Match[str]) -> str:

@@ -1,0 +1,227 @@
+"""Critics at work in the small world: does refinement help, against what, and does a critic make a vote better? Three seeds.
+
+scripts/evidence refine                          # makes the demo's runs first where they are not there
+scripts/evidence refine --seeds 1 --base runs    # one seed, beside the run `BASE/evidence-1/` of `scripts/evidence main`
+
+Writes data/evidence/refine.json after each seed. Everything that the generator writes is drawn at temperature 1 and top_p 1:
+first solutions, new attempts and rewrites. (At 0.7 and 0.9, the stage's own settings, it hardly errs any more, whatever it is
+asked; a row says so.) Tokens are those of all prompts and all replies, the critic's and the generator's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shlex
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from table import row, show
+
+from deepcritic.__main__ import main as deepcritic
+from deepcritic.metrics import mean_interval
+from deepcritic.microworld.shrink import shrink
+from deepcritic.models import load_model, shipped_path
+from deepcritic.rows import Example, Generation
+from deepcritic.stages.vote import Candidate
+from deepcritic.store import read_rows, write_json, write_rows
+from deepcritic.verified_voting import Votes, accuracy
+
+SEEDS = (1, 2, 3)
+RUNS, OUT = Path("runs"), Path("data/evidence/refine.json")
+BASE, GENERATOR = "deepcritic://microworld/models/base", "deepcritic://microworld/models/generator"
+PROBLEMS = 500
+"""Test problems of each seed; the first solution of each is what is refined."""
+SOLUTIONS, VOTED = 32, 8
+"""Solutions drawn for each problem; those that the critic reads for verified voting. The rest is what plain voting may buy."""
+KEPT = (0, 1, 3)
+"""Layers of the base critic, of four, that the small one keeps."""
+SMALL = "stage.epochs=24"
+SAME = "stage.temperature=1.0 stage.top_p=1.0"
+Pairs = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--base", type=Path, default=RUNS, help="where the runs of scripts/evidence main are")
+    parser.add_argument("--split", default="test", help="validation, to choose settings by")
+    arguments = parser.parse_args()
+    found: list[Pairs] = []
+    for seed in arguments.seeds:
+        found.append(run(seed, arguments.base, arguments.split))
+        settings = {"problems": PROBLEMS, "solutions": SOLUTIONS, "voted": VOTED, "layers_kept": KEPT, "small": SMALL}
+        rows = claims(found, arguments.seeds[: len(found)])
+        if arguments.split == "test":
+            write_json(OUT, {"command": "scripts/evidence refine", "settings": settings, "rows": rows})
+    show(rows)
+
+
+def run(seed: int, base: Path, split: str) -> Pairs:
+    """All that is drawn for one seed, and its figures."""
+    demo, folder = base / f"evidence-{seed}", RUNS / f"refine-{split}-{seed}"
+    if not all((demo / name / "manifest.json").is_file() for name in ("rl", "seed")):
+        do(f"experiment=demo run=evidence-{seed} seed={seed}", base)
+
+    def at(line: str) -> None:
+        do(f"{line.format(demo=demo, run=folder)} run={folder.name} seed={seed}", RUNS)
+
+    at(f"experiment=microworld/problems source.split={split} source.count={PROBLEMS}")
+    solve = "experiment=microworld/solve stage.keep=all stage.problems={run}/"
+    at(f"{solve}prepare/examples.jsonl stage.samples={SOLUTIONS}")
+    at(f"{solve}prepare/examples.jsonl name=cool stage.samples=1 stage.temperature=0.7 stage.top_p=0.9")
+    first = [one for one in read_rows(folder / "solve" / "solutions.jsonl", Example) if one.id.endswith("/s0")]
+    write_rows(folder / "first.jsonl", first)
+
+    small = folder / "small"
+    if not (small / "config.json").is_file():
+        shrink(BASE, small, KEPT)
+    at(f"experiment=microworld/sft name=small model={small} stage.dialogues={{demo}}/seed/dialogues.jsonl {SMALL}")
+    for name, model in (("base", BASE), ("rl", "{demo}/rl/model"), ("small", "{run}/sft.small/model")):
+        at(f"experiment=microworld/refine name={name} stage.solutions={{run}}/first.jsonl model={model} {SAME}")
+
+    # The prompt of a rewrite without any critique: every solution is called wrong from its first step on.
+    template = folder / "blind.txt"
+    template.write_text("---\nfields: [problem]\nindex_base: 1\n---\n{{problem}}\n", "utf-8")
+    write_rows(folder / "blind.jsonl", map(asked_blindly, first))
+    at(f"{solve}blind.jsonl name=blind stage.template={template} stage.prefix='' stage.samples=4")
+
+    at(f"experiment=microworld/vote stage.problems={{run}}/prepare/examples.jsonl stage.criticised={VOTED} "
+       "stage.solutions={run}/solve/generations.jsonl model={demo}/rl/model")  # fmt: skip
+    return figures(folder, first)
+
+
+def do(line: str, runs: Path) -> None:
+    code = deepcritic([*shlex.split(line), f"runs={runs}"])
+    if code:
+        sys.exit(code)
+
+
+def asked_blindly(solution: Example) -> Example:
+    """The problem of rewriting `solution` from its first step on, in the words of the small world's `refine.txt`."""
+    steps = "\n".join(f"Step {number}: {step}" for number, step in enumerate(solution.item.steps, start=1))
+    text = f"{solution.item.problem}\n{steps}\nStep 1 is wrong. Solve again."
+    item = type(solution.item)(problem=text)
+    gold = type(solution.gold)(reference_answer=solution.gold.reference_answer)
+    return Example(id=str(solution.parent_id), item=item, gold=gold, source=solution.source, license=solution.license)
+
+
+def figures(folder: Path, first: list[Example]) -> Pairs:
+    """Figures in percent and tokens, as pairs of a value and its interval over problems (None where it has none)."""
+    names = [str(one.parent_id) for one in first]
+    before = np.array([one.gold.answer_right is True for one in first], float)
+    after = {name: refined(folder / f"refine.{name}") for name in ("base", "rl", "small")}
+    metrics = {name: json.loads((folder / f"refine.{name}" / "metrics.json").read_text("utf-8")) for name in after}
+    spent = {name: (one["critic_tokens"] + one["generator_tokens"]) / one["solutions"] for name, one in metrics.items()}
+
+    attempts: dict[str, list[Candidate]] = defaultdict(list)
+    for candidate in read_rows(folder / "vote" / "votes.jsonl", Candidate):
+        attempts[candidate.problem_id].append(candidate)
+    each = float(np.mean([one.tokens for name in names for one in attempts[name]]))
+    more = math.ceil(spent["rl"] / each)  # rounded up: never fewer tokens than the critic's way costs
+    again = np.array([plain(attempts[name][: 1 + more]) for name in names])
+
+    drawn = list(read_rows(folder / "solve.blind" / "generations.jsonl", Generation))
+    blind_each = float(np.mean([one.prompt_tokens + one.completion_tokens for one in drawn]))
+    answers: dict[str, list[bool]] = defaultdict(list)
+    for one in read_rows(folder / "solve.blind" / "solutions.jsonl", Example):
+        answers[str(one.parent_id)].append(one.gold.answer_right is True)
+    blind = np.array([np.mean(answers[name] or [0.0]) for name in names])
+    cool = {one.parent_id: one.gold.answer_right is True for one in read_rows(folder / "solve.cool" / "solutions.jsonl", Example)}
+    cooled = np.array([cool.get(name, False) for name in names], float)
+
+    found: Pairs = {
+        "before": mean(before),
+        "tokens": (spent["rl"], None),
+        "again": mean(again - before), "again_tokens": (more * each, None), "again_attempts": (more, None),
+        "blind": mean(blind - before), "blind_tokens": (blind_each, None),
+        "rl_over_again": mean(after["rl"] - again), "rl_over_blind": mean(after["rl"] - blind),
+        "rl_over_base": mean(after["rl"] - after["base"]), "small_over_base": mean(after["small"] - after["base"]),
+        "cool": mean(cooled - before),
+        "size": (100 * parameters(str(folder / "sft.small" / "model")) / parameters(GENERATOR), None),
+    }  # fmt: skip
+    for name, values in after.items():
+        found[name] = mean(values - before)
+        for move in ("wrong_to_right", "right_to_wrong"):
+            found[f"{name}_{move}"] = (100 * metrics[name][move] / len(first), None)
+    return found | votes(folder)
+
+
+def votes(folder: Path) -> Pairs:
+    metrics = json.loads((folder / "vote" / "metrics.json").read_text("utf-8"))
+    plain_at = {point["k"]: point for point in metrics["curves"]["majority"]}
+    found: Pairs = {"majority": (plain_at[VOTED]["accuracy"], plain_at[VOTED]["interval"])}
+    for method, gains in metrics["gains"].items():
+        gain = next(one for one in gains if one["k"] == VOTED)
+        equal = gain["gain_at_equal_tokens"] or {"estimate": math.nan, "interval": [math.nan, math.nan]}
+        found[method] = (gain["gain"]["estimate"], gain["gain"]["interval"])
+        found[f"{method}_equal"] = (equal["estimate"], equal["interval"])
+        found["plain_k"] = (gain["plain_k_at_equal_tokens"], None)
+    return found
+
+
+def refined(folder: Path) -> Any:
+    return np.array([one.gold.answer_right is True for one in read_rows(folder / "refined.jsonl", Example)], float)
+
+
+def plain(attempts: list[Candidate]) -> float:
+    """How often the plain vote of these attempts is right, over how its ties may fall. Answers here are single digits."""
+    counted = Votes(
+        answer=[-1 if one.answer is None else int(one.answer) for one in attempts], right=[one.right is True for one in attempts],
+        stands=[1] * len(attempts), weight=[1] * len(attempts),
+    )  # fmt: skip
+    return accuracy(counted, "majority", np.arange(len(attempts))[None])
+
+
+def mean(values: Any) -> tuple[float, list[float]]:
+    return 100 * float(values.mean()), [100 * bound for bound in mean_interval(values)]
+
+
+def parameters(model: str) -> int:
+    return int(load_model(shipped_path(model), device="cpu").num_parameters())
+
+
+ABOVE, SHOWN = True, False
+CLAIMS = (
+    ("right answers before: the first solution of each problem", "before", SHOWN),
+    ("refinement with the trained critic: gain, its interval above 0", "rl", ABOVE),
+    ("wrong to right, percent of the solutions", "rl_wrong_to_right", SHOWN),
+    ("right to wrong, percent of the solutions", "rl_right_to_wrong", SHOWN),
+    ("tokens it costs for each solution", "tokens", SHOWN),
+    ("refinement with the base critic: gain", "base", SHOWN),
+    ("trained over base critic: the paired interval lies above 0", "rl_over_base", ABOVE),
+    ("try again, new attempts that vote with the first: gain", "again", SHOWN),
+    ("tokens it costs for each solution, no fewer than refinement", "again_tokens", SHOWN),
+    ("trained critic over trying again: the paired interval lies above 0", "rl_over_again", ABOVE),
+    ("a rewrite from the first step on without a critique: gain", "blind", SHOWN),
+    ("tokens it costs for each solution", "blind_tokens", SHOWN),
+    ("trained critic over that rewrite: the paired interval lies above 0", "rl_over_blind", ABOVE),
+    ("a single new attempt at temperature 0.7 and top_p 0.9: gain", "cool", SHOWN),
+    ("plain vote of 8: right answers", "majority", SHOWN),
+    ("verified over plain vote of 8: the paired interval lies above 0", "verified", ABOVE),
+    ("solutions that plain voting has for the same tokens", "plain_k", SHOWN),
+    ("verified vote of 8 over the plain vote at equal tokens: the paired interval lies above 0", "verified_equal", ABOVE),
+    ("weighted over plain vote of 8: the paired interval lies above 0", "weighted", ABOVE),
+    ("best of 8 over plain vote of 8: the paired interval lies above 0", "best", ABOVE),
+    ("size of the small critic, percent of its generator's parameters", "size", SHOWN),
+    ("refinement with the small critic: gain, its interval above 0", "small", ABOVE),
+    ("small critic over base critic: the paired interval lies above 0", "small_over_base", ABOVE),
+)
+
+
+def claims(found: list[Pairs], seeds: list[int]) -> list[dict[str, Any]]:
+    """Rows of claim, estimate, interval, seeds, holds. What must lie above 0 must do so in every seed."""
+    rows = []
+    for claim, key, must in CLAIMS:
+        values, intervals = zip(*(one[key] for one in found), strict=True)
+        known = [bounds for bounds in intervals if bounds is not None]
+        rows.append(row(claim, seeds, values, not must or all(low > 0 for low, _ in known), known))
+    return rows
+
+
+if __name__ == "__main__":
+    main()
