@@ -12,8 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from deepcritic.metrics import harmonic_f1s, percentiles, resampled_rates
-from deepcritic.rows import ALL_CORRECT, Judged
-from deepcritic.tasks.first_error import WITH_ERROR, WITHOUT_ERROR
+from deepcritic.rows import ALL_CORRECT, WITH_ERROR, WITHOUT_ERROR, Judged
 
 KINDS: Final = ("missed", "too early", "too late", "no verdict", "false alarm")
 LENGTHS: Final = (1, 4, 7, 10, 15)

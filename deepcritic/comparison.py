@@ -19,8 +19,7 @@ from deepcritic.errors import InputError
 from deepcritic.figures import in_percent
 from deepcritic.metrics import Array, harmonic_f1s, over_seeds, resampled_rates
 from deepcritic.paired import detectable, difference, mcnemar, swap_p, swapped_rates
-from deepcritic.rows import Judged
-from deepcritic.tasks.first_error import WITH_ERROR
+from deepcritic.rows import WITH_ERROR, Judged
 
 Run = Sequence[Judged]
 _Figure = Callable[[Array, Array], Array]

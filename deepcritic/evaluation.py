@@ -1,7 +1,8 @@
-"""The two kinds of critic that an evaluation can ask, each of them about all parts of all benchmarks in one queue.
+"""The kinds of critic that an evaluation can ask, each of them about all parts of all benchmarks in one queue.
 
 `Writing` has a sampler and reads its verdicts out of replies; `Scoring` has a scorer, and its verdict is the first step below a
-threshold. Both are made before anything is loaded, say what the outcome depends on, and give judged rows by part.
+threshold; `Deciding` reads recorded judgments of pairs in two orders. All are made before anything is loaded, say what the
+outcome depends on, and give judged rows by part.
 
     critic = Writing(parts=parts, task=task, engine=TransformersSampler(model=path), samples=8)
     outcome = critic.judge(folder)
@@ -13,20 +14,23 @@ import difflib
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import msgspec
 
 from deepcritic.errors import InputError, Stopped, UsageError
 from deepcritic.judging import judge, judge_verdicts
 from deepcritic.mr_score import CALL as REASON
 from deepcritic.mr_score import PROMPT_SHA, ask, grade
-from deepcritic.rows import ALL_CORRECT, REFUSED, Example, Failure, Generation, Judged, Key, encode
+from deepcritic.rows import ALL_CORRECT, REFUSED, Example, Failure, Generation, Item, Judged, Key, Message, Preference, encode
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request, Sampler, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
-from deepcritic.sampling import Draws, request
-from deepcritic.scorers import Scorer
+from deepcritic.sampling import Draws, questions
+from deepcritic.scorers import Conversations, Scorer
 from deepcritic.scores import Choice, KeptScores, best_threshold, first_below
 from deepcritic.sources.benchmark import Part
 from deepcritic.store import read_rows
@@ -46,17 +50,20 @@ class Outcome(NamedTuple):
     counts: dict[str, int]
     facts: dict[str, Any]
     grades: Grades | None = None
+    decided: bool = False
+    """Whether these are recorded judgments of pairs, whose figures follow a rule of their own."""
 
 
 @dataclass(kw_only=True)
 class Writing:
     """A critic that writes. Temperature and top_p are the benchmark's own where they are None. With a `judge` the reasons that
-    critics give are graded, where the benchmark asks for MR-Score."""
+    critics give are graded, where the benchmark asks for MR-Score; with a `guide`, a Meta RM, replies get its numbers."""
 
     parts: list[Part]
     task: CriticTask[Any]
     engine: Sampler
     judge_engine: Sampler | None = None
+    guide: Scorer[Conversations] | None = None
     samples: int = 1
     temperature: float | None = None
     top_p: float | None = None
@@ -85,7 +92,8 @@ class Writing:
     @property
     def depends(self) -> dict[str, str]:
         judged = {"judge": self.judge_engine.model_id, "judge prompt": PROMPT_SHA} if self.judge_engine else {}
-        return {"model": self.engine.model_id, "prompt": self.task.template.sha, **judged}
+        guided = {"guide": self.guide.model_id} if self.guide else {}
+        return {"model": self.engine.model_id, "prompt": self.task.template.sha, **judged, **guided}
 
     def judge(self, folder: RunFolder) -> Outcome:
         """Draw what is missing, and judge. Replies are read from the disk one after the other."""
@@ -97,6 +105,7 @@ class Writing:
                 draws.foresee(self._reasons_at_most(), self.judge_engine, "reasons", more=self.max_tokens)
             grades = self._grades(draws, drawn)
             counts = draws.finish()
+        liking = self._liking(folder, drawn)
         judged: dict[str, list[Judged]] = {part.name: [] for part in self.parts}
         replies = self._by_example(drawn)
         failures = read_rows(folder / "failures.jsonl", Failure)
@@ -104,12 +113,28 @@ class Writing:
         for part, example in self._examples():
             asked, withheld = len(self.plan[example.id]), refused[example.id]
             row = judge(
-                example, next(replies), self.task, asked=asked, refused=withheld, benchmark=part.name, ties=self.ties
+                example, next(replies), self.task, asked=asked, refused=withheld, benchmark=part.name, ties=self.ties,
+                liking=liking.get(example.id, ()),
             )  # fmt: skip
             judged[part.name].append(row)
         return Outcome(judged, counts, self._facts(), grades)
 
-    def _examples(self) -> Iterator[tuple[Part, Example]]:
+    def _liking(self, folder: RunFolder, drawn: Iterable[Generation]) -> Mapping[str, tuple[float, ...]]:
+        """The Meta RM's number of each reply, in order of sample, by row."""
+        if self.guide is None:
+            return {}
+        replies = self._by_example(drawn)
+        asked = [
+            (example.id, conversations(self.task, example.item, sorted(some, key=lambda reply: reply.key.sample)))
+            for _, example in self._examples()
+            if (some := next(replies))
+        ]
+        with KeptScores(folder, failures="scores.failures.jsonl") as kept:
+            liking = kept.collect(asked, self.guide)
+            kept.finish()
+        return liking
+
+    def _examples(self) -> Iterator[tuple[Part, Example | Preference]]:
         return ((part, example) for part in self.parts for example in part.examples)
 
     def _by_example(self, drawn: Iterable[Generation]) -> Iterator[list[Generation]]:
@@ -154,8 +179,10 @@ class Writing:
         for part in self.parts:
             for example in part.examples:
                 if samples := self.plan[example.id]:
-                    question, sampling = self.task.ask(example.item), self._sampling[part.name]
-                    yield request(question, sampling, example_id=example.id, call=CALL, seed=self.seed, samples=samples)
+                    yield from questions(
+                        self.task, example.item, self._sampling[part.name], example_id=example.id, call=CALL, seed=self.seed,
+                        samples=samples, shuffle=not isinstance(self.engine, RecordedSampler),
+                    )  # fmt: skip
 
     def _grades(self, draws: Draws, drawn: Iterable[Generation]) -> Grades | None:
         """For each row the grades of the reasons in its replies whose step is right; None for one that could not be graded."""
@@ -173,11 +200,10 @@ class Writing:
         """The questions to the judge; each one is noted in `grades` as not graded yet."""
         replies = self._by_example(drawn)
         for part, example in self._examples():
-            gold = example.gold
             for reply in next(replies):
-                if not part.benchmark.mr_score or gold.first_error == ALL_CORRECT or not gold.error_reasons:
+                if not isinstance(example, Example) or not _has_reasons(part, example):
                     continue
-                if self.task.parse(reply.prefix + reply.text, reply.context) == gold.first_error:
+                if self.task.parse(reply.prefix + reply.text, reply.context) == example.gold.first_error:
                     asked = ask(example, reply, self._judge_sampling, self.seed)
                     grades[asked.keys[0]] = None
                     yield asked
@@ -185,11 +211,69 @@ class Writing:
     def _reasons_at_most(self) -> Iterator[Request]:
         """A question to the judge for every reply about a solution with an error, should all of them find it."""
         for part, example in self._examples():
-            if part.benchmark.mr_score and example.gold.first_error != ALL_CORRECT and example.gold.error_reasons:
+            if isinstance(example, Example) and _has_reasons(part, example):
                 for sample in self.plan[example.id]:
                     key = Key(example_id=example.id, request=CALL, sample=sample)
                     reply = Generation(key=key, text="", finish_reason="", model="", fingerprint="", seed=0)
                     yield ask(example, reply, self._judge_sampling, self.seed)
+
+
+def conversations(task: CriticTask[Any], item: Any, replies: Iterable[Generation]) -> Conversations:
+    """Each reply behind the prompt that it answered: what a Meta RM reads."""
+    return tuple(
+        (*task.ask(item, context=reply.context).messages, Message(role="assistant", content=reply.prefix + reply.text))
+        for reply in replies
+    )
+
+
+def _has_reasons(part: Part, example: Example) -> bool:
+    return part.benchmark.mr_score and example.gold.first_error != ALL_CORRECT and bool(example.gold.error_reasons)
+
+
+@dataclass(kw_only=True)
+class Deciding:
+    """Recorded judgments of pairs, each made in both orders (see `sources.preference_pairs.judgments`): `judged_by` is the
+    judge's name, and `decisions` holds for each row the two verdicts that they stand for."""
+
+    parts: list[Part]
+    task: CriticTask[Any]
+    file: Path
+    judged_by: str
+    decisions: Mapping[str, Sequence[tuple[int, ...] | None]]
+
+    def __post_init__(self) -> None:
+        known = frozenset[str]().union(*(part.known for part in self.parts))
+        for name in self.decisions:
+            if name not in known:
+                raise InputError(
+                    "a judgment of a pair that the benchmark does not have", file=self.file, field="pair_id", found=name,
+                    remedy=f"an id of the benchmark, such as {min(known)!r}",
+                )  # fmt: skip
+        for example in (example for part in self.parts for example in part.examples):
+            if example.id not in self.decisions:
+                remedy = "judgments of each pair"
+                raise InputError("a pair without judgments", file=self.file, field="pair_id", found=example.id, remedy=remedy)
+
+    @property
+    def depends(self) -> dict[str, Path]:
+        return {"judgments": self.file}
+
+    def judge(self, folder: RunFolder) -> Outcome:
+        """Judge the rows; there is nothing to draw."""
+        if folder.limits.trial:
+            raise Stopped(f"{folder.path}: recorded judgments ask no model")
+        judged = {
+            part.name: [
+                msgspec.structs.replace(
+                    judge_verdicts(example, self.decisions[example.id], self.task, asked=2, benchmark=part.name),
+                    contexts=((1, 2), (2, 1)),
+                )
+                for example in part.examples
+            ]
+            for part in self.parts
+        }
+        task = {"name": self.task.name}
+        return Outcome(judged, {}, {"model": self.judged_by, "task": task}, decided=True)
 
 
 @dataclass(kw_only=True)
@@ -199,7 +283,7 @@ class Scoring:
 
     parts: list[Part]
     task: CriticTask[Any]
-    engine: Scorer
+    engine: Scorer[Item]
     threshold: float | None = None
     threshold_on: str | None = None
     tuning: list[Example] = field(default_factory=list)
@@ -210,13 +294,13 @@ class Scoring:
         chosen = [part for part in self.parts if part.name == self.threshold_on]
         if chosen:
             self.parts = [part for part in self.parts if part.name != self.threshold_on]
-            self.tuning = chosen[0].examples
+            self.tuning = _solutions(chosen[0])
         if not self.parts:
             remedy = "another part, or a file"
             raise InputError("nothing is left to measure", field="stage.threshold_on", found=self.threshold_on, remedy=remedy)
         seen = {(row.item.problem, row.item.steps): row.id for row in self.tuning}
         for part in self.parts:
-            for example in part.examples:
+            for example in _solutions(part):
                 if (example.item.problem, example.item.steps) in seen:
                     raise InputError(
                         "the threshold would be chosen on a row that is measured", field="stage.threshold_on", found=example.id,
@@ -230,7 +314,7 @@ class Scoring:
     def judge(self, folder: RunFolder) -> Outcome:
         """Score what is missing, choose the threshold, and judge."""
         items = [(f"{TUNING}{example.id}", example.item) for example in self.tuning]
-        items += [(example.id, example.item) for part in self.parts for example in part.examples]
+        items += [(example.id, example.item) for part in self.parts for example in _solutions(part)]
         if folder.limits.trial:
             raise Stopped(f"{folder.path}: {len(items)} solutions would be scored, and nothing written")
         with KeptScores(folder) as kept:
@@ -266,7 +350,15 @@ class Scoring:
         return best_threshold(rows)
 
 
-def content_hash(examples: Iterable[Example]) -> str:
+def _solutions(part: Part) -> list[Example]:
+    """The rows of a part, which numbers for each step can be given to."""
+    found = [example for example in part.examples if isinstance(example, Example)]
+    if len(found) < len(part.examples):
+        raise UsageError(f"{part.name} has no steps to score: a scorer of steps serves task=first_error")
+    return found
+
+
+def content_hash(examples: Iterable[Example | Preference]) -> str:
     """Hash of rows in their order."""
     digest = hashlib.sha256()
     for example in examples:
@@ -275,7 +367,7 @@ def content_hash(examples: Iterable[Example]) -> str:
 
 
 def _recorded_plan(
-    recorded: RecordedSampler, examples: list[Example], known: frozenset[str], allow_missing: bool
+    recorded: RecordedSampler, examples: Sequence[Example | Preference], known: frozenset[str], allow_missing: bool
 ) -> dict[str, tuple[int, ...]]:
     samples = recorded.samples(CALL)
     for name, replies in recorded.samples().items():

@@ -18,6 +18,7 @@ import numpy as np
 from deepcritic.breakdown import Length, accuracies, errors_found, mistakes
 from deepcritic.confidence import curves
 from deepcritic.errors import InputError
+from deepcritic.guided import powers, vote_chances
 from deepcritic.metrics import (
     Array,
     blind_guess,
@@ -27,9 +28,8 @@ from deepcritic.metrics import (
     pooled,
     resampled_rates,
 )
-from deepcritic.rows import ALL_CORRECT, Judged
+from deepcritic.rows import ALL_CORRECT, WITH_ERROR, Judged
 from deepcritic.tasks import CriticTask
-from deepcritic.tasks.first_error import WITH_ERROR
 from deepcritic.votes import TIES, Ties, chances
 
 REPLIES: Final = ("samples", "truncated", "unreadable", "refused", "failed")
@@ -79,6 +79,9 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     }
     if found["samples"] > 1:
         found.update(_votes(rows, unreadable, task, ties))
+    if any(row.liking for row in rows):
+        found["guided_by_votes"] = guided_by_votes([row for row in rows if row.liking], task)
+        found["unguided"] = sum(not row.liking for row in rows)
     percent: dict[str, Any] = in_percent({name: value for name, value in found.items() if value != {}})
     return percent
 
@@ -156,6 +159,20 @@ def _votes(rows: Sequence[Judged], unreadable: Array, task: CriticTask[Any], tie
     }
 
 
+def guided_by_votes(rows: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
+    """F1 of votes of k replies, plain and guided by a Meta RM on the same subsets, and their difference; see `guided`."""
+    ks = powers(max(len(row.verdicts) for row in rows))
+    error, cluster = np.array([row.stratum == WITH_ERROR for row in rows]), [row.cluster for row in rows]
+    chances_of = vote_chances(rows, task, ks)
+    drawn = [harmonic_f1s(*resampled_rates(lines, error, cluster)) for lines in chances_of]
+    found = {}
+    for at, k in enumerate(ks):
+        plain, guided = (f1(lines[at], error) for lines in chances_of)
+        interval = percentiles(drawn[1][at] - drawn[0][at])
+        found[str(k)] = {"plain": plain, "guided": guided, "difference": guided - plain, "interval": interval}
+    return found
+
+
 def _with_intervals(values: Mapping[str, float], drawn: Mapping[str, Array]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in values.items():
@@ -206,31 +223,41 @@ def show(metrics: dict[str, Any]) -> dict[str, Any]:
     lost = f", refused {replies['refused']}" if replies["refused"] else ""
     lost += f", failed {replies['failed']}" if replies["failed"] else ""
     lost += f", without a reply {metrics['missing']} (counted as wrong)" if metrics["missing"] else ""
-    print(f"{metrics['examples']} examples, truncated {_number(metrics['truncated_rate'])}%{lost}")
+    print(f"{metrics['examples']} examples, truncated {number(metrics['truncated_rate'])}%{lost}")
     for name, part in parts.items():
         print(
-            f"{f'{name}: ' if name else ''}F1 {_number(part['f1'])} ({_range(part['f1_interval'])}; best blind guess "
-            f"{_number(part['blind_f1'])}), errors found {_number(part['error_accuracy'])}%, "
-            f"all-correct seen {_number(part['correct_accuracy'])}%, unreadable {_number(part['unparsed_rate'])}%"
+            f"{f'{name}: ' if name else ''}F1 {number(part['f1'])} ({span(part['f1_interval'])}; best blind guess "
+            f"{number(part['blind_f1'])}), errors found {number(part['error_accuracy'])}%, "
+            f"all-correct seen {number(part['correct_accuracy'])}%, unreadable {number(part['unparsed_rate'])}%"
         )
         absent = part["replies"]["refused"] + part["replies"]["failed"]
         if absent:
-            low, high = (_number(bound) for bound in part["f1_bounds"])
+            low, high = (number(bound) for bound in part["f1_bounds"])
             print(f"  F1 between {low} and {high}, whatever the replies that did not come ({absent}) would have been")
         if "maj_f1" in part:
             print(
-                f"  Maj@{part['samples']} F1 {_number(part['maj_f1'])} ({_range(part['maj_f1_interval'])}; "
-                f"ties: {part['ties']}), agreement {_number(part['agreement'])}%"
+                f"  Maj@{part['samples']} F1 {number(part['maj_f1'])} ({span(part['maj_f1_interval'])}; "
+                f"ties: {part['ties']}), agreement {number(part['agreement'])}%"
             )
+        show_guided(part.get("guided_by_votes", {}))
     for name, title in (("mean_f1", "mean F1"), ("mean_maj_f1", "mean Maj F1")):
         if name in metrics:
-            print(f"{title} {_number(metrics[name])} ({_range(metrics[f'{name}_interval'])})")
+            print(f"{title} {number(metrics[name])} ({span(metrics[f'{name}_interval'])})")
     return metrics
 
 
-def _range(interval: Sequence[float | None]) -> str:
-    return "95% interval {} to {}".format(*map(_number, interval))
+def show_guided(by_votes: Mapping[str, Any]) -> None:
+    """A line for each k: what the Meta RM's choice of replies adds to the vote."""
+    for k, one in by_votes.items():
+        print(
+            f"  k = {k}: plain {number(one['plain'])}, guided {number(one['guided'])}, "
+            f"difference {number(one['difference'])} ({span(one['interval'])})"
+        )
 
 
-def _number(value: float | None) -> str:
+def span(interval: Sequence[float | None]) -> str:
+    return "95% interval {} to {}".format(*map(number, interval))
+
+
+def number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1f}"

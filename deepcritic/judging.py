@@ -9,15 +9,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from deepcritic.rows import Example, Generation, Judged, Key, sample_seed
+from deepcritic.rows import Example, Generation, Judged, Key, Preference, sample_seed
 from deepcritic.tasks import CriticTask
 from deepcritic.votes import Ties
 
 
 def judge(
-    example: Example,
+    example: Example | Preference,
     replies: Iterable[Generation],
     task: CriticTask[Any],
     *,
@@ -25,6 +26,7 @@ def judge(
     refused: int = 0,
     benchmark: str | None = None,
     ties: Ties = "random",
+    liking: Sequence[float] = (),
 ) -> Judged:
     """One row of the evaluation, from the replies that came of those `asked` for; of the others so many were `refused`.
 
@@ -33,11 +35,13 @@ def judge(
     ordered = sorted(replies, key=lambda reply: reply.key.sample)
     verdicts = [task.parse(reply.prefix + reply.text, reply.context) for reply in ordered]
     kinds = Counter(_kind(reply, verdict) for reply, verdict in zip(ordered, verdicts, strict=True))
-    return judge_verdicts(example, verdicts, task, asked=asked, kinds=kinds, refused=refused, benchmark=benchmark, ties=ties)
+    row = judge_verdicts(example, verdicts, task, asked=asked, kinds=kinds, refused=refused, benchmark=benchmark, ties=ties)
+    contexts = tuple(reply.context for reply in ordered) if task.shuffles else ()
+    return msgspec.structs.replace(row, contexts=contexts, liking=tuple(liking))
 
 
 def judge_verdicts(
-    example: Example,
+    example: Example | Preference,
     verdicts: Sequence[Any],
     task: CriticTask[Any],
     *,
@@ -57,36 +61,47 @@ def judge_verdicts(
     def right(verdict: Any) -> float:
         return task.score(verdict, example.gold, example.item).values["correct"]
 
+    wanted = task.wanted(example.gold)
     scores = [right(verdict) for verdict in verdicts]
     vote = task.vote(verdicts, seed=sample_seed(0, Key(example_id=example.id, request="tie")))
     most = max(vote.tally.values(), default=0.0)
-    tied = [verdict for verdict, weight in vote.tally.items() if weight == most]
-    if ties == "first":
+    tied = [candidate for candidate, weight in vote.tally.items() if weight == most]
+    if ties == "first" and not task.shuffles:
         tied = [verdict for verdict in verdicts if verdict in tied][:1]
     missing = not asked
     counted = kinds or {}
-    generator = example.item.meta.get("generator")
     return Judged(
         id=example.id,
-        gold=example.gold.first_error,
+        gold=wanted,
         stratum=nothing.stratum,
         cluster=nothing.cluster,
         benchmark=benchmark or example.source,
         verdicts=tuple(verdicts) if scores else (None,) if missing else (),
         correct=float(np.mean(scores)) if scores else 0.0 if missing else None,
-        vote=tied[0] if ties == "first" and tied else vote.verdict,
-        vote_correct=float(np.mean([right(verdict) for verdict in tied])) if tied else 0.0 if scores or missing else None,
+        vote=tied[0] if len(tied) == 1 else vote.verdict,
+        vote_correct=float(np.mean([candidate == wanted for candidate in tied])) if tied else 0.0 if scores or missing else None,
         agreement=vote.agreement,
         samples=asked,
         truncated=counted.get("truncated", 0),
         unreadable=counted.get("unreadable", 0),
         refused=refused,
         failed=asked - len(verdicts) - refused,
-        error_kind=example.gold.error_kind,
-        steps=len(example.item.steps),
-        generator=str(generator) if generator else None,
-        answer_right=example.gold.answer_right,
+        **_described(example),
     )
+
+
+def _described(example: Example | Preference) -> dict[str, Any]:
+    """What may explain a verdict, as far as the source knows."""
+    if isinstance(example, Preference):
+        domain = example.item.meta.get("domain")
+        return {"responses": len(example.item.responses), "domain": str(domain) if domain else None}
+    generator = example.item.meta.get("generator")
+    return {
+        "error_kind": example.gold.error_kind,
+        "steps": len(example.item.steps),
+        "generator": str(generator) if generator else None,
+        "answer_right": example.gold.answer_right,
+    }
 
 
 def _kind(reply: Generation, verdict: Any) -> str:

@@ -28,6 +28,9 @@ import msgspec
 from deepcritic.errors import InputError
 
 ALL_CORRECT: Final = -1
+WITH_ERROR: Final = "with an error"
+WITHOUT_ERROR: Final = "all correct"
+"""The two classes of solutions: their accuracies make F1."""
 SCHEMA: Final = 1
 
 
@@ -76,6 +79,38 @@ class Example(Row, frozen=True, kw_only=True):
     gold: Gold = Gold()
     source: str
     parent_id: str | None = None
+    license: str | None = None
+    schema: int = SCHEMA
+
+
+class Responses(Row, frozen=True, kw_only=True):
+    """What a judge of responses may see: never any gold. `meta` may name a `domain`, by which figures are grouped."""
+
+    query: str
+    responses: tuple[str, ...]
+    meta: dict[str, Any] = {}
+
+    @property
+    def problem(self) -> str:
+        """The query, by the name that all kinds of item share."""
+        return self.query
+
+
+class Preferred(Row, frozen=True, kw_only=True):
+    """Which response is the best one, from 1, and what the source scores them; of a single response the score alone, which says
+    whether it is right: 1 or 0."""
+
+    best: int | Unlabelled = UNLABELLED
+    scores: tuple[float, ...] | None = None
+
+
+class Preference(Row, frozen=True, kw_only=True):
+    """A query with one or more responses, and what is known of which is best."""
+
+    id: str
+    item: Responses
+    gold: Preferred = Preferred()
+    source: str
     license: str | None = None
     schema: int = SCHEMA
 
@@ -190,6 +225,14 @@ class Judged(Row, frozen=True, kw_only=True):
     """The model that wrote the solution, where the source names it."""
     answer_right: bool | None = None
     """Whether the solution's final answer is right, where the source knows."""
+    responses: int = 0
+    """How many responses were judged, where the task is about responses."""
+    domain: str | None = None
+    """What the query is about, where the source says so."""
+    contexts: tuple[Any, ...] = ()
+    """One for each reply: in which order it saw the responses. Empty where nothing was shuffled."""
+    liking: tuple[float, ...] = ()
+    """One for each reply: how right a Meta RM finds it. Empty without one, or where it could not say."""
     schema: int = SCHEMA
 
 

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from deepcritic.costs import amount
 from deepcritic.errors import InputError, RunConflict, StageIncomplete, Stopped, UsageError
@@ -18,7 +18,7 @@ from deepcritic.progress import Progress
 from deepcritic.rows import SETTLED, Failure, Generation, Key, Message, sample_seed
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Counting, Request, Sampler, Sampling, Usage
-from deepcritic.tasks import Question
+from deepcritic.tasks import CriticTask, Question
 
 E = TypeVar("E")
 
@@ -44,6 +44,33 @@ def request(
         prefix=question.prefix,
         context=question.context,
     )
+
+
+def questions(
+    task: CriticTask[Any],
+    item: Any,
+    sampling: Sampling,
+    *,
+    example_id: str,
+    call: str,
+    seed: int,
+    samples: Iterable[int],
+    shuffle: bool = True,
+    hint: Callable[[Question], Question] = lambda question: question,
+) -> Iterator[Request]:
+    """`samples` draws of a task's question about `item`: one request, or as many as there are prompts where the task shuffles.
+
+    `hint` may add to what is asked; without `shuffle` everything stands in its own order.
+    """
+    order = seed if shuffle else None
+    groups: dict[Question, list[int]] = {}
+    if task.shuffles:
+        for sample in samples:
+            groups.setdefault(task.ask(item, seed=order, sample=sample), []).append(sample)
+    else:
+        groups[task.ask(item)] = list(samples)
+    for question, drawn in groups.items():
+        yield request(hint(question), sampling, example_id=example_id, call=call, seed=seed, samples=drawn)
 
 
 def user(text: str, system: str | None = None) -> tuple[Message, ...]:

@@ -10,7 +10,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -18,9 +18,11 @@ from deepcritic.errors import InputError
 from deepcritic.keyed import KeyedRows, digest_of
 from deepcritic.metrics import harmonic_f1
 from deepcritic.progress import Progress
-from deepcritic.rows import ALL_CORRECT, SETTLED, Failure, Item, Scores
+from deepcritic.rows import ALL_CORRECT, SETTLED, Failure, Scores
 from deepcritic.runs import RunFolder
 from deepcritic.scorers import Scorer, key_of
+
+T = TypeVar("T")
 
 
 class Choice(NamedTuple):
@@ -80,10 +82,10 @@ class KeptScores:
     A solution that failed for good is kept as such and not scored again. The scorer is entered once something is to be scored.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, failures: str = "failures.jsonl") -> None:
         self._folder = folder
         self._rows = KeyedRows(folder / "scores.jsonl", Scores)
-        self._failures = KeyedRows(folder / "failures.jsonl", Failure)
+        self._failures = KeyedRows(folder / failures, Failure)
         self._tokens = 0
 
     def __enter__(self) -> Self:
@@ -98,7 +100,7 @@ class KeptScores:
         self._rows.close()
         self._failures.close()
 
-    def collect(self, items: Sequence[tuple[str, Item]], scorer: Scorer) -> dict[str, tuple[float, ...]]:
+    def collect(self, items: Sequence[tuple[str, T]], scorer: Scorer[T]) -> dict[str, tuple[float, ...]]:
         """Score what is missing; returns the numbers by id, without the items that failed."""
         digests = [digest_of(key_of(name)) for name, _ in items]
         kept = [digest in self._rows or digest in self._failures for digest in digests]

@@ -15,10 +15,9 @@ import numpy as np
 
 from deepcritic.metrics import wilson
 from deepcritic.paired import paired_bootstrap_f1
-from deepcritic.rows import Example, Judged
+from deepcritic.rows import WITH_ERROR, Example, Judged
 from deepcritic.runs import finished_manifests
 from deepcritic.store import read_rows
-from deepcritic.tasks.first_error import WITH_ERROR
 
 CRITICS = ("base", "sft", "rl")
 _FIGURES = (

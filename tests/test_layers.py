@@ -33,6 +33,8 @@ LEVELS = (
         "contamination",
         "evaluation",
         "figures",
+        "guided",
+        "preference_figures",
         "comparison",
         "published",
         "table",

@@ -49,6 +49,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     model: str = "recorded"
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    context: Any = None
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False):
@@ -132,7 +133,7 @@ class RecordedSampler:
                     fingerprint=fingerprint,
                     seed=seed,
                     prefix=request.prefix,
-                    context=request.context,
+                    context=request.context if reply.context is None else reply.context,
                     prompt_tokens=reply.prompt_tokens,
                     completion_tokens=reply.completion_tokens,
                 )

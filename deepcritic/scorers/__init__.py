@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
-from deepcritic.rows import Failure, Item, Key, Scores
+from deepcritic.rows import Failure, Key, Message, Scores
+
+T = TypeVar("T", contravariant=True)
+Conversations = tuple[tuple[Message, ...], ...]
+"""The replies about one row, each as a whole conversation: what a Meta RM gives a number to."""
 
 
 def key_of(name: str) -> Key:
@@ -19,8 +23,9 @@ def key_of(name: str) -> Key:
     return Key(example_id=name, request="score")
 
 
-class Scorer(Protocol):
-    """A model that gives numbers, which never travel as text. Making one is cheap; weights are loaded on entering it.
+class Scorer(Protocol[T]):
+    """A model that gives numbers, which never travel as text: one for each step of an item, or for each of some conversations.
+    Making one is cheap; weights are loaded on entering it.
 
     `model_id` names the model with its content (see `deepcritic.models.model_id`).
     """
@@ -28,7 +33,7 @@ class Scorer(Protocol):
     @property
     def model_id(self) -> str: ...
 
-    def score(self, items: Iterable[tuple[str, Item]]) -> Iterator[Scores | Failure]:
+    def score(self, items: Iterable[tuple[str, T]]) -> Iterator[Scores | Failure]:
         """One outcome for each `(id, item)`, in any order."""
         ...
 

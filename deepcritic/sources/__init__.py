@@ -23,11 +23,11 @@ from typing import Final, TypeVar
 
 from deepcritic.errors import InputError
 from deepcritic.parsing import strip_heading
-from deepcritic.rows import ALL_CORRECT, Dialogue, Example
+from deepcritic.rows import ALL_CORRECT, Dialogue, Example, Preference
 from deepcritic.sources.reading import Record, read_records
 
 T = TypeVar("T")
-R = TypeVar("R", Example, Dialogue)
+R = TypeVar("R", Example, Dialogue, Preference)
 _NAMES: Final = {str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "an object"}
 
 

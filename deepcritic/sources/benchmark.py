@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deepcritic.errors import InputError, UsageError
-from deepcritic.rows import Example, encode
+from deepcritic.rows import Example, Preference, encode
 from deepcritic.sources import examples
 from deepcritic.sources.forged import forge
 from deepcritic.sources.reading import read_records
@@ -34,7 +34,7 @@ class Part:
 
     name: str
     benchmark: Benchmark
-    examples: list[Example]
+    examples: list[Example] | list[Preference]
     known: frozenset[str]
     facts: dict[str, Any]
 

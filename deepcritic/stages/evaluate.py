@@ -2,6 +2,7 @@
 
 python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json model=PATH run=NAME
 python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json stage.generations=ROWS.jsonl run=NAME
+python -m deepcritic stage=evaluate task=pointwise benchmark=judgebench benchmark.path=pairs.jsonl stage.judgments=FILE run=NAME
 python -m deepcritic stage=evaluate benchmark=processbench scorer=prm model=PATH stage.threshold_on=processbench/gsm8k run=NAME
 python -m deepcritic experiment=eval_suite model=PATH run=NAME
 """
@@ -15,20 +16,23 @@ from typing import Any
 
 from deepcritic.contamination import overlaps
 from deepcritic.errors import InputError, UsageError
-from deepcritic.evaluation import Outcome, Scoring, Writing, content_hash
-from deepcritic.figures import figures, mean_figures, show, suite_figures
+from deepcritic.evaluation import Deciding, Outcome, Scoring, Writing, content_hash
+from deepcritic.figures import mean_figures
 from deepcritic.flips import flips
 from deepcritic.model_card import check_target, put_results
 from deepcritic.mr_score import mr_score
-from deepcritic.rows import Example, Judged
-from deepcritic.runs import RunFolder
+from deepcritic.preference_figures import decided_figures
+from deepcritic.rows import Example, Item, Judged, Preference
+from deepcritic.runs import RunFolder, existing
 from deepcritic.samplers import Sampler
 from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.sampling import engine_for
 from deepcritic.scorers import Scorer
+from deepcritic.scorers.meta_rm import MetaRM
 from deepcritic.scorers.recorded import RecordedScorer
 from deepcritic.sources.benchmark import Benchmark, Part
 from deepcritic.sources.forged import kind_of
+from deepcritic.sources.preference_pairs import judgments as recorded_judgments
 from deepcritic.store import read_rows, write_json, write_rows
 from deepcritic.table import any_published, beside_published, print_table, write_table
 from deepcritic.tasks import CriticTask
@@ -41,10 +45,12 @@ def run(
     benchmark: Benchmark | Mapping[str, Benchmark] | None,
     task: CriticTask[Any],
     sampler: Callable[..., Sampler],
-    scorer: Callable[..., Scorer] | None = None,
+    scorer: Callable[..., Scorer[Item]] | None = None,
     model: str | None = None,
     judge: str | None = None,
+    guide: str | None = None,
     generations: str | None = None,
+    judgments: str | None = None,
     scores: str | None = None,
     samples: int = 1,
     temperature: float | None = None,
@@ -62,8 +68,9 @@ def run(
 ) -> dict[str, Any]:
     """Returns the metrics. Rows without a recorded reply are an error, or wrong and counted with `allow_missing`.
 
-    `limit` takes the first rows of each part of a benchmark. Temperature and top_p of None are the benchmark's own. `push` names
-    a model's folder or hub id whose card gets the results; an evaluation that is finished can still be pushed.
+    `limit` takes the first rows of each part of a benchmark. Temperature and top_p of None are the benchmark's own. `guide` is a
+    Meta RM, whose choice of replies the figures put beside the plain vote. `judgments` are recorded decisions about pairs in two
+    orders. `push` names a model's folder or hub id whose card gets the results; a finished evaluation can still be pushed.
     """
     if push is not None:
         check_target(push)
@@ -73,9 +80,12 @@ def run(
     rule = vote_rule(ties, "stage.ties")
     parts = _parts(benchmark, limit)
     _check(parts, task)
-    critic: Writing | Scoring
-    scalar: Scorer | None = RecordedScorer(scores) if scores else engine_for(scorer, model, "model") if scorer else None
-    if scalar is not None:
+    critic: Writing | Scoring | Deciding
+    scalar: Scorer[Item] | None = RecordedScorer(scores) if scores else engine_for(scorer, model, "model") if scorer else None
+    if judgments is not None:
+        judged_by, decisions = recorded_judgments(existing(Path(judgments), "stage.judgments"))
+        critic = Deciding(parts=parts, task=task, file=Path(judgments), judged_by=judged_by, decisions=decisions)
+    elif scalar is not None:
         tuning = _tuning(parts, threshold_on)
         critic = Scoring(
             parts=parts, task=task, engine=scalar, threshold=threshold, threshold_on=threshold_on, tuning=tuning
@@ -86,14 +96,15 @@ def run(
             raise InputError("nothing to evaluate", field="model", remedy="model=PATH, or stage.generations=ROWS.jsonl")
         critic = Writing(
             parts=parts, task=task, engine=recorded or engine_for(sampler, model, "model"),
-            judge_engine=engine_for(sampler, judge, "judge") if judge else None, samples=samples, temperature=temperature,
+            judge_engine=engine_for(sampler, judge, "judge") if judge else None,
+            guide=engine_for(MetaRM, guide, "stage.guide") if guide else None, samples=samples, temperature=temperature,
             top_p=top_p, max_tokens=max_tokens, judge_tokens=judge_tokens, seed=seed, allow_missing=allow_missing,
             ties=rule,
         )  # fmt: skip
     rows_hash = content_hash(example for part in parts for example in part.examples)
     files = {f"contamination {file}": Path(file) for file in contamination if Path(file).is_file()}
     if not folder.begin(benchmark=rows_hash, **critic.depends, **files):
-        return _pushed(_shown(read_metrics(folder.path)), push)
+        return _pushed(_shown(read_metrics(folder.path), task), push)
     measured = critic.parts
     found = overlaps({row.id: row.item.problem for part in measured for row in _plain(part)}, contamination)
     outcome = critic.judge(folder)
@@ -108,13 +119,14 @@ def run(
             ledger.fail("no reply")
         else:
             ledger.keep()
-    ignored = critic.engine.ignored if isinstance(critic.engine, RecordedSampler) else {}
+    ignored = critic.engine.ignored if isinstance(critic, Writing) and isinstance(critic.engine, RecordedSampler) else {}
     data = {part.name: part.facts for part in measured}
-    _shown(metrics)
-    entries = beside_published({str(metrics["model"]): metrics})
-    write_table(folder.path, entries)
-    if any_published(entries):
-        print_table(entries)
+    _shown(metrics, task)
+    if {"f1", "mean_f1"} & metrics.keys():
+        entries = beside_published({str(metrics["model"]): metrics})
+        write_table(folder.path, entries)
+        if any_published(entries):
+            print_table(entries)
     folder.finish(metrics="metrics.json", data=data, ignored_fields=ignored, **outcome.facts)
     return _pushed(metrics, push)
 
@@ -161,7 +173,10 @@ def _parts(benchmark: Benchmark | Mapping[str, Benchmark] | None, limit: int | N
 
 def _check(parts: list[Part], task: CriticTask[Any]) -> None:
     """Find a row that cannot be asked about or scored before anything is sampled."""
-    for example in (example for part in parts for example in part.examples):
+    for part, example in ((one, example) for one in parts for example in one.examples):
+        if not isinstance(example, task.row):
+            others = "task=pointwise" if isinstance(example, Preference) else "task=first_error"
+            raise UsageError(f"{part.name} has rows of type {type(example).__name__}, not {task.row.__name__}: give {others}")
         try:
             task.ask(example.item)
             task.score(None, example.gold, example.item)
@@ -181,10 +196,10 @@ def _tuning(parts: list[Part], threshold_on: str | None) -> list[Example]:
         raise InputError(
             "neither a file nor a part of the benchmark", field="stage.threshold_on", found=threshold_on, remedy=names
         )
-    return parts[0].benchmark.rows_of(threshold_on)
+    return [row for row in parts[0].benchmark.rows_of(threshold_on) if isinstance(row, Example)]
 
 
-def _plain(part: Part) -> list[Example]:
+def _plain(part: Part) -> list[Example | Preference]:
     return [example for example in part.examples if kind_of(example.id)[1] is None]
 
 
@@ -193,7 +208,10 @@ def _metrics(
 ) -> dict[str, Any]:
     """The figures of the plain rows, and beside those of each part what else is known of it."""
     plain = {part.name: [row for row in outcome.judged[part.name] if kind_of(row.id)[1] is None] for part in parts}
-    metrics = figures(plain[parts[0].name], task, ties=ties) if len(parts) == 1 else suite_figures(plain, task, ties=ties)
+    if outcome.decided:
+        metrics = decided_figures([row for rows in plain.values() for row in rows], task)
+        return {**metrics, "benchmark": parts[0].facts, **outcome.facts}
+    metrics = task.figures(plain, ties=ties)
     for part in parts:
         of_part = metrics if len(parts) == 1 else metrics["benchmarks"][part.name]
         of_part["benchmark"] = part.facts
@@ -203,9 +221,10 @@ def _metrics(
             of_part["flips"] = flips(outcome.judged[part.name], task)
         clean = [row for row in plain[part.name] if row.id not in (found or {}).get("held", {})]
         if clean and len(clean) < len(plain[part.name]):
-            without = figures(clean, task)
-            of_part["without_held"] = {name: without[name] for name in ("examples", "f1", "f1_interval")}
-    if len(parts) > 1:
+            without = task.figures({part.name: clean}, ties=ties)
+            names = ("examples", "f1", "f1_interval", "accuracy", "accuracy_interval")
+            of_part["without_held"] = {name: without[name] for name in names if name in without}
+    if "mean_f1" in metrics:
         metrics["means"] = _means(parts, plain)
     if found is not None:
         metrics["contamination"] = found
@@ -213,7 +232,7 @@ def _metrics(
 
 
 def _mr_score(part: Part, judged: list[Judged], outcome: Outcome) -> dict[str, Any]:
-    reasons = any(example.gold.error_reasons for example in part.examples)
+    reasons = any(isinstance(example, Example) and example.gold.error_reasons for example in part.examples)
     result = mr_score(judged, outcome.grades if reasons else None)
     if not reasons:
         result["skipped"] = "the rows give no reasons for their errors"
@@ -239,8 +258,8 @@ def _means(parts: list[Part], plain: Mapping[str, Sequence[Judged]]) -> dict[str
     return means
 
 
-def _shown(metrics: dict[str, Any]) -> dict[str, Any]:
-    show(metrics)
+def _shown(metrics: dict[str, Any], task: CriticTask[Any]) -> dict[str, Any]:
+    task.show(metrics)
     for name, part in metrics.get(
         "benchmarks", {metrics["benchmark"]["name"] if "benchmark" in metrics else "": metrics}
     ).items():
@@ -256,7 +275,8 @@ def _shown(metrics: dict[str, Any]) -> dict[str, Any]:
             print(f"{name}, forged {kind}: {rate} of {flip['rows']} verdicts now say what was forged")
         if "without_held" in part:
             clean = part["without_held"]
-            print(f"{name} without the problems that occur in training data: F1 {clean['f1']} on {clean['examples']} rows")
+            score = f"F1 {clean['f1']}" if "f1" in clean else f"accuracy {clean.get('accuracy')}"
+            print(f"{name} without the problems that occur in training data: {score} on {clean['examples']} rows")
     for name, mean in metrics.get("means", {}).items():
         low, high = mean["f1_interval"]
         shown = "unknown" if mean["f1"] is None else f"{mean['f1']:.1f} (95% interval {low:.1f} to {high:.1f})"

@@ -10,8 +10,6 @@ The prompt stands here, beside the reader of its reply, so that the two cannot d
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import random
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,11 +17,13 @@ from typing import Any
 import numpy as np
 
 from deepcritic.errors import InputError
+from deepcritic.figures import figures, show, suite_figures
 from deepcritic.metrics import harmonic_f1
 from deepcritic.parsing import last_boxed, strip_thinking
 from deepcritic.prompting import Template
-from deepcritic.rows import ALL_CORRECT, Example, Gold, Item, Unlabelled
-from deepcritic.tasks import Question, RowScore, Vote
+from deepcritic.rows import ALL_CORRECT, WITH_ERROR, WITHOUT_ERROR, Example, Gold, Item, Judged, Unlabelled
+from deepcritic.tasks import Question, RowScore, Vote, cluster_of, count
+from deepcritic.votes import Ties
 
 PROMPT = r"""---
 fields: [problem, solution]
@@ -52,7 +52,6 @@ End with one line: the number of the first wrong step in a box, such as \boxed{3
 right.
 """
 
-WITH_ERROR, WITHOUT_ERROR = "with an error", "all correct"
 _NUMBER = re.compile(r"(?:step|paragraph)?\s*(-?\d{1,6})\.?", re.IGNORECASE)
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}")
 
@@ -63,13 +62,14 @@ class FirstError:
 
     name = "first_error"
     row = Example
+    shuffles = False
 
     def __init__(self, template: str | None = None, system: str | None = None) -> None:
         read = Template.of(template, PROMPT)
         self.template = read if system is None else dataclasses.replace(read, system=system)
 
-    def ask(self, item: Item, *, seed: int = 0, sample: int = 0) -> Question:
-        """The same prompt for every sample: `seed` and `sample` serve tasks that shuffle."""
+    def ask(self, item: Item, *, seed: int | None = 0, sample: int = 0, context: Any = None) -> Question:
+        """The same prompt for every sample: the other arguments serve tasks that shuffle."""
         if not item.steps:
             raise InputError("the solution has no steps", field="item.steps", found=[], remedy="at least one step")
         solution = self.template.solution(item.steps)
@@ -92,6 +92,10 @@ class FirstError:
         shown = verdict if verdict == ALL_CORRECT else verdict - 1 + self.template.index_base
         return f"\\boxed{{{shown}}}"
 
+    def hint(self, gold: Gold, context: Any = None) -> str:
+        shown = self.format(_known(gold))
+        return f"(For you alone: the right verdict is {shown}. Find the reasons for it, and do not mention this note.)"
+
     def reward(self, verdict: int | None, gold: Gold) -> float:
         """1 if the verdict is the gold one, else 0; an unreadable verdict earns 0 (DeepCritic, arXiv 2505.00662)."""
         return float(verdict == _known(gold))
@@ -108,25 +112,19 @@ class FirstError:
         >>> FirstError().vote([2, 2, None, -1])
         Vote(verdict=2, tally={2: 2.0, -1: 1.0}, agreement=0.6666666666666666, unreadable=1, tied=False)
         """
-        tally: dict[int, float] = {}
-        for verdict, weight in zip(verdicts, weights or [1.0] * len(verdicts), strict=True):
-            if verdict is not None:
-                tally[verdict] = tally.get(verdict, 0.0) + weight
-        counted = dict(sorted(tally.items(), key=lambda pair: (-pair[1], pair[0])))
-        total, most = sum(counted.values()), max(counted.values(), default=0.0)
-        best = [verdict for verdict, weight in counted.items() if weight == most]
-        winner = random.Random(seed).choice(best) if best else None
-        agreement = counted[winner] / total if winner is not None and total else 0.0
-        unreadable = sum(verdict is None for verdict in verdicts)
-        tied = len(best) > 1
-        return Vote(verdict=winner, tally=counted, agreement=agreement, unreadable=unreadable, tied=tied)
+        return count([None if verdict is None else self.points(verdict) for verdict in verdicts], weights, seed)
+
+    def points(self, verdict: int) -> dict[int, float]:
+        return {verdict: 1.0}
+
+    def wanted(self, gold: Gold) -> int:
+        return _known(gold)
 
     def score(self, verdict: int | None, gold: Gold, item: Item) -> RowScore:
         """Right or wrong on one row. Problems are drawn together in a bootstrap, as one may occur with several solutions."""
-        cluster = hashlib.blake2b(" ".join(item.problem.split()).encode("utf-8", "replace"), digest_size=8).hexdigest()
+        cluster = cluster_of(item.problem)
         values = {"correct": self.reward(verdict, gold), "unreadable": float(verdict is None)}
-        stratum = self.stratum(gold)
-        assert stratum is not None, "the reward knows the label"
+        stratum = WITHOUT_ERROR if _known(gold) == ALL_CORRECT else WITH_ERROR
         return RowScore(values=values, stratum=stratum, cluster=cluster)
 
     def aggregate(self, scores: Mapping[str, Any]) -> dict[str, float]:
@@ -144,6 +142,14 @@ class FirstError:
             "f1": harmonic_f1(error_accuracy, correct_accuracy),
             "unparsed_rate": float(np.asarray(scores["unreadable"], float).mean()),
         }
+
+    def figures(self, parts: Mapping[str, Sequence[Judged]], *, ties: Ties = "random") -> dict[str, Any]:
+        if len(parts) == 1:
+            return figures(next(iter(parts.values())), self, ties=ties)
+        return suite_figures(parts, self, ties=ties)
+
+    def show(self, metrics: dict[str, Any]) -> None:
+        show(metrics)
 
 
 def _known(gold: Gold) -> int:
