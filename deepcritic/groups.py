@@ -26,10 +26,9 @@ from typing import Any, Protocol
 
 from deepcritic.chat import prompt_ids, reply_text
 from deepcritic.rewards import reward_of
-from deepcritic.rows import Key, sample_seed
+from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR, Key, sample_seed
 from deepcritic.samplers import Sampling
 from deepcritic.tasks import CriticTask, Question
-from deepcritic.tasks.first_error import WITH_ERROR, WITHOUT_ERROR
 from deepcritic.training.processes import from_all, whole_weights
 
 CALL = "rl"

@@ -1,6 +1,6 @@
 """Votes of k replies that a Meta RM guides: of the k it keeps the half that it likes best, and these alone are counted.
 
-From one draw of n replies: k of them are drawn again and again, so the curve of a row is a mean over subsets, with the plain
+From one draw of n replies: the curve of a row is a mean over subsets of k (all of them, or 64 that are drawn), with the plain
 vote of the very same subsets beside it. Ties are drawn by lot: a winner among t shares counts 1 / t.
 
 >>> curve = guided_chances([{1: 9.0, 2: 2.0}, {1: 2.0, 2: 6.0}], wanted=2, liking=[0.1, 0.9], ks=[1, 2])
@@ -10,17 +10,20 @@ vote of the very same subsets beside it. Ties are drawn by lot: a winner among t
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepcritic.metrics import Array
 from deepcritic.rows import Judged
 from deepcritic.tasks import CriticTask
 
 DRAWS: Final = 64
-"""How many subsets of a size are drawn for each row. Half of them are the other halves, which makes the mean steadier."""
+"""How many subsets of a size are drawn for each row. Half of them are others turned round, which steadies means."""
 Points = Mapping[Hashable, float]
 
 
@@ -67,19 +70,24 @@ def guided_chances(
     for at, given in enumerate(points):
         for candidate, value in (given or {}).items():
             table[at, names[candidate]] = value
-    generator = np.random.default_rng(seed)
-    half = np.argsort(generator.random((DRAWS // 2, len(points))), axis=1)
-    orders = np.concatenate([half, half[:, ::-1]])
     likes = np.asarray(liking, float)
     plain, guided = np.zeros(len(ks)), np.full(len(ks), np.nan)
     for place, k in enumerate(ks):
-        chosen = orders[:, : min(k, len(points))]
+        chosen = _subsets(len(points), min(k, len(points)), seed)
         plain[place] = _wins(table, readable, chosen)
         if likes.size:
             size = max(1, chosen.shape[1] // 2)
             best = np.argsort(-likes[chosen], axis=1, kind="stable")[:, :size]
             guided[place] = _wins(table, readable, np.take_along_axis(chosen, best, axis=1))
     return Chances(plain, guided)
+
+
+def _subsets(size: int, k: int, seed: int) -> NDArray[np.int64]:
+    """Subsets of k out of `size`, each a line: all of them where they are few, else some that `seed` draws."""
+    if math.comb(size, k) <= DRAWS:
+        return np.array(list(itertools.combinations(range(size), k)), np.int64)
+    half = np.argsort(np.random.default_rng([seed, k]).random((DRAWS // 2, size)), axis=1)
+    return np.concatenate([half, half[:, ::-1]])[:, :k]
 
 
 def vote_chances(rows: Sequence[Judged], task: CriticTask[Any], ks: Sequence[int]) -> tuple[Array, Array]:
@@ -94,10 +102,9 @@ def vote_chances(rows: Sequence[Judged], task: CriticTask[Any], ks: Sequence[int
     return plain, guided
 
 
-def _wins(table: Array, readable: Array, chosen: Array) -> float:
+def _wins(table: Array, readable: NDArray[np.bool_], chosen: NDArray[np.int64]) -> float:
     """The mean over subsets (lines of `chosen`) of the wanted candidate's share of the first place."""
-    picked = chosen.astype(int)
-    sums = table[picked].sum(axis=1)
+    sums = table[chosen].sum(axis=1)
     first = sums >= sums.max(axis=1, keepdims=True)
-    heard = readable[picked].any(axis=1)
+    heard = readable[chosen].any(axis=1)
     return float(np.mean(np.where(heard & first[:, 0], 1 / first.sum(axis=1), 0.0)))
