@@ -56,11 +56,11 @@ def questions(
     seed: int,
     samples: Iterable[int],
     shuffle: bool = True,
-    hint: Callable[[Question], Question] = lambda question: question,
+    change: Callable[[Question], Question] = lambda question: question,
 ) -> Iterator[Request]:
     """`samples` draws of a task's question about `item`: one request, or as many as there are prompts where the task shuffles.
 
-    `hint` may add to what is asked; without `shuffle` everything stands in its own order.
+    `change` may add to what is asked; without `shuffle` everything stands in its own order.
     """
     order = seed if shuffle else None
     groups: dict[Question, list[int]] = {}
@@ -70,7 +70,7 @@ def questions(
     else:
         groups[task.ask(item)] = list(samples)
     for question, drawn in groups.items():
-        yield request(hint(question), sampling, example_id=example_id, call=call, seed=seed, samples=drawn)
+        yield request(change(question), sampling, example_id=example_id, call=call, seed=seed, samples=drawn)
 
 
 def user(text: str, system: str | None = None) -> tuple[Message, ...]:

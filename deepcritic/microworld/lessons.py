@@ -15,6 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from deepcritic.microworld.preferences import judge_lesson
 from deepcritic.microworld.world import Problem, apply, draw_problem, judge, write_solution
 from deepcritic.rows import ALL_CORRECT
 
@@ -187,12 +188,18 @@ def boxed(text: str, good: bool) -> str:
     return f"{text}\n\\boxed{{{1 if good else -1}}}"
 
 
+def scores_lesson(rng: random.Random) -> Lesson:
+    """Scores for one to four solutions, with the faults of a judge."""
+    return judge_lesson(rng, rng.choice([ERRORS, MANY_ERRORS]))
+
+
 LESSONS = {
     "foundation": foundation_lesson,
     "generator": generator_lesson,
     "base": base_lesson,
     "teacher": teacher_lesson,
     "whole": whole_lesson,
+    "judge": scores_lesson,
 }
 
 

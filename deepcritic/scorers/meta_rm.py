@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from deepcritic.chat import dialogue_ids
+from deepcritic.errors import InputError
 from deepcritic.models import context_length, load_model, load_tokenizer, model_id
 from deepcritic.rows import Failure, Scores
 from deepcritic.scorers import Conversations, key_of
@@ -66,6 +67,9 @@ class MetaRM:
         self._model = load_model(
             self._source, dtype=self._dtype, device=self._device, kind="AutoModelForSequenceClassification"
         ).eval()
+        if self._model.config.num_labels != 1:
+            found = f"{self._model.config.num_labels} numbers a reply"
+            raise InputError("not a Meta RM", field="stage.guide", found=found, remedy="a model that stage=meta_rm made")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from deepcritic.errors import UsageError
 from deepcritic.models import shipped_path
-from deepcritic.rows import Dialogue, Example
+from deepcritic.rows import Dialogue, Example, Preference
 from deepcritic.runs import RunFolder
 from deepcritic.sources import Report
 from deepcritic.store import write_rows
@@ -24,7 +24,7 @@ FILE = "examples.jsonl"
 def run(
     folder: RunFolder,
     *,
-    source: Callable[..., Iterable[Example] | Iterable[Dialogue]] | None,
+    source: Callable[..., Iterable[Example] | Iterable[Dialogue] | Iterable[Preference]] | None,
     limit: int | None = None,
     shuffle: bool = False,
     seed: int = 0,
@@ -40,7 +40,7 @@ def run(
     if not folder.begin(**inside):
         return folder.manifest or {}
     report = Report()
-    rows: Iterable[Example | Dialogue] = source(report=report)
+    rows: Iterable[Example | Dialogue | Preference] = source(report=report)
     if shuffle:
         rows = list(rows)
         random.Random(seed).shuffle(rows)
@@ -49,7 +49,7 @@ def run(
     file = "dialogues.jsonl" if any(isinstance(row, Dialogue) for row in first) else FILE
     kept = 0
 
-    def limited() -> Iterable[Example | Dialogue]:
+    def limited() -> Iterable[Example | Dialogue | Preference]:
         nonlocal kept
         for row in itertools.chain(first, waiting):
             if limit is not None and kept >= limit:
