@@ -55,8 +55,8 @@ def summarise(run: Path) -> dict[str, Any]:
     if refined:
         summary["refine"] = refined
     if "seed" in manifests:
-        summary["teacher"] = manifests["seed"]["teacher_accuracy"]
-        summary["seed_funnel"] = manifests["seed"]["funnel"]
+        summary["teacher"] = manifests["seed"].get("teacher_accuracy", {})
+        summary["seed_funnel"] = manifests["seed"].get("funnel", [])
     seconds = {name: manifest["seconds"] for name, manifest in manifests.items() if name != "report"}
     summary["seconds"] = {"total": round(sum(seconds.values()), 1), **seconds}
     summary["tokens"] = {name: manifest["completion"] for name, manifest in manifests.items() if "completion" in manifest}

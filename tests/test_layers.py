@@ -50,6 +50,7 @@ LEVELS = (
         "labelling",
         "microworld",
         "publishing",
+        "report",
         "mr_score",
         "rewards",
         "rollouts",

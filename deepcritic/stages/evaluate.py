@@ -110,6 +110,7 @@ def run(
     outcome = critic.judge(folder)
     judged = [row for part in measured for row in outcome.judged[part.name]]
     write_rows(folder / "verdicts.jsonl", judged)
+    write_rows(folder / "examples.jsonl", (example for part in measured for example in part.examples))  # to be read beside them
     metrics = _metrics(measured, outcome, task, found if contamination else None, rule)
     write_json(folder / "metrics.json", metrics)
     ledger = folder.ledger("examples")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html.parser
 import json
 import re
@@ -13,8 +15,11 @@ import msgspec
 import pytest
 
 from deepcritic.metrics import harmonic_f1
+from deepcritic.report.draw import Plot
+from deepcritic.report.overview import Caution
+from deepcritic.report.page import render
 from deepcritic.rows import ALL_CORRECT, Example
-from deepcritic.stages import refine, report
+from deepcritic.stages import refine
 from deepcritic.store import write_rows
 from deepcritic.tasks.first_error import FirstError
 
@@ -138,23 +143,29 @@ def test_labels_are_compared_with_the_truth(command: Command, run: list[Example]
 
 
 class _Links(html.parser.HTMLParser):
-    """Everything in a page that a browser would fetch or run, and whether its tags are balanced."""
+    """Everything in a page that a browser would fetch or run."""
 
     def __init__(self) -> None:
         super().__init__()
         self.fetched: list[str] = []
         self.tags: list[str] = []
+        self.run: list[str] = []
+        self.styles: list[str] = []
+        self._in = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        for name, value in attrs:
-            if (
-                name in {"src", "href", "xlink:href", "action", "data", "poster", "srcset"}
-                and value
-                and not value.startswith("#")
-            ):
-                self.fetched.append(value)
-            assert not name.startswith("on"), f"{tag} {name}"
+        given = dict(attrs)
+        self._in = tag if tag == "style" or (tag == "script" and "type" not in given) else ""
+        for name in {"src", "href", "xlink:href", "action", "data", "poster", "srcset"} & given.keys():
+            if not (given[name] or "").startswith("#"):
+                self.fetched.append(str(given[name]))
+        assert not {name for name in given if name.startswith("on") or name == "style"}, f"{tag} {given}"
+
+    def handle_data(self, data: str) -> None:
+        if self._in:
+            (self.run if self._in == "script" else self.styles).append(data)
+            self._in = ""
 
 
 def _links(page: str) -> _Links:
@@ -163,36 +174,43 @@ def _links(page: str) -> _Links:
     return parser
 
 
-def test_the_page_fetches_nothing_and_runs_nothing(command: Command, run: list[Example]) -> None:
+def _sha(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def test_the_page_fetches_nothing_and_runs_nothing_else(command: Command, run: list[Example]) -> None:
     _, page, _ = _report(command)
     links = _links(page)
-    assert links.fetched == []
-    assert not {"script", "iframe", "link", "object", "embed", "img"} & set(links.tags)
+    assert links.fetched
+    assert all(link.startswith("data:text/csv;charset=utf-8;base64,") for link in links.fetched), "only data to be kept"
+    assert not {"iframe", "link", "object", "embed", "img", "base"} & set(links.tags)
     assert not re.search(r"url\(\s*['\"]?(?!#|data:)", page)
     assert "@import" not in page
-    assert "default-src 'none'" in page
-    assert links.tags.count("svg") == 2
-    assert page.count("<figcaption>") == 2
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    allowed = html.unescape(policy[1])
+    assert allowed.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in allowed
+    assert "http" not in allowed
+    assert len(links.run) == 2, "KaTeX and our own"
+    assert all(f"'sha256-{_sha(text)}'" in allowed for text in [*links.run, *links.styles])
+    assert links.tags.count("svg") == links.tags.count("figcaption") > 5
     assert 'lang="en"' in page
-    for text in (
-        "80.0",
-        "best blind guess",
-        "wrong to right / right to wrong",
-        "From solutions to seed critiques",
-        "no rated step",
-    ):
+    shown = ("80.0", "best blind guess", "wrong to right / right to wrong", "From solutions to seed critiques", "no rated step")
+    for text in shown:
         assert text in page
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)<", "a&b \"c\" 'd'", "<img src=x onerror=x>", "{{ 7 * 7 }} {% if %}"])
 def test_a_hostile_name_of_a_run_stays_text(name: str) -> None:
     tables = [{"title": name, "head": [name], "rows": [[name]]}]
-    page = report.render(f"Run {name}", tables, [{"svg": "<svg></svg>", "text": name}])
+    plot = Plot(name="x", title=name, text=name, svg="<svg></svg>", head=(name,), rows=[[name]])
+    page = render(title=f"Run {name}", facts=[name], tables=tables, plots=[plot], warnings=[Caution(name, name)])
     links = _links(page)
-    assert links.fetched == []
-    assert not {"script", "img"} & set(links.tags)
+    assert len(links.run) == 1, "our own script"
+    assert "img" not in links.tags
     assert "<svg></svg>" in page, "our own drawing goes in as it is"
-    assert "49" not in re.sub(r"<style>.*?</style>", "", page, flags=re.S)
+    assert "49" not in re.sub(r"<(style|script)\b.*?</\1>|Content-Security-Policy.*|data:text/csv[^\"]*", "", page, flags=re.S)
     if "<" in name:
         assert name not in page
 
@@ -205,8 +223,8 @@ def test_a_hostile_name_on_the_command_line(command: Command) -> None:
     outcome = command("stage=report", f"run='{name}'")
     assert outcome.code == 0, outcome.err
     page = (Path("runs") / name / "report/index.html").read_text("utf-8")
-    assert "<b>" not in page
-    assert "&lt;b&gt;&amp;amp;" in page
+    assert f"Run {name}" not in page
+    assert "Run &lt;b&gt;&amp;amp;" in page
 
 
 def test_a_run_of_one_stage_has_a_report_too(command: Command) -> None:
@@ -214,7 +232,7 @@ def test_a_run_of_one_stage_has_a_report_too(command: Command) -> None:
     summary, page, _ = _report(command)
     assert set(summary) == {"seconds", "tokens", "seed"}
     assert "prepare" in page
-    assert "<svg" not in page
+    assert 'id="critiques"' not in page
 
 
 def test_nothing_to_report_on(command: Command) -> None:

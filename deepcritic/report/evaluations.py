@@ -1,0 +1,83 @@
+"""The evaluations of a run as the report sees them: a folder, its figures by benchmark, and its judged rows.
+
+for evaluation in evaluations(run):
+    print(evaluation.name, evaluation.model, [part["f1"] for part in evaluation.parts.values()])
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from deepcritic.runs import finished_manifests
+from deepcritic.store import read_lines
+
+FAMILIAR = {"evaluate.base": "base critic", "evaluate.sft": "after SFT", "evaluate.rl": "after RL"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One finished evaluation of the run in `path.parent`."""
+
+    path: Path
+    manifest: dict[str, Any]
+    metrics: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def title(self) -> str:
+        """What people call it: the name that was given, or that of the stage."""
+        return FAMILIAR.get(self.name) or self.name.partition(".")[2] or self.name
+
+    @property
+    def model(self) -> str:
+        return str(self.metrics.get("model") or self.manifest.get("model") or "")
+
+    @property
+    def task(self) -> str:
+        return str((self.metrics.get("task") or {}).get("name") or "first_error")
+
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """The figures of each benchmark."""
+        found: dict[str, dict[str, Any]] = self.metrics.get("benchmarks") or {self._only: self.metrics}
+        return found
+
+    @property
+    def _only(self) -> str:
+        return str((self.metrics.get("benchmark") or {}).get("name") or "examples")
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """The judged rows as plain values: their gold and verdicts are those of whichever task."""
+        return [json.loads(line) for _, line in read_lines(self.path / "verdicts.jsonl")]
+
+
+def evaluations(run: Path) -> list[Evaluation]:
+    """The finished evaluations of a run, the stages of training first, others in order of finishing."""
+    found = []
+    for name, manifest in finished_manifests(run):
+        path = run / name
+        if manifest.get("stage") == "evaluate" and (path / "verdicts.jsonl").is_file() and (path / "metrics.json").is_file():
+            found.append(Evaluation(path, manifest, json.loads((path / "metrics.json").read_text("utf-8"))))
+    familiar = {name: place for place, name in enumerate(FAMILIAR)}
+    return sorted(found, key=lambda one: familiar.get(one.name, len(familiar)))
+
+
+def compared(found: Iterable[Evaluation], most: int = 4) -> list[Evaluation]:
+    """Those that one drawing can hold: of the benchmark that most of them share, the stages of training first."""
+    groups: dict[tuple[Any, ...], list[Evaluation]] = {}
+    for one in found:
+        if one.task == "first_error":
+            groups.setdefault((tuple(one.parts), one.metrics.get("examples")), []).append(one)
+    if not groups:
+        return []
+    largest = max(groups.values(), key=len)
+    return largest[:most]

@@ -1,0 +1,259 @@
+"""What was run, with what result, and first of all what to be wary of.
+
+for warning in warnings(run, manifests, found):
+    print(warning.text)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepcritic.costs import amount
+from deepcritic.report.evaluations import Evaluation
+from deepcritic.table import beside_published
+
+FEW = 100
+"""Rows of a class under which a rate says little."""
+LEAN = 0.8
+"""The share of one class from which data count as unbalanced."""
+
+
+@dataclass(frozen=True)
+class Caution:
+    """Something that a reader should know before the figures."""
+
+    stage: str
+    text: str
+
+
+def warnings(run: Path, manifests: Mapping[str, Mapping[str, Any]], found: Sequence[Evaluation]) -> Iterator[Caution]:
+    """What was cut, unreadable, lost or unbalanced, and what is not finished."""
+    for folder in sorted(path.parent for path in run.glob("*/config.json")):
+        if folder.name not in manifests:
+            yield Caution(folder.name, "is not finished: nothing of it is shown")
+    for name, manifest in manifests.items():
+        if manifest.get("incomplete"):
+            yield Caution(name, f"{manifest['incomplete']:,} draws failed and can be asked for again")
+        counts = manifest.get("prefilter") if isinstance(manifest.get("prefilter"), dict) else manifest
+        if manifest.get("stage") != "evaluate":
+            drawn, cut = (counts or {}).get("generations") or 0, (counts or {}).get("truncated") or 0
+            if cut and cut >= drawn / 1000:
+                yield Caution(name, f"{cut:,} of {drawn:,} replies ({_share(cut, drawn)}) were cut at max_tokens")
+        for reason, count in ((manifest.get("counts") or {}).get("rows") or {}).get("failed", {}).items():
+            if count:
+                yield Caution(name, f"{count:,} rows failed: {reason}")
+        if manifest.get("stage") == "label":
+            yield from _labels(name, manifest)
+    for one in found:
+        yield from _evaluation(one)
+
+
+def _labels(name: str, manifest: Mapping[str, Any]) -> Iterator[Caution]:
+    labels: dict[str, int] = manifest.get("first_errors") or {}
+    total, fine = sum(labels.values()), labels.get("-1", 0)
+    if total and max(fine, total - fine) > LEAN * total:
+        rarer = "all correct" if fine < total - fine else "with an error"
+        yield Caution(name, f"unbalanced: {_share(min(fine, total - fine), total)} of the labelled solutions are {rarer}")
+    if manifest.get("unconfirmed"):
+        yield Caution(name, f"the published form of the rule {manifest.get('rule')} is not confirmed")
+    counts = (manifest.get("counts") or {}).get("solutions") or {}
+    gone = sum((counts.get("filtered") or {}).values())
+    if counts.get("in") and gone > counts["in"] / 5:
+        yield Caution(name, f"{gone:,} of {counts['in']:,} solutions ({_share(gone, counts['in'])}) have no label")
+
+
+def _evaluation(one: Evaluation) -> Iterator[Caution]:
+    for name, part in one.parts.items():
+        where = f" on {name}" if len(one.parts) > 1 else ""
+        cut, unreadable = part.get("truncated_rate"), part.get("unparsed_rate")
+        if cut:
+            yield Caution(one.name, f"{cut:.1f}% of the replies{where} were cut at max_tokens")
+        if unreadable:
+            yield Caution(one.name, f"{unreadable:.1f}% of the replies{where} have no readable verdict and count as wrong")
+        replies = part.get("replies") or {}
+        lost = (replies.get("failed") or 0) + (replies.get("refused") or 0)
+        if lost:
+            bounds = part.get("f1_bounds") or [None, None]
+            spread = (
+                f"; F1 lies between {bounds[0]:.1f} and {bounds[1]:.1f}, whatever they would have been"
+                if None not in bounds
+                else ""
+            )
+            yield Caution(one.name, f"{lost:,} replies{where} did not come{spread}")
+        if part.get("missing"):
+            yield Caution(one.name, f"{part['missing']:,} rows{where} have no reply and count as wrong")
+        facts = part.get("benchmark") or {}
+        if facts.get("rows_when_whole") and part.get("examples") and part["examples"] != facts["rows_when_whole"]:
+            yield Caution(one.name, f"{part['examples']:,} of the {facts['rows_when_whole']:,} rows of {name} were measured")
+        if None not in (part.get("f1"), part.get("blind_f1")) and part["f1"] < part["blind_f1"]:
+            yield Caution(one.name, f"F1 {part['f1']:.1f}{where} is below that of the best blind guess, {part['blind_f1']:.1f}")
+        held = (one.metrics.get("contamination") or {}).get("held") or {}
+        if held:
+            yield Caution(one.name, f"{len(held):,} problems occur in the training data that was looked through")
+    classes = [row.get("stratum") for row in one.rows]
+    for stratum in dict.fromkeys(classes):
+        count = classes.count(stratum)
+        if one.task == "first_error" and (count < FEW or count > LEAN * len(classes)):
+            less = (
+                f"only {count:,} solutions are “{stratum}”"
+                if count < FEW
+                else f"{_share(count, len(classes))} of the solutions are “{stratum}”"
+            )
+            yield Caution(one.name, f"unbalanced or small: {less}")
+
+
+def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tuple[str, str, str]]:
+    """What one would say in a minute: (number, what it is, its interval or what it is beside)."""
+    cards = []
+    for one in found[:3]:
+        mean = one.metrics.get("mean_f1"), _range(one.metrics.get("mean_f1_interval"))
+        value, interval = mean if mean[0] is not None else (one.metrics.get("f1"), _range(one.metrics.get("f1_interval")))
+        if value is not None:
+            cards.append((f"{value:.1f}", f"F1 {one.title if one.title != 'evaluate' else ''}".strip(), interval))
+    if "rl_gain" in summary:
+        cards.append((f"{summary['rl_gain']:+.1f}", "points of F1 by RL", _range(summary.get("rl_gain_interval"))))
+    for one in found:
+        if one.metrics.get("maj_f1") is not None:
+            cards.append(
+                (
+                    f"{one.metrics['maj_f1']:.1f}",
+                    f"F1 of Maj@{one.metrics['samples']}",
+                    _range(one.metrics.get("maj_f1_interval")),
+                )
+            )
+            break
+    if summary.get("labels", {}).get("exact") is not None:
+        cards.append(
+            (f"{summary['labels']['exact']:.1f}%", "automatic labels right", _range(summary["labels"].get("exact_interval")))
+        )
+    if "refine" in summary:
+        refine = summary["refine"]
+        cards.append((f"{refine['after']:.1f}%", "answers right after refinement", f"{refine['before']:.1f}% before"))
+    return cards
+
+
+def stage_table(run: Path, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Every stage with its models, data, rows, tokens, time and cost."""
+    priced = any(manifest.get("cost") for manifest in manifests.values())
+    head = ["stage", "model", "reads", "rows in", "rows out", "tokens written", "seconds", *(["cost"] if priced else []), "seed"]
+    rows = []
+    for name, manifest in manifests.items():
+        if manifest.get("stage") == "report":
+            continue
+        config = _config(run / name)
+        counts: Mapping[str, Any] = next(iter((manifest.get("counts") or {}).values()), {})
+        tokens = manifest.get("completion") or (manifest.get("prefilter") or {}).get("completion")
+        models = [str(manifest[key]) for key in ("model", "critic", "generator", "teacher") if manifest.get(key)]
+        trained = f" → {manifest['trained']}" if manifest.get("trained") else ""
+        row = [
+            name,
+            " + ".join(dict.fromkeys(models)) + trained,
+            _reads(config),
+            counts.get("in", ""),
+            counts.get("out", ""),
+            tokens or "",
+            manifest.get("seconds", ""),
+        ]
+        row += [amount(manifest["cost"]) if manifest.get("cost") else ""] if priced else []
+        rows.append([*row, config.get("seed", "")])
+    return {"title": "What was run", "head": head, "rows": [[shown(cell) for cell in row] for row in rows], "words": 3}
+
+
+def figure_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
+    """Every evaluation on every benchmark with its intervals, and the published figures below."""
+    rows: list[list[Any]] = []
+    for one in found:
+        for name, part in one.parts.items():
+            if part.get("f1") is not None:
+                maj = f" · Maj@{part['samples']} {part['maj_f1']:.1f}" if part.get("maj_f1") is not None else ""
+                rows.append(
+                    [
+                        one.title,
+                        name,
+                        part.get("examples"),
+                        f"{part['f1']:.1f}{maj}",
+                        _range(part.get("f1_interval")),
+                        *(_with_range(part, key) for key in ("error_accuracy", "correct_accuracy", "unparsed_rate")),
+                        part.get("blind_f1"),
+                        "this run",
+                    ]
+                )
+    if not rows:
+        return None
+    known = {
+        one.name: one.metrics for one in found if all("benchmark" in part and "samples" in part for part in one.parts.values())
+    }
+    seen = set()
+    for entry in beside_published(known) if known else []:
+        if entry.confirmed is not None and (entry.critic, entry.benchmark, entry.source) not in seen:
+            seen.add((entry.critic, entry.benchmark, entry.source))
+            mark = "" if entry.confirmed else ", unconfirmed"
+            rows.append(
+                [entry.critic, entry.benchmark, entry.rows, entry.f1, "", "", "", "", "", f"{entry.source}, {entry.date}{mark}"]
+            )
+    head = [
+        "critic",
+        "benchmark",
+        "rows",
+        "F1",
+        "95% interval",
+        "errors found",
+        "all-correct seen",
+        "unreadable",
+        "blind guess",
+        "source",
+    ]
+    return {
+        "title": "Results in percent, published figures below",
+        "head": head,
+        "rows": [[shown(cell) for cell in row] for row in rows],
+        "words": 2,
+        "published": len(rows) - sum(row[-1] == "this run" for row in rows),
+    }
+
+
+def shown(cell: Any) -> str:
+    """A cell for people.
+
+    >>> shown(1234567), shown(0.25), shown(None)
+    ('1,234,567', '0.2', '')
+    """
+    if cell is None:
+        return ""
+    if isinstance(cell, bool) or not isinstance(cell, int | float):
+        return str(cell)
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.1f}"
+
+
+def _with_range(part: Mapping[str, Any], key: str) -> str:
+    value = part.get(key)
+    interval = _range(part.get(f"{key}_interval"))
+    return "" if value is None else f"{value:.1f} ({interval})" if interval else f"{value:.1f}"
+
+
+def _range(interval: Sequence[float | None] | None) -> str:
+    return "" if not interval or None in interval else f"{interval[0]:.1f} to {interval[1]:.1f}"
+
+
+def _share(count: int, of: int) -> str:
+    return f"{100 * count / max(1, of):.1f}%"
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return found
+
+
+def _reads(config: Mapping[str, Any]) -> str:
+    """The data that a stage was given, by the ends of their names."""
+    keys = ("benchmark.path", "source.path", "examples", "dialogues", "solutions", "rollouts", "problems", "generations")
+    files = [str(config[key]) for key in keys if isinstance(config.get(key), str)]
+    source = str(config.get("source._target_") or "").split(".")
+    if not files and len(source) > 2:
+        files = [source[-2] if source[-1] == "read" else f"{source[-3]} {source[-1]}"]
+    return ", ".join("/".join(file.split("/")[-2:]) for file in files)

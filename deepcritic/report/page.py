@@ -1,0 +1,186 @@
+"""The page: one HTML file that needs nothing but itself, and script files beside it where there are too many texts for it.
+
+    written = write_page(run, run / "report", beside=None)
+    written.file, written.characters, written.chunks
+
+Its policy lets nothing run but the scripts below, by their hashes, and nothing be fetched but fonts inside the page. Texts reach
+it as JSON with every `<` escaped, or compressed as base64, and scripts put them in place as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+from deepcritic.report import plots_data, plots_evaluation, plots_training
+from deepcritic.report.browser import browse
+from deepcritic.report.chunks import FOLDER, INSIDE, Chunks, write_beside
+from deepcritic.report.draw import Plot
+from deepcritic.report.evaluations import evaluations
+from deepcritic.report.groups import browse_groups
+from deepcritic.report.overview import figure_table, headline, stage_table, warnings
+from deepcritic.report.tables import tables
+from deepcritic.runs import finished_manifests, package_version
+from deepcritic.store import replacing
+
+PAGE: Final = "index.html"
+SCRIPTS: Final = ("dom", "chunks", "text", "state", "list", "detail", "groups", "main")
+"""The scripts, in the order in which they build on each other."""
+_ASSETS = files("deepcritic.report") / "assets"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A page as it was written."""
+
+    file: Path
+    characters: int
+    chunks: int
+    beside: bool
+
+
+def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: Path | None = None) -> Written:
+    """Draw `run`, with the critiques of the run `beside` it to compare them with, into `folder`."""
+    chunks = Chunks()
+    found = evaluations(run)
+    index = browse([*found, *(evaluations(beside) if beside else [])], chunks)
+    index["groups"] = browse_groups(run, chunks)
+    manifests = dict(finished_manifests(run))
+    drawings = chain(plots_evaluation.plots(found), plots_training.plots(run), plots_data.plots(run, manifests))
+    content: dict[str, Any] = {
+        "title": f"Run {run.name}",
+        "facts": _facts(run, manifests, found),
+        "cards": headline(summary, found),
+        "warnings": list(warnings(run, manifests, found)),
+        "tables": [*filter(None, [figure_table(found)]), *_own_tables(summary), stage_table(run, manifests)],
+        "plots": list(drawings),
+    }
+    packed = chunks.take()
+    outside = sum(map(len, packed.values())) > INSIDE
+    if outside or (folder / FOLDER).is_dir():
+        write_beside(folder / FOLDER, packed if outside else {})
+    text = render(index=index, chunks={} if outside else packed, folder=FOLDER if outside else "", **content)
+    with replacing(folder / PAGE) as file:
+        file.write(text.encode())
+    return Written(folder / PAGE, len(text), len(packed), outside)
+
+
+def render(
+    *,
+    title: str,
+    facts: Sequence[str] = (),
+    cards: Sequence[tuple[str, str, str]] = (),
+    warnings: Sequence[Any] = (),
+    tables: Sequence[Mapping[str, Any]] = (),
+    plots: Sequence[Plot] = (),
+    index: Mapping[str, Any] | None = None,
+    chunks: Mapping[str, str] | None = None,
+    folder: str = "",
+) -> str:
+    """The text of the page. Every text given is escaped; only the drawings, which are made here, go in as they are."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    style = _asset("page.css")
+    drawn, classes = unstyled([plot.svg for plot in plots])
+    script = "(() => {\n'use strict';\n" + "\n".join(_asset(f"{name}.js") for name in SCRIPTS) + "\n})();"
+    katex, fonts = (_asset("katex/katex.min.js"), _typesetting()) if index and index["evaluations"] else ("", "")
+    styles = [part for part in (fonts, style + classes) if part]
+    scripts = [part for part in (katex, script) if part]
+    data = json.dumps(
+        {**(index or {"evaluations": [], "outcomes": [], "texts": [], "learnt": [], "groups": []}), "folder": folder}
+    )
+    data = re.sub(r"[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", data)
+    nonce = hashlib.sha256("".join([data, title, *drawn]).encode("utf-8", "replace")).hexdigest()[:32]
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {' '.join(map(_hash, scripts))}" + (f" 'nonce-{nonce}'" if folder else ""),
+            f"style-src {' '.join(map(_hash, styles))}",
+            "font-src data:",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
+        _asset("page.html")
+    )
+    return page.render(
+        title=title,
+        facts=facts,
+        cards=cards,
+        warnings=warnings,
+        tables=tables,
+        policy=policy,
+        nonce=nonce if folder else "",
+        version=package_version(),
+        sections={
+            section: [(plot, Markup(svg)) for plot, svg in zip(plots, drawn, strict=True) if plot.section == section]
+            for section in dict.fromkeys(plot.section for plot in plots)
+        },  # our own drawings
+        styles=[Markup(part) for part in styles],
+        scripts=[Markup(part) for part in scripts],
+        data=Markup(data),  # escaped above
+        chunks=chunks or {},
+        evaluations=len(index["evaluations"]) if index else 0,
+        groups=len(index["groups"]) if index else 0,
+    )
+
+
+def unstyled(drawings: Sequence[str]) -> tuple[list[str], str]:
+    """Drawings with classes in place of their styles, which a strict policy does not apply, and the classes as CSS.
+
+    >>> unstyled(['<svg><g style="a: b"/><g style="a: b"/></svg>'])
+    (['<svg><g class="s0"/><g class="s0"/></svg>'], '\\n.s0{a: b}')
+    """
+    names: dict[str, str] = {}
+
+    def named(found: re.Match[str]) -> str:
+        return f'class="{names.setdefault(found[1], f"s{len(names)}")}"'
+
+    changed = [re.sub(r'style="([^"]*)"', named, svg) for svg in drawings]
+    return changed, "".join(f"\n.{name}{{{style}}}" for style, name in names.items())
+
+
+def _own_tables(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tables of the summary; F1 and time are told elsewhere on the page."""
+    return [table for table in tables(dict(summary)) if not table["title"].startswith(("F1 on", "Seconds"))]
+
+
+def _facts(run: Path, manifests: Mapping[str, Any], found: Sequence[Any]) -> list[str]:
+    seconds = sum(manifest.get("seconds") or 0 for manifest in manifests.values())
+    cost = sum(manifest.get("cost") or 0 for manifest in manifests.values())
+    verdicts = sum(len(one.rows) for one in found)
+    facts = [f"{len(manifests)} stages", f"{seconds / 60:,.1f} minutes"]
+    return facts + ([f"{verdicts:,} judged solutions"] if verdicts else []) + ([f"cost {cost:,.2f}"] if cost else [])
+
+
+@functools.cache
+def _asset(name: str) -> str:
+    return _ASSETS.joinpath(*name.split("/")).read_text("utf-8")
+
+
+@functools.cache
+def _typesetting() -> str:
+    """KaTeX's styles with its fonts inside them, in the one format that all browsers read."""
+
+    def inside(found: re.Match[str]) -> str:
+        font = _ASSETS.joinpath("katex", *found[1].split("/")).read_bytes()
+        return f'url(data:font/woff2;base64,{base64.b64encode(font).decode()}) format("woff2")'
+
+    css = re.sub(r'url\((fonts/[\w-]+\.woff2)\) format\("woff2"\)', inside, _asset("katex/katex.min.css"))
+    return re.sub(r',url\(fonts/[\w-]+\.(?:woff|ttf)\) format\("\w+"\)', "", css)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,366 @@
+"""What the evaluations say, drawn: F1, votes, confidence, and where critics go wrong; the figures are those of `metrics.json`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from deepcritic.published import published
+from deepcritic.report.draw import (
+    GRID,
+    INK,
+    MUTED,
+    PAPER,
+    SERIES,
+    WIDE,
+    Plot,
+    band,
+    bars,
+    figure,
+    legend_above,
+    line,
+    percent_axis,
+    shortened,
+)
+from deepcritic.report.evaluations import Evaluation, compared
+from deepcritic.tasks.first_error import WITH_ERROR, WITHOUT_ERROR
+
+PUBLISHED = 6
+"""How many published figures stand beside ours on a benchmark, the best ones."""
+Point = dict[str, Any]
+
+
+def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
+    """Those for which there are figures."""
+    critics = [one for one in found if any(part.get("f1") is not None for part in one.parts.values())]
+    if critics:
+        yield f1_by_benchmark(critics)
+        beside = compared(critics)
+        voting = [one for one in critics if any("maj_f1_by_votes" in part for part in one.parts.values())]
+        if voting:
+            yield votes(voting)
+        for one in voting:
+            for name, part in one.parts.items():
+                if "confidence" in part:
+                    yield confidence(one, name, part)
+        if any("mistakes" in part for one in beside for part in one.parts.values()):
+            yield mistakes(beside)
+        for key, plot in (
+            ("error_accuracy_by_kind", by_kind),
+            ("error_accuracy_by_position", by_position),
+            ("by_length", by_length),
+        ):
+            for name in beside[0].parts if beside else ():
+                lines = [(one, one.parts[name].get(key) or {}) for one in beside]
+                if any(groups for _, groups in lines):
+                    yield plot(lines, name if len(beside[0].parts) > 1 else "")
+
+
+def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
+    """A line for each critic on each benchmark, and under them what was published there."""
+    rows: list[Point] = []
+    benchmarks = list(dict.fromkeys(name for one in found for name in one.parts))
+    for benchmark in benchmarks:
+        for one in found:
+            part = one.parts.get(benchmark)
+            if part is None or part.get("f1") is None:
+                continue
+            low, high = part.get("f1_interval") or (None, None)
+            rows.append(
+                {
+                    "benchmark": benchmark,
+                    "critic": one.title,
+                    "f1": part["f1"],
+                    "low": low,
+                    "high": high,
+                    "maj": part.get("maj_f1"),
+                    "blind": part.get("blind_f1"),
+                    "kind": "this run",
+                }
+            )
+        known = sorted((figure for figure in published().figures if figure.benchmark == benchmark), key=lambda one: -one.f1)
+        for one_published in known[:PUBLISHED]:
+            kind = "published" if one_published.confirmed else "published, unconfirmed"
+            rows.append({"benchmark": benchmark, "critic": one_published.name, "f1": one_published.f1, "kind": kind})
+    with figure("f1", width=WIDE, height=0.75 + 0.23 * len(rows) + 0.32 * len(benchmarks)) as (drawn, axes):
+        at, ticks = 0.0, []
+        for benchmark in benchmarks:
+            if len(benchmarks) > 1:
+                axes.text(0.6, at, shortened(benchmark, 60), fontsize=9.5, fontweight="bold", va="center")
+                at += 1
+            for row in (row for row in rows if row["benchmark"] == benchmark):
+                _f1_line(axes, at, row)
+                ticks.append((at, row))
+                at += 1
+            at += 0.5
+        axes.set_yticks([place for place, _ in ticks], [shortened(row["critic"]) for _, row in ticks])
+        for label, (_, row) in zip(axes.get_yticklabels(), ticks, strict=True):
+            label.set_color(INK if row["kind"] == "this run" else MUTED)
+        axes.set_ylim(at - 0.2, -0.8)
+        axes.grid(visible=False, axis="y")
+        percent_axis(axes, "F1 (percent), with 95% intervals", along="x")
+        _f1_legend(axes, rows)
+    said = "; ".join(
+        f"{row['critic']} {row['f1']:.1f}" + (f" on {row['benchmark']}" if len(benchmarks) > 1 else "")
+        for row in rows
+        if row["kind"] == "this run"
+    )
+    return Plot(
+        name="f1",
+        title="F1 by benchmark",
+        text=f"F1 in percent: {said}.",
+        svg=drawn.svg,
+        wide=True,
+        head=("benchmark", "critic", "f1", "low", "high", "maj_f1", "best_blind_guess", "kind"),
+        rows=[
+            [row["benchmark"], row["critic"], row["f1"], *(row.get(key) for key in ("low", "high", "maj", "blind")), row["kind"]]
+            for row in rows
+        ],
+    )
+
+
+def _f1_line(axes: Any, at: float, row: Point) -> None:
+    if row["kind"] != "this run":
+        face = MUTED if row["kind"] == "published" else PAPER
+        axes.plot(row["f1"], at, "D", color=MUTED, markersize=4, markerfacecolor=face)
+        axes.text(row["f1"] + 1.6, at, f"{row['f1']:.1f}", va="center", fontsize=8, color=MUTED)
+        return
+    if row["low"] is not None:
+        axes.plot([row["low"], row["high"]], [at, at], color=SERIES[0], linewidth=5, alpha=0.25, solid_capstyle="butt")
+    if row["blind"] is not None:
+        axes.plot([row["blind"]] * 2, [at - 0.38, at + 0.38], color=MUTED, linewidth=1.6)
+    axes.plot(row["f1"], at, "o", color=SERIES[0], markersize=6)
+    if row["maj"] is not None:
+        axes.plot(row["maj"], at, "^", color=SERIES[1], markersize=6)
+    most = max(row["f1"], row["high"] or 0, row["maj"] or 0, row["blind"] or 0)
+    axes.text(most + 1.6, at, f"{row['f1']:.1f}", va="center", fontsize=9)
+
+
+def _f1_legend(axes: Any, rows: Sequence[Point]) -> None:
+    axes.plot([], [], "o", color=SERIES[0], label="one sample")
+    if any(row.get("maj") is not None for row in rows):
+        axes.plot([], [], "^", color=SERIES[1], label="vote of all samples")
+    if any(row.get("blind") is not None for row in rows):
+        axes.plot([], [], "|", color=MUTED, markersize=9, markeredgewidth=1.6, label="best blind guess")
+    kinds = {row["kind"] for row in rows}
+    if "published" in kinds:
+        axes.plot([], [], "D", color=MUTED, markersize=4, label="published")
+    if "published, unconfirmed" in kinds:
+        axes.plot([], [], "D", color=MUTED, markersize=4, markerfacecolor=PAPER, label="published, unconfirmed")
+    legend_above(axes, 5)
+
+
+def votes(found: Sequence[Evaluation]) -> Plot:
+    """Maj@k: the mean over all subsets of k samples."""
+    lines = [
+        (_named(one, name), part["maj_f1_by_votes"])
+        for one in found
+        for name, part in one.parts.items()
+        if "maj_f1_by_votes" in part
+    ]
+    rows = []
+    with figure("votes") as (drawn, axes):
+        for number, (name, curve) in enumerate(lines):
+            k = [int(key) for key in curve]
+            f1 = [point["f1"] for point in curve.values()]
+            bounds = [point["interval"] for point in curve.values()]
+            with contextlib.suppress(TypeError):  # a figure that is unknown has no interval
+                band(axes, k, bounds, number)
+            axes.plot(k, f1, label=shortened(name), **line(number))
+            rows += [[name, key, value, *bound] for key, value, bound in zip(k, f1, bounds, strict=True)]
+        axes.set_xlabel("votes (k)")
+        axes.set_ylabel("F1 of Maj@k (percent)")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        legend_above(axes, 2)
+    ends = [(name, *([point["f1"] for point in curve.values()][at] for at in (0, -1)), len(curve)) for name, curve in lines]
+    last = "; ".join(f"{name}: {one:.1f} with one, {all_:.1f} with {k}" for name, one, all_, k in ends if None not in (one, all_))
+    return Plot(
+        name="votes",
+        title="What votes add (Maj@k)",
+        text=f"F1 by number of votes. {last}.",
+        svg=drawn.svg,
+        head=("critic", "k", "f1", "low", "high"),
+        rows=rows,
+    )
+
+
+def confidence(one: Evaluation, name: str, part: dict[str, Any]) -> Plot:
+    """Is agreement worth anything as confidence? Accuracy of the surest rows, and calibration."""
+    found = part["confidence"]
+    rows = []
+    key = f"confidence-{one.name}-{name}"
+    with figure(key, width=WIDE, columns=2) as (drawn, (left, right)):
+        cover = found["coverage"]
+        band(left, [p["coverage"] for p in cover], [p["interval"] for p in cover], 0)
+        left.plot([p["coverage"] for p in cover], [p["accuracy"] for p in cover], **line(0))
+        left.set_xlabel("rows answered, the surest first (percent)")
+        left.set_ylabel("of these right (percent)")
+        left.set_title("coverage and accuracy")
+        right.plot([0, 100], [0, 100], color=GRID, linewidth=1.2, zorder=0)
+        bins = found["calibration"]
+        for bin_ in bins:
+            right.plot([bin_["confidence"]] * 2, bin_["interval"], color=SERIES[1], alpha=0.4, linewidth=4, solid_capstyle="butt")
+        right.plot(
+            [b["confidence"] for b in bins], [b["accuracy"] for b in bins], **(line(1) | {"linestyle": "none", "markersize": 6})
+        )
+        right.set_xlabel("agreement of the votes (percent)")
+        percent_axis(right, "right (percent)")
+        right.set_xlim(0, 102)
+        right.set_title("calibration")
+        rows += [["coverage", p["coverage"], p["accuracy"], *p["interval"], None] for p in cover]
+        rows += [["calibration", b["confidence"], b["accuracy"], *b["interval"], b["rows"]] for b in bins]
+    text = (
+        f"Answering all rows {cover[-1]['accuracy']:.1f}% are right, answering the surest half "
+        f"{cover[len(cover) // 2 - 1]['accuracy']:.1f}%. Expected calibration error {found['ece']:.1f} points."
+    )
+    return Plot(
+        name=key,
+        title=f"Agreement as confidence: {_named(one, name)}",
+        text=text,
+        svg=drawn.svg,
+        wide=True,
+        head=("curve", "x", "right", "low", "high", "rows"),
+        rows=rows,
+    )
+
+
+SAID = ("right", "too early", "too late", "missed", "no verdict", "false alarm")
+"""What a critic says of a solution, in the order in which the bars are stacked."""
+_FILL = {
+    "right": (SERIES[0], ""),
+    "too early": (SERIES[4], "//"),
+    "too late": (SERIES[5], "\\\\"),
+    "missed": (SERIES[1], ""),
+    "no verdict": (MUTED, ".."),
+    "false alarm": (SERIES[1], ""),
+}
+
+
+def mistakes(found: Sequence[Evaluation]) -> Plot:
+    """What the critics say of solutions with an error and of those without."""
+    rows = []
+    for one in found:
+        for name, part in one.parts.items():
+            for stratum, right in ((WITH_ERROR, part.get("error_accuracy")), (WITHOUT_ERROR, part.get("correct_accuracy"))):
+                shares = {kind: of["share"] for kind, of in (part.get("mistakes") or {}).get(stratum, {}).items()}
+                if right is not None and shares:
+                    rows.append((_named(one, name), stratum, {"right": right, **shares}))
+    rows.sort(key=lambda row: row[1] == WITHOUT_ERROR)
+    with figure("mistakes", width=WIDE, height=0.9 + 0.27 * len(rows)) as (drawn, axes):
+        for at, (_, _, shares) in enumerate(rows):
+            left = 0.0
+            for kind in SAID:
+                if shares.get(kind):
+                    colour, hatch = _FILL[kind]
+                    axes.barh(at, shares[kind], left=left, height=0.72, color=colour, hatch=hatch, edgecolor=PAPER, linewidth=0.8)
+                    if shares[kind] >= 7:
+                        axes.text(
+                            left + shares[kind] / 2,
+                            at,
+                            f"{shares[kind]:.0f}",
+                            ha="center",
+                            va="center",
+                            fontsize=8,
+                            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.2, "alpha": 0.85},
+                        )
+                    left += shares[kind]
+        bars(axes, [f"{name}, {stratum}" for name, stratum, _ in rows])
+        percent_axis(axes, "replies (percent)", along="x")
+        for kind in SAID:
+            if any(shares.get(kind) for _, _, shares in rows):
+                axes.bar(0, 0, color=_FILL[kind][0], hatch=_FILL[kind][1], edgecolor=PAPER, label=_LABEL.get(kind, kind))
+        legend_above(axes, 6)
+    return Plot(
+        name="mistakes",
+        title="What critics say instead",
+        wide=True,
+        svg=drawn.svg,
+        text="Shares of replies that are right, name a step too early or too late, miss the error, or give no verdict.",
+        head=("critic", "solutions", *SAID),
+        rows=[[name, stratum, *(shares.get(kind) for kind in SAID)] for name, stratum, shares in rows],
+    )
+
+
+_LABEL = {"missed": "missed, or false alarm", "false alarm": "missed, or false alarm"}
+
+
+def by_kind(lines: Sequence[tuple[Evaluation, dict[str, Point]]], benchmark: str) -> Plot:
+    """Errors found by the kind of error."""
+    kinds = list(dict.fromkeys(kind for _, groups in lines for kind in groups))
+    with figure(f"kind-{benchmark}", height=0.9 + 0.2 * len(lines) * len(kinds) ** 0.9) as (drawn, axes):
+        step = 0.7 / max(1, len(lines) - 1) if len(lines) > 1 else 0
+        for number, (one, groups) in enumerate(lines):
+            places = [at - 0.35 + step * number if len(lines) > 1 else at for at in range(len(kinds))]
+            for place, kind in zip(places, kinds, strict=True):
+                if (interval := groups.get(kind, {}).get("interval")) and None not in interval:
+                    axes.plot(interval, [place, place], color=SERIES[number], alpha=0.3, linewidth=4, solid_capstyle="butt")
+            values = [groups.get(kind, {}).get("accuracy") for kind in kinds]
+            axes.plot(values, places, label=shortened(one.title), **(line(number) | {"linestyle": "none", "markersize": 6}))
+        bars(axes, kinds)
+        percent_axis(axes, "errors found (percent)", along="x")
+        legend_above(axes, 4)
+    return _grouped("kind", "Errors found, by kind", "kind", lines, benchmark, drawn.svg)
+
+
+def by_position(lines: Sequence[tuple[Evaluation, dict[str, Point]]], benchmark: str) -> Plot:
+    """Errors found by the place of the first wrong step."""
+    with figure(f"position-{benchmark}") as (drawn, axes):
+        for number, (one, groups) in enumerate(lines):
+            shown = {int(place): group for place, group in groups.items() if group.get("accuracy") is not None}
+            if shown and all(None not in (group.get("interval") or [None]) for group in shown.values()):
+                band(axes, [*shown], [group["interval"] for group in shown.values()], number)
+            axes.plot([*shown], [group["accuracy"] for group in shown.values()], label=shortened(one.title), **line(number))
+        axes.set_xlabel("first wrong step")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        percent_axis(axes, "errors found (percent)")
+        legend_above(axes, 4)
+    return _grouped("position", "Errors found, by position", "first_wrong_step", lines, benchmark, drawn.svg)
+
+
+def by_length(lines: Sequence[tuple[Evaluation, dict[str, Point]]], benchmark: str) -> Plot:
+    """F1 by the number of steps."""
+    names = list(dict.fromkeys(name for _, groups in lines for name in groups))
+    with figure(f"length-{benchmark}") as (drawn, axes):
+        for number, (one, groups) in enumerate(lines):
+            values = [groups.get(name, {}).get("f1") for name in names]
+            places = [at + (number - (len(lines) - 1) / 2) * 0.09 for at in range(len(names))]
+            for place, name in zip(places, names, strict=True):
+                if (interval := groups.get(name, {}).get("f1_interval")) and None not in interval:
+                    axes.plot([place, place], interval, color=SERIES[number], alpha=0.35, linewidth=3, solid_capstyle="butt")
+            axes.plot(places, values, label=shortened(one.title), **line(number))
+        axes.set_xticks(range(len(names)), [name.replace(" steps", "").replace(" or more", "+") for name in names])
+        axes.set_xlim(-0.4, len(names) - 0.6)
+        axes.set_xlabel("steps in the solution")
+        percent_axis(axes, "F1 (percent)")
+        legend_above(axes, 4)
+    return _grouped("length", "F1 by length of the solution", "steps", lines, benchmark, drawn.svg, value="f1")
+
+
+def _grouped(
+    key: str,
+    title: str,
+    column: str,
+    lines: Sequence[tuple[Evaluation, dict[str, Point]]],
+    benchmark: str,
+    svg: str,
+    value: str = "accuracy",
+) -> Plot:
+    interval = "interval" if value == "accuracy" else f"{value}_interval"
+    rows = [
+        [one.title, name, group.get("rows"), group.get(value), *(group.get(interval) or (None, None))]
+        for one, groups in lines
+        for name, group in groups.items()
+    ]
+    return Plot(
+        name=f"{key}-{benchmark}".rstrip("-"),
+        title=f"{title}: {benchmark}" if benchmark else title,
+        svg=svg,
+        text=f"{title}, with 95% intervals, for {', '.join(one.title for one, _ in lines)}.",
+        head=("critic", column, "rows", value, "low", "high"),
+        rows=rows,
+    )
+
+
+def _named(one: Evaluation, part: str) -> str:
+    return f"{one.title}, {part}" if len(one.parts) > 1 else one.title

@@ -1,0 +1,87 @@
+"""Problems and steps by the id of their row: of an evaluation its own rows, else whatever row file of the run has the id.
+
+texts = Texts(run)
+text = texts.of(run / "evaluate", "math-17")       # None where the run has it nowhere
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from deepcritic.store import read_lines
+
+ROWS = "examples.jsonl"
+
+
+class Text(msgspec.Struct, frozen=True):
+    """What there is to read of a row, whatever its task: a problem with steps, or a query with responses."""
+
+    problem: str
+    parts: tuple[str, ...] = ()
+    source: str = ""
+    license: str = ""
+    reference: str = ""
+
+
+class _Loose(msgspec.Struct):
+    """A row as far as it is shown."""
+
+    id: str
+    item: dict[str, Any] = {}
+    gold: dict[str, Any] = {}
+    source: str = ""
+    license: str | None = None
+
+
+class Texts:
+    """Reads each row file of a run at most once, and only when an id is looked for."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._read: dict[Path, dict[str, Text]] = {}
+
+    def of(self, stage: Path, identity: str) -> Text | None:
+        """The text of a row of that stage."""
+        own = self._rows(stage / ROWS)
+        if identity in own:
+            return own[identity]
+        return None if own else self.anywhere(identity)
+
+    def anywhere(self, identity: str) -> Text | None:
+        """The text of a row of this id in any stage of the run."""
+        for path in sorted(self._run.glob("*/*.jsonl")):
+            if path.name in {ROWS, "solutions.jsonl", "labelled.jsonl"} and (found := self._rows(path).get(identity)):
+                return found
+        return None
+
+    def _rows(self, path: Path) -> dict[str, Text]:
+        if path not in self._read:
+            self._read[path] = dict(_read(path)) if path.is_file() else {}
+        return self._read[path]
+
+
+def _read(path: Path) -> list[tuple[str, Text]]:
+    decoder = msgspec.json.Decoder(_Loose)
+    rows = []
+    for _, line in read_lines(path):
+        try:
+            row = decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue  # what cannot be read cannot be shown; the stage that wrote it has its own word on that
+        problem = row.item.get("problem", row.item.get("query"))
+        parts = row.item.get("steps", row.item.get("responses"))
+        if not isinstance(problem, str):
+            continue
+        reference = row.gold.get("reference_answer")
+        text = Text(
+            problem,
+            tuple(map(str, parts)) if isinstance(parts, list) else (),
+            row.source,
+            row.license or "",
+            reference if isinstance(reference, str) else "",
+        )
+        rows.append((row.id, text))
+    return rows

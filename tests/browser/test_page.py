@@ -1,0 +1,258 @@
+"""The report in a real browser: it loads from a disk, filters, moves by keys, and nothing in its texts ever runs or reaches out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepcritic.__main__ import main
+from deepcritic.report import page as report_page
+
+HOSTILE = (
+    "<script>window.ran = 1</script>",
+    "</script><script>window.ran = 1</script>",
+    "<img src=x onerror=\"window.ran = 1\">",
+    "<a href=\"javascript:window.ran=1\">here</a> javascript:window.ran=1",
+    "$\\href{javascript:window.ran=1}{x}$ $\\url{javascript:window.ran=1}$ $\\htmlData{x=1}{y}$ $\\includegraphics{http://127.0.0.1:9/x.png}$",
+    "$\\def\\a{\\a\\a}\\a$ $\\rule{99999em}{99999em}$ $" + "{" * 900 + "$",
+    "<svg onload=\"window.ran=1\"><style>@import 'http://127.0.0.1:9/x.css'</style>",
+    "<iframe srcdoc=\"<script>top.ran=1</script>\"></iframe><base href=\"http://127.0.0.1:9/\"><meta http-equiv=refresh content=\"0;url=http://127.0.0.1:9\">",
+    "x" * 100_000,
+    "\u202egnorw si siht\u202c \u200b\u200f\u2066 \x1b[31mred\x1b[0m \x1b]8;;http://127.0.0.1:9\x07link\x07 \u2028 \x00",
+    "]]> --> {{ 7 * 7 }} ${window.ran=1} `${window.ran=1}` \\u003cscript\\u003e <!--<script>",
+)  # fmt: skip
+
+
+def example(name: str, problem: str, steps: list[str], first_error: int, kind: str | None = None) -> dict[str, Any]:
+    gold = {"first_error": first_error, "error_kind": kind}
+    return {"id": name, "item": {"problem": problem, "steps": steps}, "gold": gold, "source": "made", "license": "MIT"}
+
+
+def made_run(root: Path, run: str, rows: list[dict[str, Any]], replies: dict[str, list[str]], name: str = "first") -> None:
+    """A run with one evaluation of recorded replies."""
+    (root / f"{run}-rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    lines = [
+        {"example_id": key, "sample": sample, "text": text} for key, texts in replies.items() for sample, text in enumerate(texts)
+    ]
+    (root / f"{run}-{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    words = ["stage=evaluate", "benchmark=examples", f"benchmark.path='{root}/{run}-rows.jsonl'", f"runs='{root}'", f"run='{run}'"]
+    assert main([*words, f"name={name}", f"stage.generations='{root}/{run}-{name}.jsonl'"]) == 0
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run with two evaluations of the same sixty solutions, and of another run beside it."""
+    root = tmp_path_factory.mktemp("plain")
+    rows, first, second = [], {}, {}
+    for at in range(60):
+        gold = -1 if at % 3 == 0 else 1 + at % 2
+        problem = f"What is $x^{at}$ if $x = \\frac{{1}}{{2}}$? It costs $5 and then $6."
+        rows.append(example(f"row-{at}", problem, ["We have \\(x = 1/2\\).", f"So it is \\[2^{{-{at}}}\\] needle{at}"], gold, ["slip", "carried"][at % 2]))
+        first[f"row-{at}"] = [f"Step 1 is fine.\nThe box: \\boxed{{{gold}}}"] * 3 + ["\\boxed{2}" if at % 5 else "haystack"]
+        second[f"row-{at}"] = [f"\\boxed{{{gold if at % 4 else 2}}}"]
+    made_run(root, "mine", rows, first)
+    made_run(root, "mine", rows, second, "second")
+    made_run(root, "theirs", rows, second, "third")
+    assert main(["stage=report", f"runs='{root}'", "run=mine", f"stage.beside='{root}/theirs'"]) == 0
+    return root / "mine" / "report" / "index.html"
+
+
+@pytest.fixture(scope="module", params=["inside", "beside"])
+def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run in which every text is an attack, its texts inside the page or in files beside it."""
+    root = tmp_path_factory.mktemp("hostile")
+    rows = [example(f"{at} {text[:60]}", text, [text, "fine"], 1, text[:90]) for at, text in enumerate(HOSTILE)]
+    rows += [example("plain", "1 + 1", ["2"], -1)]
+    replies = {row["id"]: [f"{row['item']['problem']} \\boxed{{1}}", row["item"]["problem"]] for row in rows}
+    run = "<img src=x onerror=window.ran=1> \u202e"
+    made_run(root, run, rows, replies)
+    limit = pytest.MonkeyPatch()
+    if request.param == "beside":
+        limit.setattr(report_page, "INSIDE", 0)
+    assert main(["stage=report", f"runs='{root}'", f"run='{run}'"]) == 0
+    limit.undo()
+    assert (root / run / "report" / "data").is_dir() == (request.param == "beside")
+    return root / run / "report" / "index.html"
+
+
+def wait_for_row(page: Any, name: str) -> None:
+    page.wait_for_function("name => document.querySelector('#row h2')?.textContent === name", arg=name)
+
+
+def found(page: Any) -> str:
+    return str(page.locator("#found").text_content())
+
+
+def test_it_loads_and_shows_each_view(plain: Path, visit: Callable[..., Any]) -> None:
+    page, requests, trouble = visit(plain)
+    assert page.locator("#overview h1, #overview table").first.is_visible()
+    assert "F1 first" in str(page.locator(".cards").text_content())
+    for key, view in (("2", "figures"), ("3", "critiques"), ("1", "overview")):
+        page.keyboard.press(key)
+        assert page.locator(f"#{view}").is_visible()
+        assert page.locator("main > section:visible").count() == 1
+    page.keyboard.press("2")
+    assert page.locator("figure svg").count() >= 6
+    boxes = [page.locator("figure svg").nth(at).bounding_box() for at in range(page.locator("figure svg").count())]
+    assert all(box["width"] > 200 and box["height"] > 60 for box in boxes)
+    assert requests == [plain.as_uri()]
+    assert trouble == []
+    assert page.evaluate("window.policyBroken") == []
+
+
+def test_mathematics_is_typeset_and_prices_are_not(plain: Path, visit: Callable[..., Any]) -> None:
+    page, _, trouble = visit(plain, "#critiques?row=row-4")
+    wait_for_row(page, "row-4")
+    assert page.locator(".problem .katex").count() == 2
+    assert "It costs $5 and then $6." in page.locator(".problem").text_content()
+    assert page.locator(".steps .katex-display").count() == 1
+    fonts = "Array.from(document.fonts).filter(one => one.family.includes('KaTeX') && one.status === 'loaded').length"
+    page.wait_for_function(f"{fonts} > 0")
+    assert trouble == []
+    assert page.evaluate("window.policyBroken") == []
+
+
+def test_filters_search_and_links(plain: Path, visit: Callable[..., Any]) -> None:
+    page, _, _ = visit(plain, "#critiques")
+    wait_for_row(page, "row-0")
+    assert found(page) == "60 rows"
+    page.get_by_label("kind of error").select_option("slip")
+    page.wait_for_function("document.getElementById('found').textContent === '30 of 60 rows'")
+    page.get_by_label("first error").select_option("-1")
+    page.wait_for_function("document.getElementById('found').textContent === '10 of 60 rows'")
+    page.keyboard.press("x")
+    page.wait_for_function("document.getElementById('found').textContent === '60 rows'")
+    page.keyboard.press("/")
+    page.keyboard.type("needle17")
+    wait_for_row(page, "row-17")
+    assert found(page) == "1 of 60 rows"
+    page.get_by_label("search").fill("haystack")
+    page.wait_for_function("document.getElementById('found').textContent === '0 of 60 rows'")
+    page.get_by_label("in critiques too").check()
+    page.wait_for_function("document.getElementById('found').textContent === '12 of 60 rows'")
+    link = page.locator("#permalink").get_attribute("href")
+    again, _, _ = visit(plain, link)
+    wait_for_row(again, page.locator("#row h2").text_content())
+    again.wait_for_function("document.getElementById('found').textContent === '12 of 60 rows'")
+
+
+def test_keys_move_and_a_row_says_everything(plain: Path, visit: Callable[..., Any]) -> None:
+    page, _, trouble = visit(plain, "#critiques")
+    wait_for_row(page, "row-0")
+    for key, name in (("j", "row-1"), ("j", "row-2"), ("k", "row-1"), ("k", "row-0"), ("k", "row-0")):
+        page.keyboard.press(key)
+        wait_for_row(page, name)
+    page.locator("#rows").focus()
+    page.keyboard.press("ArrowDown")
+    wait_for_row(page, "row-1")
+    text = page.locator("#row").inner_text()
+    for piece in ("step 2 is the first wrong one", "truth: the first wrong step", "named by the critic ×4", "100% of 4 votes", "Source: made, licence: MIT"):
+        assert piece in text
+    assert page.locator("#row details").count() == 4
+    assert page.locator("#row details[open]").count() == 1
+    page.keyboard.press("o")
+    page.wait_for_function("document.querySelectorAll('#row details[open] .prose').length === 4")
+    assert "Step 1 is fine." in page.locator("#row details").nth(2).inner_text()
+    page.keyboard.press("?")
+    assert page.locator("#keys").is_visible()
+    assert trouble == []
+
+
+def test_two_critics_and_two_runs_side_by_side(plain: Path, visit: Callable[..., Any]) -> None:
+    page, _, trouble = visit(plain, "#critiques?e=mine/evaluate.first&b=theirs/evaluate.third&pair=left")
+    page.wait_for_function("document.querySelectorAll('#row .sides.two > div').length === 2")
+    chosen = [at for at in range(60) if at % 4 == 0 and (-1 if at % 3 == 0 else 1 + at % 2) != 2]
+    assert found(page) == f"{len(chosen)} of 60 rows"
+    wait_for_row(page, f"row-{chosen[0]}")
+    assert "theirs: third" in page.locator("#row").inner_text()
+    assert trouble == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_texts_can_be_read_in_both_themes(plain: Path, visit: Callable[..., Any], theme: str) -> None:
+    page, _, _ = visit(plain, "#critiques?row=row-1", theme=theme)
+    wait_for_row(page, "row-1")
+    low = page.evaluate(CONTRAST)
+    assert low == []
+    page.keyboard.press("2")
+    assert page.evaluate(CONTRAST) == []
+    page.keyboard.press("t")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+CONTRAST = """() => {
+  const channel = (value) => { const part = value / 255; return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4; };
+  const parse = (text) => (text.match(/[\\d.]+/g) ?? ['0', '0', '0', '0']).map(Number);
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const behind = (node) => { for (let at = node; at; at = at.parentElement) { const [r, g, b, a = 1] = parse(getComputedStyle(at).backgroundColor); if (a > 0.5) return [r, g, b]; } return [255, 255, 255]; };
+  const low = [];
+  for (const node of document.querySelectorAll('header *, main *')) {
+    if (!node.checkVisibility({ visibilityProperty: true }) || node.matches(':disabled, :disabled *')) continue;
+    if (![...node.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim())) continue;
+    const style = getComputedStyle(node);
+    const [one, other] = [light(parse(node.closest('svg') ? style.fill : style.color)), light(behind(node))];
+    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (ratio < 4.5) low.push(`${node.tagName} ${node.textContent.trim().slice(0, 30)} ${ratio.toFixed(2)}`);
+  }
+  return low;
+}"""
+
+
+@pytest.mark.parametrize("view", ["overview", "figures", "critiques"])
+def test_a_narrow_screen_needs_no_scrolling_sideways(plain: Path, visit: Callable[..., Any], view: str) -> None:
+    page, _, _ = visit(plain, f"#{view}", width=360)
+    if view == "critiques":
+        wait_for_row(page, "row-0")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_it_prints_overview_and_figures(plain: Path, visit: Callable[..., Any]) -> None:
+    page, _, _ = visit(plain)
+    page.emulate_media(media="print")
+    assert page.locator("#overview").is_visible()
+    assert page.locator("#figures").is_visible()
+    assert not page.locator("nav").is_visible()
+
+
+def test_hostile_texts_are_shown_and_nothing_else(hostile: Path, visit: Callable[..., Any]) -> None:
+    page, requests, trouble = visit(hostile, "#critiques")
+    page.wait_for_selector("#row .steps")
+    for at, text in enumerate([*HOSTILE, "1 + 1"]):
+        page.wait_for_function("at => document.querySelector('.entry[aria-selected=true]')?.id === `entry-${at}`", arg=at)
+        page.wait_for_selector("#row .steps")
+        page.keyboard.press("o")
+        shown = page.locator(".problem").text_content()
+        plain_text = re.sub(r"[^\x20-\x7e]", "", text)
+        if len(text) < 1000:
+            assert re.sub(r"U\+[0-9A-F]{4,6}", "", shown) == plain_text or "katex" in page.locator(".problem").inner_html()
+        assert not re.search("[\u202a-\u202e\u2066-\u2069\u200c-\u200f\x00-\x08\x0b-\x1f]", page.locator("#row").inner_text())
+        page.keyboard.press("j")
+    page.keyboard.press("/")
+    page.keyboard.type("<script>")
+    page.wait_for_function("document.getElementById('found').textContent.includes(' of ')")
+    for view in ("1", "2", "3"):
+        page.locator("#search").blur() if page.locator("#search").is_visible() else None
+        page.keyboard.press(view)
+    assert page.evaluate("window.ran") is None
+    assert page.evaluate("window.policyBroken") == []
+    assert trouble == []
+    folder = hostile.parent.as_uri()
+    assert requests[0] == hostile.as_uri()
+    assert all(request.startswith(f"{folder}/data/") for request in requests[1:]), "nothing but our own files from the disk"
+    assert page.url.startswith(hostile.as_uri())
+    assert page.locator("main img, main iframe, main script, main base, main object").count() == 0
+    assert page.evaluate("document.querySelectorAll('main a[href]:not([href^=\"#\"]):not([href^=\"data:text/csv\"])').length") == 0
+
+
+def test_javascript_links_of_formulas_stay_text(hostile: Path, visit: Callable[..., Any]) -> None:
+    page, _, _ = visit(hostile, "#critiques?row=" + HOSTILE[4][:0])
+    page.wait_for_selector("#row .steps")
+    for _ in range(4):
+        page.keyboard.press("j")
+    page.wait_for_function("document.querySelector('.entry[aria-selected=true]')?.id === 'entry-4'")
+    page.wait_for_function("document.querySelector('.problem').textContent.includes('href{javascript:window.ran=1}')")
