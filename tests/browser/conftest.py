@@ -16,7 +16,9 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WATCH = """
 window.policyBroken = [];
-document.addEventListener('securitypolicyviolation', (event) => window.policyBroken.push(`${event.violatedDirective} ${event.blockedURI}`));
+document.addEventListener('securitypolicyviolation', (event) => {
+  window.policyBroken.push(`${event.violatedDirective} ${event.blockedURI}`);
+});
 """
 
 

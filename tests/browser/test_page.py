@@ -1,4 +1,4 @@
-"""The report in a real browser: it loads from a disk, filters, moves by keys, and nothing in its texts ever runs or reaches out."""
+"""The report in a real browser: it loads from a disk, filters, moves by keys, and nothing in its texts runs or reaches out."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ import pytest
 from deepcritic.__main__ import main
 from deepcritic.report import page as report_page
 
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text("utf-8")
 HOSTILE = (
     "<script>window.ran = 1</script>",
     "</script><script>window.ran = 1</script>",
     "<img src=x onerror=\"window.ran = 1\">",
     "<a href=\"javascript:window.ran=1\">here</a> javascript:window.ran=1",
-    "$\\href{javascript:window.ran=1}{x}$ $\\url{javascript:window.ran=1}$ $\\htmlData{x=1}{y}$ $\\includegraphics{http://127.0.0.1:9/x.png}$",
+    "$\\href{javascript:window.ran=1}{x}$ $\\url{javascript:window.ran=1}$ $\\htmlData{x=1}{y}$",
+    "$\\includegraphics{http://127.0.0.1:9/x.png}$",
     "$\\def\\a{\\a\\a}\\a$ $\\rule{99999em}{99999em}$ $" + "{" * 900 + "$",
     "<svg onload=\"window.ran=1\"><style>@import 'http://127.0.0.1:9/x.css'</style>",
-    "<iframe srcdoc=\"<script>top.ran=1</script>\"></iframe><base href=\"http://127.0.0.1:9/\"><meta http-equiv=refresh content=\"0;url=http://127.0.0.1:9\">",
+    "<iframe srcdoc=\"<script>top.ran=1</script>\"></iframe><base href=\"http://127.0.0.1:9/\">",
+    "<meta http-equiv=refresh content=\"0;url=http://127.0.0.1:9\">",
     "x" * 100_000,
     "\u202egnorw si siht\u202c \u200b\u200f\u2066 \x1b[31mred\x1b[0m \x1b]8;;http://127.0.0.1:9\x07link\x07 \u2028 \x00",
     "]]> --> {{ 7 * 7 }} ${window.ran=1} `${window.ran=1}` \\u003cscript\\u003e <!--<script>",
@@ -40,7 +43,13 @@ def made_run(root: Path, run: str, rows: list[dict[str, Any]], replies: dict[str
         {"example_id": key, "sample": sample, "text": text} for key, texts in replies.items() for sample, text in enumerate(texts)
     ]
     (root / f"{run}-{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-    words = ["stage=evaluate", "benchmark=examples", f"benchmark.path='{root}/{run}-rows.jsonl'", f"runs='{root}'", f"run='{run}'"]
+    words = [
+        "stage=evaluate",
+        "benchmark=examples",
+        f"benchmark.path='{root}/{run}-rows.jsonl'",
+        f"runs='{root}'",
+        f"run='{run}'",
+    ]
     assert main([*words, f"name={name}", f"stage.generations='{root}/{run}-{name}.jsonl'"]) == 0
 
 
@@ -52,7 +61,15 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for at in range(60):
         gold = -1 if at % 3 == 0 else 1 + at % 2
         problem = f"What is $x^{at}$ if $x = \\frac{{1}}{{2}}$? It costs $5 and then $6."
-        rows.append(example(f"row-{at}", problem, ["We have \\(x = 1/2\\).", f"So it is \\[2^{{-{at}}}\\] needle{at}"], gold, ["slip", "carried"][at % 2]))
+        rows.append(
+            example(
+                f"row-{at}",
+                problem,
+                ["We have \\(x = 1/2\\).", f"So it is \\[2^{{-{at}}}\\] needle{at}"],
+                gold,
+                ["slip", "carried"][at % 2],
+            )
+        )
         first[f"row-{at}"] = [f"Step 1 is fine.\nThe box: \\boxed{{{gold}}}"] * 3 + ["\\boxed{2}" if at % 5 else "haystack"]
         second[f"row-{at}"] = [f"\\boxed{{{gold if at % 4 else 2}}}"]
     made_run(root, "mine", rows, first)
@@ -151,7 +168,13 @@ def test_keys_move_and_a_row_says_everything(plain: Path, visit: Callable[..., A
     page.keyboard.press("ArrowDown")
     wait_for_row(page, "row-1")
     text = page.locator("#row").inner_text()
-    for piece in ("step 2 is the first wrong one", "truth: the first wrong step", "named by the critic ×4", "100% of 4 votes", "Source: made, licence: MIT"):
+    for piece in (
+        "step 2 is the first wrong one",
+        "truth: the first wrong step",
+        "named by the critic ×4",
+        "100% of 4 votes",
+        "Source: made, licence: MIT",
+    ):
         assert piece in text
     assert page.locator("#row details").count() == 4
     assert page.locator("#row details[open]").count() == 1
@@ -183,24 +206,6 @@ def test_texts_can_be_read_in_both_themes(plain: Path, visit: Callable[..., Any]
     assert page.evaluate(CONTRAST) == []
     page.keyboard.press("t")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
-
-
-CONTRAST = """() => {
-  const channel = (value) => { const part = value / 255; return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4; };
-  const parse = (text) => (text.match(/[\\d.]+/g) ?? ['0', '0', '0', '0']).map(Number);
-  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const behind = (node) => { for (let at = node; at; at = at.parentElement) { const [r, g, b, a = 1] = parse(getComputedStyle(at).backgroundColor); if (a > 0.5) return [r, g, b]; } return [255, 255, 255]; };
-  const low = [];
-  for (const node of document.querySelectorAll('header *, main *')) {
-    if (!node.checkVisibility({ visibilityProperty: true }) || node.matches(':disabled, :disabled *')) continue;
-    if (![...node.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim())) continue;
-    const style = getComputedStyle(node);
-    const [one, other] = [light(parse(node.closest('svg') ? style.fill : style.color)), light(behind(node))];
-    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-    if (ratio < 4.5) low.push(`${node.tagName} ${node.textContent.trim().slice(0, 30)} ${ratio.toFixed(2)}`);
-  }
-  return low;
-}"""
 
 
 @pytest.mark.parametrize("view", ["overview", "figures", "critiques"])
@@ -246,7 +251,7 @@ def test_hostile_texts_are_shown_and_nothing_else(hostile: Path, visit: Callable
     assert all(request.startswith(f"{folder}/data/") for request in requests[1:]), "nothing but our own files from the disk"
     assert page.url.startswith(hostile.as_uri())
     assert page.locator("main img, main iframe, main script, main base, main object").count() == 0
-    assert page.evaluate("document.querySelectorAll('main a[href]:not([href^=\"#\"]):not([href^=\"data:text/csv\"])').length") == 0
+    assert page.evaluate('document.querySelectorAll(\'main a[href]:not([href^="#"]):not([href^="data:text/csv"])\').length') == 0
 
 
 def test_javascript_links_of_formulas_stay_text(hostile: Path, visit: Callable[..., Any]) -> None:
