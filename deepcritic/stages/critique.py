@@ -1,0 +1,173 @@
+"""Ask a critic about one solution, on the terminal.
+
+python -m deepcritic stage=critique input=@solution.txt model=PATH
+python -m deepcritic stage=critique format=json model=PATH < solution.json
+
+The text is the problem, a line of dashes, and the solution; or JSON with `problem` and `solution` (or `steps`). It comes from a
+file or standard input and never from the command line, whose grammar would read parts of it as its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from deepcritic.critic import Critic, Critique, read_item
+from deepcritic.errors import InputError, Stopped, UsageError
+from deepcritic.rows import ALL_CORRECT, Item
+from deepcritic.runs import RunFolder
+from deepcritic.samplers import Sampler
+from deepcritic.sampling import engine_for
+from deepcritic.tasks import CriticTask
+
+FORMATS = ("text", "json")
+
+
+def run(
+    folder: RunFolder,
+    *,
+    input: str | None,
+    format: str,
+    task: CriticTask[Any],
+    model: str | None,
+    sampler: Callable[..., Sampler],
+    samples: int = 8,
+    temperature: float | None = None,
+    top_p: float = 0.9,
+    max_tokens: int = 8192,
+    seed: int = 0,
+) -> Critique:
+    """Prints the critique and returns it; nothing is written. `input` is `@FILE`, or None for standard input."""
+    if format not in FORMATS:
+        raise UsageError(f"format must be one of {', '.join(FORMATS)}; found {format!r}")
+    if task.name != "first_error":
+        raise UsageError(f"stage=critique asks for the first wrong step; task={task.name} asks something else")
+    item = parse(*read(input))
+    if folder.limits.trial:
+        raise Stopped(f"{folder.path}: {samples} critiques of one solution would be asked for")
+    with Critic(
+        sampler=engine_for(sampler, model, "model"), samples=samples, temperature=temperature, top_p=top_p,
+        max_tokens=max_tokens, task=task, seed=seed,
+    ) as critic:  # fmt: skip
+        found = critic.critique(item.problem, item.steps)
+    with contextlib.suppress(OSError):
+        folder.path.rmdir()  # nothing was kept in it
+    if format == "json":
+        print(json.dumps({"problem": item.problem, **msgspec.to_builtins(found, str_keys=True)}))  # in ASCII, all else escaped
+    else:
+        show(item, found)
+    return found
+
+
+def read(input: str | None) -> tuple[str, str]:
+    """The text, and where it is from."""
+    if input is None:
+        if sys.stdin.isatty():
+            raise UsageError("what is to be criticised? give input=@FILE, or the text on standard input")
+        name, content = "standard input", sys.stdin.buffer.read()
+    elif input.startswith("@"):
+        name, content = input[1:], Path(input[1:]).read_bytes()
+    else:
+        raise UsageError("the text itself does not go on the command line: give input=@FILE, or the text on standard input")
+    try:
+        return content.decode("utf-8-sig"), name
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 ({error.reason})", file=name, remedy="a text in UTF-8") from None
+
+
+def parse(text: str, name: str = "input") -> Item:
+    """A problem and its solution from a text or from JSON.
+
+    >>> parse("What is 1 + 1?\\n---\\nStep 1: 1 + 1 = 3").steps
+    ('1 + 1 = 3',)
+    """
+    given: Any = None
+    if text.lstrip().startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            given = json.loads(text)
+    if isinstance(given, dict):
+        given = given.get("item", given)
+        fields: dict[str, Any] = given if isinstance(given, dict) else {}
+        problem, solution = fields.get("problem"), fields.get("solution", fields.get("steps"))
+        steps = isinstance(solution, list) and all(isinstance(step, str) for step in solution)
+        if not isinstance(problem, str) or not (steps or isinstance(solution, str)):
+            remedy = 'JSON with "problem" and "solution" (or "steps")'
+            raise InputError("not a problem with its solution", file=name, found=text[:80], remedy=remedy)
+        return read_item(problem, solution)
+    parts = re.split(r"^\s*-{3,}\s*$", text, maxsplit=1, flags=re.MULTILINE)
+    if len(parts) < 2:
+        remedy = "the problem, a line of dashes (---), and the solution"
+        raise InputError("no line between problem and solution", file=name, found=text[:80], remedy=remedy)
+    return read_item(parts[0].strip(), parts[1].strip())
+
+
+def show(item: Item, found: Critique) -> None:
+    """The solution with its marks, the critique and the votes, as wide as the terminal is."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    console = Console(highlight=False)
+    console.print(Text(_verdict(found), style="bold"))
+    console.print(Padding(Text(visible(item.problem)), (1, 0, 1, 2)))
+    steps = Table.grid(padding=(0, 1))
+    steps.add_column(justify="right", no_wrap=True)
+    steps.add_column(overflow="fold")
+    for number, step in enumerate(item.steps, start=1):
+        mark, style = _mark(number, found.first_error)
+        votes = found.votes.get(number, 0)
+        body = Text(visible(step), style="dim" if style == "dim" else "")
+        if votes:
+            body.append(f"\n^ named first by {votes:g} of {_counted(found):g} critiques", style="bold" if style == "red" else "")
+        steps.add_row(Text(f"{mark} {number}", style=style), body)
+    console.print(steps)
+    if found.text:
+        console.print(Text("\nThe critique", style="bold"))
+        console.print(Padding(Text(visible(found.text), overflow="fold"), (0, 0, 0, 2)))
+    console.print(Text(f"\n{_votes(found)}", style="dim"))
+
+
+def visible(text: str) -> str:
+    """`text` with what a terminal would obey, or would not show, written out.
+
+    >>> visible("a\\x1b[2Jb\\u202ec\\nd")
+    'a\\\\x1b[2Jb\\\\u202ec\\nd'
+    """
+    kept = text.replace("\r\n", "\n")
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in kept)
+
+
+def _verdict(found: Critique) -> str:
+    if found.first_error is None:
+        return f"No verdict: {visible(found.note)}."
+    share = f" ({found.agreement:.0%} of {_counted(found):g} votes)"
+    what = "Every step is right" if found.first_error == ALL_CORRECT else f"Step {found.first_error} is the first wrong one"
+    return f"{what}, the critic finds{share}."
+
+
+def _mark(number: int, first_error: int | None) -> tuple[str, str]:
+    if first_error is None:
+        return "?", ""
+    if first_error == ALL_CORRECT or number < first_error:
+        return "✓", "green"
+    return ("✗", "red") if number == first_error else ("·", "dim")
+
+
+def _counted(found: Critique) -> float:
+    return sum(found.votes.values())
+
+
+def _votes(found: Critique) -> str:
+    names = {step: "all correct" if step == ALL_CORRECT else f"step {step}" for step in found.votes}
+    parts = [f"{names[step]}: {votes:g}" for step, votes in found.votes.items()]
+    parts += [f"{word}: {count}" for word, count in (("unreadable", found.unreadable), ("failed", found.failed)) if count]
+    return f"votes {', '.join(parts) or 'none'} · {found.tokens:,} tokens"
