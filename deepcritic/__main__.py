@@ -34,7 +34,7 @@ examples
   python -m deepcritic experiment=demo run=demo seed=7
   python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json model=PATH run=mine
   python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json stage.generations=ROWS.jsonl run=mine
-  python -m deepcritic stage=critique input=@solution.txt model=PATH     (problem, a line ---, solution; format=json)
+  python -m deepcritic stage=critique input=@solution.txt model=PATH
   python -m deepcritic stage=sft model=PATH stage.dialogues=runs/mine/seed/dialogues.jsonl run=mine
 
 options of every stage: run=NAME name=NAME runs=FOLDER seed=N overwrite=true

@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 from rich.console import Console
@@ -100,16 +100,19 @@ def parse(text: str, name: str = "input") -> Item:
         given = given.get("item", given)
         fields: dict[str, Any] = given if isinstance(given, dict) else {}
         problem, solution = fields.get("problem"), fields.get("solution", fields.get("steps"))
-        steps = isinstance(solution, list) and all(isinstance(step, str) for step in solution)
-        if not isinstance(problem, str) or not (steps or isinstance(solution, str)):
-            remedy = 'JSON with "problem" and "solution" (or "steps")'
-            raise InputError("not a problem with its solution", file=name, found=text[:80], remedy=remedy)
-        return read_item(problem, solution)
+        if isinstance(problem, str) and (isinstance(solution, str) or _is_texts(solution)):
+            return read_item(problem, solution)
+        remedy = 'JSON with "problem" and "solution" (or "steps")'
+        raise InputError("not a problem with its solution", file=name, found=text[:80], remedy=remedy)
     parts = re.split(r"^\s*-{3,}\s*$", text, maxsplit=1, flags=re.MULTILINE)
     if len(parts) < 2:
         remedy = "the problem, a line of dashes (---), and the solution"
         raise InputError("no line between problem and solution", file=name, found=text[:80], remedy=remedy)
     return read_item(parts[0].strip(), parts[1].strip())
+
+
+def _is_texts(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def show(item: Item, found: Critique) -> None:
