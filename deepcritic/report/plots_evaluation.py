@@ -24,7 +24,7 @@ from deepcritic.report.draw import (
     shortened,
 )
 from deepcritic.report.evaluations import Evaluation, compared
-from deepcritic.tasks.first_error import WITH_ERROR, WITHOUT_ERROR
+from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR
 
 PUBLISHED = 6
 """How many published figures stand beside ours on a benchmark, the best ones."""
