@@ -1,0 +1,145 @@
+"""RL in the small world: on true and on automatic labels, and with each of the switches that are to keep it from collapsing.
+
+scripts/evidence training                          # makes the demo's runs first where they are not there
+scripts/evidence training --seeds 1 --base runs    # one seed, beside the runs `BASE/evidence-1/` of `scripts/evidence main`
+
+Writes data/evidence/training.json after each seed. Every critic starts from the demo's SFT critic and learns for as many steps;
+each is measured on the same test solutions. A switch helps where the paired interval of its gain lies above 0 on every seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from deepcritic.metrics import multi_seed
+from deepcritic.store import write_json
+from deepcritic.summary import gain
+
+SEEDS = (1, 2, 3)
+NEEDED = ("sft", "label", "rl", "prepare.truth", "prepare.judged", "evaluate.sft")
+STEPS = 20
+ROWS = 1000
+"""Test solutions that each critic is measured on."""
+AUTOMATIC, TRUE = "label/labelled.jsonl", "prepare.truth/examples.jsonl"
+CRITICS = {
+    "automatic": (AUTOMATIC, ()),
+    "true": (TRUE, ()),
+    "unbalanced": (AUTOMATIC, ("stage.all_correct_share=null",)),
+    "batches": (AUTOMATIC, ("stage.balanced_batches=true",)),
+    "dynamic": (AUTOMATIC, ("stage.dynamic_sampling=3",)),
+}
+"""What each learns from, and what it is told beside: `automatic` is the demo's RL, with half of its prompts all correct."""
+COMPARED = (
+    ("RL on true labels over RL on automatic labels", "true", "automatic"),
+    ("half of the prompts all correct over the share that they come in", "automatic", "unbalanced"),
+    ("both classes in every batch over classes balanced over all prompts alone", "batches", "automatic"),
+    ("dynamic sampling over none", "dynamic", "automatic"),
+)
+SETTINGS = {"steps": STEPS, "test_rows": ROWS, "critics": {name: [*given] for name, (_, given) in CRITICS.items()}}
+Claim = tuple[str, float, list[float] | None, bool]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--base", type=Path, default=Path("runs"))
+    options = parser.parse_args()
+    found: dict[int, list[Claim]] = {}
+    for seed in options.seeds:
+        base = options.base / f"evidence-{seed}"
+        if not all((base / name / "manifest.json").is_file() for name in NEEDED):
+            command("experiment=demo", f"runs={options.base}", f"run=evidence-{seed}", f"seed={seed}")
+        found[seed] = claims(base, Path("runs") / f"training-{seed}", seed)
+        content = {"command": "scripts/evidence training", "settings": SETTINGS, "rows": rows(found)}
+        write_json(Path("data/evidence/training.json"), content)
+    for row in rows(found):
+        print(
+            f"{'holds' if row['holds'] else 'FAILS'} {row['claim']}: {row['estimate']} {row['interval']}",
+            json.dumps(row["seeds"]),
+        )
+
+
+def command(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "deepcritic", *words], check=True)
+
+
+def claims(base: Path, run: Path, seed: int) -> list[Claim]:
+    """One seed: the critics, what became of them, and what separates them on the same rows."""
+    measured = {name: critic(base, run, seed, name) for name in CRITICS}
+    told: list[Claim] = []
+    for name, metrics in measured.items():
+        told.append((f"F1, {TITLES[name]}", metrics["f1"], metrics["f1_interval"], True))
+        lower = min(metrics["error_accuracy"], metrics["correct_accuracy"])
+        told.append((f"the lower of its two accuracies, {TITLES[name]}", lower, None, True))
+    for name in ("automatic", "dynamic"):
+        figures = training(run / f"rl.{name}")
+        share, drawn = 100 * mean(figures, "frac_reward_zero_std"), mean(figures, "groups_drawn")
+        told.append((f"groups without variance among those learnt from, percent, {TITLES[name]}", share, None, True))
+        told.append((f"groups drawn for each one learnt from, {TITLES[name]}", drawn, None, True))
+    for name in CRITICS:
+        over = gain("gain", run / f"evaluate.{name}", base / "evaluate.sft")
+        told.append((f"gain in F1 over SFT, {TITLES[name]}", over["gain"], over["gain_interval"], over["gain_interval"][0] > 0))
+    for title, first, second in COMPARED:
+        paired = gain("gain", run / f"evaluate.{first}", run / f"evaluate.{second}")
+        low = paired["gain_interval"][0]
+        told.append((f"{title}, F1: the paired interval lies above 0", paired["gain"], paired["gain_interval"], low > 0))
+    return told
+
+
+TITLES = {
+    "automatic": "RL on automatic labels",
+    "true": "RL on true labels",
+    "unbalanced": "RL with the classes as they come",
+    "batches": "RL with both classes in every batch",
+    "dynamic": "RL with dynamic sampling",
+}
+
+
+def critic(base: Path, run: Path, seed: int, name: str) -> dict[str, Any]:
+    """Train one and measure it."""
+    labels, given = CRITICS[name]
+    folder = run / f"rl.{name}"
+    if not folder.is_dir():  # what the prefilter asks does not depend on what is learnt afterwards: the demo's draws serve all
+        folder.mkdir(parents=True)
+        shutil.copy(base / "rl" / "generations.jsonl", folder)
+    common = [f"run={run.name}", f"name={name}", f"seed={seed}"]
+    steps = [f"stage.steps={STEPS}", f"stage.save_steps={STEPS}"]
+    command("experiment=microworld/rl", f"stage.examples={base}/{labels}", f"model={base}/sft/model", *steps, *given, *common)
+    judged = [f"benchmark.path={base}/prepare.judged/examples.jsonl", f"model={run}/rl.{name}/model", f"stage.limit={ROWS}"]
+    command("experiment=microworld/evaluate", *judged, *common)
+    metrics: dict[str, Any] = json.loads((run / f"evaluate.{name}" / "metrics.json").read_text("utf-8"))
+    return metrics
+
+
+def training(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "training.jsonl").read_text("utf-8").splitlines()]
+
+
+def mean(lines: list[dict[str, Any]], name: str) -> float:
+    """Over all steps: each line is an average of as many."""
+    return sum(line[name] for line in lines) / len(lines)
+
+
+def rows(found: dict[int, list[Claim]]) -> list[dict[str, Any]]:
+    """One row for each claim, with the figure of every seed and the interval over seeds."""
+    table = []
+    for told in zip(*found.values(), strict=True):
+        over = multi_seed([value for _, value, _, _ in told])
+        seeds = []
+        for seed, (_, value, interval, _) in zip(found, told, strict=True):
+            shown = {} if interval is None else {"interval": [round(bound, 2) for bound in interval]}
+            seeds.append({"seed": seed, "value": round(value, 2), **shown})
+        bounds = [round(over.low, 2), round(over.high, 2)] if len(told) > 1 else None
+        holds = all(kept for _, _, _, kept in told)
+        table.append({"claim": told[0][0], "estimate": round(over.mean, 2), "interval": bounds, "seeds": seeds, "holds": holds})
+    return table
+
+
+if __name__ == "__main__":
+    main()
