@@ -19,33 +19,19 @@ What this module adds comes from DAPO (Yu et al. 2025, arXiv 2503.14476): a boun
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from deepcritic.chat import prompt_ids, reply_text
+from deepcritic.chat import reply_text
 from deepcritic.rewards import reward_of
-from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR, Key, sample_seed
+from deepcritic.rows import Key, sample_seed
 from deepcritic.samplers import Sampling
-from deepcritic.tasks import CriticTask, Question
+from deepcritic.tasks import CriticTask
 from deepcritic.training.processes import from_all, whole_weights
+from deepcritic.training.prompts import Prompt
 
 CALL = "rl"
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A row as RL sees it: what is asked, what would be right, and the class that it counts in."""
-
-    id: str
-    question: Question
-    gold: Any
-    stratum: str
-
-    def ids(self, tokenizer: Any) -> list[int]:
-        """What the model is given."""
-        return prompt_ids(tokenizer, self.question.messages, self.question.prefix)
 
 
 @dataclass(frozen=True)
@@ -71,81 +57,6 @@ class Group:
     @property
     def varies(self) -> bool:
         return len({sample.reward for sample in self.samples}) > 1
-
-
-def prompt_of(row: Any, task: CriticTask[Any], seed: int) -> Prompt | None:
-    """The prompt of a row of the task's kind; None where its gold does not say what is right.
-
-    A task that shuffles does so once for each row: all replies of a group answer the same question.
-    """
-    stratum = task.stratum(row.gold)
-    if stratum is None:
-        return None
-    question = task.ask(row.item, seed=sample_seed(seed, Key(example_id=row.id, request=CALL)))
-    return Prompt(id=row.id, question=question, gold=row.gold, stratum=stratum)
-
-
-def balance(prompts: list[Prompt], all_correct_share: float | None) -> list[Prompt]:
-    """The largest part of `prompts`, in their order, in which that share is all correct.
-
-    None keeps all, and so does a task that knows no such class.
-    """
-    right = [prompt for prompt in prompts if prompt.stratum == WITHOUT_ERROR]
-    wrong = [prompt for prompt in prompts if prompt.stratum == WITH_ERROR]
-    if all_correct_share is None or (prompts and not right and not wrong):
-        return prompts
-    total = min(
-        len(right) / all_correct_share if all_correct_share else len(wrong), len(wrong) / max(1e-9, 1 - all_correct_share)
-    )
-    keep = {prompt.id for prompt in right[: round(total * all_correct_share)] + wrong[: round(total * (1 - all_correct_share))]}
-    return [prompt for prompt in prompts if prompt.id in keep]
-
-
-def balanced_batches(strata: Sequence[str], size: int, seed: int) -> Iterator[list[int]]:
-    """Places of `strata` in batches of `size`, each place once, in each batch the classes in the shares that they have in all.
-
-    What is left at the end and fills no batch is left out.
-
-    >>> [sorted(batch) for batch in balanced_batches(["a"] * 4 + ["b"] * 4, 4, 0)]
-    [[1, 3, 4, 7], [0, 2, 5, 6]]
-    """
-    waiting: dict[str, list[int]] = {}
-    for place, stratum in enumerate(strata):
-        waiting.setdefault(stratum, []).append(place)
-    for stratum, places in waiting.items():
-        random.Random(f"{stratum}/{seed}").shuffle(places)
-    shares = {stratum: len(places) / len(strata) for stratum, places in waiting.items()}
-    given: Counter[str] = Counter()
-    for batch in range(len(strata) // size):
-        chosen: list[int] = []
-        for at in range(batch * size, (batch + 1) * size):
-            open_classes = [stratum for stratum in waiting if waiting[stratum]]
-            behind = max(open_classes, key=lambda stratum: shares[stratum] * (at + 1) - given[stratum])
-            given[behind] += 1
-            chosen.append(waiting[behind].pop())
-        yield chosen
-
-
-def balance_batches(trainer: Any, strata: Sequence[str]) -> None:
-    """Let a GRPO trainer take its prompts in `balanced_batches`. To be called before `order_by_epoch`, which gives the seed."""
-    from torch import Generator
-    from torch.utils.data import Sampler
-
-    group: int = trainer.args.num_generations
-    size: int = trainer.args.generation_batch_size // group
-    again: int = trainer.args.num_iterations * trainer.args.steps_per_generation
-
-    class Batches(Sampler[int]):
-        generator = Generator()
-
-        def __len__(self) -> int:
-            return len(strata) // size * size * group * again
-
-        def __iter__(self) -> Iterator[int]:
-            for batch in balanced_batches(strata, size, self.generator.initial_seed()):
-                yield from (place for _ in range(again) for place in batch for _ in range(group))
-
-    trainer._get_train_sampler = lambda *_: Batches()
 
 
 class Engine(Protocol):

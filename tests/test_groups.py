@@ -1,68 +1,117 @@
-"""Which prompts a batch of RL holds, and how their replies are judged."""
+"""How groups are drawn and judged, and how those without variance give way to others."""
 
 from __future__ import annotations
 
-from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from deepcritic.groups import Prompt, balance, balanced_batches, prompt_of
-from deepcritic.rows import ALL_CORRECT, Example, Gold, Item
+from deepcritic.groups import Groups
+from deepcritic.rows import Gold, Message
 from deepcritic.tasks import Question
-from deepcritic.tasks.first_error import WITH_ERROR, WITHOUT_ERROR, FirstError
+from deepcritic.tasks.first_error import FirstError
+from deepcritic.training.prompts import Prompt
+
+END, PAD = 900, 901
 
 
-def _prompts(*strata: str) -> list[Prompt]:
-    return [Prompt(id=f"p{at}", question=Question(messages=()), gold=None, stratum=name) for at, name in enumerate(strata)]
+class Characters:
+    """A tokenizer of characters, for an engine that writes what it is told to."""
+
+    pad_token_id = PAD
+    added_tokens_decoder: dict[int, Any] = {}
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
+        return "".join(message["content"] for message in messages) + ">"
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": [ord(letter) for letter in text]}
+
+    def decode(self, ids: list[int], **_: Any) -> str:
+        return "".join(chr(one) for one in ids if one not in (END, PAD))
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong", "share", "expected"),
-    [(6, 6, 0.5, (6, 6)), (8, 3, 0.5, (3, 3)), (3, 8, 0.5, (3, 3)), (6, 6, 0.25, (2, 6)), (9, 3, 0.25, (1, 3)),
-     (4, 5, None, (4, 5)), (4, 5, 0.0, (0, 5)), (4, 5, 1.0, (4, 0)), (0, 5, 0.5, (0, 0))],
-)  # fmt: skip
-def test_balance(right: int, wrong: int, share: float | None, expected: tuple[int, int]) -> None:
-    prompts = _prompts(*[WITHOUT_ERROR, WITH_ERROR] * min(right, wrong), *[WITHOUT_ERROR] * (right - wrong))
-    prompts = _prompts(*[prompt.stratum for prompt in prompts], *[WITH_ERROR] * (wrong - right))
-    kept = balance(prompts, share)
-    found = Counter(prompt.stratum for prompt in kept)
-    assert (found[WITHOUT_ERROR], found[WITH_ERROR]) == expected
-    assert [prompt for prompt in prompts if prompt in kept] == kept, "in their order"
+class Engine:
+    """Answers each prompt by what its first letter says: a and b are sometimes right, x never, y always."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.seeds: list[int] = []
+
+    def __call__(self, trainer: Any, prompts: list[list[int]], seeds: list[int]) -> tuple[list[list[int]], None]:
+        letters = [chr(prompt[0]) for prompt in prompts]
+        self.asked.append(letters)
+        self.seeds += seeds
+        size = trainer.num_generations
+        right = [letter == "y" or (letter in "ab" and at % size == 0) for at, letter in enumerate(letters)]
+        return [[ord(letter) for letter in f"\\boxed{{{1 if one else 2}}}"] + [END] for one in right], None
 
 
-def test_a_task_without_these_classes_keeps_its_prompts() -> None:
-    prompts = _prompts("pairs", "pairs", "triples")
-    assert balance(prompts, 0.5) == prompts
-    assert balance([], 0.5) == []
+def _prompt(name: str) -> Prompt:
+    question = Question(messages=(Message(role="user", content=name),))
+    return Prompt(id=name, question=question, gold=Gold(first_error=1), stratum=name[-1])
 
 
-@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=60), st.integers(1, 12), st.integers(0, 3))
-def test_every_batch_holds_the_classes_in_their_shares(strata: list[str], size: int, seed: int) -> None:
-    batches = list(balanced_batches(strata, size, seed))
-    assert [len(batch) for batch in batches] == [size] * (len(strata) // size)
-    places = [place for batch in batches for place in batch]
-    assert len(set(places)) == len(places), "each prompt once"
-    classes = Counter(strata)
-    for batch in batches:
-        found = Counter(strata[place] for place in batch)
-        for name, count in classes.items():
-            assert abs(found[name] - size * count / len(strata)) < 2
-    assert batches == list(balanced_batches(strata, size, seed)), "the same seed gives the same batches"
+def _trainer(step: int = 0, group: int = 4) -> Any:
+    accelerator = SimpleNamespace(process_index=0, num_processes=1)
+    return SimpleNamespace(
+        num_generations=group, state=SimpleNamespace(global_step=step), accelerator=accelerator, eos_token_ids=[END]
+    )
 
 
-def test_two_equal_classes_halve_every_batch() -> None:
-    strata = ["right"] * 40 + ["wrong"] * 40
-    orders = {seed: list(balanced_batches(strata, 8, seed)) for seed in range(2)}
-    assert all(Counter(strata[place] for place in batch) == {"right": 4, "wrong": 4} for batch in orders[0])
-    assert orders[0] != orders[1]
+def _groups(names: list[str], rounds: int) -> Groups:
+    return Groups([_prompt(name) for name in names], FirstError(), Characters(), Engine(), rounds=rounds, seed=3)
 
 
-def test_a_prompt_knows_its_class_and_unlabelled_rows_are_none() -> None:
-    task = FirstError()
-    item = Item(problem="1 + 1?", steps=("1 + 1 = 3",))
-    rows = [Example(id="a", item=item, gold=gold, source="made") for gold in (Gold(first_error=1), Gold(first_error=ALL_CORRECT))]
-    prompts = [prompt_of(row, task, 0) for row in rows]
-    assert [prompt and prompt.stratum for prompt in prompts] == [WITH_ERROR, WITHOUT_ERROR]
-    assert prompt_of(Example(id="a", item=item, source="made"), task, 0) is None
+NAMES = ["a1", "a2", "b1", "b2", "x1", "x2", "y1", "y2", "x3", "a3", "b4", "x4"]
+"""The letter says how often the model is right, the number is the class."""
+
+
+def _drawn(groups: Groups, names: list[str], step: int = 0) -> list[str]:
+    groups([name for name in names for _ in range(4)], _trainer(step))
+    return [group.prompt.id for group in groups.batch]
+
+
+def test_a_batch_is_drawn_and_judged() -> None:
+    groups = _groups(NAMES, 0)
+    told = groups([name for name in ("a1", "x1") for _ in range(4)], _trainer())
+    assert told["judged"] == [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    assert told["logprobs"] is None
+    assert told["prompt_ids"] == [[ord(letter) for letter in "a1>"]] * 4 + [[ord(letter) for letter in "x1>"]] * 4
+    assert [group.varies for group in groups.batch] == [True, False]
+    assert all(sample.ended and sample.text.startswith("\\boxed") for group in groups.batch for sample in group.samples)
+    assert len(set(groups.engine.seeds)) == 8, "each reply has a seed of its own"  # type: ignore[attr-defined]
+
+
+def test_without_rounds_what_does_not_vary_stays() -> None:
+    assert _drawn(_groups(NAMES, 0), ["x1", "a2", "y1"]) == ["x1", "a2", "y1"]
+
+
+def test_what_does_not_vary_gives_way_to_its_own_class() -> None:
+    groups = _groups(NAMES, 9)
+    assert _drawn(groups, ["x1", "a2", "y2"]) in (["a1", "a2", "b2"], ["b1", "a2", "b2"])
+    assert len(groups.used) == len(set(groups.used)), "no prompt twice in a step"
+
+
+def test_the_rounds_are_bounded_and_so_is_the_supply() -> None:
+    groups = _groups(["x1", "y1", "a2", "x2", "x3"], 9)
+    assert _drawn(groups, ["x1", "x3"]) == ["x1", "x3"], "there is no other that varies"
+    assert sorted(groups.used) == ["x1", "x3", "y1"], "class 3 has no other, class 1 one"
+    one = _groups(["x1", "x1 1", "y1", "a1"], 1)
+    _drawn(one, ["x1"])
+    assert len(one.used) == 2
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_the_same_step_draws_the_same_anew(step: int) -> None:
+    """As a resumed run must: nothing is kept from step to step."""
+    first, second = _groups(NAMES, 3), _groups(NAMES, 3)
+    _drawn(second, ["y1", "x4"], step=77)
+    assert _drawn(first, ["x1", "y2"], step) == _drawn(second, ["x1", "y2"], step)
+    assert first.used == second.used
+
+
+def test_steps_draw_different_others() -> None:
+    names = [f"{letter}{number} 1" for letter in "ab" for number in range(20)] + ["x1"]
+    assert len({_drawn(_groups(names, 1), ["x1"], step)[0] for step in range(12)}) > 3

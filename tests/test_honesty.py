@@ -16,20 +16,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepcritic.__main__ import compose, configuration_folder
-from deepcritic.groups import prompt_of
 from deepcritic.microworld.world import draw_problem, judge, write_solution
 from deepcritic.models import shipped_path
 from deepcritic.prompting import Template
 from deepcritic.rewards import judgment_reward, reward_of
 from deepcritic.rows import ALL_CORRECT, Example, Generation, Gold, Item
 from deepcritic.runs import RunFolder
-from deepcritic.samplers import Request
+from deepcritic.samplers import Request, Sampling
 from deepcritic.seeding.calls import without_verdict
 from deepcritic.sources import examples
 from deepcritic.sources.benchmark import Benchmark
-from deepcritic.stages import evaluate, label, refine, rl, rollout, seed, solve
+from deepcritic.stages import evaluate, label, refine, rollout, seed, solve
 from deepcritic.store import read_rows, write_rows
 from deepcritic.tasks.first_error import FirstError
+from deepcritic.training.prompts import prefilter, prompt_of
 
 TEMPLATES = "deepcritic://microworld/templates"
 MODEL = "deepcritic://microworld/models/base"
@@ -137,9 +137,9 @@ def _asked_by(stage: str, path: Path, rows: list[Example]) -> Recorder:
             evaluate.run(opened, benchmark=benchmark, task=task(), sampler=critic, model=MODEL, samples=2)
             return critic
         if stage == "rl":
-            sampling = rl.Sampling(max_tokens=10)
+            sampling = Sampling(max_tokens=10)
             prompts = [prompt for row in rows if (prompt := prompt_of(row, task(), 0))]
-            rl._prefilter(opened, prompts, task(), critic, sampling, 2, 0)
+            prefilter(opened, prompts, task(), critic, MODEL, sampling, 2, 0)
             return critic
         if stage == "solve":
             solve.run(

@@ -69,6 +69,11 @@ STAGES = {
     "rl": f"experiment=microworld/rl stage.examples={{data}}/rated.jsonl model={SHIPPED}/base stage.prompts_per_step=2 "
     "stage.group=2 stage.device_batch_size=2 stage.steps=5 stage.save_steps=2 stage.logging_steps=1 stage.max_tokens=48 "
     "stage.beta=0.01 stage.prefilter_samples=3 stage.temperature=1.5 sampler.batch_size=24 stage.all_correct_share=null",
+    # Groups replaced, classes in every batch, validation, and the groups that are kept.
+    "rl.dynamic": f"experiment=microworld/rl stage.examples={{data}}/rated.jsonl model={SHIPPED}/base stage.prompts_per_step=2 "
+    "stage.group=3 stage.device_batch_size=6 stage.steps=5 stage.save_steps=2 stage.logging_steps=1 stage.max_tokens=48 "
+    "stage.prefilter_samples=0 stage.temperature=1.5 stage.balanced_batches=true stage.dynamic_sampling=2 stage.log_groups=1 "
+    "stage.validation={data}/few.jsonl stage.validation_limit=4 stage.eval_steps=2 name=dynamic",
     "evaluate": f"experiment=microworld/evaluate benchmark.path={{data}}/rated.jsonl model={SHIPPED}/base stage.samples=2 "
     "stage.max_tokens=16 sampler.batch_size=8",
     # Several benchmarks in one queue, and a scalar critic whose threshold comes from other rows.
@@ -316,7 +321,7 @@ def test_killed_before_each_operation_on_its_files(stage: str, server: Server, r
     """A row file or the manifest before it takes its place, a checkpoint before its mark, a model before its rename."""
     expected, _, operations = _undisturbed(stage, server, runs / stage)
     labels = list(dict.fromkeys(operations))
-    if stage in {"sft", "rl"}:
+    if stage.partition(".")[0] in {"sft", "rl"}:
         labels = [label for label in labels if SHARP.search(label)]
         assert sum(label.endswith("/complete") for label in labels) == 4 if stage == "sft" else 3, labels
         assert f"os.rename {stage}/model" in labels

@@ -9,32 +9,29 @@ classes are balanced: both by the labels that training uses, never by a truth be
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
-import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deepcritic.errors import InputError, UsageError
-from deepcritic.groups import Groups, Prompt, balance, balance_batches, own_engine, prompt_of, vllm_engine
+from deepcritic import publishing
+from deepcritic.errors import InputError, Stopped, UsageError
+from deepcritic.groups import Groups, own_engine, vllm_engine
 from deepcritic.models import load_tokenizer, model_id
-from deepcritic.rows import Example
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Sampler, Sampling
-from deepcritic.sampling import Draws, request
-from deepcritic.sources import examples as example_rows
-from deepcritic.store import read_rows
 from deepcritic.tasks import CriticTask
 from deepcritic.training import best_of, order_by_epoch, quiet, recorder, remove_checkpoints, save_model, train
+from deepcritic.training.card import push_model, write_card
 from deepcritic.training.checkpoints import BEST
-from deepcritic.training.processes import world_size
+from deepcritic.training.plan import GIB, Plan
+from deepcritic.training.processes import leader_first, leads, world_size
+from deepcritic.training.prompts import Prompt, balance, balance_batches, prefilter, read_prompts
 from deepcritic.training.settings import TrainerSettings, accumulation
 from deepcritic.training.validation import Validation, validate
 from deepcritic.watch import watch_over
 
-CALL = "prefilter"
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 VOTES = 8
 """How many replies vote at a validation."""
@@ -80,9 +77,10 @@ def run(
     log_groups: int = 0,
     save_steps: int = 20,
     logging_steps: int = 5,
+    push: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Returns the manifest; the model is saved to `model/`, and the best weights by validation to `best/`.
+    """Returns the manifest; the model is saved to `model/`, with a card, and the best weights by validation to `best/`.
 
     A step learns from `prompts_per_step` groups of `group` replies, over all processes, `device_batch_size` replies at once.
     There are `steps` of them, and no more than `epochs` passes over the prompts make. Truncated replies count in their group, but
@@ -108,41 +106,34 @@ def run(
     trainer.check(model)
     if eval_steps and validation is None:
         raise UsageError("stage.eval_steps asks for a validation: give stage.validation=FILE")
-    depends = {"validation": Path(validation)} if validation else {}
-    if not folder.begin(examples=Path(examples), model=model_id(model), **depends):
+    if push is not None:
+        publishing.check(push)
+    files = {"examples": Path(examples), **({"validation": Path(validation)} if validation else {})}
+    if not leader_first(lambda: folder.begin(**files, model=model_id(model))):
         remove_checkpoints(folder.path)
+        if leads():
+            push_model(folder.path, push)
         return folder.manifest or {}
-    ledger = folder.ledger("prompts")
-    rows = example_rows.read(examples) if task.row is Example else read_rows(Path(examples), task.row)
-    prompts = [prompt for row in rows if (prompt := prompt_of(row, task, seed)) is not None]
-    ledger.enter(len(prompts))
-    random.Random(seed).shuffle(prompts)
-    if shuffle_labels:
-        prompts = shuffled(prompts, seed)
+    tokenizer = load_tokenizer(model)
+    prompts = read_prompts(folder, Path(examples), task, tokenizer, max_prompt_tokens, shuffle_labels, seed)
+    plan = _plan(prompts, tokenizer, model, trainer, max_tokens, group, prompts_per_step, device_batch_size, _steps(
+        len(prompts), prompts_per_step, steps, epochs
+    ))  # fmt: skip
     counts: dict[str, int] = {}
-    if max_prompt_tokens is not None:
-        tokenizer = load_tokenizer(model)
-        fitting = [prompt for prompt in prompts if len(prompt.ids(tokenizer)) <= max_prompt_tokens]
-        ledger.drop("longer than max_prompt_tokens", len(prompts) - len(fitting))
-        prompts = fitting
     if prefilter_samples:
         sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
         considered = folder.probed(prompts[:prefilter_limit], lambda prompt: prompt.id)
-        ledger.drop("not considered", len(prompts) - len(considered))
-        prompts, counts = _prefilter(folder, considered, task, sampler(model=model), sampling, prefilter_samples, seed)
+        folder.ledger("prompts").drop("not considered", len(prompts) - len(considered))
+        prompts, counts = prefilter(folder, considered, task, sampler, model, sampling, prefilter_samples, seed)
+    if folder.limits.dry_run:
+        second = f"; {plan.memory['weights'] / GIB:.3g} GiB more for the starting model (stage.beta)" if beta else ""
+        raise Stopped(f"before any prompt is filtered, with replies of max_tokens, drawing them not counted:\n{plan}{second}")
     folder.require_complete()
+    plan.check_memory()
     prompts = balance(prompts, all_correct_share)
-    ledger.keep(len(prompts))
-    ledger.drop("balance of classes", ledger.entered - ledger.kept - ledger.filtered.total() - ledger.failed.total())
-    if len(prompts) < prompts_per_step:
-        raise InputError(
-            "too few prompts are left", file=examples, found=len(prompts), remedy=f"at least prompts_per_step={prompts_per_step}"
-        )
-    classes = ", ".join(f"{count} {stratum}" for stratum, count in sorted(Counter(prompt.stratum for prompt in prompts).items()))
-    print(f"{folder.path}: {len(prompts)} prompts, {classes}")
-    limits = [steps, None if epochs is None else max(1, round(epochs * len(prompts) / prompts_per_step))]
+    _account(folder, prompts, examples, prompts_per_step)
     settings = {
-        "max_steps": min(limit for limit in limits if limit is not None), "num_generations": group,
+        "max_steps": _steps(len(prompts), prompts_per_step, steps, epochs), "num_generations": group,
         "per_device_train_batch_size": device_batch_size, "gradient_accumulation_steps": times,
         "learning_rate": learning_rate, "beta": beta, "epsilon_high": epsilon_high, "loss_type": loss_type,
         "temperature": temperature, "max_completion_length": max_tokens, "warmup_steps": warmup, "save_steps": save_steps,
@@ -150,22 +141,57 @@ def run(
     }  # fmt: skip
     if vllm:
         settings |= vllm_settings(vllm, vllm_url, vllm_memory, vllm_tensor_parallel, max_prompt_tokens, max_tokens)
-    grpo, tokenizer = _trainer(
-        folder, prompts, task, model, trainer, settings, balanced_batches, dynamic_sampling,
+    grpo = _trainer(
+        folder, prompts, task, model, tokenizer, trainer, settings, balanced_batches, dynamic_sampling,
         {"keep": log_groups, "collapse": collapse, "gap": max_gap, "patience": patience},
     )  # fmt: skip
-    if validation is not None and eval_steps:
+    measured = bool(validation and eval_steps)
+    if validation and eval_steps:
         held = Validation.read(validation, task, validation_limit, max_tokens=max_tokens, votes=VOTES, seed=seed)
         held.check(grpo.model, tokenizer)
-        validate(grpo, tokenizer, held, folder.path, every=eval_steps)
+        validate(grpo, tokenizer, held, folder.path, every=eval_steps, base=model)
     steps_done = train(grpo, folder.path)
     save_model(grpo, tokenizer, folder.path, base=model)
-    best = {"best": {"model": model_id(str(folder / BEST)), **best_of(folder.path)}} if validation and eval_steps else {}
-    manifest = folder.finish(
-        model=model_id(model), trained=model_id(str(folder / "model")), steps=steps_done, prefilter=counts, **best
-    )
+    if not leads():
+        return {}
+    facts: dict[str, Any] = {"steps": steps_done}
+    write_card(folder, base=model, method="GRPO", data={"prompts": _told(prompts)}, facts=facts)
+    if measured:
+        facts["best"] = {"model": model_id(str(folder.path / BEST)), **best_of(folder.path)}
+    trained = model_id(str(folder.path / "model"))
+    manifest = folder.finish(model=model_id(model), trained=trained, prefilter=counts, **facts)
     remove_checkpoints(folder.path)
+    push_model(folder.path, push)
     return manifest
+
+
+def _steps(prompts: int, prompts_per_step: int, steps: int | None, epochs: float | None) -> int:
+    limits = [steps, None if epochs is None else max(1, round(epochs * prompts / prompts_per_step))]
+    return min(limit for limit in limits if limit is not None)
+
+
+def _plan(
+    prompts: list[Prompt], tokenizer: Any, model: str, trainer: TrainerSettings, max_tokens: int, group: int,
+    prompts_per_step: int, rows: int, steps: int,
+) -> Plan:  # fmt: skip
+    lengths = [len(prompt.ids(tokenizer)) + max_tokens for prompt in prompts] or [max_tokens]
+    reads = steps * prompts_per_step * group / len(lengths)
+    return Plan.of(model, trainer, lengths=lengths, reads=reads, steps=steps, rows=rows)
+
+
+def _account(folder: RunFolder, prompts: list[Prompt], examples: str, prompts_per_step: int) -> None:
+    ledger = folder.ledger("prompts")
+    ledger.keep(len(prompts))
+    ledger.drop("balance of classes", ledger.entered - ledger.kept - ledger.filtered.total() - ledger.failed.total())
+    if len(prompts) < prompts_per_step:
+        raise InputError(
+            "too few prompts are left", file=examples, found=len(prompts), remedy=f"at least prompts_per_step={prompts_per_step}"
+        )
+    print(f"{folder.path}: {len(prompts)} prompts, {_told(prompts)}")
+
+
+def _told(prompts: list[Prompt]) -> str:
+    return ", ".join(f"{count} {stratum}" for stratum, count in sorted(Counter(prompt.stratum for prompt in prompts).items()))
 
 
 def _check(prompts_per_step: int, steps: int | None, epochs: float | None, save_steps: int, logging_steps: int) -> None:
@@ -189,49 +215,6 @@ def _check_names(loss_type: str, vllm: str | None) -> None:
         raise UsageError(f"stage.vllm={vllm} needs vLLM: pip install 'deepcritic[vllm]', or draw without it (stage.vllm=null)")
 
 
-def _prefilter(
-    folder: RunFolder,
-    prompts: list[Prompt],
-    task: CriticTask[Any],
-    engine: Sampler,
-    sampling: Sampling,
-    samples: int,
-    seed: int,
-) -> tuple[list[Prompt], dict[str, int]]:
-    requests = (
-        request(prompt.question, sampling, example_id=prompt.id, call=CALL, seed=seed, samples=range(samples))
-        for prompt in prompts
-    )
-    gold = {prompt.id: prompt.gold for prompt in prompts}
-    judged: dict[str, list[bool]] = {}
-    with Draws(folder) as draws:
-        drawn = draws.collect(requests, engine, "prefilter")
-        counts = draws.finish()
-    for draw in drawn:
-        verdict = task.parse(draw.prefix + draw.text, draw.context)
-        judged.setdefault(draw.key.example_id, []).append(task.reward(verdict, gold[draw.key.example_id]) > 0)
-    ledger = folder.ledger("prompts")
-    kept = []
-    for prompt in prompts:
-        hits = judged.get(prompt.id)
-        if hits is None:
-            ledger.fail("no reply")
-        elif all(hits) or not any(hits):  # of the draws that there are: one that failed is not a wrong one
-            ledger.drop("always right" if all(hits) else "never right")
-        else:
-            kept.append(prompt)
-    return kept, counts
-
-
-def shuffled(prompts: list[Prompt], seed: int) -> list[Prompt]:
-    """The same prompts with each other's gold."""
-    others = list(prompts)
-    random.Random(f"labels/{seed}").shuffle(others)
-    return [
-        dataclasses.replace(prompt, gold=other.gold, stratum=other.stratum) for prompt, other in zip(prompts, others, strict=True)
-    ]
-
-
 def vllm_settings(
     mode: str, url: str | None, memory: float, tensor_parallel: int, max_prompt_tokens: int | None, max_tokens: int
 ) -> dict[str, Any]:
@@ -247,11 +230,22 @@ def vllm_settings(
     }
 
 
+def configuration(folder: Path, machine: TrainerSettings, settings: dict[str, Any]) -> Any:
+    """TRL's `GRPOConfig`. Replies that were cut are masked: how they would have ended is not known."""
+    from trl import GRPOConfig
+
+    return GRPOConfig(
+        output_dir=str(folder), save_strategy="steps", save_total_limit=2, disable_tqdm=True,
+        mask_truncated_completions=True, lr_scheduler_type="constant_with_warmup", **machine.arguments(), **settings,
+    )  # fmt: skip
+
+
 def _trainer(
     folder: RunFolder,
     prompts: list[Prompt],
     task: CriticTask[Any],
     model: str,
+    tokenizer: Any,
     machine: TrainerSettings,
     settings: dict[str, Any],
     balanced: bool,
@@ -259,13 +253,9 @@ def _trainer(
     watching: dict[str, Any],
 ) -> Any:
     from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOTrainer
 
-    tokenizer = load_tokenizer(model)
-    config = GRPOConfig(
-        output_dir=str(folder.path), save_strategy="steps", save_total_limit=2, disable_tqdm=True,
-        mask_truncated_completions=True, lr_scheduler_type="constant_with_warmup", **machine.arguments(), **settings,
-    )  # fmt: skip
+    config = configuration(folder.path, machine, settings)
     sampling = Sampling(temperature=config.temperature, max_tokens=config.max_completion_length)
     engine = vllm_engine if config.use_vllm else own_engine(tokenizer, sampling, config.per_device_train_batch_size)
     groups = Groups(prompts, task, tokenizer, engine, rounds=rounds, seed=config.seed)
@@ -285,4 +275,4 @@ def _trainer(
     if balanced:
         balance_batches(trainer, [prompt.stratum for prompt in prompts])
     order_by_epoch(trainer, config.seed)
-    return trainer, tokenizer
+    return trainer

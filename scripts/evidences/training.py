@@ -29,14 +29,14 @@ ROWS = 1000
 AUTOMATIC, TRUE = "label/labelled.jsonl", "prepare.truth/examples.jsonl"
 CRITICS = {
     "automatic": (AUTOMATIC, ()),
-    "true": (TRUE, ()),
+    "truth": (TRUE, ()),
     "unbalanced": (AUTOMATIC, ("stage.all_correct_share=null",)),
     "batches": (AUTOMATIC, ("stage.balanced_batches=true",)),
     "dynamic": (AUTOMATIC, ("stage.dynamic_sampling=3",)),
 }
 """What each learns from, and what it is told beside: `automatic` is the demo's RL, with half of its prompts all correct."""
 COMPARED = (
-    ("RL on true labels over RL on automatic labels", "true", "automatic"),
+    ("RL on true labels over RL on automatic labels", "truth", "automatic"),
     ("half of the prompts all correct over the share that they come in", "automatic", "unbalanced"),
     ("both classes in every batch over classes balanced over all prompts alone", "batches", "automatic"),
     ("dynamic sampling over none", "dynamic", "automatic"),
@@ -94,7 +94,7 @@ def claims(base: Path, run: Path, seed: int) -> list[Claim]:
 
 TITLES = {
     "automatic": "RL on automatic labels",
-    "true": "RL on true labels",
+    "truth": "RL on true labels",
     "unbalanced": "RL with the classes as they come",
     "batches": "RL with both classes in every batch",
     "dynamic": "RL with dynamic sampling",
@@ -105,7 +105,7 @@ def critic(base: Path, run: Path, seed: int, name: str) -> dict[str, Any]:
     """Train one and measure it."""
     labels, given = CRITICS[name]
     folder = run / f"rl.{name}"
-    if not folder.is_dir():  # what the prefilter asks does not depend on what is learnt afterwards: the demo's draws serve all
+    if labels == AUTOMATIC and not folder.is_dir():  # what the prefilter asks is the same: the demo's draws serve them all
         folder.mkdir(parents=True)
         shutil.copy(base / "rl" / "generations.jsonl", folder)
     common = [f"run={run.name}", f"name={name}", f"seed={seed}"]

@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from deepcritic.groups import Groups, Prompt, prompt_of
+from deepcritic.groups import Groups
 from deepcritic.rows import ALL_CORRECT, Example, Generation, Gold
 from deepcritic.store import read_rows, write_rows
 from deepcritic.tasks.first_error import WITHOUT_ERROR, FirstError
+from deepcritic.training.prompts import Prompt, prefilter, prompt_of
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")
@@ -76,7 +77,7 @@ def test_the_prefilter_keeps_what_is_sometimes_right(
     teacher = fake_sampler(answer)
     with open_folder("rl") as folder:
         folder.ledger("prompts").enter(5)
-        kept, counts = rl._prefilter(folder, prompts, critic_task, teacher, Sampling(max_tokens=8), 3, 0)
+        kept, counts = prefilter(folder, prompts, critic_task, teacher, "fake", Sampling(max_tokens=8), 3, 0)
         ledger = folder.ledger("prompts")
     assert [prompt.id for prompt in kept] == ["p2", "p3"]
     assert dict(ledger.filtered) == {"always right": 1, "never right": 1}
@@ -93,7 +94,7 @@ def test_a_prompt_that_lost_some_draws_is_judged_by_those_there_are(
     prompts = [_prompt(row, 2) for row in make_solutions(1)]
     teacher = fake_sampler(lambda request, sample: None if sample < lost else "\\boxed{2}")
     with open_folder("rl") as folder:
-        kept, _ = rl._prefilter(folder, prompts, critic_task, teacher, Sampling(max_tokens=8), 3, 0)
+        kept, _ = prefilter(folder, prompts, critic_task, teacher, "fake", Sampling(max_tokens=8), 3, 0)
         assert kept == []
         assert dict(folder.ledger("prompts").filtered) == {"always right": 1}
 
@@ -110,8 +111,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def trainer(folder: Any, prompts: list[Prompt], *given: Any) -> Any:
         seen.update(prompts=prompts, labels={prompt.id: prompt.gold.first_error for prompt in prompts})
         made = theirs(folder, prompts, *given)
-        seen["columns"] = made[0].train_dataset.column_names
-        seen["names"] = [row["prompt"] for row in made[0].train_dataset]
+        seen["columns"] = made.train_dataset.column_names
+        seen["names"] = [row["prompt"] for row in made.train_dataset]
         return made
 
     class Watched(Groups):

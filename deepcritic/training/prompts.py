@@ -1,0 +1,201 @@
+"""The prompts that RL learns from: read, filtered by the starting model's pass rate, their classes balanced.
+
+    prompts = read_prompts(folder, path, task, tokenizer)
+    prompts, counts = prefilter(folder, prompts, task, sampler, model, Sampling(), samples=4, seed=0)
+    prompts = balance(prompts, 0.5)                      # half of them all correct
+    balance_batches(trainer, [prompt.stratum for prompt in prompts])     # and half of each batch
+
+All of it goes by the labels that training uses, never by a truth behind them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepcritic.chat import prompt_ids
+from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR, Example, Key, sample_seed
+from deepcritic.runs import RunFolder
+from deepcritic.samplers import Sampler, Sampling
+from deepcritic.sampling import Draws, request
+from deepcritic.sources import examples as example_rows
+from deepcritic.store import read_rows, write_json
+from deepcritic.tasks import CriticTask, Question
+from deepcritic.training.processes import leads, world_size
+
+CALL = "prefilter"
+ASK, KEPT = "rl", "kept.json"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A row as RL sees it: what is asked, what would be right, and the class that it counts in."""
+
+    id: str
+    question: Question
+    gold: Any
+    stratum: str
+
+    def ids(self, tokenizer: Any) -> list[int]:
+        """What the model is given."""
+        return prompt_ids(tokenizer, self.question.messages, self.question.prefix)
+
+
+def prompt_of(row: Any, task: CriticTask[Any], seed: int) -> Prompt | None:
+    """The prompt of a row of the task's kind; None where its gold does not say what is right.
+
+    A task that shuffles does so once for each row: all replies of a group answer the same question.
+    """
+    stratum = task.stratum(row.gold)
+    if stratum is None:
+        return None
+    question = task.ask(row.item, seed=sample_seed(seed, Key(example_id=row.id, request=ASK)))
+    return Prompt(id=row.id, question=question, gold=row.gold, stratum=stratum)
+
+
+def read_prompts(
+    folder: RunFolder, path: Path, task: CriticTask[Any], tokenizer: Any, longest: int | None, shuffle_labels: bool, seed: int
+) -> list[Prompt]:
+    """The prompts of the labelled rows, in random order; those of more than `longest` tokens are set aside."""
+    rows = example_rows.read(path) if task.row is Example else read_rows(path, task.row)
+    prompts = [prompt for row in rows if (prompt := prompt_of(row, task, seed)) is not None]
+    ledger = folder.ledger("prompts")
+    ledger.enter(len(prompts))
+    random.Random(seed).shuffle(prompts)
+    if shuffle_labels:
+        prompts = shuffled(prompts, seed)
+    if longest is None:
+        return prompts
+    fitting = [prompt for prompt in prompts if len(prompt.ids(tokenizer)) <= longest]
+    ledger.drop("longer than max_prompt_tokens", len(prompts) - len(fitting))
+    return fitting
+
+
+def shuffled(prompts: list[Prompt], seed: int) -> list[Prompt]:
+    """The same prompts with each other's gold."""
+    others = list(prompts)
+    random.Random(f"labels/{seed}").shuffle(others)
+    pairs = zip(prompts, others, strict=True)
+    return [dataclasses.replace(prompt, gold=other.gold, stratum=other.stratum) for prompt, other in pairs]
+
+
+def prefilter(
+    folder: RunFolder,
+    prompts: list[Prompt],
+    task: CriticTask[Any],
+    sampler: Callable[..., Sampler],
+    model: str,
+    sampling: Sampling,
+    samples: int,
+    seed: int,
+) -> tuple[list[Prompt], dict[str, int]]:
+    """The prompts of which some draws of the starting model are right, but not all; and what the draws came to.
+
+    Of several processes the one that leads draws, and the others wait for its list.
+    """
+    if not leads():
+        names = _waited_for(folder.path / KEPT)
+        return [prompt for prompt in prompts if prompt.id in names], {}
+    requests = (
+        request(prompt.question, sampling, example_id=prompt.id, call=CALL, seed=seed, samples=range(samples))
+        for prompt in prompts
+    )
+    gold = {prompt.id: prompt.gold for prompt in prompts}
+    judged: dict[str, list[bool]] = {}
+    with Draws(folder) as draws:
+        drawn = draws.collect(requests, sampler(model=model), "prefilter")
+        counts = draws.finish()
+    for draw in drawn:
+        verdict = task.parse(draw.prefix + draw.text, draw.context)
+        judged.setdefault(draw.key.example_id, []).append(task.reward(verdict, gold[draw.key.example_id]) > 0)
+    ledger = folder.ledger("prompts")
+    kept = []
+    for prompt in prompts:
+        hits = judged.get(prompt.id)
+        if hits is None:
+            ledger.fail("no reply")
+        elif all(hits) or not any(hits):  # of the draws that there are: one that failed is not a wrong one
+            ledger.drop("always right" if all(hits) else "never right")
+        else:
+            kept.append(prompt)
+    if world_size() > 1:
+        folder.require_complete()
+        write_json(folder.path / KEPT, [prompt.id for prompt in kept])
+    return kept, counts
+
+
+def _waited_for(place: Path) -> set[str]:
+    """The content of a file that another process writes: no barrier among processes would wait for hours."""
+    while not place.is_file():
+        time.sleep(1)
+    return set(json.loads(place.read_text("utf-8")))
+
+
+def balance(prompts: list[Prompt], all_correct_share: float | None) -> list[Prompt]:
+    """The largest part of `prompts`, in their order, in which that share is all correct.
+
+    None keeps all, and so does a task that knows no such class.
+    """
+    right = [prompt for prompt in prompts if prompt.stratum == WITHOUT_ERROR]
+    wrong = [prompt for prompt in prompts if prompt.stratum == WITH_ERROR]
+    if all_correct_share is None or (prompts and not right and not wrong):
+        return prompts
+    total = min(
+        len(right) / all_correct_share if all_correct_share else len(wrong), len(wrong) / max(1e-9, 1 - all_correct_share)
+    )
+    keep = {prompt.id for prompt in right[: round(total * all_correct_share)] + wrong[: round(total * (1 - all_correct_share))]}
+    return [prompt for prompt in prompts if prompt.id in keep]
+
+
+def balanced_batches(strata: Sequence[str], size: int, seed: int) -> Iterator[list[int]]:
+    """Places of `strata` in batches of `size`, each place once, in each batch the classes in the shares that they have in all.
+
+    What is left at the end and fills no batch is left out.
+
+    >>> [sorted(batch) for batch in balanced_batches(["a"] * 4 + ["b"] * 4, 4, 0)]
+    [[1, 3, 4, 7], [0, 2, 5, 6]]
+    """
+    waiting: dict[str, list[int]] = {}
+    for place, stratum in enumerate(strata):
+        waiting.setdefault(stratum, []).append(place)
+    for stratum, places in waiting.items():
+        random.Random(f"{stratum}/{seed}").shuffle(places)
+    shares = {stratum: len(places) / len(strata) for stratum, places in waiting.items()}
+    given: Counter[str] = Counter()
+    for batch in range(len(strata) // size):
+        chosen: list[int] = []
+        for at in range(batch * size, (batch + 1) * size):
+            open_classes = [stratum for stratum in waiting if waiting[stratum]]
+            behind = max(open_classes, key=lambda stratum: shares[stratum] * (at + 1) - given[stratum])
+            given[behind] += 1
+            chosen.append(waiting[behind].pop())
+        yield chosen
+
+
+def balance_batches(trainer: Any, strata: Sequence[str]) -> None:
+    """Let a GRPO trainer take its prompts in `balanced_batches`. To be called before `order_by_epoch`, which gives the seed."""
+    from torch import Generator
+    from torch.utils.data import Sampler
+
+    group: int = trainer.args.num_generations
+    size: int = trainer.args.generation_batch_size // group
+    again: int = trainer.args.num_iterations * trainer.args.steps_per_generation
+
+    class Batches(Sampler[int]):
+        generator = Generator()
+
+        def __len__(self) -> int:
+            return len(strata) // size * size * group * again
+
+        def __iter__(self) -> Iterator[int]:
+            for batch in balanced_batches(strata, size, self.generator.initial_seed()):
+                yield from (place for _ in range(again) for place in batch for _ in range(group))
+
+    trainer._get_train_sampler = lambda *_: Batches()
