@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic import publishing
-from deepcritic.errors import InputError, Stopped, UsageError
+from deepcritic.errors import InputError, UsageError
 from deepcritic.groups import Groups, own_engine, vllm_engine
 from deepcritic.models import load_tokenizer, model_id
 from deepcritic.runs import RunFolder
@@ -119,15 +119,15 @@ def run(
     plan = _plan(prompts, tokenizer, model, trainer, max_tokens, group, prompts_per_step, device_batch_size, _steps(
         len(prompts), prompts_per_step, steps, epochs
     ))  # fmt: skip
+    if folder.limits.dry_run:
+        second = f"; {plan.memory['weights'] / GIB:.3g} GiB more for the starting model (stage.beta)" if beta else ""
+        print(f"before any prompt is filtered, with replies of max_tokens, drawing them not counted:\n{plan}{second}")
     counts: dict[str, int] = {}
     if prefilter_samples:
         sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
         considered = folder.probed(prompts[:prefilter_limit], lambda prompt: prompt.id)
         folder.ledger("prompts").drop("not considered", len(prompts) - len(considered))
         prompts, counts = prefilter(folder, considered, task, sampler, model, sampling, prefilter_samples, seed)
-    if folder.limits.dry_run:
-        second = f"; {plan.memory['weights'] / GIB:.3g} GiB more for the starting model (stage.beta)" if beta else ""
-        raise Stopped(f"before any prompt is filtered, with replies of max_tokens, drawing them not counted:\n{plan}{second}")
     folder.require_complete()
     plan.check_memory()
     prompts = balance(prompts, all_correct_share)

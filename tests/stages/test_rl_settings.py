@@ -1,0 +1,115 @@
+"""What the trainer is told at 7B: as far as its configuration goes, without the weights and the GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepcritic.__main__ import configuration_folder
+from deepcritic.store import write_rows
+
+pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")
+
+from deepcritic.stages import rl
+
+BASE = "deepcritic://microworld/models/base"
+EXPERIMENTS = ("deepcritic_7b_rl_prm800k", "deepcritic_7b_rl_numina")
+
+
+class Seen(Exception):
+    """The trainer would be made now."""
+
+
+@pytest.fixture
+def told(command: Callable[..., Any], make_solutions: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """`told(words...)`: the `GRPOConfig` and the rest that the stage would make its trainer from."""
+    seen: dict[str, Any] = {}
+
+    def trainer(
+        folder: Any, prompts: Any, task: Any, model: Any, tokenizer: Any, machine: Any, settings: Any, balanced: Any, rounds: Any,
+        watching: Any,
+    ) -> Any:  # fmt: skip
+        config = rl.configuration(Path("out"), machine, settings)
+        seen.update(config=config, prompts=prompts, balanced=balanced, rounds=rounds, watching=watching)
+        raise Seen
+
+    monkeypatch.setattr(rl, "_trainer", trainer)
+    found = rl.importlib.util.find_spec
+    monkeypatch.setattr(rl.importlib.util, "find_spec", lambda name, *more: name if name == "vllm" else found(name, *more))
+    monkeypatch.setattr(rl.Plan, "check_memory", lambda self: None)
+    write_rows(Path("labelled.jsonl"), make_solutions(400))
+
+    def call(*words: str) -> dict[str, Any]:
+        with pytest.raises(Seen):
+            command(*words, f"model={BASE}", "stage.examples=labelled.jsonl", "stage.prefilter_samples=0", "run=mine")
+        return seen
+
+    return call
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_is_what_it_says(told: Callable[..., Any], name: str) -> None:
+    seen = told(f"experiment={name}", "stage.validation=labelled.jsonl")
+    config = seen["config"]
+    assert config.learning_rate == 1e-6
+    assert config.generation_batch_size // config.num_generations == 128
+    assert (config.num_generations, config.temperature, config.max_completion_length) == (8, 1.0, 8192)
+    assert (config.beta, config.epsilon, config.epsilon_high, config.loss_type) == (0.001, 0.2, 0.28, "grpo")
+    assert config.max_steps == round(2 * 400 / 128), "two passes over the prompts"
+    assert config.mask_truncated_completions
+    assert (config.use_vllm, config.vllm_mode, config.vllm_importance_sampling_correction) == (True, "colocate", True)
+    assert config.vllm_max_model_length == 2048 + 8192
+    assert config.top_p == 1.0, "below 1 the ratio of probabilities would be biased"
+    assert config.save_steps % config.logging_steps == 0
+    assert seen["balanced"]
+
+
+@pytest.mark.parametrize("processes", [1, 8])
+def test_the_batch_is_the_same_on_any_number_of_processes(
+    told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    monkeypatch.setattr("deepcritic.training.settings.world_size", lambda: processes)
+    config = told(f"experiment={EXPERIMENTS[0]}", "stage.validation=labelled.jsonl")["config"]
+    assert config.gradient_accumulation_steps * config.per_device_train_batch_size * processes == 128 * 8
+
+
+def test_a_server_is_named_by_its_address(told: Callable[..., Any]) -> None:
+    words = ("stage=rl", "stage.vllm=server", "stage.vllm_url=http://node1:8000", "stage.steps=3")
+    config = told(*words)["config"]
+    assert (config.use_vllm, config.vllm_mode, config.vllm_server_base_url) == (True, "server", "http://node1:8000")
+    assert config.max_steps == 3
+
+
+@pytest.mark.parametrize("loss", rl.LOSSES)
+def test_every_loss_that_trl_knows_is_offered(told: Callable[..., Any], loss: str) -> None:
+    assert told("stage=rl", f"stage.loss_type={loss}")["config"].loss_type == loss
+
+
+def test_trackers_are_trls(told: Callable[..., Any]) -> None:
+    assert told("stage=rl", "trainer.report_to=[tensorboard,wandb]")["config"].report_to == ["tensorboard", "wandb"]
+
+
+def test_unconfirmed_numbers_are_marked_where_they_stand() -> None:
+    """Every number that papers.md only recalls carries its mark in the line in which it stands."""
+    recalled = {
+        "learning_rate", "prompts_per_step", "group", "epochs", "max_prompt_tokens", "max_tokens", "temperature", "beta",
+    }  # fmt: skip
+    for name in EXPERIMENTS:
+        lines = (configuration_folder() / "experiment" / f"{name}.yaml").read_text("utf-8").splitlines()
+        marked = {line.split(":")[0].strip() for line in lines if "# unconfirmed" in line}
+        assert marked == recalled, name
+
+
+def test_a_dry_run_tells_the_plan(command: Callable[..., Any], make_solutions: Any) -> None:
+    write_rows(Path("labelled.jsonl"), make_solutions(24))
+    words = "experiment=microworld/rl stage.examples=labelled.jsonl stage.beta=0.1 run=mine dry_run=true"
+    outcome = command(f"model={BASE}", *words.split())
+    assert outcome.code == 0, outcome.err
+    said = outcome.out + outcome.err
+    assert "parameters: " in said
+    assert "more for the starting model (stage.beta)" in said
+    assert "in 40 steps" in said
+    assert not Path("runs/mine/rl").exists()
