@@ -91,9 +91,7 @@ def run(
     steps, reads = _steps(len(rows) - held, batch_size, epochs, max_steps)
     lengths = [len(row["input_ids"]) for row in rows[held:]]
     plan = Plan.of(model, trainer, lengths=lengths, reads=reads, steps=steps, rows=device_batch_size)
-    shared = (
-        f"{batch_size} dialogues a step = {device_batch_size} on each device x {times} accumulated x {world_size()} (devices)"
-    )
+    shared = f"{batch_size} dialogues a step = {world_size()} (devices) x {device_batch_size} (at a time) x {times} (accumulated)"
     if folder.limits.dry_run:
         raise Stopped(f"{plan}\n{shared}\n{folder.path}: a dry run: nothing is trained")
     plan.check_memory()

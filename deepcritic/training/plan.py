@@ -145,7 +145,7 @@ class Plan:
         kept = memory["weights"] + memory["gradients"] + memory["optimizer"]
         trained = f"{self.shape.adapter:,} of an adapter trained" if self.shape.adapter else "all of them trained"
         one, each = kept + memory["activations"], kept / self.devices + memory["activations"]
-        total = f"memory: {one:.3g} GiB in all"
+        total = f"memory in all: {one:.3g} GiB"
         if self.devices > 1:
             total = (
                 f"memory of each of {self.devices} devices: {one:.1f} GiB, or {each:.1f} GiB where they share weights, gradients "

@@ -118,6 +118,7 @@ class TrainerSettings:
             "use_liger_kernel": liger,
             "report_to": list(self.report_to),
             "logging_nan_inf_filter": False,
+            "ddp_find_unused_parameters": False,
         }
 
     def load(self, model: str, seed: int) -> PreTrainedModel:
