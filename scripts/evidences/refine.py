@@ -147,7 +147,7 @@ def figures(folder: Path, first: list[Example]) -> Pairs:
     for name, values in after.items():
         found[name] = mean(values - before)
         for move in ("wrong_to_right", "right_to_wrong"):
-            found[f"{name}_{move}"] = (100 * metrics[name][move] / len(first), None)
+            found[f"{name}_{move}"] = (metrics[name][f"{move}_percent"], metrics[name][f"{move}_interval"])
     return found | votes(folder)
 
 
