@@ -207,6 +207,7 @@ CLAIMS = (
     ("verified vote of 8 over the plain vote at equal tokens: the paired interval lies above 0", "verified_equal", ABOVE),
     ("weighted over plain vote of 8: the paired interval lies above 0", "weighted", ABOVE),
     ("best of 8 over plain vote of 8: the paired interval lies above 0", "best", ABOVE),
+    ("best of 8 over the plain vote at equal tokens: the paired interval lies above 0", "best_equal", ABOVE),
     ("size of the small critic, percent of its generator's parameters", "size", SHOWN),
     ("refinement with the small critic: gain, its interval above 0", "small", ABOVE),
     ("small critic over base critic: the paired interval lies above 0", "small_over_base", ABOVE),
