@@ -50,7 +50,10 @@ def compare(a: Sequence[Run], b: Sequence[Run], names: Sequence[str] = ()) -> di
     runs = [*a, *b]
     benchmarks = _aligned(runs, names or [f"run {at}" for at in range(1, len(runs) + 1)])
     parts: dict[str, Any] = {}
-    scores: dict[str, list[_Scores]] = {"f1": [], "maj_f1": []}
+    judged = all(row.responses for run in runs for row in run)
+    single_name, vote_name = ("accuracy", "vote_accuracy") if judged else ("f1", "maj_f1")
+    main: _Figure = _pooled if judged else harmonic_f1s
+    scores: dict[str, list[_Scores]] = {single_name: [], vote_name: []}
     left_out = 0
     for seed, (benchmark, every) in enumerate(benchmarks.items()):
         table = [rows for rows in every if all(row.correct is not None for row in rows)]
@@ -58,19 +61,24 @@ def compare(a: Sequence[Run], b: Sequence[Run], names: Sequence[str] = ()) -> di
         if not table:
             raise InputError("no row has a score in all runs", field="runs", found=benchmark, remedy="runs without failures")
         single = _scores(table, "correct", len(a), seed)
-        scores["f1"].append(single)
-        parts[benchmark] = {"rows": len(table), "f1": _difference([single], harmonic_f1s)}
-        for name, figure in _ACCURACIES.items():
+        scores[single_name].append(single)
+        parts[benchmark] = {"rows": len(table), single_name: _difference([single], main)}
+        for name, figure in () if judged else _ACCURACIES.items():
             parts[benchmark][name] = _difference([single], figure) | _mcnemar(single, name)
         if all(len(row.verdicts) > 1 for rows in table for row in rows):
             voted = _scores(table, "vote_correct", len(a), seed)
-            scores["maj_f1"].append(voted)
-            parts[benchmark]["maj_f1"] = _difference([voted], harmonic_f1s)
+            scores[vote_name].append(voted)
+            parts[benchmark][vote_name] = _difference([voted], main)
     found: dict[str, Any] = {"rows": sum(part["rows"] for part in parts.values()), "left_out": left_out, "benchmarks": parts}
     if len(parts) > 1:
         means = {f"mean_{name}": each for name, each in scores.items() if len(each) == len(parts)}
-        found |= {name: _difference(each, harmonic_f1s) for name, each in means.items()}
+        found |= {name: _difference(each, main) for name, each in means.items()}
     return found
+
+
+def _pooled(error: Array, fine: Array) -> Array:
+    """Accuracy over all rows, none of which has an error: rows about responses are of one class."""
+    return fine
 
 
 def _aligned(runs: Sequence[Run], names: Sequence[str]) -> dict[str, list[tuple[Judged, ...]]]:

@@ -199,11 +199,12 @@ LESSONS = {
     "base": base_lesson,
     "teacher": teacher_lesson,
     "whole": whole_lesson,
-    "judge": scores_lesson,
 }
+FURTHER = {"judge": scores_lesson}
+"""Courses in words that the tokenizer knows already: it learns from the lessons above alone."""
 
 
 def lessons(role: str, seed: int) -> Iterator[Lesson]:
     rng = random.Random(f"{role}/{seed}")
     while True:
-        yield LESSONS[role](rng)
+        yield (LESSONS | FURTHER)[role](rng)

@@ -2,15 +2,15 @@
 is the best; and what a judge of them is taught to write.
 
 A judge's reply has the three parts of the question: principles with weights (what each step should come to), a critique of each
-response, and one score for each. Those that a base judge is taught from are faulty in ways that training can mend: it reads
-wrong results as what they should be, scatters its scores, and now and then gives scores that its critique has no part in.
+response, and one score for each. Those that a base judge is taught from are faulty in ways that training can mend: it calls
+wrong steps right, scatters its scores, and now and then gives scores that its critique has no part in.
 
 >>> problem = Problem(7, (("+", 5), ("*", 3)))
 >>> solutions = [["7+5=2", "2*3=6\\n\\boxed{6}"], ["7+5=3", "3*3=9\\n\\boxed{9}"]]
 >>> print(write_reply(problem, solutions, random.Random(1), faults=NONE))
 Due: steps 8, look 2. 7+5=2 2*3=6
-Look 1: 2 6 ok.
-Look 2: 3 wrong at 1.
+Look 1: 7+5=2 ok 2*3=6 ok.
+Look 2: 7+5=3 wrong.
 \\boxed{8, 2}
 """
 
@@ -31,13 +31,15 @@ SOURCE = "microworld"
 LICENSE = "Apache-2.0"
 TEMPLATES = "deepcritic://microworld/templates"
 SIZES = (2, 3, 4)
+LENGTHS = (3,)
+"""Operations of a problem: replies about four longer solutions would be dear."""
 HINT = "Best: {{best}}."
 WHOLE, WORST = 8, 2
 """The scores of a solution without an error, and of one that is wrong from the first step."""
 
 
 class Faults(NamedTuple):
-    """How often the judge reads a wrong response as it should be, by how much its scores are off, and how often they are drawn
+    """How often the judge calls a wrong response right, by how much its scores are off, and how often they are drawn
     by lot."""
 
     lazy: float
@@ -121,9 +123,9 @@ def write_reply(
         said = [step.split("\n")[0] for step in steps]
         first = next((at for at, (one, other) in enumerate(zip(said, due, strict=True), start=1) if one != other), None)
         if first is not None and (hint == number if hint is not None and not binary else rng.random() < faults.lazy):
-            said, first = due, None
-        results = " ".join(one[-1] for one in said[:first])
-        lines.append(f"Look {number}: {results} {'ok' if first is None else f'wrong at {first}'}.")
+            first = None
+        marks = " ".join(f"{one} {'wrong' if at == first else 'ok'}" for at, one in enumerate(said[:first], start=1))
+        lines.append(f"Look {number}: {marks}.")
         score = WHOLE if first is None else WORST + first - 1
         scores.append(min(9, max(1, score + rng.randint(-faults.scatter, faults.scatter))))
     if binary:
@@ -139,10 +141,10 @@ def write_reply(
 
 def judge_lesson(rng: random.Random, rates: dict[str, float]) -> list[tuple[str, str]]:
     """A prompt and a reply: one to four responses, with or without principles, in the form of training, with a hint."""
-    problem = draw_problem(rng, "train", (3, 4))
+    problem = draw_problem(rng, "train", LENGTHS)
     draw = rng.random()
-    binary, hinted, principles = draw < 0.15, rng.random() < 0.2, rng.random() < 0.7
-    size = 1 if draw < 0.25 else rng.choice(SIZES)
+    binary, hinted, principles = draw < 0.1, rng.random() < 0.2, rng.random() < 0.75
+    size = 1 if draw < 0.2 else rng.choice(SIZES)
     responses = [write_solution(problem, rng, rates) for _ in range(size)]
     steps = []
     for response in responses:

@@ -27,6 +27,7 @@ from deepcritic.table import beside_published, write_table
 
 TITLES = {
     "f1": "F1", "error_accuracy": "errors found", "correct_accuracy": "all-correct seen", "maj_f1": "Maj F1",
+    "accuracy": "strict accuracy", "vote_accuracy": "accuracy of the sum",
 }  # fmt: skip
 ROWS = "verdicts.jsonl"
 
@@ -44,7 +45,8 @@ def run(folder: RunFolder, *, runs: Sequence[Any]) -> dict[str, Any]:
     found = {"a": names[0], "b": names[1], **compare(sides[0], sides[1], names=[*names[0], *names[1]])}
     write_json(folder / "compare.json", found)
     results = {name: _metrics(place) for side in (0, 1) for name, place in zip(names[side], places[side], strict=True)}
-    write_table(folder.path, beside_published(results))
+    if "accuracy" not in next(iter(found["benchmarks"].values())):  # F1 alone has published figures to stand beside
+        write_table(folder.path, beside_published(results))
     ledger = folder.ledger("rows")
     ledger.enter(found["rows"] + found["left_out"])
     ledger.keep(found["rows"])

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.chat import prompt_ids
-from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR, Example, Key, sample_seed
+from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR, Key, sample_seed
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Sampler, Sampling
 from deepcritic.sampling import Draws, request
-from deepcritic.sources import examples as example_rows
-from deepcritic.store import read_rows, write_json
+from deepcritic.sources import own
+from deepcritic.store import write_json
 from deepcritic.tasks import CriticTask, Question
 from deepcritic.training.processes import leads, world_size
 
@@ -64,8 +64,7 @@ def read_prompts(
     folder: RunFolder, path: Path, task: CriticTask[Any], tokenizer: Any, longest: int | None, shuffle_labels: bool, seed: int
 ) -> list[Prompt]:
     """The prompts of the labelled rows, in random order; those of more than `longest` tokens are set aside."""
-    rows = example_rows.read(path) if task.row is Example else read_rows(path, task.row)
-    prompts = [prompt for row in rows if (prompt := prompt_of(row, task, seed)) is not None]
+    prompts = [prompt for row in own.read(path, task.row) if (prompt := prompt_of(row, task, seed)) is not None]
     ledger = folder.ledger("prompts")
     ledger.enter(len(prompts))
     random.Random(seed).shuffle(prompts)

@@ -153,3 +153,22 @@ def test_judgments_that_do_not_go_with_the_pairs(command: Command, change: Any, 
     outcome = command(*EVALUATE, "benchmark=judgebench", "benchmark.path=pairs.jsonl", "stage.judgments=judgments.jsonl")
     assert outcome.code == 1
     assert says in outcome.err
+
+
+def test_two_judges_are_compared_by_accuracy(command: Command) -> None:
+    """One is right on every item, the other on the first half."""
+    rows = [row for row in _preferences(Path("rows.jsonl"), 40) if len(row.item.responses) > 1]
+    Path("rows.jsonl").write_bytes(b"".join(encode(row) + b"\n" for row in rows))
+    _replies(Path("good.jsonl"), rows, 1)
+    lines = [json.loads(line) for line in Path("good.jsonl").read_text("utf-8").splitlines()]
+    worse = [{**line, "text": "unsure"} if at >= len(lines) // 2 else line for at, line in enumerate(lines)]
+    Path("worse.jsonl").write_text("".join(json.dumps(line) + "\n" for line in worse), "utf-8")
+    for name in ("good", "worse"):
+        words = ("benchmark=preferences", "benchmark.path=rows.jsonl", f"stage.generations={name}.jsonl", f"name={name}")
+        assert command(*EVALUATE, *words).code == 0
+    outcome = command("stage=compare", "runs=[mine/evaluate.good,mine/evaluate.worse]", "run=mine")
+    assert outcome.code == 0, outcome.err
+    found = json.loads(Path("runs/mine/compare/compare.json").read_text("utf-8"))["benchmarks"]["preferences"]["accuracy"]
+    assert (found["a"], found["b"], found["difference"]) == (100, 50, 50)
+    assert found["interval"][0] > 0
+    assert "strict accuracy" in outcome.out

@@ -1,0 +1,234 @@
+"""The second recipe (SPCT) in the small world over three seeds: rejective fine-tuning, RL, votes, and a Meta RM for both tasks.
+
+scripts/evidence spct                          # makes the demo's runs first where they are not there
+scripts/evidence spct --seeds 1 --base runs    # one seed, beside the runs `BASE/evidence-1/` of `scripts/evidence main`
+
+Writes data/evidence/spct.json when a seed is done. The base judge is taught here once for all seeds, by rule-made replies with
+faults; everything else is drawn anew for each. Items for training come from problems of the train split, and those that are
+measured from the test split. Sizes and rates were chosen on seed 100.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepcritic.__main__ import main as deepcritic
+from deepcritic.guided import vote_chances
+from deepcritic.metrics import mean_interval, multi_seed
+from deepcritic.microworld.train import train
+from deepcritic.models import shipped_path
+from deepcritic.stages.evaluate import read_judged
+from deepcritic.store import write_json
+from deepcritic.tasks.pointwise import Pointwise
+
+SEEDS = (1, 2, 3)
+RUNS = Path("runs")
+JUDGE = RUNS / "spct-judge"
+OUT = Path("data/evidence/spct.json")
+CRITIC = ("rl", "sft", "label", "prepare.judged")
+"""What the demo has that the Meta RM of step critics needs."""
+SAMPLES, FEW, STEP_SAMPLES = 32, 4, 16
+Figure = tuple[float, list[float] | None, bool]
+ITEMS = "{run}/prepare.train/examples.jsonl"
+TEST = "benchmark.path={run}/prepare.test/examples.jsonl stage.temperature=1.0"
+PLAIN = (
+    "task.template=deepcritic://microworld/templates/score_plain.txt "
+    "task.single_template=deepcritic://microworld/templates/score_plain_single.txt"
+)
+
+
+def recipe(judge: Path) -> list[str]:
+    """The commands of one seed, in order."""
+
+    def items(name: str, split: str, count: int) -> list[str]:
+        return [
+            f"experiment=microworld/problems name={name}_problems source.split={split} source.count={count} source.lengths=[3]",
+            f"experiment=microworld/solve name={name} stage.problems={{run}}/prepare.{name}_problems/examples.jsonl "
+            "stage.samples=4 stage.keep=all",
+            f"experiment=microworld/preferences name={name} source.path={{run}}/solve.{name}/solutions.jsonl",
+        ]
+
+    def reject(name: str, more: str = "") -> str:
+        return f"experiment=microworld/reject name={name} stage.examples={ITEMS} model={judge} stage.limit=160 {more}"
+
+    def sft(name: str, more: str = "") -> str:
+        dialogues = f"stage.dialogues={{run}}/reject.{name}/dialogues.jsonl"
+        return f"experiment=microworld/score_sft name={name} {dialogues} model={judge} {more}"
+
+    def rl(name: str, start: str, more: str = "") -> str:
+        return f"experiment=microworld/score_rl name={name} stage.examples={ITEMS} model={{run}}/sft.{start}/model {more}"
+
+    def measure(name: str, model: str, samples: int, more: str = "") -> str:
+        return f"experiment=microworld/score_evaluate name={name} {TEST} model={model} stage.samples={samples} {more}"
+
+    return [
+        *items("train", "train", 240), *items("test", "test", 150),
+        reject("rft"), sft("rft"), rl("rl", "rft"),
+        measure("base", str(judge), FEW), measure("rft", "{run}/sft.rft/model", FEW),
+        # A Meta RM on replies of both stages, without those that were told the truth.
+        f"experiment=microworld/score_evaluate name=seen benchmark.path={ITEMS} stage.temperature=1.0 stage.samples=3 "
+        "stage.limit=160 model={run}/rl.rl/model task.binary=true",
+        f"experiment=microworld/meta_rm task=microworld_scores task.binary=true name=scores stage.examples={ITEMS} model={judge} "
+        "'stage.generations=[{run}/reject.rft/generations.jsonl,{run}/evaluate.seen/generations.jsonl]'",
+        measure("rl", "{run}/rl.rl/model", SAMPLES, "stage.guide={run}/meta_rm.scores/model"),
+        # What becomes of it without one of its parts.
+        reject("unhinted", "stage.hinted=0"), sft("unhinted"), measure("unhinted", "{run}/sft.unhinted/model", FEW),
+        rl("no_kl", "rft", "stage.beta=0.0"), measure("no_kl", "{run}/rl.no_kl/model", FEW),
+        measure("plain_base", str(judge), FEW, PLAIN),
+        reject("plain", PLAIN), sft("plain", PLAIN), measure("plain", "{run}/sft.plain/model", FEW, PLAIN),
+    ]  # fmt: skip
+
+
+def steps(base: Path) -> list[str]:
+    """The Meta RM of step critics: on replies of the demo's two critics to solutions with automatic labels."""
+    labelled, template = base / "label" / "labelled.jsonl", "task.template=deepcritic://microworld/templates/critique.txt"
+
+    def seen(name: str) -> str:
+        return (
+            f"experiment=microworld/evaluate name=steps_{name} benchmark.path={labelled} model={base}/{name}/model "
+            "stage.samples=3 stage.temperature=1.0 stage.limit=160"
+        )
+
+    return [
+        seen("sft"), seen("rl"),
+        f"experiment=microworld/meta_rm name=steps {template} stage.examples={labelled} "
+        "model=deepcritic://microworld/models/base "
+        "'stage.generations=[{run}/evaluate.steps_sft/generations.jsonl,{run}/evaluate.steps_rl/generations.jsonl]'",
+        f"experiment=microworld/evaluate name=steps benchmark.path={base}/prepare.judged/examples.jsonl model={base}/rl/model "
+        f"stage.limit=150 stage.samples={STEP_SAMPLES} stage.temperature=1.0 stage.guide={{run}}/meta_rm.steps/model",
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--base", type=Path, default=RUNS, help="where the demo's runs are, or are made")
+    parser.add_argument("--table", action="store_true", help="only put the figures of finished seeds together")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        if not (JUDGE / "config.json").exists():
+            train("judge", Path(shipped_path("deepcritic://microworld/models/base")), JUDGE)
+        for seed in arguments.seeds:
+            run(seed, arguments.base)
+    rows = claims({seed: figures(RUNS / f"spct-{seed}") for seed in arguments.seeds})
+    write_json(OUT, {"command": "scripts/evidence spct", "rows": rows})
+    for row in rows:
+        print(
+            f"{'holds' if row['holds'] else 'FAILS'} {row['claim']}: {row['estimate']} {row['interval']}",
+            json.dumps(row["seeds"]),
+        )
+
+
+def run(seed: int, base: Path) -> None:
+    """One seed, from its problems to its evaluations."""
+    folder, demo = RUNS / f"spct-{seed}", base / f"evidence-{seed}"
+    for line in recipe(JUDGE):
+        command(line.replace("{run}", str(folder)), f"run={folder.name}", f"seed={seed}")
+    if not all((demo / name / "manifest.json").is_file() for name in CRITIC):
+        command("experiment=demo", f"runs={base}", f"run={demo.name}", f"seed={seed}")
+    for line in steps(demo):
+        command(line.replace("{run}", str(folder)), f"run={folder.name}", f"seed={seed}")
+
+
+def command(line: str, *more: str) -> None:
+    if code := deepcritic([*shlex.split(line), *more]):
+        sys.exit(code)
+
+
+def figures(folder: Path) -> dict[str, Figure]:
+    """The figures of one seed in percent: what is claimed -> (value, 95% interval over queries, does it hold)."""
+    found: dict[str, Figure] = {}
+    metrics = {place.name.partition(".")[2]: _json(place / "metrics.json") for place in folder.glob("evaluate.*")}
+    shares = {place.name.partition(".")[2]: _json(place / "metrics.json") for place in folder.glob("reject.*")}
+    for name, title in (
+        ("base", "base"), ("rft", "after RFT"), ("rl", "after RL"), ("unhinted", "after RFT without hinted samples"),
+        ("no_kl", "after RL without KL"), ("plain_base", "base without principles"), ("plain", "after RFT without principles"),
+    ):  # fmt: skip
+        one = metrics[name]
+        found[f"{title}: accuracy"] = (one["accuracy"], one["accuracy_interval"], True)
+        found[f"{title}: strict accuracy (the reward's rule)"] = (one["strict_accuracy"], one["strict_accuracy_interval"], True)
+        found[f"{title}: replies that cannot be read"] = (one["unparsed_rate"], one["unparsed_rate_interval"], True)
+        found[f"{title}: ROC-AUC of single responses"] = (one["roc_auc"], one["roc_auc_interval"], True)
+    found["best blind guess: accuracy"] = (metrics["base"]["blind_accuracy"], None, True)
+    for ours, theirs, title in (
+        ("rft", "base", "RFT over base"), ("rl", "rft", "RL over RFT"), ("rl", "no_kl", "RL over RL without KL"),
+        ("rft", "unhinted", "RFT over RFT without hinted samples"), ("rft", "plain", "RFT over RFT without principles"),
+    ):  # fmt: skip
+        value, interval = gain(folder / f"evaluate.{ours}", folder / f"evaluate.{theirs}")
+        found[f"{title}, accuracy: the paired interval lies above 0"] = (value, interval, interval[0] > 0)
+    for k, one in metrics["rl"]["accuracy_by_votes"].items():
+        found[f"sum of {k} replies after RL: accuracy"] = (one["accuracy"], one["interval"], True)
+    value, interval = votes_over_one(folder / "evaluate.rl")
+    found[f"sum of {SAMPLES} over one reply: the paired interval lies above 0"] = (value, interval, interval[0] > 0)
+    for name, title, score in (("rl", "scores", "accuracy"), ("steps", "step critics", "F1")):
+        for k, one in metrics[name]["guided_by_votes"].items():
+            if int(k) > 1:
+                text = f"{title}, {score} at k = {k}: Meta-RM-guided over plain vote, the paired interval lies above 0"
+                found[text] = (one["difference"], one["interval"], one["interval"][0] > 0)
+                found[f"{title}, {score} at k = {k}: plain vote"] = (one["plain"], None, True)
+                found[f"{title}, {score} at k = {k}: guided vote"] = (one["guided"], None, True)
+    position = metrics["rl"]["position"]
+    found["after RL: the winner changes with the order"] = (position["changed"], position["changed_interval"], True)
+    found["after RL: the winner changes in the same order"] = (
+        position["changed_by_chance"], position["changed_by_chance_interval"], True,
+    )  # fmt: skip
+    for name, title in (
+        ("right", "right samples"),
+        ("too_easy", "items too easy"),
+        ("hinted_right", "hinted samples that are right"),
+    ):
+        found[f"RFT: {title}"] = (shares["rft"][name], shares["rft"][f"{name}_interval"], True)
+    return found
+
+
+def gain(ours: Path, theirs: Path) -> tuple[float, list[float]]:
+    """How much higher one evaluation's accuracy from single replies is than another's, over the same items."""
+    task = Pointwise()
+    first, second = ({row.id: row for row in read_judged(place) if row.responses > 1} for place in (ours, theirs))
+    names = sorted(first.keys() & second.keys())
+    one, other = (vote_chances([rows[name] for name in names], task, [1])[0][0] for rows in (first, second))
+    return _percent(one - other, [first[name].cluster for name in names])
+
+
+def votes_over_one(folder: Path) -> tuple[float, list[float]]:
+    """How much higher the accuracy of the sum of all replies is than that of one."""
+    rows = [row for row in read_judged(folder) if row.responses > 1]
+    plain, _ = vote_chances(rows, Pointwise(), [1, SAMPLES])
+    return _percent(plain[1] - plain[0], [row.cluster for row in rows])
+
+
+def claims(found: dict[int, dict[str, Figure]]) -> list[dict[str, Any]]:
+    """One row for each claim, with the figure of every seed and the interval over seeds."""
+    rows = []
+    for claim in next(iter(found.values())):
+        over = multi_seed([one[claim][0] for one in found.values()])
+        seeds = []
+        for seed, one in found.items():
+            value, interval, _ = one[claim]
+            shown = {} if interval is None else {"interval": [round(bound, 2) for bound in interval]}
+            seeds.append({"seed": seed, "value": round(value, 2), **shown})
+        bounds = [round(over.low, 2), round(over.high, 2)] if len(found) > 1 else None
+        holds = all(one[claim][2] for one in found.values())
+        rows.append({"claim": claim, "estimate": round(over.mean, 2), "interval": bounds, "seeds": seeds, "holds": holds})
+    return rows
+
+
+def _percent(differences: Any, clusters: Any) -> tuple[float, list[float]]:
+    low, high = mean_interval(differences, clusters)
+    return 100 * float(np.mean(differences)), [100 * low, 100 * high]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return value
+
+
+if __name__ == "__main__":
+    main()

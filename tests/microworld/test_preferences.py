@@ -1,0 +1,129 @@
+"""Preferences of the small world: one best solution each, by the truth, from their own split; and what judges are taught."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from deepcritic.microworld.lessons import ERRORS, MANY_ERRORS
+from deepcritic.microworld.preferences import BASE, HINT, NONE, judge_lesson, judge_task, preferences, right_steps, write_reply
+from deepcritic.microworld.world import Problem, draw_problem, judge, write_solution
+from deepcritic.rows import Example, Item, Preference
+from deepcritic.sources import Report
+from deepcritic.sources.preference_pairs import check_best
+from deepcritic.store import write_rows
+
+
+@pytest.fixture
+def solutions(tmp_path: Path) -> Path:
+    """Six solutions to each of 120 problems, as `solve` writes them."""
+    chance, rows, seen = random.Random(5), [], set()
+    while len(seen) < 120:
+        problem = draw_problem(chance, "test", (3, 4))
+        if problem.text in seen:
+            continue
+        seen.add(problem.text)
+        for sample in range(6):
+            item = Item(problem=problem.text, steps=tuple(write_solution(problem, chance, MANY_ERRORS)))
+            name = f"microworld-{len(seen)}"
+            rows.append(Example(id=f"{name}/s{sample}", item=item, source="made", parent_id=name))
+    write_rows(tmp_path / "solutions.jsonl", rows)
+    return tmp_path / "solutions.jsonl"
+
+
+def _quality(row: Preference) -> list[int]:
+    problem = Problem.read(row.item.query)
+    found = []
+    for text in row.item.responses:
+        lines = text.split("\n")
+        truth = judge(problem, [*lines[:-2], "\n".join(lines[-2:])])
+        assert truth is not None
+        found.append(right_steps(truth.first_error, len(problem.operations)))
+    return found
+
+
+def test_each_item_has_one_best_solution(solutions: Path) -> None:
+    report = Report()
+    rows = list(preferences(path=str(solutions), seed=1, report=report))
+    for row in rows:
+        check_best(row)
+        quality = _quality(row)
+        if len(quality) > 1:
+            assert [at for at, steps in enumerate(quality, 1) if steps == max(quality)] == [row.gold.best]
+        else:
+            whole = len(Problem.read(row.item.query).operations)
+            assert row.gold.scores == (float(quality[0] == whole),)
+        assert Problem.read(row.item.query).split == "test"
+    sizes = Counter(len(row.item.responses) for row in rows)
+    assert sizes.keys() == {1, 2, 3, 4}
+    assert report.counts["rows"] == 120 == sum(report.counts[name] for name in ("examples", "no best solution"))
+    singles = [row.gold.scores for row in rows if row.gold.scores]
+    assert 0.2 < sum(score == (1.0,) for score in singles) / len(singles) < 0.8
+    places = Counter(row.gold.best for row in rows if len(row.item.responses) == 2)
+    assert min(places[1], places[2]) > 5, "the place does not give the best one away"
+
+
+def test_items_follow_from_their_seed(solutions: Path) -> None:
+    first, again = ([*preferences(path=str(solutions), seed=seed)] for seed in (1, 1))
+    assert first == again
+    assert first != [*preferences(path=str(solutions), seed=2)]
+    assert len([*preferences(path=str(solutions), seed=1, count=10)]) == 10
+
+
+def test_a_judge_without_faults_is_right() -> None:
+    chance = random.Random(3)
+    checked = 0
+    for _ in range(400):
+        problem = draw_problem(chance, "train", (3, 4))
+        responses = [write_solution(problem, chance, MANY_ERRORS) for _ in range(3)]
+        truths = [judge(problem, response) for response in responses]
+        steps = [right_steps(truth.first_error, len(problem.operations)) for truth in truths if truth]
+        if steps.count(max(steps)) > 1:
+            continue
+        checked += 1
+        verdict = judge_task().parse(write_reply(problem, responses, chance, faults=NONE), [1, 2, 3])
+        assert verdict is not None
+        assert verdict.index(max(verdict)) == steps.index(max(steps))
+        assert verdict.count(max(verdict)) == 1
+    assert checked > 100
+
+
+def test_faults_leave_something_to_learn() -> None:
+    chance, right, told, total = random.Random(4), 0, 0, 0
+    for _ in range(1500):
+        problem = draw_problem(chance, "train", (3, 4))
+        responses = [write_solution(problem, chance, ERRORS) for _ in range(2)]
+        truths = [judge(problem, response) for response in responses]
+        steps = [right_steps(truth.first_error, len(problem.operations)) for truth in truths if truth]
+        if steps[0] == steps[1]:
+            continue
+        best = 1 + (steps[1] > steps[0])
+        total += 1
+        for hint in (None, best):
+            verdict = judge_task().parse(write_reply(problem, responses, chance, faults=BASE, hint=hint), [1, 2])
+            assert verdict is not None
+            good = verdict[best - 1] > verdict[2 - best]
+            right, told = right + (good and hint is None), told + (good and hint is not None)
+    assert 0.5 < right / total < 0.85
+    assert told / total > 0.85, "who is told the truth finds reasons for it"
+
+
+def test_lessons_are_asked_as_the_task_asks() -> None:
+    """One of the task's four forms, with or without a hint; every reply can be read, and its split is that of training."""
+    chance, hinted, forms = random.Random(7), 0, Counter[str]()
+    for _ in range(300):
+        ((question, reply),) = judge_lesson(chance, ERRORS)
+        text, _, hint = question.partition("\nBest: ")
+        hinted += bool(hint)
+        forms[text.rpartition("\n")[2]] += 1
+        shown = text.count("Look ")
+        binary = text.endswith("k?")
+        assert judge_task(binary=binary).parse(reply, list(range(1, shown + 1))) is not None
+        assert Problem.read(text.partition("\nLook 1:")[0]).split == "train"
+        assert reply.startswith("Due: ") == ("Due, " in text)
+    assert forms.keys() == {"Due, then scores?", "Scores?", "Due, then ok?", "Ok?"}
+    assert 20 < hinted < 100
+    assert HINT.startswith("Best: ")
