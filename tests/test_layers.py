@@ -41,6 +41,7 @@ LEVELS = (
         "model_card",
         "flips",
         "judging",
+        "inspect_log",
         "keyed",
         "costs",
         "progress",

@@ -26,11 +26,9 @@ TOPICS: Final[Sequence[tuple[str, str, Mapping[str, str]]]] = (
             "reward": "all",
             "reward_with_error": "with an error",
             "reward_all_correct": "all correct",
-            "reward/with an error": "with an error",
-            "reward/all correct": "all correct",
         },
     ),
-    ("validation", "F1 (percent)", {"validation_f1": "validation F1", "validation/f1": "validation F1", "f1": "validation F1"}),
+    ("validation", "F1 (percent)", {"eval_f1": "F1", "eval_maj_f1": "F1 of votes"}),
     (
         "shares",
         "share",
@@ -39,9 +37,12 @@ TOPICS: Final[Sequence[tuple[str, str, Mapping[str, str]]]] = (
             "truncated": "cut at max_tokens",
             "completions/clipped_ratio": "cut at max_tokens",
             "unreadable": "no readable verdict",
+            "top_verdict": "one verdict's share of all",
         },
     ),
-    ("gap", "log-probability", {"gap": "sampler from trainer", "sampling/sampling_logp_difference/mean": "sampler from trainer"}),
+    ("gap", "nats a token", {"sampling/sampling_logp_difference/mean": "engine from trainer"}),
+    ("kl", "nats a token", {"kl": "from the starting model"}),
+    ("drawn", "groups", {"groups_drawn": "drawn for each one learnt from"}),
     ("entropy", "nats a token", {"entropy": "entropy"}),
     ("length", "tokens", {"completions/mean_length": "mean reply", "completions/max_length": "longest reply"}),
 )
@@ -52,7 +53,9 @@ _TITLES: Final = {
     "reward": "Reward by class",
     "validation": "Validation",
     "shares": "Groups and replies that teach nothing",
-    "gap": "Sampler beside trainer",
+    "gap": "Log-probabilities of the engine beside the trainer",
+    "kl": "Distance from the starting model",
+    "drawn": "Dynamic sampling",
     "entropy": "Entropy",
     "length": "Length of replies",
 }
@@ -83,11 +86,12 @@ Points = list[tuple[int, float]]
 def series(log: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, Points]:
     """The metrics that the log has of these, by the name they are shown by, as (step, value)."""
     shown: dict[str, Points] = {}
-    for metric, name in names.items():
+    more = {key: key.removeprefix("reward_").replace("_", " ") for entry in log for key in entry if key.startswith("reward_")}
+    for metric, name in (names | (more if "reward" in names else {})).items():
         points = [
             (entry["step"], entry[metric]) for entry in log if isinstance(entry.get(metric), int | float) and "step" in entry
         ]
-        if points and name not in shown:
+        if points and name not in shown and metric != "reward_std":
             shown[name] = points
     return shown
 
