@@ -2,7 +2,7 @@
 
     write_log(run / "evaluate", run / "export" / "evaluate.eval")
 
-Each reply is a sample of its own: the row's id, and as its epoch the number of the reply. Scores are Inspect's letters: C (right),
+Each reply is a sample of its own: the row's id, and as its epoch the number of the reply. Scores are Inspect's letters C (right),
 I (wrong) and N (no verdict). The figures beside them are ours, in percent.
 Needs `pip install deepcritic[inspect]`.
 """

@@ -160,9 +160,9 @@ def legend_above(axes: Any, columns: int = 3) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.4)
 
 
-def bars(axes: Any, names: Sequence[str]) -> None:
+def bars(axes: Any, names: Sequence[str], most: int = 34) -> None:
     """Horizontal bars under these names, the first on top."""
-    axes.set_yticks(range(len(names)), [shortened(name) for name in names])
+    axes.set_yticks(range(len(names)), [shortened(name, most) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", labelcolor=INK)

@@ -53,7 +53,7 @@ def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: P
     chunks = Chunks()
     found = evaluations(run)
     index = browse([*found, *(evaluations(beside) if beside else [])], chunks)
-    index["groups"] = browse_groups(run, chunks)
+    index |= {"run": run.name, "groups": browse_groups(run, chunks)}
     manifests = dict(finished_manifests(run))
     drawings = chain(plots_evaluation.plots(found), plots_training.plots(run), plots_data.plots(run, manifests))
     content: dict[str, Any] = {

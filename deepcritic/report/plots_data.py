@@ -21,7 +21,6 @@ from deepcritic.report.draw import (
     legend_above,
     line,
     percent_axis,
-    shortened,
 )
 
 
@@ -58,7 +57,7 @@ def funnel(name: str, rows: list[dict[str, Any]]) -> Plot:
             axes.barh(at, row["dropped"], left=row["left"], height=0.7, color=SERIES[1], alpha=0.45, hatch="//", edgecolor=PAPER)
             lost = f" (−{row['dropped']:,})" if row["dropped"] else ""
             axes.text(row["left"] + row["dropped"] + most / 80, at, f"{row['left']:,}{lost}", va="center", fontsize=9)
-        bars(axes, [shortened(row["rule"], 52) for row in shown])
+        bars(axes, [row["rule"] for row in shown], most=52)
         axes.set_xlim(0, most * 1.16)
         axes.set_xlabel("solutions left; hatched: dropped by the rule")
     text = f"Of {rows[0]['left']:,} solutions {rows[-1]['left']:,} became dialogues."

@@ -267,9 +267,10 @@ def mistakes(found: Sequence[Evaluation]) -> Plot:
                     left += shares[kind]
         bars(axes, [f"{name}, {stratum}" for name, stratum, _ in rows])
         percent_axis(axes, "replies (percent)", along="x")
-        for kind in SAID:
-            if any(shares.get(kind) for _, _, shares in rows):
-                axes.bar(0, 0, color=_FILL[kind][0], hatch=_FILL[kind][1], edgecolor=PAPER, label=_LABEL.get(kind, kind))
+        shown = {kind for _, _, shares in rows for kind in shares if shares[kind]}
+        for kind, label in _LABELS.items():
+            if kind in shown:
+                axes.bar(0, 0, color=_FILL[kind][0], hatch=_FILL[kind][1], edgecolor=PAPER, label=label)
         legend_above(axes, 6)
     return Plot(
         name="mistakes",
@@ -282,7 +283,13 @@ def mistakes(found: Sequence[Evaluation]) -> Plot:
     )
 
 
-_LABEL = {"missed": "missed, or false alarm", "false alarm": "missed, or false alarm"}
+_LABELS = {
+    "right": "right",
+    "too early": "too early",
+    "too late": "too late",
+    "missed": "missed, or false alarm",
+    "no verdict": "no verdict",
+}
 
 
 def by_kind(lines: Sequence[tuple[Evaluation, dict[str, Point]]], benchmark: str) -> Plot:

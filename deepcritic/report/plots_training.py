@@ -85,13 +85,15 @@ Points = list[tuple[int, float]]
 
 def series(log: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, Points]:
     """The metrics that the log has of these, by the name they are shown by, as (step, value)."""
+    wanted = dict(names)
+    if "reward" in names:  # by class, whatever the task calls its classes
+        found = sorted({key for entry in log for key in entry if key.startswith("reward_")} - {"reward_std"})
+        wanted = {**names, **{key: names.get(key, key.removeprefix("reward_").replace("_", " ")) for key in found}}
     shown: dict[str, Points] = {}
-    more = {key: key.removeprefix("reward_").replace("_", " ") for entry in log for key in entry if key.startswith("reward_")}
-    for metric, name in (names | (more if "reward" in names else {})).items():
-        points = [
-            (entry["step"], entry[metric]) for entry in log if isinstance(entry.get(metric), int | float) and "step" in entry
-        ]
-        if points and name not in shown and metric != "reward_std":
+    for metric, name in wanted.items():
+        logged = [(entry.get("step"), entry.get(metric)) for entry in log]
+        points = [(step, value) for step, value in logged if isinstance(step, int) and isinstance(value, int | float)]
+        if points and name not in shown:
             shown[name] = points
     return shown
 

@@ -91,9 +91,9 @@ const drawRow = async (focus) => {
   const words = [['benchmark', 'benchmark'], ['kind', 'kind of error'], ['generator', 'written by']].map(([key, title]) => [title, one.words[key][one[key][at]]]).filter(([, word]) => word);
   const answer = one.answer_right[at] === null ? null : chip(one.answer_right[at] ? 'right final answer' : 'wrong final answer');
   empty(page,
-    el('div', { class: 'bar' }, el('h2', {}, name(one.ids[at])), words.map(([title, word]) => chip(`${title}: ${word}`)), answer, el('span', { class: 'spring' }),
+    el('div', { class: 'bar' }, el('h2', {}, name(one.ids[at])), words.map(([title, word]) => chip(`${title}: ${word}`)), answer, el('span', { class: 'turn' },
       el('button', { type: 'button', onclick: () => move(-1), 'aria-label': 'previous row', disabled: place <= 0 }, '↑'), el('button', { type: 'button', onclick: () => move(1), 'aria-label': 'next row', disabled: place >= passing.length - 1 }, '↓'),
-      el('a', { href: address(), class: 'quiet', id: 'permalink' }, 'link to this')),
+      el('a', { href: address(), class: 'quiet', id: 'permalink' }, 'link to this'))),
     el('dl', { class: 'says' }, el('dt', {}, 'truth'), el('dd', {}, chip(Number.isInteger(one.gold[at]) && one.gold[at] > 0 ? `step ${one.gold[at]} is the first wrong one` : said(one.gold[at]))),
       sides.map(([side, row]) => verdictLine(side, row, sides.length > 1 ? evaluationTitle(side) : 'critic'))),
     el('h3', {}, 'Problem'), text ? prose(text[0], 'problem') : el('p', { class: 'quiet' }, 'The text of this row is not in the run folder.'),

@@ -39,7 +39,7 @@ const drawFilters = () => {
     el('output', { id: 'found', 'aria-live': 'polite' }));
 };
 
-const evaluationTitle = (one) => (evaluations.some((other) => other.run !== one.run) ? `${one.run}: ${one.title}` : one.title);
+const evaluationTitle = (one) => (one.run !== index.run ? `${one.run}: ${one.title}` : one.title);
 
 const passes = (one, other, at) => {
   const outcome = outcomeOf(one, at);
