@@ -76,8 +76,8 @@ def browse(found: Sequence[Evaluation], chunks: Chunks) -> dict[str, Any]:
     }
 
 
-def outcome(row: dict[str, Any]) -> str:
-    """What became of a row: of its vote, or of its one verdict.
+def outcome(row: dict[str, Any], stepwise: bool = True) -> str:
+    """What became of a row: of its vote, or of its one verdict; `stepwise` where verdicts name steps.
 
     >>> outcome({"gold": 3, "verdicts": [2], "correct": 0.0}), outcome({"gold": -1, "verdicts": [None], "correct": 0.0})
     ('too early', 'no verdict')
@@ -89,7 +89,7 @@ def outcome(row: dict[str, Any]) -> str:
     if verdict is None:
         return "no verdict"
     right = row.get("vote_correct") if len(verdicts) > 1 else row.get("correct")
-    if not isinstance(verdict, int) or not isinstance(gold, int):
+    if not stepwise:
         return "right" if right is not None and right >= 0.5 else "wrong"
     if verdict == gold:
         return "right"
@@ -117,7 +117,7 @@ def _evaluation(
         "name": one.name,
         "run": one.path.parent.name,
         "title": one.title,
-        "task": one.task,
+        "stepwise": one.stepwise,
         "model": one.model,
         "chain": chain["shown"],
         "looked_at": chain["looked_at"],
@@ -128,7 +128,7 @@ def _evaluation(
         "gold": [row["gold"] for row in rows],
         "said": [verdict_of(row) for row in rows],
         "verdicts": [row["verdicts"] for row in rows],
-        "outcome": [OUTCOMES.index(outcome(row)) for row in rows],
+        "outcome": [OUTCOMES.index(outcome(row, one.stepwise)) for row in rows],
         "agreement": [round(float(row.get("agreement") or 0.0), 3) for row in rows],
         "benchmark": [benchmarks.place(row.get("benchmark") or "") for row in rows],
         "kind": [kinds.place(row.get("error_kind") or "") for row in rows],

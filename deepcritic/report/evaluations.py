@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR
 from deepcritic.runs import finished_manifests
 from deepcritic.store import read_lines
 
@@ -40,9 +41,10 @@ class Evaluation:
     def model(self) -> str:
         return str(self.metrics.get("model") or self.manifest.get("model") or "")
 
-    @property
-    def task(self) -> str:
-        return str((self.metrics.get("task") or {}).get("name") or "first_error")
+    @cached_property
+    def stepwise(self) -> bool:
+        """Whether its verdicts name steps; another task's are scores of responses."""
+        return all(row.get("stratum") in (WITH_ERROR, WITHOUT_ERROR) for row in self.rows)
 
     @property
     def parts(self) -> dict[str, dict[str, Any]]:
@@ -75,7 +77,7 @@ def compared(found: Iterable[Evaluation], most: int = 4) -> list[Evaluation]:
     """Those that one drawing can hold: of the benchmark that most of them share, the stages of training first."""
     groups: dict[tuple[Any, ...], list[Evaluation]] = {}
     for one in found:
-        if one.task == "first_error":
+        if one.stepwise:
             groups.setdefault((tuple(one.parts), one.metrics.get("examples")), []).append(one)
     if not groups:
         return []

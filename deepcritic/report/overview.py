@@ -97,7 +97,7 @@ def _evaluation(one: Evaluation) -> Iterator[Caution]:
     classes = [row.get("stratum") for row in one.rows]
     for stratum in dict.fromkeys(classes):
         count = classes.count(stratum)
-        if one.task == "first_error" and (count < FEW or count > LEAN * len(classes)):
+        if one.stepwise and (count < FEW or count > LEAN * len(classes)):
             less = (
                 f"only {count:,} solutions are “{stratum}”"
                 if count < FEW
@@ -168,14 +168,14 @@ def figure_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     rows: list[list[Any]] = []
     for one in found:
         for name, part in one.parts.items():
-            if part.get("f1") is not None:
+            if one.stepwise:
                 maj = f" · Maj@{part['samples']} {part['maj_f1']:.1f}" if part.get("maj_f1") is not None else ""
                 rows.append(
                     [
                         one.title,
                         name,
                         part.get("examples"),
-                        f"{part['f1']:.1f}{maj}",
+                        f"{shown(part.get('f1'))}{maj}",
                         _range(part.get("f1_interval")),
                         *(_with_range(part, key) for key in ("error_accuracy", "correct_accuracy", "unparsed_rate")),
                         part.get("blind_f1"),
@@ -215,6 +215,21 @@ def figure_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
         "words": 2,
         "published": published,
     }
+
+
+def preference_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
+    """Every judge of responses on every benchmark."""
+    parts = [(one, name, part) for one in found if not one.stepwise for name, part in one.parts.items()]
+    known = ("accuracy", "vote_accuracy", "pairwise_accuracy", "roc_auc", "unparsed_rate")
+    keys = [key for key in known if any(part.get(key) is not None for _, _, part in parts)]
+    names = {"accuracy": "better one found", "vote_accuracy": "by vote", "pairwise_accuracy": "of two", "roc_auc": "ROC-AUC"}
+    head = ["judge", "benchmark", "rows", *(names.get(key, "unreadable") for key in keys), "blind guess"]
+    rows = [
+        [one.title, name, part.get("examples"), *(_with_range(part, key) for key in keys), part.get("blind_accuracy")]
+        for one, name, part in parts
+    ]
+    table = {"title": "Judged responses, in percent", "head": head, "words": 2}
+    return {**table, "rows": [[shown(cell) for cell in row] for row in rows]} if rows else None
 
 
 def shown(cell: Any) -> str:

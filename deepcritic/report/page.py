@@ -21,13 +21,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from deepcritic.report import plots_data, plots_evaluation, plots_training
+from deepcritic.report import plots_data, plots_evaluation, plots_preferences, plots_training
 from deepcritic.report.browser import browse
 from deepcritic.report.chunks import FOLDER, INSIDE, Chunks, write_beside
 from deepcritic.report.draw import Plot
 from deepcritic.report.evaluations import evaluations
 from deepcritic.report.groups import browse_groups
-from deepcritic.report.overview import figure_table, headline, stage_table, warnings
+from deepcritic.report.overview import figure_table, headline, preference_table, stage_table, warnings
 from deepcritic.report.tables import tables
 from deepcritic.runs import finished_manifests, package_version
 from deepcritic.store import replacing
@@ -55,13 +55,19 @@ def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: P
     index = browse([*found, *(evaluations(beside) if beside else [])], chunks)
     index |= {"run": run.name, "groups": browse_groups(run, chunks)}
     manifests = dict(finished_manifests(run))
-    drawings = chain(plots_evaluation.plots(found), plots_training.plots(run), plots_data.plots(run, manifests))
+    drawings = chain(
+        plots_evaluation.plots(found), plots_preferences.plots(found), plots_training.plots(run), plots_data.plots(run, manifests)
+    )
     content: dict[str, Any] = {
         "title": f"Run {run.name}",
         "facts": _facts(run, manifests, found),
         "cards": headline(summary, found),
         "warnings": list(warnings(run, manifests, found)),
-        "tables": [*filter(None, [figure_table(found)]), *_own_tables(summary), stage_table(run, manifests)],
+        "tables": [
+            *filter(None, [figure_table(found), preference_table(found)]),
+            *_own_tables(summary),
+            stage_table(run, manifests),
+        ],
         "plots": list(drawings),
     }
     packed = chunks.take()

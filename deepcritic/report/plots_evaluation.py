@@ -33,9 +33,10 @@ Point = dict[str, Any]
 
 def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
     """Those for which there are figures."""
-    critics = [one for one in found if any(part.get("f1") is not None for part in one.parts.values())]
-    if critics:
+    critics = [one for one in found if one.stepwise]
+    if any(part.get("f1") is not None for one in critics for part in one.parts.values()):
         yield f1_by_benchmark(critics)
+    if critics:
         beside = compared(critics)
         voting = [one for one in critics if any("maj_f1_by_votes" in part for part in one.parts.values())]
         if voting:

@@ -81,7 +81,7 @@ def test_outcomes(gold: int, verdicts: list[Any], vote: Any, expected: str) -> N
 
 def test_verdicts_of_another_task_are_right_or_wrong() -> None:
     rows = [judged("a", 1, [[9, 3]]), judged("b", {"best": 2}, [[9, 3], None], vote=1, vote_correct=0.0)]
-    assert [browser.outcome(row) for row in rows] == ["right", "wrong"]
+    assert [browser.outcome(row, stepwise=False) for row in rows] == ["right", "wrong"]
 
 
 def test_a_text_is_that_of_the_evaluation_or_of_any_stage(stage: Stage) -> None:

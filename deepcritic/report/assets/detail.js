@@ -1,7 +1,7 @@
 // One row: the problem, its steps beside truth and verdicts, the critiques, and where they come from.
 const chip = (text, kind = '') => el('span', { class: `chip ${kind}`.trim() }, name(text));
 const isRight = (one, at, verdict) => JSON.stringify(verdict) === JSON.stringify(one.gold[at]);
-const kindOf = (one, at, verdict) => (verdict === null ? 'odd' : !Number.isInteger(one.gold[at]) ? '' : isRight(one, at, verdict) ? 'good' : 'bad');
+const kindOf = (one, at, verdict) => (verdict === null ? 'odd' : !one.stepwise ? '' : isRight(one, at, verdict) ? 'good' : 'bad');
 
 const voteBar = (one, at) => {
   const verdicts = one.verdicts[at];
@@ -20,13 +20,13 @@ const verdictLine = (one, at, title) => {
   const outcome = outcomeOf(one, at);
   const votes = one.verdicts[at].length > 1 ? `, ${Math.round(100 * one.agreement[at])}% of ${one.verdicts[at].length} votes` : '';
   const extra = [one.cut[at] ? `${one.cut[at]} cut` : '', one.lost[at] ? `${one.lost[at]} without a reply` : ''].filter(Boolean).join(', ');
-  return [el('dt', {}, name(title)), el('dd', {}, chip(`${SIGNS[outcome][0]} ${said(one.said[at])}`, SIGNS[outcome][1]), ` ${outcome}${votes}${extra ? ` (${extra})` : ''}`, voteBar(one, at))];
+  return [el('dt', {}, name(title)), el('dd', {}, chip(`${SIGNS[outcome][0]} ${saidOf(one, one.said[at])}`, SIGNS[outcome][1]), ` ${outcome}${votes}${extra ? ` (${extra})` : ''}`, voteBar(one, at))];
 };
 
 const stepList = (parts, sides) => {
   const [first, at] = sides[0];
   const gold = first.gold[at];
-  const steps = Number.isInteger(gold);
+  const steps = first.stepwise;
   return el('ol', { class: 'steps' }, parts.map((text, place) => {
     const number = place + 1;
     const marks = [];
@@ -34,6 +34,9 @@ const stepList = (parts, sides) => {
     if (steps) {
       kind = gold === -1 || number < gold ? 'fine' : number === gold ? 'wrong' : 'after';
       if (number === gold) marks.push(chip('truth: the first wrong step', 'bad'));
+    } else if (number === gold && parts.length > 1) {
+      kind = 'fine';
+      marks.push(chip('truth: the best response', 'good'));
     }
     for (const [one, row] of sides) {
       const many = one.verdicts[row].filter((verdict) => verdict === number).length;
@@ -53,10 +56,9 @@ const replyList = async (number, one, at) => {
   return replies.map(([sample, text, finish, tokens], place) => {
     const verdict = place < one.verdicts[at].length ? one.verdicts[at][place] : null;
     const ended = finish === 'length' ? 'cut at max_tokens' : '';
-    const body = el('div', {});
+    const body = el('div', { class: 'body' });
     const folded = el('details', { class: 'reply', open: place === best, ontoggle: () => { if (folded.open && !body.firstChild) body.append(prose(text)); } },
       el('summary', {}, chip(said(verdict), kindOf(one, at, verdict)), ` critique ${sample + 1} `, el('span', { class: 'quiet' }, [tokens ? `${count(tokens)} tokens` : '', ended].filter(Boolean).join(', '))), body);
-    body.className = 'body';
     if (place === best) body.append(prose(text));
     return folded;
   });
@@ -70,7 +72,7 @@ const learntFrom = async (one, at) => {
   const looked = Object.entries(one.looked_at).map(([file, many]) => `${count(many)} of ${file}`).join(', ');
   if (!found.length) return el('p', { class: 'quiet' }, looked ? name(`Nothing that the model learnt from is about this problem (${looked}).`) : 'What the model learnt from is not in this run.');
   return el('div', {}, el('p', { class: 'quiet' }, name(`About the same problem (of ${looked}):`)), found.filter(Boolean).slice(0, 20).map(([file, id, verdict, text]) => el('details', { class: 'reply' },
-    el('summary', {}, chip(said(verdict)), ' ', name(`${file}: ${id}`)), Array.isArray(text) ? el('div', { class: 'prose' }, text.map((step, place) => prose(`${place + 1}. ${step}`))) : prose(text))));
+    el('summary', {}, chip(said(verdict)), ' ', name(`${file}: ${id}`)), Array.isArray(text) ? el('div', { class: 'body' }, text.map((step, place) => prose(`${place + 1}. ${step}`))) : el('div', { class: 'body' }, prose(text)))));
 };
 
 let drawing = 0;
@@ -94,11 +96,11 @@ const drawRow = async (focus) => {
     el('div', { class: 'bar' }, el('h2', {}, name(one.ids[at])), words.map(([title, word]) => chip(`${title}: ${word}`)), answer, el('span', { class: 'turn' },
       el('button', { type: 'button', onclick: () => move(-1), 'aria-label': 'previous row', disabled: place <= 0 }, '↑'), el('button', { type: 'button', onclick: () => move(1), 'aria-label': 'next row', disabled: place >= passing.length - 1 }, '↓'),
       el('a', { href: address(), class: 'quiet', id: 'permalink' }, 'link to this'))),
-    el('dl', { class: 'says' }, el('dt', {}, 'truth'), el('dd', {}, chip(Number.isInteger(one.gold[at]) && one.gold[at] > 0 ? `step ${one.gold[at]} is the first wrong one` : said(one.gold[at]))),
+    el('dl', { class: 'says' }, el('dt', {}, 'truth'), el('dd', {}, chip(one.stepwise && one.gold[at] > 0 ? `step ${one.gold[at]} is the first wrong one` : saidOf(one, one.gold[at]))),
       sides.map(([side, row]) => verdictLine(side, row, sides.length > 1 ? evaluationTitle(side) : 'critic'))),
     el('h3', {}, 'Problem'), text ? prose(text[0], 'problem') : el('p', { class: 'quiet' }, 'The text of this row is not in the run folder.'),
-    text && text[1].length ? [el('h3', {}, Number.isInteger(one.gold[at]) ? 'Solution' : 'Responses'), stepList(text[1], sides),
-      Number.isInteger(one.gold[at]) ? el('p', { class: 'legend' }, 'Solid edge: right. Double or shaded: the first wrong step. Dashed: named by the critic. Grey: after the first error, not judged.') : null] : null,
+    text && text[1].length ? [el('h3', {}, one.stepwise ? 'Solution' : 'Responses'), stepList(text[1], sides),
+      one.stepwise ? el('p', { class: 'legend' }, 'Solid edge: right. Double or shaded: the first wrong step. Dashed: named by the critic. Grey: after the first error, not judged.') : null] : null,
     el('div', { class: sides.length > 1 ? 'sides two' : 'sides' }, sides.map(([side], number) => el('div', {}, el('h3', {}, sides.length > 1 ? name(`Critiques: ${evaluationTitle(side)}`) : 'Critiques'), written[number]))),
     el('h3', {}, 'Lineage'), el('ul', { class: 'tree' }, tree(one.chain)), learnt,
     text && text[3] ? el('p', { class: 'quiet' }, name(`Source: ${text[2]}, licence: ${text[3]}`)) : null);

@@ -18,7 +18,8 @@ const meter = (value, most) => {
 };
 
 const selectGroup = async (wanted) => {
-  state.group = groupNames.includes(wanted) ? wanted : groupNames[0] ?? '';
+  const telling = index.groups.flatMap((training, number) => training.rewards.flatMap((rewards, at) => (varies(rewards) ? [`${number}.${at}`] : [])));
+  state.group = groupNames.includes(wanted) ? wanted : telling[0] ?? groupNames[0] ?? '';
   keepAddress();
   drawGroupList();
   if (!state.group) return;
@@ -35,7 +36,7 @@ const selectGroup = async (wanted) => {
     text ? [el('h3', {}, 'Problem'), prose(text[0], 'problem'), el('h3', {}, 'Solution'), el('ol', { class: 'steps' }, text[1].map((step, place) => el('li', { class: place + 1 === training.gold[at] ? 'wrong' : null }, el('span', { class: 'n' }, String(place + 1)), el('div', {}, prose(step)))))] : null,
     el('h3', {}, 'Replies, the most rewarded first'),
     samples.map((sample, place) => [...sample, place]).sort((a, b) => (b[2] ?? 0) - (a[2] ?? 0)).map(([reply, verdict, reward, advantage, finish, place]) => {
-      const body = el('div', {});
+      const body = el('div', { class: 'body' });
       const folded = el('details', { class: 'reply', ontoggle: () => { if (folded.open && !body.firstChild) body.append(prose(reply)); } },
         el('summary', {}, chip(said(verdict), reward > 0 ? 'good' : verdict === null ? 'odd' : 'bad'), ` reply ${place + 1}, reward ${reward} `, advantage === null || advantage === undefined ? null : [meter(advantage, most), el('span', { class: 'quiet' }, ` advantage ${Number(advantage).toFixed(2)}`)], finish === 'length' ? el('span', { class: 'quiet' }, ' cut') : null), body);
       return folded;

@@ -38,5 +38,7 @@ const said = (verdict) => {
   if (verdict === -1) return 'all correct';
   return Number.isInteger(verdict) ? `step ${verdict}` : typeof verdict === 'object' ? JSON.stringify(verdict) : String(verdict);
 };
+// Of a task that scores responses, a whole number names the best one, and several numbers are scores.
+const saidOf = (one, verdict) => (one.stepwise || !Number.isInteger(verdict) ? said(verdict) : `response ${verdict}`);
 const outcomeOf = (one, at) => index.outcomes[one.outcome[at]];
 const places = evaluations.map((one) => new Map(one.ids.map((id, at) => [id, at])));
