@@ -146,7 +146,8 @@ def band(axes: Any, x: Sequence[float], intervals: Sequence[Sequence[float]], nu
 
 def percent_axis(axes: Any, label: str, *, along: str = "y") -> None:
     """An axis from 0 to 100 percent."""
-    getattr(axes, f"set_{along}lim")(0, 100)
+    getattr(axes, f"set_{along}lim")(-1.5, 101.5)
+    getattr(axes, f"set_{along}ticks")(range(0, 101, 20))
     getattr(axes, f"set_{along}label")(label)
 
 

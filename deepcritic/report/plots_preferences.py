@@ -15,7 +15,7 @@ from deepcritic.report.evaluations import Evaluation
 MEASURES = (
     ("accuracy", "one reply"),
     ("vote_accuracy", "vote of all replies"),
-    ("roc_auc", "ROC-AUC, single responses"),
+    ("roc_auc", "ROC-AUC, singles"),
 )
 
 
