@@ -30,6 +30,13 @@ def _file(folder: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
+def test_the_sample(samples_dir: Path) -> None:
+    rows = list(deepcritic_rl.read(samples_dir / "deepcritic_rl.jsonl"))
+    assert [(row.item.problem, len(row.item.steps), row.gold.first_error) for row in rows] == [
+        ("What is $2 \\cdot 3$?", 2, 2), ("How many sides has a square?", 2, ALL_CORRECT),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("truth", "index_base", "expected"),
     [(2, 1, 2), ("2", 1, 2), (" 1 ", 1, 1), (-1, 1, ALL_CORRECT), ("-1", 1, ALL_CORRECT),

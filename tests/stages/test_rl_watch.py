@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import statistics
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +118,24 @@ def test_groups_are_kept_with_the_advantages_that_they_were_learnt_with(
             assert one["advantage"] == pytest.approx((one["reward"] - statistics.mean(rewards)) / deviation, abs=1e-3)
 
 
+def test_two_processes_learn_from_one_batch(make_solutions: Any, tmp_path: Path) -> None:
+    """Each draws its half; one of them filters and writes, and what is logged is of both."""
+    write_rows(tmp_path / "labelled.jsonl", make_solutions(48, 3))
+    words = [*SMALL, "stage.steps=2", "stage.device_batch_size=4", "stage.group=2", "stage.prefilter_samples=3",
+             "stage.all_correct_share=null", "stage.dynamic_sampling=2"]  # fmt: skip
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "deepcritic"]
+    done = subprocess.run([*launch, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "mine" / "rl"
+    lines = [json.loads(line) for line in (folder / "training.jsonl").read_text("utf-8").splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    for line in lines:
+        assert line["truncated"] == pytest.approx(line["completions/clipped_ratio"], abs=1e-6), "TRL counts over both"
+        assert 0 <= line["top_verdict"] <= 1 <= line["groups_drawn"]
+    counts = json.loads((folder / "manifest.json").read_text("utf-8"))["counts"]["prompts"]
+    assert len(json.loads((folder / "kept.json").read_text("utf-8"))) == counts["out"]
+
+
 # Faults
 
 
@@ -203,7 +223,8 @@ def test_an_engine_with_stale_weights_is_noticed(
 
 def test_the_best_weights_are_kept_and_named(command: Command, labelled: list[Example], make_solutions: Any) -> None:
     write_rows(Path("held.jsonl"), [msgspec.structs.replace(row, id=f"held-{row.id}") for row in make_solutions(12, 9)])
-    words = ["stage.validation=held.jsonl", "stage.eval_steps=2", "stage.learning_rate=0.001", "stage.max_tokens=100"]
+    words = ["stage.validation=held.jsonl", "stage.eval_steps=2", "stage.learning_rate=0.001", "stage.max_tokens=100",
+             "stage.push=./published"]  # fmt: skip
     outcome = command(*SMALL, *words)
     assert outcome.code == 0, outcome.err
     measured = [line for line in _lines() if "eval_f1" in line]
@@ -213,4 +234,5 @@ def test_the_best_weights_are_kept_and_named(command: Command, labelled: list[Ex
     manifest = json.loads(Path("runs/mine/rl/manifest.json").read_text("utf-8"))
     assert (manifest["best"]["step"], manifest["best"]["eval_f1"]) == (best["step"], best["eval_f1"])
     load_model("runs/mine/rl/best", device="cpu")
-    assert Path("runs/mine/rl/model/README.md").read_text("utf-8").count("GRPO")
+    assert "GRPO" in Path("published/README.md").read_text("utf-8")
+    load_model("published", device="cpu")
