@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deepcritic.microworld.lessons import ERRORS, MANY_ERRORS
-from deepcritic.microworld.preferences import BASE, HINT, NONE, judge_lesson, judge_task, preferences, right_steps, write_reply
+from deepcritic.microworld.preferences import BASE, HINT, NONE, judge_lesson, judge_task, preferences, write_reply
 from deepcritic.microworld.world import Problem, draw_problem, judge, write_solution
-from deepcritic.rows import Example, Item, Preference
+from deepcritic.rows import ALL_CORRECT, Example, Item, Preference
 from deepcritic.sources import Report
 from deepcritic.sources.preference_pairs import check_best
 from deepcritic.store import write_rows
@@ -34,14 +35,14 @@ def solutions(tmp_path: Path) -> Path:
     return tmp_path / "solutions.jsonl"
 
 
-def _quality(row: Preference) -> list[int]:
+def _right(row: Preference) -> list[bool]:
     problem = Problem.read(row.item.query)
     found = []
     for text in row.item.responses:
         lines = text.split("\n")
         truth = judge(problem, [*lines[:-2], "\n".join(lines[-2:])])
         assert truth is not None
-        found.append(right_steps(truth.first_error, len(problem.operations)))
+        found.append(truth.first_error == ALL_CORRECT)
     return found
 
 
@@ -50,16 +51,15 @@ def test_each_item_has_one_best_solution(solutions: Path) -> None:
     rows = list(preferences(path=str(solutions), seed=1, report=report))
     for row in rows:
         check_best(row)
-        quality = _quality(row)
-        if len(quality) > 1:
-            assert [at for at, steps in enumerate(quality, 1) if steps == max(quality)] == [row.gold.best]
+        right = _right(row)
+        if len(right) > 1:
+            assert [at for at, fine in enumerate(right, 1) if fine] == [row.gold.best]
         else:
-            whole = len(Problem.read(row.item.query).operations)
-            assert row.gold.scores == (float(quality[0] == whole),)
+            assert row.gold.scores == (float(right[0]),)
         assert Problem.read(row.item.query).split == "test"
     sizes = Counter(len(row.item.responses) for row in rows)
     assert sizes.keys() == {1, 2, 3, 4}
-    assert report.counts["rows"] == 120 == sum(report.counts[name] for name in ("examples", "no best solution"))
+    assert report.counts["rows"] == 120 == sum(report.counts[name] for name in ("examples", "solutions of one kind"))
     singles = [row.gold.scores for row in rows if row.gold.scores]
     assert 0.2 < sum(score == (1.0,) for score in singles) / len(singles) < 0.8
     places = Counter(row.gold.best for row in rows if len(row.item.responses) == 2)
@@ -73,42 +73,39 @@ def test_items_follow_from_their_seed(solutions: Path) -> None:
     assert len([*preferences(path=str(solutions), seed=1, count=10)]) == 10
 
 
-def test_a_judge_without_faults_is_right() -> None:
-    chance = random.Random(3)
-    checked = 0
-    for _ in range(400):
+def _pairs(chance: random.Random, count: int) -> Iterator[tuple[Problem, list[list[str]], int]]:
+    """Problems with one solution without an error and one with, and which is the first of these."""
+    while count:
         problem = draw_problem(chance, "train", (3, 4))
-        responses = [write_solution(problem, chance, MANY_ERRORS) for _ in range(3)]
-        truths = [judge(problem, response) for response in responses]
-        steps = [right_steps(truth.first_error, len(problem.operations)) for truth in truths if truth]
-        if steps.count(max(steps)) > 1:
+        wrong = write_solution(problem, chance, MANY_ERRORS)
+        truth = judge(problem, wrong)
+        if truth is None or truth.first_error == ALL_CORRECT:
             continue
-        checked += 1
-        verdict = judge_task().parse(write_reply(problem, responses, chance, faults=NONE), [1, 2, 3])
+        count -= 1
+        best = chance.choice([1, 2])
+        yield problem, [write_solution(problem, chance), wrong] if best == 1 else [wrong, write_solution(problem, chance)], best
+
+
+def test_a_judge_without_faults_is_deceived_by_luck_alone() -> None:
+    chance = random.Random(3)
+    for problem, responses, best in _pairs(chance, 300):
+        verdict = judge_task().parse(write_reply(problem, responses, chance, faults=NONE), [1, 2])
         assert verdict is not None
-        assert verdict.index(max(verdict)) == steps.index(max(steps))
-        assert verdict.count(max(verdict)) == 1
-    assert checked > 100
+        truth = judge(problem, responses[2 - best])
+        assert truth is not None
+        assert (verdict[best - 1] > verdict[2 - best]) == (truth.kind != "lucky")
 
 
 def test_faults_leave_something_to_learn() -> None:
-    chance, right, told, total = random.Random(4), 0, 0, 0
-    for _ in range(1500):
-        problem = draw_problem(chance, "train", (3, 4))
-        responses = [write_solution(problem, chance, ERRORS) for _ in range(2)]
-        truths = [judge(problem, response) for response in responses]
-        steps = [right_steps(truth.first_error, len(problem.operations)) for truth in truths if truth]
-        if steps[0] == steps[1]:
-            continue
-        best = 1 + (steps[1] > steps[0])
-        total += 1
+    chance, right, told = random.Random(4), 0, 0
+    for problem, responses, best in _pairs(chance, 1500):
         for hint in (None, best):
             verdict = judge_task().parse(write_reply(problem, responses, chance, faults=BASE, hint=hint), [1, 2])
             assert verdict is not None
             good = verdict[best - 1] > verdict[2 - best]
             right, told = right + (good and hint is None), told + (good and hint is not None)
-    assert 0.5 < right / total < 0.85
-    assert told / total > 0.85, "who is told the truth finds reasons for it"
+    assert 0.5 < right / 1500 < 0.85
+    assert told / 1500 > 0.85, "who is told the truth finds reasons for it"
 
 
 def test_lessons_are_asked_as_the_task_asks() -> None:
