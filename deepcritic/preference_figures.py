@@ -31,9 +31,10 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     """All figures of one benchmark, in percent. Replies that failed are neither right nor wrong, and left out.
 
     - `accuracy`: the chance that the best response wins, from one reply, with ties for the first place drawn; `strict_accuracy`
-      counts a tie as wrong, as the reward does. `accuracy_by_votes` has the sum of k replies' scores, and with a Meta RM the sum
+      counts a tie as wrong, as the reward does. `pairwise_accuracy` is that of two responses, `best_of_n_accuracy` that of more.
+      `accuracy_by_votes` has the sum of k replies' scores for every k, and `guided_by_votes`, with a Meta RM, beside it the sum
       of the half that it likes best; `accuracy_by_domain` and `accuracy_by_responses` group the rows.
-    - `roc_auc`: of single responses, by the sum of all replies' scores.
+    - `roc_auc`: of single responses, by the sum of all replies' scores; and `roc_auc_by_domain`.
     - `position`: see `position_bias`.
     """
     rows = [row for row in judged if row.correct is not None]
@@ -136,10 +137,11 @@ def winner(task: CriticTask[Any], verdict: Any) -> Any:
 
 def _several(rows: Sequence[Judged], task: CriticTask[Any], samples: int) -> dict[str, Any]:
     clusters = [row.cluster for row in rows]
-    ks = powers(samples)
+    ks = list(range(1, samples + 1))
     plain, guided = vote_chances(rows, task, ks)
     strict = [float(row.correct or 0.0) for row in rows]
     pairs = [at for at, row in enumerate(rows) if row.responses == 2]
+    more = [at for at, row in enumerate(rows) if row.responses > 2]
     found: dict[str, Any] = {
         "accuracy": float(plain[0].mean()),
         "accuracy_interval": mean_interval(plain[0], clusters),
@@ -150,9 +152,10 @@ def _several(rows: Sequence[Judged], task: CriticTask[Any], samples: int) -> dic
         "accuracy_by_domain": _groups(rows, plain[0], lambda row: row.domain),
         "position": position_bias(rows, task),
     }
-    if pairs:
-        found["pairwise_accuracy"] = float(plain[0][pairs].mean())
-        found["pairwise_accuracy_interval"] = mean_interval(plain[0][pairs], [clusters[at] for at in pairs])
+    for name, chosen in (("pairwise_accuracy", pairs), ("best_of_n_accuracy", more)):
+        if chosen:
+            found[name] = float(plain[0][chosen].mean())
+            found[f"{name}_interval"] = mean_interval(plain[0][chosen], [clusters[at] for at in chosen])
     if samples > 1:
         found["vote_accuracy"] = float(plain[-1].mean())
         found["vote_accuracy_interval"] = mean_interval(plain[-1], clusters)
@@ -163,7 +166,9 @@ def _several(rows: Sequence[Judged], task: CriticTask[Any], samples: int) -> dic
         }
     known = ~np.isnan(guided[0])
     if known.any():
-        found["guided_by_votes"] = guided_by_votes(ks, plain[:, known], guided[:, known], np.array(clusters)[known])
+        sizes = powers(samples)
+        at = [k - 1 for k in sizes]
+        found["guided_by_votes"] = guided_by_votes(sizes, plain[at][:, known], guided[at][:, known], np.array(clusters)[known])
         found["unguided"] = int((~known).sum())
     return found
 
@@ -186,7 +191,13 @@ def _single(rows: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
     scores = np.array([sum(task.points(verdict)[1] for verdict in row.verdicts if verdict is not None) for row in rows])
     clusters = np.array([row.cluster for row in rows])
     strict = [float(row.correct or 0.0) for row in rows]
+    domains = {}
+    for domain in sorted({row.domain for row in rows if row.domain is not None}):
+        at = np.array([row.domain == domain for row in rows])
+        interval = _auc_interval(scores[at], truth[at], clusters[at])
+        domains[domain] = {"rows": int(at.sum()), "roc_auc": roc_auc(scores[at], truth[at]), "interval": interval}
     return {
+        "roc_auc_by_domain": domains,
         "roc_auc": roc_auc(scores, truth),
         "roc_auc_interval": _auc_interval(scores, truth, clusters),
         "single_accuracy": float(np.mean(strict)),

@@ -59,6 +59,7 @@ def test_accuracy_strict_votes_and_groups() -> None:
     assert found["strict_accuracy"] == pytest.approx(100 * np.mean([1 / 3, 1 / 3, 2 / 3]), abs=1e-3)
     assert found["vote_accuracy"] == pytest.approx(100 * np.mean([1, 0, 1]), abs=1e-3)
     assert found["pairwise_accuracy"] == pytest.approx(100 * np.mean(one[:2]), abs=2)
+    assert found["best_of_n_accuracy"] == pytest.approx(100 * one[2], abs=1e-3)
     assert found["blind_accuracy"] == pytest.approx(100 * np.mean([1 / 2, 1 / 2, 1 / 3]), abs=1e-3)
     assert found["unparsed_rate"] == pytest.approx(100 / 9, abs=1e-3)
     assert {name: group["rows"] for name, group in found["accuracy_by_domain"].items()} == {"x": 2, "y": 1}
@@ -91,6 +92,9 @@ def test_single_responses_have_a_roc_curve() -> None:
     ]
     assert found["roc_auc"] == pytest.approx(100 * np.mean([(a > b) + (a == b) / 2 for a, b in pairs]), abs=1e-3)
     assert found["singles"] == 40
+    assert found["roc_auc_by_domain"] == {
+        "d": {"rows": 40, "roc_auc": found["roc_auc"], "interval": pytest.approx(found["roc_auc_interval"])}
+    }
     assert "accuracy" not in found
     low, high = found["roc_auc_interval"]
     assert low < found["roc_auc"] < high

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from deepcritic.__main__ import main as deepcritic
-from deepcritic.guided import vote_chances
+from deepcritic.guided import powers, vote_chances
 from deepcritic.metrics import mean_interval, multi_seed
 from deepcritic.microworld.train import train
 from deepcritic.models import shipped_path
@@ -114,7 +114,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.table:
         if not (JUDGE / "config.json").exists():
-            train("judge", Path(shipped_path("deepcritic://microworld/models/base")), JUDGE)
+            train("judge-1", Path(shipped_path("deepcritic://microworld/models/base")), first := JUDGE.with_name("spct-judge-1"))
+            train("judge", first, JUDGE)
         for seed in arguments.seeds:
             run(seed, arguments.base)
     rows = claims({seed: figures(RUNS / f"spct-{seed}") for seed in arguments.seeds})
@@ -163,7 +164,8 @@ def figures(folder: Path) -> dict[str, Figure]:
     ):  # fmt: skip
         value, interval = gain(folder / f"evaluate.{ours}", folder / f"evaluate.{theirs}")
         found[f"{title}, accuracy: the paired interval lies above 0"] = (value, interval, interval[0] > 0)
-    for k, one in metrics["rl"]["accuracy_by_votes"].items():
+    for k in map(str, powers(SAMPLES)):
+        one = metrics["rl"]["accuracy_by_votes"][k]
         found[f"sum of {k} replies after RL: accuracy"] = (one["accuracy"], one["interval"], True)
     value, interval = votes_over_one(folder / "evaluate.rl")
     found[f"sum of {SAMPLES} over one reply: the paired interval lies above 0"] = (value, interval, interval[0] > 0)
