@@ -56,7 +56,7 @@ def recipe(judge: Path) -> list[str]:
         ]
 
     def reject(name: str, more: str = "") -> str:
-        return f"experiment=microworld/reject name={name} stage.examples={ITEMS} model={judge} stage.limit=160 {more}"
+        return f"experiment=microworld/reject name={name} stage.examples={ITEMS} model={judge} stage.limit=120 {more}"
 
     def sft(name: str, more: str = "") -> str:
         dialogues = f"stage.dialogues={{run}}/reject.{name}/dialogues.jsonl"
@@ -69,12 +69,12 @@ def recipe(judge: Path) -> list[str]:
         return f"experiment=microworld/score_evaluate name={name} {TEST} model={model} stage.samples={samples} {more}"
 
     return [
-        *items("train", "train", 240), *items("test", "test", 150),
+        *items("train", "train", 200), *items("test", "test", 120),
         reject("rft"), sft("rft"), rl("rl", "rft"),
         measure("base", str(judge), FEW), measure("rft", "{run}/sft.rft/model", FEW),
         # A Meta RM on replies of both stages, without those that were told the truth.
         f"experiment=microworld/score_evaluate name=seen benchmark.path={ITEMS} stage.temperature=1.0 stage.samples=3 "
-        "stage.limit=160 model={run}/rl.rl/model task.binary=true",
+        "stage.limit=120 model={run}/rl.rl/model task.binary=true",
         f"experiment=microworld/meta_rm task=microworld_scores task.binary=true name=scores stage.examples={ITEMS} model={judge} "
         "'stage.generations=[{run}/reject.rft/generations.jsonl,{run}/evaluate.seen/generations.jsonl]'",
         measure("rl", "{run}/rl.rl/model", SAMPLES, "stage.guide={run}/meta_rm.scores/model"),
@@ -93,7 +93,7 @@ def steps(base: Path) -> list[str]:
     def seen(name: str) -> str:
         return (
             f"experiment=microworld/evaluate name=steps_{name} benchmark.path={labelled} model={base}/{name}/model "
-            "stage.samples=3 stage.temperature=1.0 stage.limit=160"
+            "stage.samples=3 stage.temperature=1.0 stage.limit=120"
         )
 
     return [
@@ -102,7 +102,7 @@ def steps(base: Path) -> list[str]:
         "model=deepcritic://microworld/models/base "
         "'stage.generations=[{run}/evaluate.steps_sft/generations.jsonl,{run}/evaluate.steps_rl/generations.jsonl]'",
         f"experiment=microworld/evaluate name=steps benchmark.path={base}/prepare.judged/examples.jsonl model={base}/rl/model "
-        f"stage.limit=150 stage.samples={STEP_SAMPLES} stage.temperature=1.0 stage.guide={{run}}/meta_rm.steps/model",
+        f"stage.limit=120 stage.samples={STEP_SAMPLES} stage.temperature=1.0 stage.guide={{run}}/meta_rm.steps/model",
     ]  # fmt: skip
 
 
