@@ -6,10 +6,12 @@ import asyncio
 import functools
 import inspect
 import itertools
+import multiprocessing
 import pickle
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,6 +24,7 @@ from deepcritic.errors import InputError, UsageError
 from deepcritic.rows import ALL_CORRECT
 from deepcritic.samplers import Request
 from deepcritic.samplers.scripted import ScriptedSampler
+from tests.samplers.server import FakeServer, reply, says
 
 BASE = "deepcritic://microworld/models/base"
 TEMPLATE = "deepcritic://microworld/templates/critique.txt"
@@ -201,6 +204,32 @@ def test_steps_may_be_given_as_a_list() -> None:
 def test_a_sampler_of_ones_own_does_not_travel() -> None:
     with pytest.raises(TypeError, match="make it from a name"):
         pickle.dumps(scripted(""))
+
+
+def _counts_steps(body: dict[str, Any]) -> Any:
+    text = str(body["messages"][-1]["content"]).count("a step")
+    said = {"message": {"role": "assistant", "content": f"The last one. \\boxed{{{text}}}"}}
+    return says(reply("chat/completions", body, **said))
+
+
+def test_the_same_critic_on_a_server_in_a_notebook_in_threads_and_in_another_process() -> None:
+    tasks = [(f"problem {number}", ["a step"] * number) for number in range(1, 9)]
+    with FakeServer() as server:
+        server.trouble = lambda count, body: _counts_steps(body)
+        critic = Critic("m", sampler="openai", urls=server.url, samples=2, max_tokens=16)
+
+        async def cell() -> list[Critique]:  # a notebook's cell runs inside a loop, and blocks there
+            return [critic.critique(*tasks[0]), *await asyncio.gather(*(critic.acritique(*pair) for pair in tasks[1:]))]
+
+        with critic, ThreadPoolExecutor(4) as pool:
+            together = asyncio.run(cell())
+            found = list(pool.map(lambda pair: critic.critique(*pair), tasks))
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as other:
+            there = other.submit(critic.critique, *tasks[-1]).result()
+    assert together == found
+    assert there == found[-1]
+    assert [one.first_error for one in found] == list(range(1, 9))
+    assert all(one.votes == {len(one.steps): 2.0} and one.tokens == 2 * 16 for one in found)
 
 
 @pytest.mark.slow

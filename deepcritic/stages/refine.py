@@ -167,8 +167,10 @@ def figures(rows: list[Example], refined: dict[str, Refinement], right: Array) -
 
 
 def outcome(rows: list[Example], was: Array, now: Array) -> dict[str, Any]:
-    """Accuracy in percent before and after with 95% intervals, problems drawn together, and the moves."""
+    """Accuracy before and after, the gain, and the moves, as counts and as a share; shares in percent with 95% intervals, in
+    which problems are drawn with all of their solutions."""
     problems = [row.parent_id or row.id for row in rows]
+    mended, spoilt = (was == 0) & (now == 1), (was == 1) & (now == 0)
 
     def interval(values: Array) -> list[float]:
         return [round(100 * bound, 4) for bound in mean_interval(values, problems)]
@@ -180,8 +182,12 @@ def outcome(rows: list[Example], was: Array, now: Array) -> dict[str, Any]:
         "after": round(100 * float(now.mean()), 4),
         "after_interval": interval(now),
         "gain_interval": interval(now - was),
-        "wrong_to_right": int(((was == 0) & (now == 1)).sum()),
-        "right_to_wrong": int(((was == 1) & (now == 0)).sum()),
+        "wrong_to_right": int(mended.sum()),
+        "wrong_to_right_percent": round(100 * float(mended.mean()), 4),
+        "wrong_to_right_interval": interval(mended),
+        "right_to_wrong": int(spoilt.sum()),
+        "right_to_wrong_percent": round(100 * float(spoilt.mean()), 4),
+        "right_to_wrong_interval": interval(spoilt),
     }
 
 

@@ -26,18 +26,18 @@ from deepcritic.__main__ import main as deepcritic
 from deepcritic.metrics import mean_interval
 from deepcritic.microworld.shrink import shrink
 from deepcritic.models import load_model, shipped_path
+from deepcritic.refining import solution_answer
 from deepcritic.rows import Example, Generation
-from deepcritic.stages.vote import Candidate
 from deepcritic.store import read_rows, write_json, write_rows
 from deepcritic.verified_voting import Votes, accuracy
 
 SEEDS = (1, 2, 3)
 RUNS, OUT = Path("runs"), Path("data/evidence/refine.json")
 BASE, GENERATOR = "deepcritic://microworld/models/base", "deepcritic://microworld/models/generator"
-PROBLEMS = 500
-"""Test problems of each seed; the first solution of each is what is refined."""
-SOLUTIONS, VOTED = 32, 8
-"""Solutions drawn for each problem; those that the critic reads for verified voting. The rest is what plain voting may buy."""
+PROBLEMS, ATTEMPTS = 1500, 6
+"""Test problems of each seed, and solutions drawn for each: the first is refined, the others are what trying again may buy."""
+VOTES, SOLUTIONS, VOTED = 500, 32, 8
+"""Problems that are voted on, solutions drawn for each, and those that the critic reads; plain voting may buy the rest."""
 KEPT = (0, 1, 3)
 """Layers of the base critic, of four, that the small one keeps."""
 SMALL = "stage.epochs=24"
@@ -54,7 +54,8 @@ def main() -> None:
     found: list[Pairs] = []
     for seed in arguments.seeds:
         found.append(run(seed, arguments.base, arguments.split))
-        settings = {"problems": PROBLEMS, "solutions": SOLUTIONS, "voted": VOTED, "layers_kept": KEPT, "small": SMALL}
+        settings = {"problems": PROBLEMS, "voted_on": VOTES, "solutions": SOLUTIONS, "voted": VOTED}
+        settings |= {"layers_kept": KEPT, "small": SMALL}
         rows = claims(found, arguments.seeds[: len(found)])
         if arguments.split == "test":
             write_json(OUT, {"command": "scripts/evidence refine", "settings": settings, "rows": rows})
@@ -72,7 +73,7 @@ def run(seed: int, base: Path, split: str) -> Pairs:
 
     at(f"experiment=microworld/problems source.split={split} source.count={PROBLEMS}")
     solve = "experiment=microworld/solve stage.keep=all stage.problems={run}/"
-    at(f"{solve}prepare/examples.jsonl stage.samples={SOLUTIONS}")
+    at(f"{solve}prepare/examples.jsonl stage.samples={ATTEMPTS}")
     at(f"{solve}prepare/examples.jsonl name=cool stage.samples=1 stage.temperature=0.7 stage.top_p=0.9")
     first = [one for one in read_rows(folder / "solve" / "solutions.jsonl", Example) if one.id.endswith("/s0")]
     write_rows(folder / "first.jsonl", first)
@@ -88,10 +89,11 @@ def run(seed: int, base: Path, split: str) -> Pairs:
     template = folder / "blind.txt"
     template.write_text("---\nfields: [problem]\nindex_base: 1\n---\n{{problem}}\n", "utf-8")
     write_rows(folder / "blind.jsonl", map(asked_blindly, first))
-    at(f"{solve}blind.jsonl name=blind stage.template={template} stage.prefix='' stage.samples=4")
+    at(f"{solve}blind.jsonl name=blind stage.template={template} stage.prefix='' stage.samples=1")
 
-    at(f"experiment=microworld/vote stage.problems={{run}}/prepare/examples.jsonl stage.criticised={VOTED} "
-       "stage.solutions={run}/solve/generations.jsonl model={demo}/rl/model")  # fmt: skip
+    at(f"{solve}prepare/examples.jsonl name=votes stage.samples={SOLUTIONS} stage.limit={VOTES}")
+    at(f"experiment=microworld/vote stage.problems={{run}}/prepare/examples.jsonl stage.limit={VOTES} stage.criticised={VOTED} "
+       "stage.solutions={run}/solve.votes/generations.jsonl model={demo}/rl/model")  # fmt: skip
     return figures(folder, first)
 
 
@@ -118,27 +120,22 @@ def figures(folder: Path, first: list[Example]) -> Pairs:
     metrics = {name: json.loads((folder / f"refine.{name}" / "metrics.json").read_text("utf-8")) for name in after}
     spent = {name: (one["critic_tokens"] + one["generator_tokens"]) / one["solutions"] for name, one in metrics.items()}
 
-    attempts: dict[str, list[Candidate]] = defaultdict(list)
-    for candidate in read_rows(folder / "vote" / "votes.jsonl", Candidate):
-        attempts[candidate.problem_id].append(candidate)
-    each = float(np.mean([one.tokens for name in names for one in attempts[name]]))
-    more = math.ceil(spent["rl"] / each)  # rounded up: never fewer tokens than the critic's way costs
-    again = np.array([plain(attempts[name][: 1 + more]) for name in names])
-
-    drawn = list(read_rows(folder / "solve.blind" / "generations.jsonl", Generation))
-    blind_each = float(np.mean([one.prompt_tokens + one.completion_tokens for one in drawn]))
-    answers: dict[str, list[bool]] = defaultdict(list)
-    for one in read_rows(folder / "solve.blind" / "solutions.jsonl", Example):
-        answers[str(one.parent_id)].append(one.gold.answer_right is True)
-    blind = np.array([np.mean(answers[name] or [0.0]) for name in names])
-    cool = {one.parent_id: one.gold.answer_right is True for one in read_rows(folder / "solve.cool" / "solutions.jsonl", Example)}
-    cooled = np.array([cool.get(name, False) for name in names], float)
+    attempts: dict[str, dict[int, Example]] = defaultdict(dict)
+    for one in read_rows(folder / "solve" / "solutions.jsonl", Example):
+        attempts[str(one.parent_id)][int(one.id.rpartition("/s")[2])] = one
+    each = mean_tokens(folder / "solve")
+    bought = spent["rl"] / each  # new attempts for the same tokens; between two whole numbers of them, both are weighed
+    some, share = math.floor(bought), bought % 1
+    assert some + 2 <= ATTEMPTS, f"trying again needs {some + 2} attempts a problem"
+    fewer, more = (np.array([plain(attempts[name], 1 + count) for name in names]) for count in (some, some + 1))
+    again = (1 - share) * fewer + share * more
+    blind, cooled = (alone(folder / f"solve.{name}", names) for name in ("blind", "cool"))
 
     found: Pairs = {
         "before": mean(before),
         "tokens": (spent["rl"], None),
-        "again": mean(again - before), "again_tokens": (more * each, None), "again_attempts": (more, None),
-        "blind": mean(blind - before), "blind_tokens": (blind_each, None),
+        "again": mean(again - before), "again_attempts": (bought, None),
+        "blind": mean(blind - before), "blind_tokens": (mean_tokens(folder / "solve.blind"), None),
         "rl_over_again": mean(after["rl"] - again), "rl_over_blind": mean(after["rl"] - blind),
         "rl_over_base": mean(after["rl"] - after["base"]), "small_over_base": mean(after["small"] - after["base"]),
         "cool": mean(cooled - before),
@@ -147,7 +144,7 @@ def figures(folder: Path, first: list[Example]) -> Pairs:
     for name, values in after.items():
         found[name] = mean(values - before)
         for move in ("wrong_to_right", "right_to_wrong"):
-            found[f"{name}_{move}"] = (100 * metrics[name][move] / len(first), None)
+            found[f"{name}_{move}"] = (metrics[name][f"{move}_percent"], metrics[name][f"{move}_interval"])
     return found | votes(folder)
 
 
@@ -168,13 +165,26 @@ def refined(folder: Path) -> Any:
     return np.array([one.gold.answer_right is True for one in read_rows(folder / "refined.jsonl", Example)], float)
 
 
-def plain(attempts: list[Candidate]) -> float:
-    """How often the plain vote of these attempts is right, over how its ties may fall. Answers here are single digits."""
-    counted = Votes(
-        answer=[-1 if one.answer is None else int(one.answer) for one in attempts], right=[one.right is True for one in attempts],
-        stands=[1] * len(attempts), weight=[1] * len(attempts),
-    )  # fmt: skip
-    return accuracy(counted, "majority", np.arange(len(attempts))[None])
+def plain(attempts: dict[int, Example], count: int) -> float:
+    """How often the plain vote of the first `count` attempts is right, over how its ties may fall."""
+    solutions = [attempts.get(number) for number in range(count)]  # None: without a readable answer
+    right = [one is not None and one.gold.answer_right is True for one in solutions]
+    texts = [None if one is None else solution_answer(one.item.steps) for one in solutions]
+    kinds = {text: number for number, text in enumerate(dict.fromkeys(texts), start=1)}
+    answer = [0 if fine else -1 if text is None else kinds[text] for fine, text in zip(right, texts, strict=True)]
+    return accuracy(Votes(answer, right, [1] * count, [1] * count), "majority", np.arange(count)[None])
+
+
+def alone(folder: Path, names: list[str]) -> Any:
+    """Whether the one reply to each problem is right; one without a readable answer is not."""
+    right = {str(one.parent_id): one.gold.answer_right is True for one in read_rows(folder / "solutions.jsonl", Example)}
+    return np.array([right.get(name, False) for name in names], float)
+
+
+def mean_tokens(folder: Path) -> float:
+    return float(
+        np.mean([one.prompt_tokens + one.completion_tokens for one in read_rows(folder / "generations.jsonl", Generation)])
+    )
 
 
 def mean(values: Any) -> tuple[float, list[float]]:
@@ -194,8 +204,8 @@ CLAIMS = (
     ("tokens it costs for each solution", "tokens", SHOWN),
     ("refinement with the base critic: gain", "base", SHOWN),
     ("trained over base critic: the paired interval lies above 0", "rl_over_base", ABOVE),
-    ("try again, new attempts that vote with the first: gain", "again", SHOWN),
-    ("tokens it costs for each solution, no fewer than refinement", "again_tokens", SHOWN),
+    ("new attempts that the same tokens buy", "again_attempts", SHOWN),
+    ("try again, these attempts vote with the first: gain", "again", SHOWN),
     ("trained critic over trying again: the paired interval lies above 0", "rl_over_again", ABOVE),
     ("a rewrite from the first step on without a critique: gain", "blind", SHOWN),
     ("tokens it costs for each solution", "blind_tokens", SHOWN),
@@ -207,6 +217,7 @@ CLAIMS = (
     ("verified vote of 8 over the plain vote at equal tokens: the paired interval lies above 0", "verified_equal", ABOVE),
     ("weighted over plain vote of 8: the paired interval lies above 0", "weighted", ABOVE),
     ("best of 8 over plain vote of 8: the paired interval lies above 0", "best", ABOVE),
+    ("best of 8 over the plain vote at equal tokens: the paired interval lies above 0", "best_equal", ABOVE),
     ("size of the small critic, percent of its generator's parameters", "size", SHOWN),
     ("refinement with the small critic: gain, its interval above 0", "small", ABOVE),
     ("small critic over base critic: the paired interval lies above 0", "small_over_base", ABOVE),

@@ -72,6 +72,11 @@ def test_the_outcome_counted_by_hand(refined: Any) -> None:
     assert metrics["before"] == pytest.approx(100 * 8 / 12, abs=1e-3)
     assert metrics["after"] == pytest.approx(100 * 9 / 12, abs=1e-3)
     assert (metrics["wrong_to_right"], metrics["right_to_wrong"]) == (2, 1)
+    assert metrics["wrong_to_right_percent"] == pytest.approx(100 * 2 / 12, abs=1e-3)
+    assert metrics["right_to_wrong_percent"] == pytest.approx(100 * 1 / 12, abs=1e-3)
+    for move in ("wrong_to_right", "right_to_wrong"):
+        assert metrics[f"{move}_interval"][0] <= metrics[f"{move}_percent"] <= metrics[f"{move}_interval"][1]
+        assert metrics["by_round"][0][move] == metrics[move]
     assert metrics["rewritten"] == 6
     assert metrics["unreadable"] == 2, "a critique that we did not get is not one that cannot be read"
     assert metrics["failures"] == 2
