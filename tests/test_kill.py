@@ -60,7 +60,8 @@ STAGES = {
     "seed": "experiment=microworld/seed stage.examples={data}/few.jsonl stage.in_depth_samples=3 stage.wave=1 "
     "sampler.batch_size=4",
     "sft": "experiment=microworld/sft stage.dialogues={data}/dialogues.jsonl stage.batch_size=4 stage.device_batch_size=2 "
-    "stage.max_steps=7 stage.save_steps=2 stage.logging_steps=1 stage.validation=0.25",
+    "stage.max_steps=7 stage.save_steps=2 stage.logging_steps=1 stage.validation=0.25 "
+    "stage.validation_examples={data}/few.jsonl stage.validation_tokens=4",
     "solve": "experiment=microworld/solve stage.problems={data}/few.jsonl stage.samples=4 sampler.batch_size=8",
     "rollout": "experiment=microworld/rollout stage.solutions={data}/few.jsonl stage.samples=2 sampler.batch_size=8",
     "rollout.adaptive": "experiment=microworld/rollout stage.solutions={data}/few.jsonl stage.samples=3 stage.rule=deepcritic "

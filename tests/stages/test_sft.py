@@ -318,6 +318,38 @@ def test_f1_at_the_end_of_each_epoch_and_the_best_weights(
     assert weights[0] == weights[1], "measuring changes nothing"
 
 
+class _Interrupted(BaseException):
+    """As if the process were gone."""
+
+
+@pytest.mark.parametrize("how", ["trainer=lora", "trainer.packing=true"])
+def test_stopped_and_started_again_it_ends_as_if_it_had_not_been(
+    command: Command, dialogues: list[Dialogue], make_solutions: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    import transformers
+
+    write_rows(Path("rows.jsonl"), make_solutions(4, seed=9))
+    words = ("stage.epochs=2", "stage.save_steps=2", "stage.validation_examples=rows.jsonl", "stage.validation_tokens=6", how)
+    assert _train(command, *words, "run=whole").code == 0
+    step = transformers.Trainer.training_step
+
+    def stops(self: Any, *given: Any, **options: Any) -> Any:
+        if self.state.global_step == 5:
+            raise _Interrupted
+        return step(self, *given, **options)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(transformers.Trainer, "training_step", stops)
+        with pytest.raises(_Interrupted):
+            _train(command, *words)
+    assert sorted(place.name for place in Path("runs/mine/sft").glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+    assert _train(command, *words).code == 0
+    for name in ("training.jsonl", "model/model.safetensors", "best/model.safetensors", "best/validation.json"):
+        one, other = (Path(f"runs/{run}/sft/{name}") for run in ("whole", "mine"))
+        assert one.read_bytes() == other.read_bytes(), name
+    assert Path("runs/mine/sft/adapter/adapter_config.json").is_file() == (how == "trainer=lora")
+
+
 def test_a_card_stands_beside_the_model_and_a_finished_one_is_pushed(command: Command, dialogues: list[Dialogue]) -> None:
     assert _train(command, "stage.max_steps=1").code == 0
     card = Path("runs/mine/sft/model/README.md").read_text("utf-8")
