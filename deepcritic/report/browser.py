@@ -18,8 +18,8 @@ from deepcritic.report.chunks import Chunks
 from deepcritic.report.evaluations import Evaluation
 from deepcritic.report.lineage import Lineage
 from deepcritic.report.texts import Text, Texts
-from deepcritic.rows import ALL_CORRECT
-from deepcritic.store import read_lines
+from deepcritic.rows import ALL_CORRECT, Scores
+from deepcritic.store import read_lines, read_rows
 
 OUTCOMES: Final = ("right", "missed", "too early", "too late", "false alarm", "wrong", "no verdict", "no reply")
 """What can become of a row, in the order in which filters offer it. `wrong` is for tasks that name no step."""
@@ -163,8 +163,13 @@ def _learnt(known: dict[str, list[Any]], text: Text, learnt: list[Any]) -> list[
 def _replies(path: Path, ids: Sequence[str]) -> Iterator[list[list[Any]]]:
     """For each row its replies as [sample, text, how it ended, tokens], in order of sample."""
     replies: dict[str, list[list[Any]]] = {name: [] for name in ids}
-    file = path / "generations.jsonl"
-    if file.is_file():
+    file, scored = path / "generations.jsonl", path / "scores.jsonl"
+    if scored.is_file():
+        for row in read_rows(scored, Scores):
+            if row.key.example_id in replies:
+                told = "\n".join(f"step {step}: {value:.4g}" for step, value in enumerate(row.values, start=1))
+                replies[row.key.example_id].append([0, told, "", 0])
+    elif file.is_file():
         decoder = msgspec.json.Decoder(_Reply)
         for _, line in read_lines(file):
             reply = decoder.decode(line)

@@ -28,6 +28,8 @@ from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR
 
 PUBLISHED = 6
 """How many published figures stand beside ours on a benchmark, the best ones."""
+MOST = 6
+"""How many drawings of one sort there are, and half as many as benchmarks in one: the tables have all."""
 Point = dict[str, Any]
 
 
@@ -41,10 +43,9 @@ def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
         voting = [one for one in critics if any("maj_f1_by_votes" in part for part in one.parts.values())]
         if voting:
             yield votes(voting)
-        for one in voting:
-            for name, part in one.parts.items():
-                if "confidence" in part:
-                    yield confidence(one, name, part)
+        sure = [(one, name, part) for one in voting for name, part in one.parts.items() if "confidence" in part]
+        for place in sure[:MOST]:
+            yield confidence(*place)
         if any("mistakes" in part for one in beside for part in one.parts.values()):
             yield mistakes(beside)
         for key, plot in (
@@ -52,7 +53,7 @@ def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
             ("error_accuracy_by_position", by_position),
             ("by_length", by_length),
         ):
-            for name in beside[0].parts if beside else ():
+            for name in [*beside[0].parts][:MOST] if beside else ():
                 lines = [(one, one.parts[name].get(key) or {}) for one in beside]
                 if any(groups for _, groups in lines):
                     yield plot(lines, name if len(beside[0].parts) > 1 else "")
@@ -61,7 +62,7 @@ def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
 def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
     """A line for each critic on each benchmark, and under them what was published there."""
     rows: list[Point] = []
-    benchmarks = list(dict.fromkeys(name for one in found for name in one.parts))
+    benchmarks = list(dict.fromkeys(name for one in found for name in one.parts))[: 2 * MOST]
     for benchmark in benchmarks:
         for one in found:
             part = one.parts.get(benchmark)
@@ -159,7 +160,7 @@ def votes(found: Sequence[Evaluation]) -> Plot:
         for one in found
         for name, part in one.parts.items()
         if "maj_f1_by_votes" in part
-    ]
+    ][:MOST]
     rows = []
     with figure("votes") as (drawn, axes):
         for number, (name, curve) in enumerate(lines):
@@ -247,7 +248,7 @@ def mistakes(found: Sequence[Evaluation]) -> Plot:
                 shares = {kind: of["share"] for kind, of in (part.get("mistakes") or {}).get(stratum, {}).items()}
                 if right is not None and shares:
                     rows.append((_named(one, name), stratum, {"right": right, **shares}))
-    rows.sort(key=lambda row: row[1] == WITHOUT_ERROR)
+    rows = sorted(rows[: 4 * MOST], key=lambda row: row[1] == WITHOUT_ERROR)
     with figure("mistakes", width=WIDE, height=0.9 + 0.27 * len(rows)) as (drawn, axes):
         for at, (_, _, shares) in enumerate(rows):
             left = 0.0

@@ -43,7 +43,7 @@ def solutions() -> list[dict[str, Any]]:
         rows.append(
             {
                 **source,
-                "id": f"{source['id']}-{again}",
+                "id": f"{source['id'].rpartition('-')[0]}-{at}",
                 "problem": source["problem"] + (f" (Taken {again + 1} times.)" if again else ""),
             }
         )
