@@ -13,6 +13,7 @@ import gzip
 import json
 import os
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -73,12 +74,14 @@ def write_inputs(folder: Path, chance: random.Random) -> int:
     return len({json.dumps(row["steps"]) for row in rows})
 
 
-def command(folder: Path, *words: str) -> float:
-    """Run a command; returns its seconds."""
-    began = time.perf_counter()
+def command(folder: Path, *words: str) -> tuple[float, float]:
+    """Run a command; returns its seconds, by the clock and of the processor."""
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     called = [sys.executable, "-m", "deepcritic", *words, f"runs={folder / 'runs'}", "run=large"]
     subprocess.run(called, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - began, processor
 
 
 def load(browser: Any, page_file: Path) -> tuple[float, float, float]:
@@ -131,13 +134,22 @@ def main() -> None:
     overview, first, following = (statistics.median(column) for column in zip(*loads, strict=True))
     shown = f"{ROWS:,} x {SAMPLES} critiques"
     rows = [
-        row(f"seconds to build the page, {shown}", statistics.median(builds), at_most=15),
+        row(f"seconds to build the page, {shown}", statistics.median(seconds for seconds, _ in builds), at_most=15),
         row("seconds until the overview stands", overview, at_most=3),
         row("seconds until the first critique can be read", first, at_most=3),
         row("seconds to the next row by key", following, at_most=0.5),
     ]
     sizes = {"page_megabytes": round(page / 1e6, 1), "beside_megabytes": round(beside / 1e6, 1)}
-    write("report", rows, different_solutions=different, chromium=version, **sizes, load=os.getloadavg()[0])
+    processor = round(statistics.median(used for _, used in builds), 1)
+    write(
+        "report",
+        rows,
+        processor_seconds=processor,
+        different_solutions=different,
+        chromium=version,
+        **sizes,
+        load=os.getloadavg()[0],
+    )
 
 
 if __name__ == "__main__":
