@@ -4,7 +4,7 @@
 
 GRPO compares the replies to one prompt with each other (`deepcritic.groups` has the formula). A group whose replies are
 all right or all wrong teaches nothing, so prompts are filtered by how often the starting model is right on them, and the
-classes are balanced: both by the labels that training uses, never by a truth behind them.
+classes can be balanced: both by the labels that training uses, never by a truth behind them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from deepcritic.training.card import push_model, write_card
 from deepcritic.training.checkpoints import BEST
 from deepcritic.training.plan import GIB, Plan
 from deepcritic.training.processes import leader_first, leads, world_size
-from deepcritic.training.prompts import Prompt, balance, balance_batches, prefilter, read_prompts
+from deepcritic.training.prompts import Prompt, balance, balance_batches, prefilter, read_prompts, room
 from deepcritic.training.settings import TrainerSettings, accumulation
 from deepcritic.training.validation import Validation, validate
 from deepcritic.watch import watch_over
@@ -57,7 +57,7 @@ def run(
     max_tokens: int = 8192,
     prefilter_samples: int = 4,
     prefilter_limit: int | None = None,
-    all_correct_share: float | None = 0.5,
+    all_correct_share: float | None = None,
     balanced_batches: bool = False,
     dynamic_sampling: int = 0,
     shuffle_labels: bool = False,
@@ -115,7 +115,8 @@ def run(
             push_model(folder.path, push)
         return folder.manifest or {}
     tokenizer = load_tokenizer(model)
-    prompts = read_prompts(folder, Path(examples), task, tokenizer, max_prompt_tokens, shuffle_labels, seed)
+    longest = room(model, max_tokens, max_prompt_tokens)
+    prompts = read_prompts(folder, Path(examples), task, tokenizer, longest, shuffle_labels, seed)
     plan = _plan(prompts, tokenizer, model, trainer, max_tokens, group, prompts_per_step, device_batch_size, _steps(
         len(prompts), prompts_per_step, steps, epochs
     ))  # fmt: skip
@@ -145,7 +146,6 @@ def run(
         folder, prompts, task, model, tokenizer, trainer, settings, balanced_batches, dynamic_sampling,
         {"keep": log_groups, "collapse": collapse, "gap": max_gap, "patience": patience},
     )  # fmt: skip
-    measured = bool(validation and eval_steps)
     if validation and eval_steps:
         held = Validation.read(validation, task, validation_limit, max_tokens=max_tokens, votes=VOTES, seed=seed)
         held.check(grpo.model, tokenizer)
@@ -155,8 +155,8 @@ def run(
     if not leads():
         return {}
     facts: dict[str, Any] = {"steps": steps_done}
-    write_card(folder, base=model, method="GRPO", data={"prompts": _told(prompts)}, facts=facts)
-    if measured:
+    write_card(folder, base=model, method="GRPO", data=_data(prompts), facts=facts)
+    if validation and eval_steps:
         facts["best"] = {"model": model_id(str(folder.path / BEST)), **best_of(folder.path)}
     trained = model_id(str(folder.path / "model"))
     manifest = folder.finish(model=model_id(model), trained=trained, prefilter=counts, **facts)
@@ -192,6 +192,11 @@ def _account(folder: RunFolder, prompts: list[Prompt], examples: str, prompts_pe
 
 def _told(prompts: list[Prompt]) -> str:
     return ", ".join(f"{count} {stratum}" for stratum, count in sorted(Counter(prompt.stratum for prompt in prompts).items()))
+
+
+def _data(prompts: list[Prompt]) -> dict[str, str]:
+    origins = Counter(prompt.origin for prompt in prompts).most_common()
+    return {"prompts": ", ".join(f"{count:,} of {origin}" for origin, count in origins), "classes": _told(prompts)}
 
 
 def _check(prompts_per_step: int, steps: int | None, epochs: float | None, save_steps: int, logging_steps: int) -> None:

@@ -1,6 +1,6 @@
 """The prompts that RL learns from: read, filtered by the starting model's pass rate, their classes balanced.
 
-    prompts = read_prompts(folder, path, task, tokenizer)
+    prompts = read_prompts(folder, path, task, tokenizer, room(model, 8192, None), False, seed=0)
     prompts, counts = prefilter(folder, prompts, task, sampler, model, Sampling(), samples=4, seed=0)
     prompts = balance(prompts, 0.5)                      # half of them all correct
     balance_batches(trainer, [prompt.stratum for prompt in prompts])     # and half of each batch
@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.chat import prompt_ids
+from deepcritic.errors import InputError
+from deepcritic.models import find_model
 from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR, Key, sample_seed
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Sampler, Sampling
@@ -42,6 +44,8 @@ class Prompt:
     question: Question
     gold: Any
     stratum: str
+    origin: str = ""
+    """Where the row comes from, and its licence."""
 
     def ids(self, tokenizer: Any) -> list[int]:
         """What the model is given."""
@@ -57,11 +61,12 @@ def prompt_of(row: Any, task: CriticTask[Any], seed: int) -> Prompt | None:
     if stratum is None:
         return None
     question = task.ask(row.item, seed=sample_seed(seed, Key(example_id=row.id, request=ASK)))
-    return Prompt(id=row.id, question=question, gold=row.gold, stratum=stratum)
+    origin = f"{getattr(row, 'source', '') or 'no source'} ({getattr(row, 'license', None) or 'no licence'})"
+    return Prompt(id=row.id, question=question, gold=row.gold, stratum=stratum, origin=origin)
 
 
 def read_prompts(
-    folder: RunFolder, path: Path, task: CriticTask[Any], tokenizer: Any, longest: int | None, shuffle_labels: bool, seed: int
+    folder: RunFolder, path: Path, task: CriticTask[Any], tokenizer: Any, longest: int, shuffle_labels: bool, seed: int
 ) -> list[Prompt]:
     """The prompts of the labelled rows, in random order; those of more than `longest` tokens are set aside."""
     prompts = [prompt for row in own.read(path, task.row) if (prompt := prompt_of(row, task, seed)) is not None]
@@ -70,11 +75,25 @@ def read_prompts(
     random.Random(seed).shuffle(prompts)
     if shuffle_labels:
         prompts = shuffled(prompts, seed)
-    if longest is None:
-        return prompts
     fitting = [prompt for prompt in prompts if len(prompt.ids(tokenizer)) <= longest]
-    ledger.drop("longer than max_prompt_tokens", len(prompts) - len(fitting))
+    if len(fitting) < len(prompts):
+        ledger.drop("prompt too long", len(prompts) - len(fitting))
     return fitting
+
+
+def room(model: str, max_tokens: int, max_prompt_tokens: int | None) -> int:
+    """How many tokens a prompt may have, so that a reply of `max_tokens` fits into the model's context beside it."""
+    from transformers import AutoConfig
+
+    path, revision = find_model(model)
+    context = (
+        AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False).get_text_config().max_position_embeddings
+    )
+    left = int(context) - max_tokens
+    if left < 1:
+        remedy = f"at most {int(context) - 1}, and room for the prompts"
+        raise InputError("replies longer than the model's context", field="stage.max_tokens", found=max_tokens, remedy=remedy)
+    return left if max_prompt_tokens is None else min(left, max_prompt_tokens)
 
 
 def shuffled(prompts: list[Prompt], seed: int) -> list[Prompt]:

@@ -40,6 +40,7 @@ def told(command: Callable[..., Any], make_solutions: Any, monkeypatch: pytest.M
     found = rl.importlib.util.find_spec
     monkeypatch.setattr(rl.importlib.util, "find_spec", lambda name, *more: name if name == "vllm" else found(name, *more))
     monkeypatch.setattr(rl.Plan, "check_memory", lambda self: None)
+    monkeypatch.setattr(rl, "room", lambda model, max_tokens, max_prompt_tokens: max_prompt_tokens or 2048)
     write_rows(Path("labelled.jsonl"), make_solutions(400))
 
     def call(*words: str) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def test_an_experiment_is_what_it_says(told: Callable[..., Any], name: str) -> N
     assert config.vllm_max_model_length == 2048 + 8192
     assert config.top_p == 1.0, "below 1 the ratio of probabilities would be biased"
     assert config.save_steps % config.logging_steps == 0
-    assert seen["balanced"]
+    assert (seen["balanced"], seen["rounds"]) == (False, 0), "a switch that was not shown to help is off"
 
 
 @pytest.mark.parametrize("processes", [1, 8])
