@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import time
@@ -57,8 +58,13 @@ def train(trainer: Any, folder: Path) -> int:
             trainer.model.generation_config = GenerationConfig.from_pretrained(checkpoint)
             return int(state["global_step"])
     trainer.add_callback(watch_for_nan(trainer))
-    with explained(trainer):
-        return int(trainer.train(resume_from_checkpoint=checkpoint).global_step)
+    gc.collect()
+    gc.freeze()  # what the libraries have loaded is not looked through again and again: one or two percent of small steps
+    try:
+        with explained(trainer):
+            return int(trainer.train(resume_from_checkpoint=checkpoint).global_step)
+    finally:
+        gc.unfreeze()
 
 
 def quiet(trainer: Any) -> None:

@@ -26,6 +26,8 @@ KEEPS_APART = ("flash_attention_2", "flash_attention_3", "flex_attention", "sdpa
 """Implementations of attention in transformers that keep apart what is laid end to end: the first two by the boundaries that
 they are told, the others by a mask made of the positions."""
 
+TRACKERS = ("tensorboard", "trackio", "wandb")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
@@ -83,6 +85,10 @@ class TrainerSettings:
             if wanted and importlib.util.find_spec(package) is None:
                 name = package.replace("_", "-")
                 raise UsageError(f"{name} is not installed: pip install {name}, or {instead}")
+        for tracker in self.report_to:
+            if tracker not in TRACKERS or importlib.util.find_spec(tracker) is None:
+                remedy = f"pip install {tracker}, or leave it out" if tracker in TRACKERS else f"some of {', '.join(TRACKERS)}"
+                raise UsageError(f"trainer.report_to: {tracker} is not there; would be right: {remedy}")
         check_causal(model)
 
     @property

@@ -61,9 +61,16 @@ def test_a_package_that_is_missing_is_named_with_another_way(monkeypatch: pytest
         ({"lora_rank": 8}, "peft is not installed: pip install peft, or trainer=full"),
         ({"lora_rank": 8, "quantised": True}, "bitsandbytes is not installed: pip install bitsandbytes, or trainer=lora"),
         ({"liger": True}, "liger-kernel is not installed"),
+        ({"report_to": ["trackio"]}, "trainer.report_to: trackio is not there; would be right: pip install trackio"),
+        (
+            {"report_to": ["clearml"]},
+            "trainer.report_to: clearml is not there; would be right: some of tensorboard, trackio, wandb",
+        ),
         ({"attention": "flash_attention_2"}, "flash-attn is not installed: pip install flash-attn, or trainer.attention=sdpa"),
     ):
-        lacking = {"peft", "bitsandbytes", "liger_kernel", "flash_attn"} - ({"peft"} if "quantised" in given else set())
+        lacking = {"peft", "bitsandbytes", "liger_kernel", "flash_attn", "trackio"} - (
+            {"peft"} if "quantised" in given else set()
+        )
         monkeypatch.setattr(importlib.util, "find_spec", lambda name, lacking=lacking: None if name in lacking else there(name))
         with pytest.raises(UsageError, match=said):
             TrainerSettings(**given).check(BASE)
