@@ -6,7 +6,7 @@ const ENVIRONMENTS = ['align', 'align*', 'aligned', 'equation', 'equation*', 'ga
 const MOST_TYPESET = 20000;
 const MOST_FORMULAS = 300;
 const MOST_SHOWN = 12000;
-const KATEX = { output: 'html', throwOnError: true, strict: 'ignore', trust: false, maxSize: 20, maxExpand: 200 };
+const KATEX = { output: 'html', throwOnError: true, strict: 'ignore', trust: false, maxSize: 8, maxExpand: 200 };
 
 const visible = (text) => {
   const nodes = [];
