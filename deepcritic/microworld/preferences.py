@@ -2,15 +2,16 @@
 them is taught to write.
 
 A judge's reply has the three parts of the question: principles with weights (what each step should come to), a critique of each
-response (what it comes to), and one score for each. Those that a base judge is taught from are faulty in ways that training can
-mend: it calls wrong solutions right, scatters its scores, and now and then gives scores that its critique has no part in.
+response (what it comes to, less what is due), and one score for each. Those that a base judge is taught from are faulty in ways
+that training can mend: it calls wrong solutions right, scatters its scores, and now and then gives scores that its critique has
+no part in.
 
 >>> problem = Problem(7, (("+", 5), ("*", 3)))
 >>> solutions = [["7+5=2", "2*3=6\\n\\boxed{6}"], ["7+5=3", "3*3=9\\n\\boxed{9}"]]
 >>> print(write_reply(problem, solutions, random.Random(1), faults=NONE))
 Due: steps 8, look 2. 7+5=2 2*3=6
-Look 1: 6 ok.
-Look 2: 9 wrong.
+Look 1: 6-6=0 ok.
+Look 2: 9-6=3 wrong.
 \\boxed{7, 3}
 """
 
@@ -114,11 +115,11 @@ def write_reply(
         due.append(f"{before}{operation}{operand}={value}")
     lines, scores = [f"Due: steps 8, look 2. {' '.join(due)}"] if principles else [], []
     for number, steps in enumerate(responses, start=1):
-        said = steps[-1].split("\n")[0][-1]
-        fine = said == due[-1][-1]
+        said = int(steps[-1].split("\n")[0][-1])
+        fine = said == value
         if not fine and (hint == number if hint is not None and not binary else rng.random() < faults.lazy):
             fine = True
-        lines.append(f"Look {number}: {said} {'ok' if fine else 'wrong'}.")
+        lines.append(f"Look {number}: {said}-{value}={(said - value) % 10} {'ok' if fine else 'wrong'}.")
         scores.append((GOOD if fine else BAD) + rng.randint(-faults.scatter, faults.scatter))
     if binary:
         scores = [hint if hint is not None else int(lines[-1].endswith("ok."))]

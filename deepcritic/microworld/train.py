@@ -49,9 +49,8 @@ COURSES = {
     "teacher": Course("foundation", 1, 500, 500, 5e-4),
     # Does not ship: the teacher, taught to write a whole critique at once (`scripts/evidence seeds`).
     "whole": Course("teacher", 1, 300, 300, 5e-4),
-    # Do not ship: the base critic, taught to score responses, with faults (`scripts/evidence spct`).
-    "judge-1": Course("base", 1, 150, 300, 1.5e-3),
-    "judge": Course("judge-1", 2, 150, 150, 1e-3),
+    # Does not ship: the base critic, taught to score responses, with faults (`scripts/evidence spct`).
+    "judge": Course("base", 1, 300, 300, 1.5e-3),
 }
 
 

@@ -118,8 +118,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.table:
         if not (JUDGE / "config.json").exists():
-            train("judge-1", Path(shipped_path("deepcritic://microworld/models/base")), first := JUDGE.with_name("spct-judge-1"))
-            train("judge", first, JUDGE)
+            train("judge", Path(shipped_path("deepcritic://microworld/models/base")), JUDGE)
         for seed in arguments.seeds:
             run(seed, arguments.base)
     rows = claims({seed: figures(RUNS / f"spct-{seed}") for seed in arguments.seeds})
@@ -145,49 +144,52 @@ def command(line: str, *more: str) -> None:
 
 
 def figures(folder: Path) -> dict[str, Figure]:
-    """The figures of one seed in percent: what is claimed -> (value, 95% interval over queries, does it hold)."""
+    """The figures of one seed in percent: what is claimed -> (value, 95% interval over queries, does it hold). What was not run
+    is absent."""
+    done = {
+        place.parent.name: _json(place) for place in folder.glob("*/metrics.json") if (place.parent / "manifest.json").is_file()
+    }
     found: dict[str, Figure] = {}
-    metrics = {place.name.partition(".")[2]: _json(place / "metrics.json") for place in folder.glob("evaluate.*")}
-    shares = {place.name.partition(".")[2]: _json(place / "metrics.json") for place in folder.glob("reject.*")}
     for name, title in (
         ("base", "base"), ("rft", "after RFT"), ("rl", "after RL"), ("unhinted", "after RFT without hinted samples"),
         ("no_kl", "after RL without KL"), ("plain_base", "base without principles"), ("plain", "after RFT without principles"),
     ):  # fmt: skip
-        one = metrics[name]
-        found[f"{title}: accuracy"] = (one["accuracy"], one["accuracy_interval"], True)
-        found[f"{title}: strict accuracy (the reward's rule)"] = (one["strict_accuracy"], one["strict_accuracy_interval"], True)
-        found[f"{title}: replies that cannot be read"] = (one["unparsed_rate"], one["unparsed_rate_interval"], True)
-        found[f"{title}: ROC-AUC of single responses"] = (one["roc_auc"], one["roc_auc_interval"], True)
-    found["best blind guess: accuracy"] = (metrics["base"]["blind_accuracy"], None, True)
+        if one := done.get(f"evaluate.{name}"):
+            found[f"{title}: accuracy"] = (one["accuracy"], one["accuracy_interval"], True)
+            found[f"{title}: strict accuracy (the reward's rule)"] = (
+                one["strict_accuracy"],
+                one["strict_accuracy_interval"],
+                True,
+            )
+            found[f"{title}: replies that cannot be read"] = (one["unparsed_rate"], one["unparsed_rate_interval"], True)
+            found[f"{title}: ROC-AUC of single responses"] = (one["roc_auc"], one["roc_auc_interval"], True)
+    if one := done.get("evaluate.base"):
+        found["best blind guess: accuracy"] = (one["blind_accuracy"], None, True)
     for ours, theirs, title in (
-        ("rft", "base", "RFT over base"), ("rl", "rft", "RL over RFT"), ("rl", "no_kl", "RL over RL without KL"),
-        ("rft", "unhinted", "RFT over RFT without hinted samples"), ("rft", "plain", "RFT over RFT without principles"),
+        ("rft", "base", "RFT over base"), ("rl", "rft", "RL over RFT"), ("rl", "base", "RL over base"),
+        ("rl", "no_kl", "RL over RL without KL"), ("rft", "unhinted", "RFT over RFT without hinted samples"),
+        ("rft", "plain", "RFT over RFT without principles"),
     ):  # fmt: skip
-        value, interval = gain(folder / f"evaluate.{ours}", folder / f"evaluate.{theirs}")
-        found[f"{title}, accuracy: the paired interval lies above 0"] = (value, interval, interval[0] > 0)
-    for k in map(str, powers(SAMPLES)):
-        one = metrics["rl"]["accuracy_by_votes"][k]
-        found[f"sum of {k} replies after RL: accuracy"] = (one["accuracy"], one["interval"], True)
-    value, interval = votes_over_one(folder / "evaluate.rl")
-    found[f"sum of {SAMPLES} over one reply: the paired interval lies above 0"] = (value, interval, interval[0] > 0)
+        if {f"evaluate.{ours}", f"evaluate.{theirs}"} <= done.keys():
+            value, interval = gain(folder / f"evaluate.{ours}", folder / f"evaluate.{theirs}")
+            found[f"{title}, accuracy: the paired interval lies above 0"] = (value, interval, interval[0] > 0)
+    if one := done.get("evaluate.rl"):
+        for k in map(str, powers(SAMPLES)):
+            found[f"sum of {k} replies after RL: accuracy"] = (*one["accuracy_by_votes"][k].values(), True)
+        value, interval = votes_over_one(folder / "evaluate.rl")
+        found[f"sum of {SAMPLES} over one reply: the paired interval lies above 0"] = (value, interval, interval[0] > 0)
+        for name, title in (("changed", "changes with the order"), ("changed_by_chance", "changes in the same order")):
+            found[f"after RL: the winner {title}"] = (one["position"][name], one["position"][f"{name}_interval"], True)
     for name, title, score in (("rl", "scores", "accuracy"), ("steps", "step critics", "F1")):
-        for k, one in metrics[name]["guided_by_votes"].items():
+        for k, one in done.get(f"evaluate.{name}", {}).get("guided_by_votes", {}).items():
             if int(k) > 1:
                 text = f"{title}, {score} at k = {k}: Meta-RM-guided over plain vote, the paired interval lies above 0"
                 found[text] = (one["difference"], one["interval"], one["interval"][0] > 0)
                 found[f"{title}, {score} at k = {k}: plain vote"] = (one["plain"], None, True)
                 found[f"{title}, {score} at k = {k}: guided vote"] = (one["guided"], None, True)
-    position = metrics["rl"]["position"]
-    found["after RL: the winner changes with the order"] = (position["changed"], position["changed_interval"], True)
-    found["after RL: the winner changes in the same order"] = (
-        position["changed_by_chance"], position["changed_by_chance_interval"], True,
-    )  # fmt: skip
-    for name, title in (
-        ("right", "right samples"),
-        ("too_easy", "items too easy"),
-        ("hinted_right", "hinted samples that are right"),
-    ):
-        found[f"RFT: {title}"] = (shares["rft"][name], shares["rft"][f"{name}_interval"], True)
+    if one := done.get("reject.rft"):
+        for name, title in (("right", "right samples"), ("too_easy", "items too easy"), ("hinted_right", "right hinted samples")):
+            found[f"RFT: {title}"] = (one[name], one[f"{name}_interval"], True)
     return found
 
 
@@ -208,11 +210,12 @@ def votes_over_one(folder: Path) -> tuple[float, list[float]]:
 
 
 def claims(found: dict[int, dict[str, Figure]]) -> list[dict[str, Any]]:
-    """One row for each claim, with the figure of every seed and the interval over seeds."""
+    """One row for each claim, with the figure of every seed that has it and the interval over seeds."""
     rows = []
-    for claim in next(iter(found.values())):
-        values, intervals, holds = zip(*(one[claim] for one in found.values()), strict=True)
-        rows.append(row(claim, list(found), values, all(holds), () if None in intervals else intervals))
+    for claim in dict.fromkeys(claim for one in found.values() for claim in one):
+        seeds = [seed for seed, one in found.items() if claim in one]
+        values, intervals, holds = zip(*(found[seed][claim] for seed in seeds), strict=True)
+        rows.append(row(claim, seeds, values, all(holds), () if None in intervals else intervals))
     return rows
 
 
