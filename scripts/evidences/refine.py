@@ -36,7 +36,7 @@ RUNS, OUT = Path("runs"), Path("data/evidence/refine.json")
 BASE, GENERATOR = "deepcritic://microworld/models/base", "deepcritic://microworld/models/generator"
 PROBLEMS, ATTEMPTS = 1500, 6
 """Test problems of each seed, and solutions drawn for each: the first is refined, the others are what trying again may buy."""
-VOTES, SOLUTIONS, VOTED = 500, 32, 8
+VOTES, SOLUTIONS, VOTED = 300, 32, 8
 """Problems that are voted on, solutions drawn for each, and those that the critic reads; plain voting may buy the rest."""
 KEPT = (0, 1, 3)
 """Layers of the base critic, of four, that the small one keeps."""
