@@ -101,7 +101,8 @@ def load(browser: Any, page_file: Path) -> tuple[float, float, float]:
     name = page.locator("#row h2").text_content()
     began = time.perf_counter()
     page.keyboard.press("j")
-    page.wait_for_function("name => document.querySelector('#row h2').textContent !== name", arg=name)
+    while page.locator("#row h2").text_content() == name:
+        page.wait_for_timeout(5)
     following = time.perf_counter() - began
     context.close()
     return overview, first, following

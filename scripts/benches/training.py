@@ -30,7 +30,9 @@ SFT = {
     "learning_rate": 1e-3, "max_steps": 60, "per_device_train_batch_size": 16, "gradient_accumulation_steps": 1,
     "max_length": 512, "warmup_steps": 0.1, "save_steps": 50, "logging_steps": 10, "lr_scheduler_type": "cosine", "seed": 0,
 }  # fmt: skip
-CRITIC_STEPS, DIALOGUES, PROMPTS = 224, 220, 400
+CRITIC_STEPS, DIALOGUES, PROMPTS = 96, 220, 400
+"""The critic that GRPO begins with has had 96 steps of SFT. The more it knows, the fewer groups teach anything on either
+side: after 224 steps, when it is right 98 times of 100, the ratio of useful completions a second is 1.15 (one round)."""
 GRPO = {
     "max_steps": 40, "num_generations": 8, "per_device_train_batch_size": 128, "gradient_accumulation_steps": 1,
     "learning_rate": 1e-4, "beta": 0.0, "epsilon_high": 0.28, "temperature": 1.0, "max_completion_length": 200,

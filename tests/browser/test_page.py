@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,17 @@ def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return root / run / "report" / "index.html"
 
 
+def until(page: Any, expression: str, arg: Any = None) -> None:
+    """Wait until an expression of JavaScript is true, asked from here: Playwright's own waiting calls `eval` within the page,
+    which the page's policy forbids as soon as the first try was too early."""
+    deadline = time.monotonic() + 60
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < deadline, expression
+        page.wait_for_timeout(20)
+
+
 def wait_for_row(page: Any, name: str) -> None:
-    page.wait_for_function("name => document.querySelector('#row h2')?.textContent === name", arg=name)
+    until(page, "name => document.querySelector('#row h2')?.textContent === name", arg=name)
 
 
 def found(page: Any) -> str:
@@ -129,7 +139,7 @@ def test_mathematics_is_typeset_and_prices_are_not(plain: Path, visit: Callable[
     assert "It costs $5 and then $6." in page.locator(".problem").text_content()
     assert page.locator(".steps .katex-display").count() == 1
     fonts = "Array.from(document.fonts).filter(one => one.family.includes('KaTeX') && one.status === 'loaded').length"
-    page.wait_for_function(f"{fonts} > 0")
+    until(page, f"{fonts} > 0")
     assert trouble == []
     assert page.evaluate("window.policyBroken") == []
 
@@ -139,23 +149,23 @@ def test_filters_search_and_links(plain: Path, visit: Callable[..., Any]) -> Non
     wait_for_row(page, "row-0")
     assert found(page) == "60 rows"
     page.get_by_label("kind of error").select_option("slip")
-    page.wait_for_function("document.getElementById('found').textContent === '30 of 60 rows'")
+    until(page, "document.getElementById('found').textContent === '30 of 60 rows'")
     page.get_by_label("first error").select_option("-1")
-    page.wait_for_function("document.getElementById('found').textContent === '10 of 60 rows'")
+    until(page, "document.getElementById('found').textContent === '10 of 60 rows'")
     page.keyboard.press("x")
-    page.wait_for_function("document.getElementById('found').textContent === '60 rows'")
+    until(page, "document.getElementById('found').textContent === '60 rows'")
     page.keyboard.press("/")
     page.keyboard.type("needle17")
     wait_for_row(page, "row-17")
     assert found(page) == "1 of 60 rows"
     page.get_by_label("search").fill("haystack")
-    page.wait_for_function("document.getElementById('found').textContent === '0 of 60 rows'")
+    until(page, "document.getElementById('found').textContent === '0 of 60 rows'")
     page.get_by_label("in critiques too").check()
-    page.wait_for_function("document.getElementById('found').textContent === '12 of 60 rows'")
+    until(page, "document.getElementById('found').textContent === '12 of 60 rows'")
     link = page.locator("#permalink").get_attribute("href")
     again, _, _ = visit(plain, link)
     wait_for_row(again, page.locator("#row h2").text_content())
-    again.wait_for_function("document.getElementById('found').textContent === '12 of 60 rows'")
+    until(again, "document.getElementById('found').textContent === '12 of 60 rows'")
 
 
 def test_keys_move_and_a_row_says_everything(plain: Path, visit: Callable[..., Any]) -> None:
@@ -179,7 +189,7 @@ def test_keys_move_and_a_row_says_everything(plain: Path, visit: Callable[..., A
     assert page.locator("#row details").count() == 4
     assert page.locator("#row details[open]").count() == 1
     page.keyboard.press("o")
-    page.wait_for_function("document.querySelectorAll('#row details[open] .prose').length === 4")
+    until(page, "document.querySelectorAll('#row details[open] .prose').length === 4")
     assert "Step 1 is fine." in page.locator("#row details").nth(2).inner_text()
     page.keyboard.press("?")
     assert page.locator("#keys").is_visible()
@@ -188,7 +198,7 @@ def test_keys_move_and_a_row_says_everything(plain: Path, visit: Callable[..., A
 
 def test_two_critics_and_two_runs_side_by_side(plain: Path, visit: Callable[..., Any]) -> None:
     page, _, trouble = visit(plain, "#critiques?e=mine/evaluate.first&b=theirs/evaluate.third&pair=left")
-    page.wait_for_function("document.querySelectorAll('#row .sides.two > div').length === 2")
+    until(page, "document.querySelectorAll('#row .sides.two > div').length === 2")
     chosen = [at for at in range(60) if at % 4 == 0 and (-1 if at % 3 == 0 else 1 + at % 2) != 2]
     assert found(page) == f"{len(chosen)} of 60 rows"
     wait_for_row(page, f"row-{chosen[0]}")
@@ -228,7 +238,7 @@ def test_hostile_texts_are_shown_and_nothing_else(hostile: Path, visit: Callable
     page, requests, trouble = visit(hostile, "#critiques")
     page.wait_for_selector("#row .steps")
     for at, text in enumerate([*HOSTILE, "1 + 1"]):
-        page.wait_for_function("at => document.querySelector('.entry[aria-selected=true]')?.id === `entry-${at}`", arg=at)
+        until(page, "at => document.querySelector('.entry[aria-selected=true]')?.id === `entry-${at}`", arg=at)
         page.wait_for_selector("#row .steps")
         page.keyboard.press("o")
         shown = page.locator(".problem").text_content()
@@ -239,7 +249,7 @@ def test_hostile_texts_are_shown_and_nothing_else(hostile: Path, visit: Callable
         page.keyboard.press("j")
     page.keyboard.press("/")
     page.keyboard.type("<script>")
-    page.wait_for_function("document.getElementById('found').textContent.includes(' of ')")
+    until(page, "document.getElementById('found').textContent.includes(' of ')")
     for view in ("1", "2", "3"):
         page.locator("#search").blur() if page.locator("#search").is_visible() else None
         page.keyboard.press(view)
@@ -259,5 +269,5 @@ def test_javascript_links_of_formulas_stay_text(hostile: Path, visit: Callable[.
     page.wait_for_selector("#row .steps")
     for _ in range(4):
         page.keyboard.press("j")
-    page.wait_for_function("document.querySelector('.entry[aria-selected=true]')?.id === 'entry-4'")
-    page.wait_for_function("document.querySelector('.problem').textContent.includes('href{javascript:window.ran=1}')")
+    until(page, "document.querySelector('.entry[aria-selected=true]')?.id === 'entry-4'")
+    until(page, "document.querySelector('.problem').textContent.includes('href{javascript:window.ran=1}')")
