@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,11 @@ def test_every_loss_that_trl_knows_is_offered(told: Callable[..., Any], loss: st
     assert told("stage=rl", f"stage.loss_type={loss}")["config"].loss_type == loss
 
 
-def test_trackers_are_trls(told: Callable[..., Any]) -> None:
+def test_trackers_are_trls(told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *more: there("json" if name in ("tensorboard", "wandb") else name, *more)
+    )
     assert told("stage=rl", "trainer.report_to=[tensorboard,wandb]")["config"].report_to == ["tensorboard", "wandb"]
 
 
