@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
@@ -163,4 +164,8 @@ def _kept(place: Path) -> set[str]:
 
 
 def _engines() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children(recursive=True) if "_Engine" in " ".join(one.cmdline())]
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that has just ended, and may still wait to be noticed
+            found += [one] if "_Engine" in " ".join(one.cmdline()) else []
+    return found
