@@ -59,16 +59,13 @@ def convert_rows(
     """`convert` applied to each record; its errors get their file and line here, and an id may occur only once."""
     kept = report or Report()
     records = read_records(path, revision=revision, split=split, on_bad=lambda error: kept.set_aside(error, max_bad))
-    return _convert(path, records, convert, max_bad, kept)
+    return convert_each(path, records, convert, max_bad, kept)
 
 
-def _convert(
-    path: str | os.PathLike[str],
-    records: Iterator[tuple[int, Record]],
-    convert: Callable[[Record], R],
-    max_bad: int,
-    report: Report,
+def convert_each(
+    path: str | os.PathLike[str], records: Iterator[tuple[int, T]], convert: Callable[[T], R], max_bad: int, report: Report
 ) -> Iterator[R]:
+    """`convert` applied to each of `records`, which come with their lines; bad ones are set aside in `report`."""
     lines: dict[str, int] = {}
     for line, record in records:
         try:

@@ -10,28 +10,19 @@ from collections.abc import Iterator
 
 from deepcritic.errors import InputError
 from deepcritic.rows import ALL_CORRECT, UNLABELLED, Example, decode
-from deepcritic.sources import Report, check_new, placed
+from deepcritic.sources import Report, convert_each
 from deepcritic.sources.reading import read_lines
 
 
 def read(path: str | os.PathLike[str], *, max_bad: int = 0, report: Report | None = None) -> Iterator[Example]:
     """The rows of a file, with their gold checked against their steps. Fields that are not declared are refused."""
-    return _read(path, read_lines(path), max_bad, report or Report())
+    return convert_each(path, read_lines(path), _checked, max_bad, report or Report())
 
 
-def _read(path: str | os.PathLike[str], numbered: Iterator[tuple[int, bytes]], max_bad: int, report: Report) -> Iterator[Example]:
-    lines: dict[str, int] = {}
-    for line, content in numbered:
-        try:
-            row = decode(content, Example)
-            check_gold(row)
-            check_new(row.id, line, lines)
-        except InputError as error:
-            report.set_aside(placed(error, path, line), max_bad)
-            continue
-        report.counts["rows"] += 1
-        report.counts["examples"] += 1
-        yield row
+def _checked(content: bytes) -> Example:
+    row = decode(content, Example)
+    check_gold(row)
+    return row
 
 
 def check_gold(row: Example) -> None:

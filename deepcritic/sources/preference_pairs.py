@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from deepcritic.errors import InputError
 from deepcritic.rows import Preference, Preferred, Responses, Unlabelled, decode
-from deepcritic.sources import Report, check_new, convert_rows, placed, take
+from deepcritic.sources import Report, check_new, convert_each, convert_rows, placed, take
 from deepcritic.sources.reading import Record, read_lines, read_records
 
 MOST: Final = 64
@@ -40,24 +40,13 @@ _DECISIONS: Final[Mapping[str, tuple[int, int]]] = {"A>B": (2, 1), "B>A": (1, 2)
 
 def read(path: str | os.PathLike[str], *, max_bad: int = 0, report: Report | None = None) -> Iterator[Preference]:
     """Our own rows in JSON Lines, with their gold checked. Fields that are not declared are refused."""
-    return _read(path, read_lines(path), max_bad, report or Report())
+    return convert_each(path, read_lines(path), _checked, max_bad, report or Report())
 
 
-def _read(
-    path: str | os.PathLike[str], numbered: Iterator[tuple[int, bytes]], max_bad: int, report: Report
-) -> Iterator[Preference]:
-    lines: dict[str, int] = {}
-    for line, content in numbered:
-        try:
-            row = decode(content, Preference)
-            check_best(row)
-            check_new(row.id, line, lines)
-        except InputError as error:
-            report.set_aside(placed(error, path, line), max_bad)
-            continue
-        report.counts["rows"] += 1
-        report.counts["examples"] += 1
-        yield row
+def _checked(content: bytes) -> Preference:
+    row = decode(content, Preference)
+    check_best(row)
+    return row
 
 
 def check_best(row: Preference) -> None:
