@@ -17,8 +17,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from table import Claim, by_claim, show
+
 from deepcritic.labelling import RULES, Label, Table, decide, replay
-from deepcritic.metrics import mean_interval, multi_seed
+from deepcritic.metrics import mean_interval
 from deepcritic.rows import ALL_CORRECT, Example, Generation
 from deepcritic.stages.label import read_tables
 from deepcritic.store import read_rows, write_json, write_rows
@@ -38,7 +40,6 @@ RL = ("stage.steps=20", "stage.save_steps=20")
 ROWS = 1000
 """Test solutions that each critic is measured on."""
 SETTINGS = {"k": K, "solutions_audited": AUDITED, "rl": RL, "test_rows": ROWS, "generators": GENERATORS}
-Claim = tuple[str, float, list[float] | None, bool]
 
 
 def main() -> None:
@@ -52,13 +53,9 @@ def main() -> None:
         if not all((base / name / "manifest.json").is_file() for name in NEEDED):
             command("experiment=demo", f"runs={options.base}", f"run=evidence-{seed}", f"seed={seed}")
         found[seed] = [*audit(base, run, seed), *critics(base, run, seed)]
-        content = {"command": "scripts/evidence labels", "settings": SETTINGS, "rows": rows(found)}
+        content = {"command": "scripts/evidence labels", "settings": SETTINGS, "rows": by_claim(found)}
         write_json(Path("data/evidence/labels.json"), content)
-    for row in rows(found):
-        print(
-            f"{'holds' if row['holds'] else 'FAILS'} {row['claim']}: {row['estimate']} {row['interval']}",
-            json.dumps(row["seeds"]),
-        )
+    show(by_claim(found))
 
 
 def command(*words: str) -> None:
@@ -191,21 +188,6 @@ def label(run: Path, rule: str, bought: list[Example]) -> int:
     words = [f"stage.solutions={solutions}", f"stage.rollouts={rollouts}", f"stage.rule={rule}", f"stage.samples={K}"]
     command("stage=label", *words, f"run={run.name}", f"name={rule}")
     return int(json.loads((run / f"label.{rule}" / "manifest.json").read_text("utf-8"))["counts"]["solutions"]["out"])
-
-
-def rows(found: dict[int, list[Claim]]) -> list[dict[str, Any]]:
-    """One row for each claim, with the figure of every seed and the interval over seeds."""
-    table = []
-    for claims in zip(*found.values(), strict=True):
-        over = multi_seed([value for _, value, _, _ in claims])
-        seeds = []
-        for seed, (_, value, interval, _) in zip(found, claims, strict=True):
-            shown = {} if interval is None else {"interval": [round(bound, 2) for bound in interval]}
-            seeds.append({"seed": seed, "value": round(value, 2), **shown})
-        bounds = [round(over.low, 2), round(over.high, 2)] if len(claims) > 1 else None
-        holds = all(kept for _, _, _, kept in claims)
-        table.append({"claim": claims[0][0], "estimate": round(over.mean, 2), "interval": bounds, "seeds": seeds, "holds": holds})
-    return table
 
 
 if __name__ == "__main__":

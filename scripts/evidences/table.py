@@ -1,6 +1,6 @@
 """Put data/evidence/*.json and data/bench/*.json into the README, each where it has a place: scripts/evidence table
 
-`row` makes a line of evidence, `show` prints some.
+`row` makes a line of evidence, `by_claim` the lines of what each seed found, `show` prints some.
 A place is `<!-- evidence NAME -->` ... `<!-- end of evidence NAME -->`, or the same with `bench`.
 """
 
@@ -14,6 +14,8 @@ from typing import Any
 
 from deepcritic.metrics import multi_seed
 
+Claim = tuple[str, float, list[float] | None, bool]
+"""What one seed says: the claim, its figure, the interval of it where there is one, and whether it holds."""
 README = Path("README.md")
 _PLACE = re.compile(r"<!-- (evidence|bench) (\w+) -->.*?<!-- end of \1 \2 -->", re.DOTALL)
 
@@ -32,6 +34,15 @@ def row(
         entry["interval"] = [round(bound, 2) for bound in bounds]
     interval = [round(over.low, 2), round(over.high, 2)] if len(values) > 1 else None
     return {"claim": claim, "estimate": round(over.mean, 2), "interval": interval, "seeds": listed, "holds": bool(holds)}
+
+
+def by_claim(found: dict[int, list[Claim]]) -> list[dict[str, Any]]:
+    """One row for each claim, from what every seed says of it; it holds where it does on all of them."""
+    rows = []
+    for told in zip(*found.values(), strict=True):
+        names, values, intervals, holds = zip(*told, strict=True)
+        rows.append(row(names[0], list(found), values, all(holds), [bounds for bounds in intervals if bounds is not None]))
+    return rows
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:

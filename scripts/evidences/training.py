@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deepcritic.metrics import multi_seed
+from table import Claim, by_claim, show
+
 from deepcritic.store import write_json
 from deepcritic.summary import gain
 
@@ -42,7 +43,6 @@ COMPARED = (
     ("dynamic sampling over none", "dynamic", "automatic"),
 )
 SETTINGS = {"steps": STEPS, "test_rows": ROWS, "critics": {name: [*given] for name, (_, given) in CRITICS.items()}}
-Claim = tuple[str, float, list[float] | None, bool]
 
 
 def main() -> None:
@@ -56,13 +56,9 @@ def main() -> None:
         if not all((base / name / "manifest.json").is_file() for name in NEEDED):
             command("experiment=demo", f"runs={options.base}", f"run=evidence-{seed}", f"seed={seed}")
         found[seed] = claims(base, Path("runs") / f"training-{seed}", seed)
-        content = {"command": "scripts/evidence training", "settings": SETTINGS, "rows": rows(found)}
+        content = {"command": "scripts/evidence training", "settings": SETTINGS, "rows": by_claim(found)}
         write_json(Path("data/evidence/training.json"), content)
-    for row in rows(found):
-        print(
-            f"{'holds' if row['holds'] else 'FAILS'} {row['claim']}: {row['estimate']} {row['interval']}",
-            json.dumps(row["seeds"]),
-        )
+    show(by_claim(found))
 
 
 def command(*words: str) -> None:
@@ -124,21 +120,6 @@ def training(folder: Path) -> list[dict[str, Any]]:
 def mean(lines: list[dict[str, Any]], name: str) -> float:
     """Over all steps: each line is an average of as many."""
     return sum(line[name] for line in lines) / len(lines)
-
-
-def rows(found: dict[int, list[Claim]]) -> list[dict[str, Any]]:
-    """One row for each claim, with the figure of every seed and the interval over seeds."""
-    table = []
-    for told in zip(*found.values(), strict=True):
-        over = multi_seed([value for _, value, _, _ in told])
-        seeds = []
-        for seed, (_, value, interval, _) in zip(found, told, strict=True):
-            shown = {} if interval is None else {"interval": [round(bound, 2) for bound in interval]}
-            seeds.append({"seed": seed, "value": round(value, 2), **shown})
-        bounds = [round(over.low, 2), round(over.high, 2)] if len(told) > 1 else None
-        holds = all(kept for _, _, _, kept in told)
-        table.append({"claim": told[0][0], "estimate": round(over.mean, 2), "interval": bounds, "seeds": seeds, "holds": holds})
-    return table
 
 
 if __name__ == "__main__":
