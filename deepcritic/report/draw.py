@@ -15,7 +15,7 @@ import contextlib
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -142,6 +142,21 @@ def band(axes: Any, x: Sequence[float], intervals: Sequence[Sequence[float]], nu
         alpha=0.15,
         linewidth=0,
     )
+
+
+def vote_curves(axes: Any, curves: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]], value: str) -> list[list[Any]]:
+    """The figure `value` of each name by the number of votes, as a line with its band; returns name, k, value, low, high."""
+    rows: list[list[Any]] = []
+    for number, (name, points) in enumerate(curves):
+        k, values = [int(key) for key in points], [point[value] for point in points.values()]
+        bounds = [point["interval"] for point in points.values()]
+        with contextlib.suppress(TypeError):  # a figure that is unknown has no interval
+            band(axes, k, bounds, number)
+        axes.plot(k, values, label=shortened(name), **line(number))
+        rows += [[name, key, figure, *bound] for key, figure, bound in zip(k, values, bounds, strict=True)]
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    legend_above(axes, 2)
+    return rows
 
 
 def percent_axis(axes: Any, label: str, *, along: str = "y") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from deepcritic.report.draw import (
     line,
     percent_axis,
     shortened,
+    vote_curves,
 )
 from deepcritic.report.evaluations import Evaluation, compared
 from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR
@@ -161,20 +161,10 @@ def votes(found: Sequence[Evaluation]) -> Plot:
         for name, part in one.parts.items()
         if "maj_f1_by_votes" in part
     ][:MOST]
-    rows = []
     with figure("votes") as (drawn, axes):
-        for number, (name, curve) in enumerate(lines):
-            k = [int(key) for key in curve]
-            f1 = [point["f1"] for point in curve.values()]
-            bounds = [point["interval"] for point in curve.values()]
-            with contextlib.suppress(TypeError):  # a figure that is unknown has no interval
-                band(axes, k, bounds, number)
-            axes.plot(k, f1, label=shortened(name), **line(number))
-            rows += [[name, key, value, *bound] for key, value, bound in zip(k, f1, bounds, strict=True)]
+        rows = vote_curves(axes, lines, "f1")
         axes.set_xlabel("votes (k)")
         axes.set_ylabel("F1 of Maj@k (percent)")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        legend_above(axes, 2)
     ends = [(name, *([point["f1"] for point in curve.values()][at] for at in (0, -1)), len(curve)) for name, curve in lines]
     last = "; ".join(f"{name}: {one:.1f} with one, {all_:.1f} with {k}" for name, one, all_, k in ends if None not in (one, all_))
     return Plot(

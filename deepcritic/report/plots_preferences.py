@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from deepcritic.report.draw import MUTED, SERIES, Plot, band, bars, figure, legend_above, line, percent_axis, shortened
+from deepcritic.report.draw import MUTED, SERIES, Plot, bars, figure, legend_above, line, percent_axis, vote_curves
 from deepcritic.report.evaluations import Evaluation
 
 MEASURES = (
@@ -60,18 +60,10 @@ def accuracies(parts: Sequence[tuple[str, Mapping[str, Any]]]) -> Plot:
 
 def votes(curves: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -> Plot:
     """Accuracy of the summed scores of k replies."""
-    rows = []
     with figure("preferences-votes") as (drawn, axes):
-        for number, (name, points) in enumerate(curves):
-            k = [int(key) for key in points]
-            values, bounds = [point["accuracy"] for point in points.values()], [point["interval"] for point in points.values()]
-            band(axes, k, bounds, number)
-            axes.plot(k, values, label=shortened(name), **line(number))
-            rows += [[name, key, value, *bound] for key, value, bound in zip(k, values, bounds, strict=True)]
+        rows = vote_curves(axes, curves, "accuracy")
         axes.set_xlabel("replies whose scores are added up")
         axes.set_ylabel("better response found (percent)")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        legend_above(axes, 2)
     head = ("judge", "k", "accuracy", "low", "high")
     text = "Accuracy by number of replies, with 95% intervals."
     return Plot(name="preferences-votes", title="What votes add", text=text, svg=drawn.svg, head=head, rows=rows)
