@@ -124,7 +124,8 @@ class Effort:
     def add(self, **sent: int) -> None:
         """Count `requests`, `retries` or `duplicates`."""
         with self._lock:
-            self._sent.update(sent)
+            for name, count in sent.items():
+                self._sent[name] += count
 
     def close(self) -> None:
         """End the account of this start."""

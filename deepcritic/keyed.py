@@ -116,12 +116,19 @@ class KeyedRows(Generic[R]):
 
     def append(self, row: R) -> bool:
         """Keep `row`; False if there is one with its key already, which stays."""
-        digest = digest_of(row.key)
-        if digest in self._places:
-            return False
+        return bool(self.extend([row]))
+
+    def extend(self, rows: Iterable[R]) -> list[R]:
+        """Keep `rows`, in one write; returns those that are new: of a key that is there already, the first row stays."""
+        new: dict[bytes, R] = {}
+        for row in rows:
+            digest = digest_of(row.key)
+            if digest not in self._places:
+                new.setdefault(digest, row)
         assert self._journal is not None, "the rows are not open for writing"
-        self._places[digest] = _packed(self._journal.append(row), row.fingerprint if isinstance(row, Generation) else "")
-        return True
+        for (digest, row), place in zip(new.items(), self._journal.extend(new.values()), strict=True):
+            self._places[digest] = _packed(place, row.fingerprint if isinstance(row, Generation) else "")
+        return [*new.values()]
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._places

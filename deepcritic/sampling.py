@@ -17,10 +17,11 @@ from deepcritic.keyed import DIGEST, Head, KeyedRows, Rows, digest_of
 from deepcritic.progress import Progress
 from deepcritic.rows import SETTLED, Failure, Generation, Key, Message, sample_seed
 from deepcritic.runs import RunFolder
-from deepcritic.samplers import Counting, Request, Sampler, Sampling, Usage
+from deepcritic.samplers import Counting, Ready, Request, Sampler, Sampling, Usage
 from deepcritic.tasks import CriticTask, Question
 
 E = TypeVar("E")
+Outcome = Generation | Failure
 
 
 def request(
@@ -147,7 +148,7 @@ class Draws:
                 pass
         return self._rows.rows(bytes(asked[start : start + DIGEST]) for start in range(0, len(asked), DIGEST))
 
-    def stream(self, requests: Iterable[Request], sampler: Sampler, progress: Progress) -> Iterator[Generation | Failure]:
+    def stream(self, requests: Iterable[Request], sampler: Sampler, progress: Progress) -> Iterator[Outcome]:
         """Draw what is missing of `requests` and yield each outcome once it is kept, so `requests` may grow from what came."""
         return self._stream(requests, sampler, progress, bytearray())
 
@@ -186,9 +187,7 @@ class Draws:
             self._folder.require_complete()
         return counts
 
-    def _stream(
-        self, requests: Iterable[Request], sampler: Sampler, progress: Progress, asked: bytearray
-    ) -> Iterator[Generation | Failure]:
+    def _stream(self, requests: Iterable[Request], sampler: Sampler, progress: Progress, asked: bytearray) -> Iterator[Outcome]:
         missing = self._missing(requests, sampler.model_id, asked, progress)
         if self._forecast:
             self._forecast.count(progress.label, missing, sampler)
@@ -196,16 +195,16 @@ class Draws:
         if self._limits.price:
             progress.cost, progress.budget = self.cost, self._limits.max_cost
         with contextlib.closing(self._outcomes(missing, sampler)) as outcomes:
-            for outcome in outcomes:
-                if self._keep(outcome, progress):
-                    yield outcome
+            for together in outcomes:
+                yield from self._keep(together, progress)
         if self._too_dear:
             raise StageIncomplete(
                 f"{self._folder.path}: stopped at a cost of {amount(self.cost)}, as max_cost={self._limits.max_cost:g}; "
                 f"{len(self._rows)} rows are kept: start the same command with a higher max_cost= to go on"
             )
 
-    def _outcomes(self, missing: Iterator[Request], sampler: Sampler) -> Generator[Generation | Failure]:
+    def _outcomes(self, missing: Iterator[Request], sampler: Sampler) -> Generator[list[Outcome]]:
+        """What the engine has ready is taken together, and is kept before it is asked for more."""
         first = next(missing, None)
         if first is None:
             return
@@ -217,11 +216,13 @@ class Draws:
         if usage is self._handed:
             requests -= len(first.keys)
         try:
-            for outcome in sampler.stream(itertools.chain([first], missing)):
+            drawn = sampler.stream(itertools.chain([first], missing))
+            telling = drawn if isinstance(drawn, Ready) else None
+            for outcome in drawn:
                 if usage.requests != requests:
                     self._folder.effort.add(requests=usage.requests - requests, retries=usage.retries - retries)
                     requests, retries = usage.requests, usage.retries
-                yield outcome
+                yield [outcome, *itertools.islice(drawn, telling.ready)] if telling else [outcome]
         finally:
             self._folder.effort.add(requests=usage.requests - requests, retries=usage.retries - retries)
             self._seconds += time.monotonic() - began
@@ -264,23 +265,26 @@ class Draws:
                     "give this run another name=, or start over with overwrite=true"
                 )
 
-    def _keep(self, outcome: Generation | Failure, progress: Progress) -> bool:
-        """False for an outcome that is there already."""
-        if not (self._rows.append(outcome) if isinstance(outcome, Generation) else self._failures.append(outcome)):
-            self._folder.effort.add(duplicates=1)
-            return False
-        self._under_way -= 1
-        if isinstance(outcome, Failure):
-            if not outcome.settled:
-                self._trouble[outcome.reason] += 1
+    def _keep(self, together: list[Outcome], progress: Progress) -> Iterator[Outcome]:
+        """Those that were not there already."""
+        failed = [one for one in together if isinstance(one, Failure)]
+        drawn = self._rows.extend(one for one in together if isinstance(one, Generation))
+        failed = self._failures.extend(failed) if failed else failed
+        new = len(drawn) + len(failed)
+        if new < len(together):
+            self._folder.effort.add(duplicates=len(together) - new)
+        self._under_way -= new
+        for failure in failed:
+            if not failure.settled:
+                self._trouble[failure.reason] += 1
             progress.advance(failed=1)
-            return True
-        self._count(outcome)
-        self._written += outcome.completion_tokens
-        if progress.cost is not None:
-            progress.cost = self.cost
-        progress.advance(tokens=outcome.completion_tokens, truncated=outcome.finish_reason == "length")
-        return True
+        for row in drawn:
+            self._count(row)
+            self._written += row.completion_tokens
+            if progress.cost is not None:
+                progress.cost = self.cost
+            progress.advance(tokens=row.completion_tokens, truncated=row.finish_reason == "length")
+        return itertools.chain(drawn, failed)
 
     def _count(self, row: Generation | Head) -> None:
         self._totals["prompt"] += row.prompt_tokens

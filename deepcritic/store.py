@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -31,7 +32,7 @@ UNFINISHED = ".part"
 
 
 class Journal(Generic[R]):
-    """A file that rows are appended to. Each row is handed to the operating system before `append` returns.
+    """A file that rows are appended to. Each row is handed to the operating system before `append` or `extend` returns.
 
     `cut` is the number of bytes of a torn last line that were removed on opening (a writer had been killed there).
     """
@@ -47,18 +48,23 @@ class Journal(Generic[R]):
         return read_rows(self.path, self.kind)
 
     def append(self, row: R) -> int:
-        """Write `row` as one line; returns the byte at which it begins. On a full disk the file ends with the row before."""
-        line = encode(row) + b"\n"
-        start, written = self._end, 0
+        """Write `row` as one line; returns the byte at which it begins."""
+        return self.extend([row])[0]
+
+    def extend(self, rows: Iterable[R]) -> list[int]:
+        """Write `rows` at once; returns the bytes at which they begin. On a full disk the file ends with the row before them."""
+        lines = [encode(row) + b"\n" for row in rows]
+        content, written = b"".join(lines), 0
         try:
-            while written < len(line):
-                written += os.write(self._file, line[written:])
+            while written < len(content):
+                written += os.write(self._file, content[written:])
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
             raise OSError(error.errno, error.strerror, os.fspath(self.path)) from error
-        self._end += written
-        return start
+        starts = [*itertools.accumulate(map(len, lines), initial=self._end)]
+        self._end = starts.pop()
+        return starts
 
     def close(self) -> None:
         if self._file >= 0:

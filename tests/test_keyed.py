@@ -26,8 +26,8 @@ def _row(key: Key, text: str = "text", fingerprint: str = "f") -> Generation:
 
 
 @SAME_FOLDER
-@given(keys=st.lists(KEYS, max_size=12), asked=st.lists(KEYS, max_size=4), cut=st.integers(0, 12))
-def test_rows_come_back_by_key_and_in_order(tmp_path: Path, keys: list[Key], asked: list[Key], cut: int) -> None:
+@given(keys=st.lists(KEYS, max_size=12), asked=st.lists(KEYS, max_size=4), cut=st.integers(0, 12), size=st.integers(1, 4))
+def test_rows_come_back_by_key_and_in_order(tmp_path: Path, keys: list[Key], asked: list[Key], cut: int, size: int) -> None:
     path = tmp_path / "rows.jsonl"
     path.unlink(missing_ok=True)
     rows = [_row(key, f"text {number}") for number, key in enumerate(keys)]
@@ -35,9 +35,12 @@ def test_rows_come_back_by_key_and_in_order(tmp_path: Path, keys: list[Key], ask
         keyed = KeyedRows(path, Generation)
         there = [head.key for head in keyed.open()]
         assert len(there) == len(keyed) == len(set(there))
-        for row in part:
-            assert keyed.append(row) == (row.key not in there)
-            there.append(row.key)
+        for at in range(0, len(part), size):
+            together = part[at : at + size]
+            new = [key for key in dict.fromkeys(row.key for row in together) if key not in there]
+            kept = keyed.extend(together) if size > 1 else [row for row in together if keyed.append(row)]
+            assert kept == [next(row for row in together if row.key == key) for key in new]
+            there += new
         keyed.close()
     first = {row.key: row for row in reversed(rows)}
     keyed = KeyedRows(path, Generation)

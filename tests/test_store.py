@@ -148,14 +148,14 @@ FULL_DISK = """
 import pathlib, resource, sys
 from deepcritic.rows import Message
 from deepcritic.store import Journal, write_rows
-path = pathlib.Path(sys.argv[1])
+path, together = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 journal = Journal(path, Message)
 written = 0
 try:
     while True:
-        journal.append(Message(role="user", content=f"row {written} " + "x" * 90))
-        written += 1
+        journal.extend(Message(role="user", content=f"row {written + at} " + "x" * 90) for at in range(together))
+        written += together
 except OSError as error:
     print(written, error.filename, error.strerror)
 try:
@@ -167,10 +167,13 @@ journal.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
-def test_on_a_full_disk_the_rows_before_stay_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_on_a_full_disk_the_rows_before_stay_whole(tmp_path: Path, together: int) -> None:
     path = tmp_path / "rows.jsonl"
     (tmp_path / "other.jsonl").write_bytes(b"")
-    result = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(path), str(together)], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     first, second = result.stdout.splitlines()
     written = int(first.split()[0])

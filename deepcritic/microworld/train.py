@@ -50,7 +50,7 @@ COURSES = {
     # Does not ship: the teacher, taught to write a whole critique at once (`scripts/evidence seeds`).
     "whole": Course("teacher", 1, 300, 300, 5e-4),
     # Does not ship: the base critic, taught to score responses, with faults (`scripts/evidence spct`).
-    "judge": Course("base", 1, 300, 300, 1.5e-3),
+    "judge": Course("base", 1, 900, 900, 1e-3),
 }
 
 

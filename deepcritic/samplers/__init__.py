@@ -93,6 +93,14 @@ class Tokenizing(Protocol):
     def tokenizer_source(self) -> str | None: ...
 
 
+@runtime_checkable
+class Ready(Protocol):
+    """Outcomes that know how many of them can be taken without waiting, so that these are kept with one write."""
+
+    @property
+    def ready(self) -> int: ...
+
+
 class Sampler(Protocol):
     """A model that writes. Making one is cheap and says whether the model is there; weights are loaded, or a server is
     waited for, on entering its `with` block. `stream` may be called from several threads.

@@ -16,7 +16,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -53,13 +53,16 @@ class Background:
         """End everything that is under way."""
         self.run(_cancel_all())
 
-    def stream(self, work: Iterator[W], do: Callable[[W], Coroutine[Any, Any, T]], room: int) -> Iterator[T]:
+    def stream(self, work: Iterator[W], do: Callable[[W], Coroutine[Any, Any, T]], room: int) -> Stream[T]:
         """What `do` makes of each piece of `work`, in the order of finishing; an exception of one is raised here.
 
         `work` is pulled in the caller's thread, as there is room: at most `room` pieces are begun and not yet taken by
         the caller. What is under way when the caller stops is cancelled.
         """
         tasks = _Tasks(self._loop, do)
+        return Stream(self._results(work, tasks, room), tasks)
+
+    def _results(self, work: Iterator[W], tasks: _Tasks[W, T], room: int) -> Generator[T]:
         open_, more = 0, True
         try:
             while True:
@@ -73,14 +76,9 @@ class Background:
                         tasks.begin(piece)
                 if not open_ and not more:
                     return
-                error: BaseException | None = None
-                for task in tasks.take(wait=open_ > 0 and (open_ >= room or not more)):
-                    if task.cancelled():
-                        error = error or RuntimeError("the engine was left while it was asked")
-                    elif task.exception() is not None:
-                        error = error or task.exception()
-                    else:
-                        yield task.result()
+                done, error = _sorted(tasks.take(wait=open_ > 0 and (open_ >= room or not more)))
+                for tasks.ready in range(len(done) - 1, -1, -1):
+                    yield done[-1 - tasks.ready].result()
                     open_ -= 1
                 if error is not None:
                     raise error
@@ -90,12 +88,31 @@ class Background:
                     self._loop.call_soon_threadsafe(tasks.cancel)
 
 
+class Stream(Iterator[T]):
+    """The results of `Background.stream`. `ready` of them can be taken without waiting."""
+
+    def __init__(self, results: Generator[T], tasks: _Tasks[Any, T]) -> None:
+        self._results, self._tasks = results, tasks
+
+    @property
+    def ready(self) -> int:
+        return self._tasks.ready
+
+    def __next__(self) -> T:
+        return next(self._results)
+
+    def close(self) -> None:
+        """Leave: what is under way is cancelled. The same happens when nobody holds the stream any more."""
+        self._results.close()
+
+
 class _Tasks(Generic[W, T]):
     """The tasks of one stream. Work goes to the loop, and what is done to the caller's thread, all that there is at a time:
     that one thread wakes the other costs as much as a task."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, do: Callable[[W], Coroutine[Any, Any, T]]) -> None:
         self._loop, self._do = loop, do
+        self.ready = 0
         self._given: deque[W] = deque()
         self._called = False
         self._under_way: set[asyncio.Task[T]] = set()
@@ -137,6 +154,20 @@ class _Tasks(Generic[W, T]):
     def _hand_over(self) -> None:
         self._queue.put(self._turn)
         self._turn = []
+
+
+def _sorted(ended: Iterable[asyncio.Task[T]]) -> tuple[list[asyncio.Task[T]], BaseException | None]:
+    """Those that have a result, and the first error of the others."""
+    done: list[asyncio.Task[T]] = []
+    error: BaseException | None = None
+    for task in ended:
+        if task.cancelled():
+            error = error or RuntimeError("the engine was left while it was asked")
+        elif task.exception() is not None:
+            error = error or task.exception()
+        else:
+            done.append(task)
+    return done, error
 
 
 async def _cancel_all() -> None:

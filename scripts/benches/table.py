@@ -23,14 +23,22 @@ class Bench(NamedTuple):
 
 
 def row(
-    what: str, ours: float, other: float | None = None, *, at_least: float | None = None, at_most: float | None = None
+    what: str,
+    ours: float,
+    other: float | None = None,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    ratio: float | None = None,
 ) -> Bench:
-    """A row whose bound is on the ratio ours / other, or on `ours` alone where there is no other side.
+    """A row whose bound is on the ratio ours / other (or on one measured otherwise, `ratio`), or on `ours` alone where there is
+    no other side.
 
     >>> row("rows a second", 90.0, 100.0, at_least=0.8)
     Bench(what='rows a second', ours=90.0, other=100.0, ratio=0.9, bound='>= 0.8', holds=True)
     """
-    ratio = None if other is None else ours / other
+    if ratio is None and other is not None:
+        ratio = ours / other
     value = ours if ratio is None else ratio
     limits = ((">=", at_least), ("<=", at_most))
     bounds = [f"{sign} {limit:g}" for sign, limit in limits if limit is not None]

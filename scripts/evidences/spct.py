@@ -60,7 +60,7 @@ def recipe(judge: Path) -> list[str]:
         ]
 
     def reject(name: str, more: str = "") -> str:
-        return f"experiment=microworld/reject name={name} stage.examples={ITEMS} model={judge} stage.limit=120 {more}"
+        return f"experiment=microworld/reject name={name} stage.examples={ITEMS} model={judge} {more}"
 
     def sft(name: str, more: str = "") -> str:
         dialogues = f"stage.dialogues={{run}}/reject.{name}/dialogues.jsonl"
@@ -73,12 +73,12 @@ def recipe(judge: Path) -> list[str]:
         return f"experiment=microworld/score_evaluate name={name} {TEST} model={model} stage.samples={samples} {more}"
 
     return [
-        *items("train", "train", 200), *items("test", "test", 120),
+        *items("train", "train", 400), *items("test", "test", 300),
         reject("rft"), sft("rft"), rl("rl", "rft"),
         measure("base", str(judge), FEW), measure("rft", "{run}/sft.rft/model", FEW),
         # A Meta RM on replies of both stages, without those that were told the truth.
         f"experiment=microworld/score_evaluate name=seen benchmark.path={ITEMS} stage.temperature=1.0 stage.samples=3 "
-        "stage.limit=120 model={run}/rl.rl/model task.binary=true",
+        "model={run}/rl.rl/model task.binary=true",
         f"experiment=microworld/meta_rm task=microworld_scores task.binary=true name=scores stage.examples={ITEMS} model={judge} "
         "'stage.generations=[{run}/reject.rft/generations.jsonl,{run}/evaluate.seen/generations.jsonl]'",
         measure("rl", "{run}/rl.rl/model", SAMPLES, "stage.guide={run}/meta_rm.scores/model"),

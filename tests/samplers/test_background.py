@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import threading
 from collections.abc import Iterator
 
@@ -33,6 +34,36 @@ def test_at_most_room_pieces_are_begun_and_not_taken(background: Background) -> 
         taken.append(piece)
     assert sorted(taken) == list(range(500))
     assert most <= 7
+
+
+def test_what_is_ready_can_be_taken_without_waiting(background: Background) -> None:
+    """And nothing more is pulled in between, so that what is taken together is kept before more is asked."""
+    pulled, sizes = 0, []
+
+    def source() -> Iterator[int]:
+        nonlocal pulled
+        for piece in range(500):
+            pulled += 1
+            yield piece
+
+    async def do(piece: int) -> int:
+        if piece == 400:
+            raise ValueError("after those that were ready")
+        await asyncio.sleep(0)
+        return piece
+
+    def drain() -> None:
+        for _ in stream:
+            ready, before = stream.ready, pulled
+            sizes.append(1 + len([*itertools.islice(stream, ready)]))
+            assert sizes[-1] == 1 + ready
+            assert pulled == before
+
+    stream = background.stream(source(), do, room=8)
+    with pytest.raises(ValueError, match="after those"):
+        drain()
+    assert max(sizes) > 1, "several came out together"
+    assert sum(sizes) >= 393
 
 
 def test_work_is_pulled_in_the_callers_thread_and_late(background: Background) -> None:
