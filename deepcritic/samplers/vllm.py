@@ -9,6 +9,7 @@ follow from its own seed, and a request whose prompt and `max_tokens` do not fit
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import importlib.util
 import itertools
@@ -108,14 +109,12 @@ class VLLMSampler:
     async def _outcome(self, draw: _Draw | Failure) -> Generation | Failure:
         if isinstance(draw, Failure):
             return draw
-        from vllm.v1.engine.exceptions import EngineDeadError
-
         prompt, parameters = {"type": "token", "prompt_token_ids": draw.ids}, _parameters(draw.request.sampling, draw.seed)
         last = None
         try:
             async for output in self._engine.generate(prompt, parameters, str(next(self._numbers)), lora_request=self._adapter):
                 last = output
-        except EngineDeadError:
+        except self._died:
             raise StageIncomplete(
                 "the vLLM engine died, see above; what was drawn is kept: start the same command again to go on"
             ) from None
@@ -123,8 +122,7 @@ class VLLMSampler:
         if last is None or reason not in {"stop", "length"}:
             return Failure(key=draw.key, reason="engine", detail=f"vLLM ended the reply with: {reason}")
         reply = list(last.outputs[0].token_ids)
-        with self._lock:
-            text = reply_text(self._opened, draw.ids, reply)
+        text = reply_text(self._reader, draw.ids, reply)
         for stop in draw.request.sampling.stop:
             text = text.partition(stop)[0]
         return Generation(
@@ -150,6 +148,7 @@ class VLLMSampler:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         self._tokenizer = load_tokenizer(self._source)
+        self._reader = copy.deepcopy(self._tokenizer)  # for the thread of the loop, which is not to wait for prompts
         settings = self._settings()
         with contextlib.ExitStack() as opened:
             self._background = opened.enter_context(Background())
@@ -179,7 +178,9 @@ class VLLMSampler:
         import torch
         from vllm.lora.request import LoRARequest
         from vllm.platforms import current_platform
+        from vllm.v1.engine.exceptions import EngineDeadError
 
+        self._died: type[Exception] = EngineDeadError
         path, revision = find_model(self._source)
         self._adapter = LoRARequest("adapter", 1, str(Path(self._lora).expanduser())) if self._lora else None
         engines = max(1, torch.cuda.device_count() // self._tensor_parallel)
@@ -218,8 +219,7 @@ async def _start(settings: dict[str, Any]) -> Any:
 
 
 def _parameters(sampling: Sampling, seed: int) -> Any:
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
+    from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     return SamplingParams(
         temperature=sampling.temperature,
