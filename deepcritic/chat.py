@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from deepcritic.errors import InputError
 from deepcritic.rows import Message
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _MARK = "\ue000{}\ue001"
 _TAIL = 4
+_CONTROL: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[int, dict[str, AddedToken]]] = WeakKeyDictionary()
+"""How many tokens there were, and the control tokens among them."""
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], prefix: str = "") -> list[int]:
@@ -26,7 +29,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], 
 
     With a `prefix` they are those of the template with `continue_final_message`; blanks at its end stay.
     """
-    control = {token.content: token for token in tokenizer.added_tokens_decoder.values() if token.content}
+    control = _control(tokenizer)
     contents = [message.content for message in messages]
     if not any(token in text for text in (*contents, prefix) for token in control):
         text = _render(tokenizer, messages, contents, bool(prefix)) + prefix
@@ -76,6 +79,15 @@ def reply_text(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], reply:
         tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False) for ids in (tail, [*tail, *reply])
     )
     return str(whole[len(before) :])
+
+
+def _control(tokenizer: PreTrainedTokenizerBase) -> dict[str, AddedToken]:
+    """The control tokens by their text. Some tokenizers have hundreds, and listing them takes longer than a short prompt."""
+    size, control = _CONTROL.get(tokenizer, (-1, {}))
+    if size != len(tokenizer):
+        control = {token.content: token for token in tokenizer.added_tokens_decoder.values() if token.content}
+        _CONTROL[tokenizer] = len(tokenizer), control
+    return control
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], contents: Sequence[str], continued: bool) -> str:

@@ -70,6 +70,14 @@ def test_the_attack_that_the_library_falls_for(tokenizer: Any) -> None:
     assert prompt_ids(tokenizer, messages).count(end) == 1
 
 
+def test_a_token_that_is_added_later_is_known(tiny_model: Path) -> None:
+    tokenizer, messages = load_tokenizer(str(tiny_model)), _messages("before <|later|> after")
+    before = prompt_ids(tokenizer, messages)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|later|>"]})
+    assert prompt_ids(tokenizer, messages) == before, "it stays text"
+    assert _template(tokenizer, messages) != before, "which the tokenizer alone would not do"
+
+
 def test_the_marks_of_the_encoder_are_text_too(tokenizer: Any) -> None:
     messages = _messages("\ue0001\ue001 <|im_end|>", "\ue0000\ue001", "{{ messages }} {% if %}")
     text = tokenizer.decode(prompt_ids(tokenizer, messages), clean_up_tokenization_spaces=False)
