@@ -75,9 +75,15 @@ def bench(rows: list[dict[str, Any]]) -> list[str]:
     """One line a comparison; ratio and bound are of ours over the other side, or of ours alone where there is none."""
     lines = ["| what | ours | other | ratio | bound | holds |", "|---|---|---|---|---|---|"]
     for row in rows:
-        other, ratio = (f"{row[name]:,.4g}" if row[name] is not None else "" for name in ("other", "ratio"))
-        lines.append(f"| {row['what']} | {row['ours']:,.4g} | {other} | {ratio} | {row['bound']} | {_holds(row)} |")
+        ours, other, ratio = (_figure(row[name]) for name in ("ours", "other", "ratio"))
+        lines.append(f"| {row['what']} | {ours} | {other} | {ratio} | {row['bound']} | {_holds(row)} |")
     return lines
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _holds(row: dict[str, Any]) -> str:
