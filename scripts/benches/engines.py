@@ -29,7 +29,7 @@ from deepcritic.samplers.openai import OpenAISampler
 from deepcritic.sampling import Draws, request, user
 from deepcritic.tasks import Question
 
-ROUNDS = 9
+ROUNDS = 18
 IN_FLIGHT = 64
 
 
@@ -132,7 +132,7 @@ def _instant_server() -> Iterator[str]:
         process.wait(10)
 
 
-def served(count: int = 2000) -> Iterator[tuple[Bench, list[float]]]:
+def served(count: int = 1000) -> Iterator[tuple[Bench, list[float]]]:
     """`vllm serve`, with prompts of token ids, beside a bare loop of aiohttp that sends prompts made before."""
     if importlib.util.find_spec("vllm") is None:
         return
@@ -159,7 +159,7 @@ def served(count: int = 2000) -> Iterator[tuple[Bench, list[float]]]:
             )
 
 
-def in_process(count: int = 4000) -> Iterator[tuple[Bench, list[float]]]:
+def in_process(count: int = 2000) -> Iterator[tuple[Bench, list[float]]]:
     """vLLM in this process, beside the same engine with all prompts, token ids made before, handed over at once. The bare side
     has vLLM make the text of the replies, as is its default: both sides end with the same."""
     if importlib.util.find_spec("vllm") is None:

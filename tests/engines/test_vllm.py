@@ -20,7 +20,7 @@ from deepcritic.errors import InputError, StageIncomplete
 from deepcritic.models import load_model, load_tokenizer
 from deepcritic.samplers import Sampler
 from deepcritic.samplers.transformers import TransformersSampler
-from deepcritic.samplers.vllm import VLLMSampler
+from deepcritic.samplers.vllm import AHEAD, VLLMSampler
 from tests.samplers.contract import GREEDY, VARIED, Contract, WithoutEnd, ask, asks, drawn, texts
 
 
@@ -37,7 +37,7 @@ def endless(endless_model: Path) -> Iterator[Sampler]:
 
 
 class TestVLLM(Contract, WithoutEnd):
-    ROOM = 2 * 32 + 5
+    ROOM = AHEAD * 32 + 5
 
 
 @pytest.mark.parametrize("way", ["tensor_parallel", "data_parallel"])
