@@ -124,8 +124,7 @@ class Effort:
     def add(self, **sent: int) -> None:
         """Count `requests`, `retries` or `duplicates`."""
         with self._lock:
-            for name, count in sent.items():
-                self._sent[name] += count
+            self._sent.update(sent)
 
     def close(self) -> None:
         """End the account of this start."""

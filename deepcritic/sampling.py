@@ -272,9 +272,8 @@ class Draws:
 
     def _keep(self, together: list[Outcome], progress: Progress) -> Iterator[Outcome]:
         """Those that were not there already."""
-        failed = [one for one in together if isinstance(one, Failure)]
         drawn = self._rows.extend(one for one in together if isinstance(one, Generation))
-        failed = self._failures.extend(failed) if failed else failed
+        failed = self._failures.extend(one for one in together if isinstance(one, Failure))
         new = len(drawn) + len(failed)
         if new < len(together):
             self._folder.effort.add(duplicates=len(together) - new)
