@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,9 @@ class Characters:
 
     def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
         return {"input_ids": [ord(letter) for letter in text]}
+
+    def __len__(self) -> int:
+        return sys.maxunicode + 1
 
     def decode(self, ids: list[int], **_: Any) -> str:
         return "".join(chr(one) for one in ids if one not in (END, PAD))
