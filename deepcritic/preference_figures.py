@@ -59,7 +59,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     if several:
         found |= _several(several, task, found["samples"])
     if single:
-        found |= _single(single, task)
+        found |= single_figures(single, task)
     percent: dict[str, Any] = in_percent({name: value for name, value in found.items() if value != {}})
     return percent
 
@@ -186,7 +186,8 @@ def guided_by_votes(ks: Sequence[int], plain: Array, guided: Array, clusters: An
     }
 
 
-def _single(rows: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
+def single_figures(rows: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
+    """The figures of `rows` of one response each, right or wrong, as fractions."""
     truth = np.array([row.gold == 1 for row in rows])
     scores = np.array([sum(task.points(verdict)[1] for verdict in row.verdicts if verdict is not None) for row in rows])
     clusters = np.array([row.cluster for row in rows])

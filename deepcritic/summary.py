@@ -1,7 +1,7 @@
 """The figures of a whole run, from the files of its finished stages: nothing is sampled or judged here anew.
 
-Evaluations are found by their names: `evaluate.base`, `evaluate.sft` and `evaluate.rl` on the same rows, `evaluate.votes`
-for Maj@k; labels beside the truth where a stage `prepare.truth` knows it.
+Step critics are found by the names of their evaluations: `evaluate.base`, `evaluate.sft` and `evaluate.rl` on the same rows,
+`evaluate.votes` for Maj@k; labels beside the truth where a stage `prepare.truth` knows it. Judges of responses are all there.
 """
 
 from __future__ import annotations
@@ -29,6 +29,16 @@ _FIGURES = (
     "error_accuracy_by_kind",
     "error_accuracy_by_position",
 )
+_JUDGED = (
+    "examples",
+    "samples",
+    "accuracy",
+    "accuracy_interval",
+    "vote_accuracy",
+    "roc_auc",
+    "unparsed_rate",
+    "blind_accuracy",
+)
 
 
 def summarise(run: Path) -> dict[str, Any]:
@@ -37,14 +47,17 @@ def summarise(run: Path) -> dict[str, Any]:
     summary: dict[str, Any] = {}
     for critic in CRITICS:
         metrics = _json(run / f"evaluate.{critic}" / "metrics.json")
-        if metrics:
+        if metrics and "f1" in metrics:
             summary[critic] = {name: metrics[name] for name in _FIGURES if name in metrics}
             summary["blind_f1"], summary["examples"] = metrics["blind_f1"], metrics["examples"]
         longer = _json(run / f"evaluate.{critic}_longer" / "metrics.json")
         if critic in summary and longer:
             summary[critic]["longer_f1"], summary[critic]["longer_f1_interval"] = longer["f1"], longer["f1_interval"]
     for name, first, second in (("sft_gain", "sft", "base"), ("rl_gain", "rl", "sft")):
-        summary.update(gain(name, run / f"evaluate.{first}", run / f"evaluate.{second}"))
+        if first in summary and second in summary:
+            summary.update(gain(name, run / f"evaluate.{first}", run / f"evaluate.{second}"))
+    if judges := _judges(run, manifests):
+        summary["judges"] = judges
     votes = _json(run / "evaluate.votes" / "metrics.json")
     if votes and "rl" in summary:
         summary["rl"].update(
@@ -89,6 +102,16 @@ def label_quality(labelled: Path, truth: Path, all_solutions: int) -> dict[str, 
         "discarded": _percent(1 - len(labels) / all_solutions) if all_solutions else None,
         "exact_by_kind": {kind: _percent(right[kind] / total[kind]) for kind in sorted(total)},
         "discarded_by_kind": {kind: _percent(discarded[kind] / everything[kind]) for kind in sorted(everything)},
+    }
+
+
+def _judges(run: Path, manifests: dict[str, Any]) -> dict[str, Any]:
+    """The figures of each evaluation that judged responses."""
+    found = {name: _json(run / name / "metrics.json") or {} for name, one in manifests.items() if one.get("stage") == "evaluate"}
+    return {
+        name: {figure: metrics[figure] for figure in _JUDGED if figure in metrics}
+        for name, metrics in found.items()
+        if "accuracy" in metrics
     }
 
 

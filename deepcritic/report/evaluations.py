@@ -17,7 +17,12 @@ from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR
 from deepcritic.runs import finished_manifests
 from deepcritic.store import read_lines
 
-FAMILIAR = {"evaluate.base": "base critic", "evaluate.sft": "after SFT", "evaluate.rl": "after RL"}
+FAMILIAR = {
+    "evaluate.base": "base critic",
+    "evaluate.sft": "after SFT",
+    "evaluate.rft": "after RFT",
+    "evaluate.rl": "after RL",
+}
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,7 @@ class Evaluation:
 
     @property
     def title(self) -> str:
-        """What people call it: the name that was given, or that of the stage."""
-        return FAMILIAR.get(self.name) or self.name.partition(".")[2] or self.name
+        return title_of(self.name)
 
     @property
     def model(self) -> str:
@@ -60,6 +64,15 @@ class Evaluation:
     def rows(self) -> list[dict[str, Any]]:
         """The judged rows as plain values: their gold and verdicts are those of whichever task."""
         return [json.loads(line) for _, line in read_lines(self.path / "verdicts.jsonl")]
+
+
+def title_of(folder: str) -> str:
+    """What people call an evaluation: the name that was given, or that of the stage.
+
+    >>> title_of("evaluate.rft"), title_of("evaluate.shuffled"), title_of("evaluate")
+    ('after RFT', 'shuffled', 'evaluate')
+    """
+    return FAMILIAR.get(folder) or folder.partition(".")[2] or folder
 
 
 def evaluations(run: Path) -> list[Evaluation]:

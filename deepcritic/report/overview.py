@@ -18,6 +18,8 @@ from deepcritic.table import beside_published
 
 FEW = 100
 """Rows of a class under which a rate says little."""
+SEEN = 0.05
+"""Percent under which a share would be shown as 0.0%."""
 LEAN = 0.8
 """The share of one class from which data count as unbalanced."""
 
@@ -70,9 +72,9 @@ def _evaluation(one: Evaluation) -> Iterator[Caution]:
     for name, part in one.parts.items():
         where = f" on {name}" if len(one.parts) > 1 else ""
         cut, unreadable = part.get("truncated_rate"), part.get("unparsed_rate")
-        if cut:
+        if cut and cut >= SEEN:
             yield Caution(one.name, f"{cut:.1f}% of the replies{where} were cut at max_tokens")
-        if unreadable:
+        if unreadable and unreadable >= SEEN:
             yield Caution(one.name, f"{unreadable:.1f}% of the replies{where} have no readable verdict and count as wrong")
         replies = part.get("replies") or {}
         lost = (replies.get("failed") or 0) + (replies.get("refused") or 0)
@@ -110,10 +112,11 @@ def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tu
     """What one would say in a minute: (number, what it is, its interval or what it is beside)."""
     cards = []
     for one in found[:3]:
-        mean = one.metrics.get("mean_f1"), _range(one.metrics.get("mean_f1_interval"))
-        value, interval = mean if mean[0] is not None else (one.metrics.get("f1"), _range(one.metrics.get("f1_interval")))
-        if value is not None:
-            cards.append((f"{value:.1f}", f"F1 {one.title if one.title != 'evaluate' else ''}".strip(), interval))
+        for key, what in (("mean_f1", "F1"), ("f1", "F1"), ("accuracy", "better one found,")):
+            if one.metrics.get(key) is not None:
+                title = f"{what} {one.title if one.title != 'evaluate' else ''}".strip(" ,")
+                cards.append((f"{one.metrics[key]:.1f}", title, _range(one.metrics.get(f"{key}_interval"))))
+                break
     if "rl_gain" in summary:
         cards.append((f"{summary['rl_gain']:+.1f}", "points of F1 by RL", _range(summary.get("rl_gain_interval"))))
     for one in found:
@@ -185,7 +188,9 @@ def figure_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     if not rows:
         return None
     known = {
-        one.name: one.metrics for one in found if all("benchmark" in part and "samples" in part for part in one.parts.values())
+        one.name: one.metrics
+        for one in found
+        if one.stepwise and all("benchmark" in part and "samples" in part for part in one.parts.values())
     }
     seen = set()
     for entry in beside_published(known) if known else []:

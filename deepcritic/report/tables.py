@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from deepcritic.report.evaluations import FAMILIAR, title_of
 from deepcritic.summary import CRITICS
 
 SHOWN = ("f1", "f1_interval", "error_accuracy", "correct_accuracy", "unparsed_rate")
-TITLES = {"base": "base critic", "sft": "after SFT", "rl": "after RL"}
+JUDGED = ("accuracy", "accuracy_interval", "vote_accuracy", "roc_auc", "unparsed_rate", "blind_accuracy")
 
 
 def tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -20,7 +21,11 @@ def tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
     critics = [name for name in CRITICS if name in summary]
     if critics:
         rows = [
-            [TITLES[name], *(_number(summary[name][key]) for key in SHOWN), _number(summary[name].get("longer_f1"))]
+            [
+                title_of(f"evaluate.{name}"),
+                *(_number(summary[name][key]) for key in SHOWN),
+                _number(summary[name].get("longer_f1")),
+            ]
             for name in critics
         ]
         rows.append(["best blind guess", _number(summary["blind_f1"]), "", "", "", "", ""])
@@ -43,10 +48,21 @@ def tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
                 made.append(
                     {
                         "title": f"Errors found, by {title} (percent)",
-                        "head": [title, "rows", *(TITLES[name] for name in critics)],
+                        "head": [title, "rows", *(title_of(f"evaluate.{name}") for name in critics)],
                         "rows": body,
                     }
                 )
+    if "judges" in summary:
+        rows = [
+            [
+                title_of(name),
+                *(str(one.get(key, "")) for key in ("examples", "samples")),
+                *(_number(one.get(key)) for key in JUDGED),
+            ]
+            for name, one in sorted(summary["judges"].items(), key=lambda pair: _place(pair[0]))
+        ]
+        head = ["judge", "items", "votes", "accuracy", "95% interval", "by vote", "ROC-AUC", "unreadable", "best blind guess"]
+        made.append({"title": "The best response found (percent)", "head": head, "rows": rows})
     rows = []
     for key, title in (("sft_gain", "SFT over base, F1"), ("rl_gain", "RL over SFT, F1")):
         if key in summary:
@@ -93,6 +109,11 @@ def tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
     body = [[name, _number(value)] for name, value in summary["seconds"].items()]
     made.append({"title": "Seconds", "head": ["stage", "seconds"], "rows": body})
     return made
+
+
+def _place(folder: str) -> int:
+    """The stages of training first, in their order."""
+    return [*FAMILIAR, folder].index(folder)
 
 
 def _number(value: Any) -> str:

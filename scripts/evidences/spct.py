@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from table import evidence, row, show
 
 from deepcritic.__main__ import main as deepcritic
@@ -27,6 +28,7 @@ from deepcritic.guided import powers, vote_chances
 from deepcritic.metrics import mean_interval
 from deepcritic.microworld.train import train
 from deepcritic.models import shipped_path
+from deepcritic.preference_figures import single_figures
 from deepcritic.stages.evaluate import read_judged
 from deepcritic.store import write_json
 from deepcritic.tasks.pointwise import Pointwise
@@ -39,7 +41,7 @@ CRITIC = ("rl", "sft", "label", "prepare.judged")
 """What the demo has that the Meta RM of step critics needs."""
 SAMPLES, FEW, STEP_SAMPLES = 32, 4, 16
 Figure = tuple[float, list[float] | None, bool]
-QUIET = ("plain vote", "guided vote", "(the reward's rule)", "ROC-AUC of single responses")
+QUIET = ("plain vote", "guided vote", "(the reward's rule)")
 """Ends of the claims that stand in the file and not in the README."""
 ITEMS = "{run}/prepare.train/examples.jsonl"
 TEST = "benchmark.path={run}/prepare.test/examples.jsonl stage.temperature=1.0"
@@ -77,6 +79,10 @@ def recipe(judge: Path) -> list[str]:
         *items("train", "train", 400), *items("test", "test", 300),
         reject("rft"), sft("rft"), rl("rl", "rft"),
         measure("base", str(judge), FEW), measure("rft", "{run}/sft.rft/model", FEW),
+        # Single responses in the form of training.
+        *(measure(f"{name}_binary", model, FEW, "task.binary=true") for name, model in (
+            ("base", str(judge)), ("rft", "{run}/sft.rft/model"), ("rl", "{run}/rl.rl/model"),
+        )),
         # A Meta RM on replies of both stages, without those that were told the truth.
         f"experiment=microworld/score_evaluate name=seen benchmark.path={ITEMS} stage.temperature=1.0 stage.samples=3 "
         "model={run}/rl.rl/model task.binary=true",
@@ -163,7 +169,11 @@ def figures(folder: Path) -> dict[str, Figure]:
                 True,
             )
             found[f"{title}: replies that cannot be read"] = (one["unparsed_rate"], one["unparsed_rate_interval"], True)
-            found[f"{title}: ROC-AUC of single responses"] = (one["roc_auc"], one["roc_auc_interval"], True)
+            found[f"{title}: ROC-AUC of single responses, by the sum of {FEW} replies"] = singles(folder / f"evaluate.{name}")
+    for name, title in (("base", "base"), ("rft", "after RFT"), ("rl", "after RL")):
+        if f"evaluate.{name}_binary" in done:
+            claim = f"{title}: ROC-AUC of single responses, by the sum of {FEW} replies of 0 or 1"
+            found[claim] = singles(folder / f"evaluate.{name}_binary")
     if one := done.get("evaluate.base"):
         found["best blind guess: accuracy"] = (one["blind_accuracy"], None, True)
     for ours, theirs, title in (
@@ -201,6 +211,13 @@ def gain(ours: Path, theirs: Path) -> tuple[float, list[float]]:
     names = sorted(first.keys() & second.keys())
     one, other = (vote_chances([rows[name] for name in names], task, [1])[0][0] for rows in (first, second))
     return _percent(one - other, [first[name].cluster for name in names])
+
+
+def singles(folder: Path) -> Figure:
+    """How well the first replies tell a right single response from a wrong one."""
+    rows = [replace(row, verdicts=row.verdicts[:FEW]) for row in read_judged(folder) if row.responses == 1]
+    found = single_figures(rows, Pointwise())
+    return 100 * found["roc_auc"], [100 * end for end in found["roc_auc_interval"]], True
 
 
 def votes_over_one(folder: Path) -> tuple[float, list[float]]:

@@ -12,6 +12,7 @@ import pytest
 
 from deepcritic.rows import Preference, Preferred, Responses, encode
 from deepcritic.stages.evaluate import read_judged
+from deepcritic.store import write_rows
 from deepcritic.tasks.pointwise import Pointwise
 
 Command = Callable[..., Any]
@@ -77,6 +78,33 @@ def test_recorded_scores_count_in_the_order_of_the_file(command: Command) -> Non
     assert metrics["unparsed_rate"] == 0
     assert metrics["accuracy_by_votes"].keys() == {"1", "2", "3"}
     assert not Path("runs/mine/evaluate/table.md").exists(), "there is no published F1 to stand beside"
+
+
+def test_judges_and_step_critics_of_one_run_are_reported(command: Command, make_solutions: Any) -> None:
+    """Names that a step critic's evaluation goes by as well."""
+    pytest.importorskip("matplotlib", reason="needs the drawing libraries: pip install deepcritic[report]")
+    rows = _preferences(Path("rows.jsonl"))
+    _replies(Path("replies.jsonl"), rows)
+    words = ("benchmark=preferences", "benchmark.path=rows.jsonl", "stage.generations=replies.jsonl")
+    for name in ("rl", "rft"):
+        assert command(*EVALUATE, *words, f"name={name}").code == 0
+    solutions = make_solutions(8)
+    write_rows(Path("solutions.jsonl"), solutions)
+    lines = [json.dumps({"example_id": row.id, "sample": 0, "text": "\\boxed{-1}"}) for row in solutions]
+    Path("verdicts.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    words = ("benchmark=examples", "benchmark.path=solutions.jsonl", "stage.generations=verdicts.jsonl", "name=sft")
+    assert command("stage=evaluate", "run=mine", *words).code == 0
+    outcome = command("stage=report", "run=mine")
+    assert outcome.code == 0, outcome.err
+    summary = json.loads(Path("runs/mine/summary.json").read_text("utf-8"))
+    assert {name: one["accuracy"] for name, one in summary["judges"].items()} == {"evaluate.rl": 100, "evaluate.rft": 100}
+    assert summary["sft"]["correct_accuracy"] == 100
+    assert not {"base", "rl", "rl_gain"} & summary.keys()
+    assert outcome.out.index("after RFT") < outcome.out.index("after RL"), "in the order of training"
+    page = Path("runs/mine/report/index.html").read_text("utf-8")
+    assert "better one found, after RL" in page
+    assert "Judged responses, in percent" in page
+    assert "The best response found" not in page, "the same figures stand there already"
 
 
 def test_our_own_saved_replies_keep_the_order_that_they_saw(command: Command) -> None:
