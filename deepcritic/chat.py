@@ -32,9 +32,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], 
     control = _control(tokenizer)
     contents = [message.content for message in messages]
     if not any(token in text for text in (*contents, prefix) for token in control):
-        text = _render(tokenizer, messages, contents, bool(prefix)) + prefix
-        clean: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return clean
+        return _encode(tokenizer, _render(tokenizer, messages, contents, bool(prefix)) + prefix)
     marks = [_MARK.format(index) for index in range(len(contents))]
     pieces = _pieces(_render(tokenizer, messages, marks, bool(prefix)), len(marks))
     foreign = [message.role != "assistant" for message in messages]
@@ -63,10 +61,7 @@ def dialogue_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]
 
 def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """The ids of plain text: the text of a control token stays text."""
-    if not text:
-        return []
-    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    return ids
+    return _encode(tokenizer, text, split_special_tokens=True) if text else []
 
 
 def reply_text(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], reply: Sequence[int]) -> str:
@@ -79,6 +74,22 @@ def reply_text(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], reply:
         tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False) for ids in (tail, [*tail, *reply])
     )
     return str(whole[len(before) :])
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str, split_special_tokens: bool = False) -> list[int]:
+    """The tokenizer's own call takes twice as long, for masks and places that nobody asks for. It is made where the backend
+    keeps the settings of another call, which it takes back."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if (
+        backend is None
+        or backend.truncation is not None
+        or backend.padding is not None
+        or backend.encode_special_tokens != split_special_tokens
+    ):
+        ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=split_special_tokens)["input_ids"]
+    else:
+        ids = backend.encode_batch_fast([text], add_special_tokens=False)[0].ids
+    return ids
 
 
 def _control(tokenizer: PreTrainedTokenizerBase) -> dict[str, AddedToken]:

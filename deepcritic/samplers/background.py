@@ -53,35 +53,45 @@ class Background:
         """End everything that is under way."""
         self.run(_cancel_all())
 
-    def stream(self, work: Iterator[W], do: Callable[[W], Coroutine[Any, Any, T]], room: int) -> Stream[T]:
+    def stream(self, work: Iterator[W], do: Callable[[W], Coroutine[Any, Any, T]], room: int, ahead: int = 0) -> Stream[T]:
         """What `do` makes of each piece of `work`, in the order of finishing; an exception of one is raised here.
 
         `work` is pulled in the caller's thread, as there is room: at most `room` pieces are begun and not yet taken by
-        the caller. What is under way when the caller stops is cancelled.
+        the caller. Up to `ahead` more are pulled while there is nothing else to do, so that they can be begun at once. What
+        is under way when the caller stops is cancelled.
         """
         tasks = _Tasks(self._loop, do)
-        return Stream(self._results(work, tasks, room), tasks)
+        return Stream(self._results(work, tasks, room, ahead), tasks)
 
-    def _results(self, work: Iterator[W], tasks: _Tasks[W, T], room: int) -> Generator[T]:
-        open_, more = 0, True
+    def _results(self, work: Iterator[W], tasks: _Tasks[W, T], room: int, ahead: int) -> Generator[T]:
+        open_, more, pulled = 0, True, deque[W]()
         try:
             while True:
                 until = time.monotonic() + TURN_SECONDS
-                while more and open_ < room and time.monotonic() < until:
-                    piece = next(work, _NOTHING)
+                while (pulled or more) and open_ < room and time.monotonic() < until:
+                    piece = pulled.popleft() if pulled else next(work, _NOTHING)
                     if piece is _NOTHING:
                         more = False
                     else:
                         open_ += 1
                         tasks.begin(piece)
-                if not open_ and not more:
+                if not open_ and not pulled and not more:
                     return
-                done, error = _sorted(tasks.take(wait=open_ > 0 and (open_ >= room or not more)))
+                full = open_ >= room
+                idle = full and more and len(pulled) < ahead
+                wait = full or (open_ > 0 and not pulled and not more)
+                done, error = _sorted(tasks.take(wait=wait, most=TURN_SECONDS if idle else None))
                 for tasks.ready in range(len(done) - 1, -1, -1):
                     yield done[-1 - tasks.ready].result()
                     open_ -= 1
                 if error is not None:
                     raise error
+                while idle and not done and tasks.none_done and len(pulled) < ahead:
+                    piece = next(work, _NOTHING)
+                    if piece is _NOTHING:
+                        more = idle = False
+                    else:
+                        pulled.append(piece)
         finally:
             if open_:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: the engine was left before its stream
@@ -130,11 +140,16 @@ class _Tasks(Generic[W, T]):
         for task in self._under_way:
             task.cancel()
 
-    def take(self, *, wait: bool) -> list[asyncio.Task[T]]:
+    def take(self, *, wait: bool, most: float | None = None) -> list[asyncio.Task[T]]:
+        """What is done; waited for, `most` seconds long, where there is nothing yet."""
         try:
-            return self._queue.get(block=wait)
+            return self._queue.get(block=wait, timeout=most)
         except queue.Empty:
             return []
+
+    @property
+    def none_done(self) -> bool:
+        return self._queue.empty()
 
     def _begin(self) -> None:
         self._called = False  # before the work is looked at: what comes from now on calls again

@@ -109,7 +109,8 @@ class OpenAISampler:
         return self._fleet.usage
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
-        return self._background.stream(self._draws(requests), self._outcome, room=self._fleet.capacity)
+        room = self._fleet.capacity
+        return self._background.stream(self._draws(requests), self._outcome, room=room, ahead=room)
 
     def _draws(self, requests: Iterable[Request]) -> Iterator[_Draw | Failure]:
         for request in requests:

@@ -2,7 +2,9 @@
 
 scripts/bench engines
 
-As a stage draws them means: prompts made, replies read, every row on the disk, the file put in order at the end.
+As a stage draws them means: prompts made, replies read, every row on the disk, the file put in order at the end. The bare
+side has nothing to do but to ask: what it sends is made beforehand. The ratio is the median of the turns' ratios; in
+`intervals` stands what 95% of the resamples of the turns give for it, as the machine is not ours alone.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import contextlib
 import importlib.util
 import itertools
+import os
 import statistics
 import subprocess
 import sys
@@ -21,16 +24,19 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 from table import Bench, row, write
 
+from deepcritic.__main__ import QUIET
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request, Sampler, Sampling
 from deepcritic.samplers.openai import OpenAISampler
 from deepcritic.sampling import Draws, request, user
 from deepcritic.tasks import Question
 
-ROUNDS = 18
+ROUNDS = 30
 IN_FLIGHT = 64
+Part = Iterator[tuple[Bench, list[float]]]
 
 
 def asks(count: int, *, max_tokens: int = 64) -> list[Request]:
@@ -88,7 +94,7 @@ def alternate(
     )
 
 
-def instant(count: int = 10_000) -> Iterator[tuple[Bench, list[float]]]:
+def instant(count: int = 10_000) -> Part:
     """Beside a bare loop of aiohttp, which sends the same bodies and reads the answers as JSON."""
     requests = asks(count)
     bodies = [
@@ -132,8 +138,9 @@ def _instant_server() -> Iterator[str]:
         process.wait(10)
 
 
-def served(count: int = 1000) -> Iterator[tuple[Bench, list[float]]]:
-    """`vllm serve`, with prompts of token ids, beside a bare loop of aiohttp that sends prompts made before."""
+def served(count: int = 1000) -> Part:
+    """`vllm serve`, beside a bare loop of aiohttp: with prompts of token ids, which the bare one has made before, and with
+    messages, of which the server makes prompts for both."""
     if importlib.util.find_spec("vllm") is None:
         return
     from deepcritic.chat import prompt_ids
@@ -142,24 +149,31 @@ def served(count: int = 1000) -> Iterator[tuple[Bench, list[float]]]:
     from tests.engines.serving import serve
 
     requests = asks(count, max_tokens=16)
+    settings = {"max_tokens": 16, "temperature": 1.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
     with tempfile.TemporaryDirectory() as place:
         model = widen("deepcritic://microworld/models/base", Path(place) / "critic")
         tokenizer = load_tokenizer(str(model))
-        bodies = [
-            {"model": str(model), "prompt": prompt_ids(tokenizer, one.messages), "max_tokens": 16, "temperature": 1.0,
-             "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "seed": one.seeds[0]}
-            for one in requests
-        ]  # fmt: skip
-        with serve(model, Path(place) / "log") as url, OpenAISampler(str(model), urls=url, concurrency=IN_FLIGHT) as engine:
-            yield alternate(
-                f"HTTP, vllm serve with {IN_FLIGHT} in flight: requests a second",
-                lambda: as_a_stage(engine, requests),
-                lambda: asyncio.run(_bare(f"{url}/completions", bodies)),
-                at_least=0.95,
-            )
+        common = [{"model": "critic", **settings, "seed": one.seeds[0]} for one in requests]
+        ids = [body | {"prompt": prompt_ids(tokenizer, one.messages)} for body, one in zip(common, requests, strict=True)]
+        chats = [
+            body | {"messages": [{"role": "user", "content": one.messages[0].content}]}
+            for body, one in zip(common, requests, strict=True)
+        ]
+        with serve(model, Path(place) / "log", "--served-model-name", "critic") as url:
+            for what, path, own, bodies in (
+                ("", "completions", str(model), ids),
+                (", which makes the prompts", "chat/completions", None, chats),
+            ):
+                with OpenAISampler("critic", tokenizer=own, urls=url, concurrency=IN_FLIGHT) as engine:
+                    yield alternate(
+                        f"HTTP, vllm serve{what}, {IN_FLIGHT} in flight: requests a second",
+                        lambda engine=engine: as_a_stage(engine, requests),
+                        lambda path=path, bodies=bodies: asyncio.run(_bare(f"{url}/{path}", bodies)),
+                        at_least=0.95,
+                    )
 
 
-def in_process(count: int = 2000) -> Iterator[tuple[Bench, list[float]]]:
+def in_process(count: int = 2000) -> Part:
     """vLLM in this process, beside the same engine with all prompts, token ids made before, handed over at once. The bare side
     has vLLM make the text of the replies, as is its default: both sides end with the same."""
     if importlib.util.find_spec("vllm") is None:
@@ -202,13 +216,25 @@ def in_process(count: int = 2000) -> Iterator[tuple[Bench, list[float]]]:
             )
 
 
-PARTS: tuple[Callable[[], Iterable[tuple[Bench, list[float]]]], ...] = (instant, served, in_process)
-"""Each part gives a row with the ratios of its turns; one that needs what is not installed gives none."""
+PARTS: tuple[Callable[[], Part], ...] = (instant, served, in_process)
+"""Each part gives rows with the ratios of their turns; one that needs what is not installed gives none."""
+
+
+def interval(ratios: list[float]) -> list[float]:
+    """What the median may be as well: 95% of the medians of resampled turns."""
+    drawn = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
+    return [round(float(end), 3) for end in np.quantile(np.median(drawn, axis=1), (0.025, 0.975))]
 
 
 def main() -> None:
+    os.environ |= QUIET  # as a command sets it: tokenizers then stay in their thread
     found = [pair for part in PARTS for pair in part()]
-    write("engines", [one for one, _ in found], rounds=ROUNDS, ratios={one.what: ratios for one, ratios in found})
+    intervals = {one.what: interval(ratios) for one, ratios in found}
+    write(
+        "engines", [one for one, _ in found], rounds=ROUNDS, intervals=intervals, ratios={one.what: each for one, each in found}
+    )
+    for what, (low, high) in intervals.items():
+        print(f"{what}: 95% interval of the ratio {low} to {high}")
 
 
 if __name__ == "__main__":

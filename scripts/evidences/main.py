@@ -10,10 +10,12 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deepcritic.metrics import multi_seed
+from table import row as over_seeds
+
 from deepcritic.store import write_json
 from deepcritic.summary import gain, summarise
 
@@ -62,13 +64,8 @@ def claims(results: list[dict[str, Any]], seeds: list[int]) -> list[dict[str, An
             values.append(value)
         return values
 
-    def row(claim: str, values: list[float], holds: bool, intervals: list[Any] | None = None) -> dict[str, Any]:
-        over = multi_seed(values)
-        listed = [{"seed": seed, "value": round(value, 2)} for seed, value in zip(seeds, values, strict=True)]
-        for entry, interval in zip(listed, intervals or [], strict=False):
-            entry["interval"] = interval
-        interval = [round(over.low, 2), round(over.high, 2)] if len(values) > 1 else None
-        return {"claim": claim, "estimate": round(over.mean, 2), "interval": interval, "seeds": listed, "holds": bool(holds)}
+    def row(claim: str, values: list[float], holds: bool, intervals: Sequence[Any] = ()) -> dict[str, Any]:
+        return over_seeds(claim, seeds, values, holds, intervals)
 
     def above_zero(claim: str, values: list[float], intervals: list[Any], tested: list[Any] | None = None) -> dict[str, Any]:
         return row(claim, values, all(low > 0 for low, _ in tested or intervals), intervals)

@@ -14,11 +14,13 @@ import itertools
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from table import row as over_seeds
+
 from deepcritic.__main__ import main as deepcritic
-from deepcritic.metrics import multi_seed
 from deepcritic.microworld.train import train
 from deepcritic.models import shipped_path
 from deepcritic.rows import ALL_CORRECT, Dialogue
@@ -118,15 +120,8 @@ def result(folder: Path) -> dict[str, Any]:
 def claims(results: list[dict[str, Any]], seeds: list[int]) -> list[dict[str, Any]]:
     """Rows of claim, estimate, interval, seeds, holds; figures are percent or points, with one entry for each seed."""
 
-    def row(claim: str, values: list[float], holds: bool, intervals: list[Any] | None = None) -> dict[str, Any]:
-        over = multi_seed(values)
-        listed: list[dict[str, Any]] = [
-            {"seed": seed, "value": round(value, 2)} for seed, value in zip(seeds, values, strict=True)
-        ]
-        for entry, interval in zip(listed, intervals or [], strict=False):
-            entry["interval"] = interval
-        interval = [round(over.low, 2), round(over.high, 2)] if len(values) > 1 else None
-        return {"claim": claim, "estimate": round(over.mean, 2), "interval": interval, "seeds": listed, "holds": bool(holds)}
+    def row(claim: str, values: list[float], holds: bool, intervals: Sequence[Any] = ()) -> dict[str, Any]:
+        return over_seeds(claim, seeds, values, holds, intervals)
 
     def of(recipe: str, figure: str) -> list[Any]:
         return [one[recipe][figure] for one in results]

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
-from table import evidence, row, show
+from table import by_claim, evidence, show
 
 from deepcritic.__main__ import main as deepcritic
 from deepcritic.guided import powers, vote_chances
@@ -128,7 +128,8 @@ def main() -> None:
             train("judge", Path(shipped_path("deepcritic://microworld/models/base")), JUDGE)
         for seed in arguments.seeds:
             run(seed, arguments.base)
-    rows = claims({seed: figures(RUNS / f"spct-{seed}") for seed in arguments.seeds})
+    found = {seed: figures(RUNS / f"spct-{seed}") for seed in arguments.seeds}
+    rows = by_claim({seed: [(claim, *figure) for claim, figure in one.items()] for seed, one in found.items()})
     told = evidence([one for one in rows if not one["claim"].endswith(QUIET)])
     write_json(OUT, {"command": "scripts/evidence spct", "rows": rows, "table": told})
     show(rows)
@@ -225,16 +226,6 @@ def votes_over_one(folder: Path) -> tuple[float, list[float]]:
     rows = [row for row in read_judged(folder) if row.responses > 1]
     plain, _ = vote_chances(rows, Pointwise(), [1, SAMPLES])
     return _percent(plain[1] - plain[0], [row.cluster for row in rows])
-
-
-def claims(found: dict[int, dict[str, Figure]]) -> list[dict[str, Any]]:
-    """One row for each claim, with the figure of every seed that has it and the interval over seeds."""
-    rows = []
-    for claim in dict.fromkeys(claim for one in found.values() for claim in one):
-        seeds = [seed for seed, one in found.items() if claim in one]
-        values, intervals, holds = zip(*(found[seed][claim] for seed in seeds), strict=True)
-        rows.append(row(claim, seeds, values, all(holds), () if None in intervals else intervals))
-    return rows
 
 
 def _percent(differences: Any, clusters: Any) -> tuple[float, list[float]]:

@@ -37,11 +37,15 @@ def row(
 
 
 def by_claim(found: dict[int, list[Claim]]) -> list[dict[str, Any]]:
-    """One row for each claim, from what every seed says of it; it holds where it does on all of them."""
+    """One row for each claim, from what the seeds say of it that have it; it holds where it does on all of those."""
+    told: dict[str, dict[int, Claim]] = {}
+    for seed, claims in found.items():
+        for claim in claims:
+            told.setdefault(claim[0], {})[seed] = claim
     rows = []
-    for told in zip(*found.values(), strict=True):
-        names, values, intervals, holds = zip(*told, strict=True)
-        rows.append(row(names[0], list(found), values, all(holds), [bounds for bounds in intervals if bounds is not None]))
+    for name, by_seed in told.items():
+        _, values, intervals, holds = zip(*by_seed.values(), strict=True)
+        rows.append(row(name, list(by_seed), values, all(holds), () if None in intervals else intervals))
     return rows
 
 
