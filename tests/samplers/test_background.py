@@ -36,6 +36,32 @@ def test_at_most_room_pieces_are_begun_and_not_taken(background: Background) -> 
     assert most <= 7
 
 
+def test_work_is_pulled_ahead_while_nothing_is_done(background: Background) -> None:
+    """It waits until there is room: no more is begun for that."""
+    pulled, begun, most, lead = 0, 0, 0, 0
+    taken: list[int] = []
+
+    def source() -> Iterator[int]:
+        nonlocal pulled
+        for piece in range(200):
+            pulled += 1
+            yield piece
+
+    async def do(piece: int) -> int:
+        nonlocal begun, most, lead
+        begun += 1
+        most = max(most, begun - len(taken))
+        await asyncio.sleep(0.02)
+        lead = max(lead, pulled - begun)
+        return piece
+
+    for piece in background.stream(source(), do, room=8, ahead=5):
+        taken.append(piece)
+    assert sorted(taken) == list(range(200))
+    assert most <= 8
+    assert lead == 5
+
+
 def test_what_is_ready_can_be_taken_without_waiting(background: Background) -> None:
     """And nothing more is pulled in between, so that what is taken together is kept before more is asked."""
     pulled, sizes = 0, []
