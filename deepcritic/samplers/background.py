@@ -57,14 +57,14 @@ class Background:
         """What `do` makes of each piece of `work`, in the order of finishing; an exception of one is raised here.
 
         `work` is pulled in the caller's thread, as there is room: at most `room` pieces are begun and not yet taken by
-        the caller. Up to `ahead` more are pulled while there is nothing else to do, so that they can be begun at once. What
-        is under way when the caller stops is cancelled.
+        the caller. From the first result on, by which a caller knows what one costs, up to `ahead` more are pulled while there
+        is nothing else to do, so that they can be begun at once. What is under way when the caller stops is cancelled.
         """
         tasks = _Tasks(self._loop, do)
         return Stream(self._results(work, tasks, room, ahead), tasks)
 
     def _results(self, work: Iterator[W], tasks: _Tasks[W, T], room: int, ahead: int) -> Generator[T]:
-        open_, more, pulled = 0, True, deque[W]()
+        open_, more, pulled, spare = 0, True, deque[W](), 0
         try:
             while True:
                 until = time.monotonic() + TURN_SECONDS
@@ -78,15 +78,15 @@ class Background:
                 if not open_ and not pulled and not more:
                     return
                 full = open_ >= room
-                idle = full and more and len(pulled) < ahead
+                idle = full and more and len(pulled) < spare
                 wait = full or (open_ > 0 and not pulled and not more)
                 done, error = _sorted(tasks.take(wait=wait, most=TURN_SECONDS if idle else None))
                 for tasks.ready in range(len(done) - 1, -1, -1):
                     yield done[-1 - tasks.ready].result()
-                    open_ -= 1
+                    open_, spare = open_ - 1, ahead
                 if error is not None:
                     raise error
-                while idle and not done and tasks.none_done and len(pulled) < ahead:
+                while idle and not done and tasks.none_done and len(pulled) < spare:
                     piece = next(work, _NOTHING)
                     if piece is _NOTHING:
                         more = idle = False

@@ -39,7 +39,7 @@ def test_at_most_room_pieces_are_begun_and_not_taken(background: Background) -> 
 def test_work_is_pulled_ahead_while_nothing_is_done(background: Background) -> None:
     """It waits until there is room: no more is begun for that."""
     pulled, begun, most, lead = 0, 0, 0, 0
-    taken: list[int] = []
+    at_first, taken = 0, list[int]()
 
     def source() -> Iterator[int]:
         nonlocal pulled
@@ -56,10 +56,12 @@ def test_work_is_pulled_ahead_while_nothing_is_done(background: Background) -> N
         return piece
 
     for piece in background.stream(source(), do, room=8, ahead=5):
+        at_first = at_first or pulled
         taken.append(piece)
     assert sorted(taken) == list(range(200))
     assert most <= 8
     assert lead == 5
+    assert at_first == 8, "none before the first result"
 
 
 def test_what_is_ready_can_be_taken_without_waiting(background: Background) -> None:
