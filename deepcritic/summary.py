@@ -59,7 +59,7 @@ def summarise(run: Path) -> dict[str, Any]:
     if judges := _judges(run, manifests):
         summary["judges"] = judges
     votes = _json(run / "evaluate.votes" / "metrics.json")
-    if votes and "rl" in summary:
+    if votes and "maj_f1" in votes and "rl" in summary:
         summary["rl"].update(
             single_t_f1=votes["f1"], maj8_f1=votes["maj_f1"], votes=votes["samples"], **_vote_gain(run / "evaluate.votes")
         )
@@ -127,7 +127,9 @@ def gain(name: str, first: Path, second: Path) -> dict[str, Any]:
     if not (first / "verdicts.jsonl").is_file() or not (second / "verdicts.jsonl").is_file():
         return {}
     ours, theirs = ({row.id: row for row in read_rows(path / "verdicts.jsonl", Judged)} for path in (first, second))
-    shared = [name for name, row in ours.items() if row.correct is not None and theirs[name].correct is not None]
+    shared = [name for name in ours if name in theirs and None not in (ours[name].correct, theirs[name].correct)]
+    if len({ours[name].stratum for name in shared}) < 2:
+        return {}
     return _difference(
         name, [ours[row] for row in shared], [ours[row].correct for row in shared], [theirs[row].correct for row in shared]
     )

@@ -235,6 +235,21 @@ def test_a_run_of_one_stage_has_a_report_too(command: Command) -> None:
     assert 'id="critiques"' not in page
 
 
+def test_evaluations_of_other_rows_have_no_gain(command: Command, make_solutions: Any) -> None:
+    """The names are those of one comparison, the rows are not: two that share some, two that share none, one without votes."""
+    rows = make_solutions(24)
+    for name, some in (("base", rows[:16]), ("sft", rows[8:]), ("rl", rows[:8]), ("votes", rows[:4])):
+        write_rows(Path(f"{name}-rows.jsonl"), some)
+        lines = [json.dumps({"example_id": row.id, "sample": 0, "text": f"\\boxed{{{row.gold.first_error}}}"}) for row in some]
+        Path(f"{name}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+        words = ("benchmark=examples", f"benchmark.path={name}-rows.jsonl", f"stage.generations={name}.jsonl", f"name={name}")
+        assert command("stage=evaluate", "run=mine", *words).code == 0
+    summary = _report(command)[0]
+    assert summary["sft_gain"] == 0, "over the eight that both have"
+    assert "rl_gain" not in summary
+    assert "maj_gain" not in summary["rl"]
+
+
 def test_nothing_to_report_on(command: Command) -> None:
     outcome = command("stage=report", "run=nothing")
     assert outcome.code == 1
