@@ -273,8 +273,9 @@ class Draws:
     def _keep(self, together: list[Outcome], progress: Progress) -> Iterator[Outcome]:
         """Those that were not there already."""
         rows = [one for one in together if isinstance(one, Generation)]
-        failures = [one for one in together if isinstance(one, Failure)] if len(rows) < len(together) else []
-        drawn, failed = self._rows.extend(rows), self._failures.extend(failures) if failures else []
+        drawn, failed = self._rows.extend(rows), list[Failure]()
+        if len(rows) < len(together):
+            failed = self._failures.extend(one for one in together if isinstance(one, Failure))
         new = len(drawn) + len(failed)
         if new < len(together):
             self._folder.effort.add(duplicates=len(together) - new)

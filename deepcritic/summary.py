@@ -29,37 +29,33 @@ _FIGURES = (
     "error_accuracy_by_kind",
     "error_accuracy_by_position",
 )
-_JUDGED = (
-    "examples",
-    "samples",
-    "accuracy",
-    "accuracy_interval",
-    "vote_accuracy",
-    "roc_auc",
-    "unparsed_rate",
-    "blind_accuracy",
-)
+JUDGED = ("accuracy", "accuracy_interval", "vote_accuracy", "roc_auc", "unparsed_rate", "blind_accuracy")
 
 
 def summarise(run: Path) -> dict[str, Any]:
     """Everything that the run's finished stages say, in percent and seconds; what was not run is absent."""
     manifests = dict(finished_manifests(run))
+    measured = {
+        name: _json(run / name / "metrics.json") or {} for name, one in manifests.items() if one.get("stage") == "evaluate"
+    }
+    steps = {name: metrics for name, metrics in measured.items() if "f1" in metrics}
     summary: dict[str, Any] = {}
     for critic in CRITICS:
-        metrics = _json(run / f"evaluate.{critic}" / "metrics.json")
-        if metrics and "f1" in metrics:
+        if metrics := steps.get(f"evaluate.{critic}"):
             summary[critic] = {name: metrics[name] for name in _FIGURES if name in metrics}
             summary["blind_f1"], summary["examples"] = metrics["blind_f1"], metrics["examples"]
-        longer = _json(run / f"evaluate.{critic}_longer" / "metrics.json")
+        longer = steps.get(f"evaluate.{critic}_longer")
         if critic in summary and longer:
             summary[critic]["longer_f1"], summary[critic]["longer_f1_interval"] = longer["f1"], longer["f1_interval"]
     for name, first, second in (("sft_gain", "sft", "base"), ("rl_gain", "rl", "sft")):
         if first in summary and second in summary:
             summary.update(gain(name, run / f"evaluate.{first}", run / f"evaluate.{second}"))
-    if judges := _judges(run, manifests):
-        summary["judges"] = judges
-    votes = _json(run / "evaluate.votes" / "metrics.json")
-    if votes and "maj_f1" in votes and "rl" in summary:
+    judges = {name: metrics for name, metrics in measured.items() if "accuracy" in metrics}
+    if judges:
+        figures = ("examples", "samples", *JUDGED)
+        summary["judges"] = {name: {key: one[key] for key in figures if key in one} for name, one in judges.items()}
+    votes = steps.get("evaluate.votes", {})
+    if "maj_f1" in votes and "rl" in summary:
         summary["rl"].update(
             single_t_f1=votes["f1"], maj8_f1=votes["maj_f1"], votes=votes["samples"], **_vote_gain(run / "evaluate.votes")
         )
@@ -102,16 +98,6 @@ def label_quality(labelled: Path, truth: Path, all_solutions: int) -> dict[str, 
         "discarded": _percent(1 - len(labels) / all_solutions) if all_solutions else None,
         "exact_by_kind": {kind: _percent(right[kind] / total[kind]) for kind in sorted(total)},
         "discarded_by_kind": {kind: _percent(discarded[kind] / everything[kind]) for kind in sorted(everything)},
-    }
-
-
-def _judges(run: Path, manifests: dict[str, Any]) -> dict[str, Any]:
-    """The figures of each evaluation that judged responses."""
-    found = {name: _json(run / name / "metrics.json") or {} for name, one in manifests.items() if one.get("stage") == "evaluate"}
-    return {
-        name: {figure: metrics[figure] for figure in _JUDGED if figure in metrics}
-        for name, metrics in found.items()
-        if "accuracy" in metrics
     }
 
 

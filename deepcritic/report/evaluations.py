@@ -75,6 +75,11 @@ def title_of(folder: str) -> str:
     return FAMILIAR.get(folder) or folder.partition(".")[2] or folder
 
 
+def place_of(folder: str) -> int:
+    """Where an evaluation stands in a list: those after the stages of training first, in their order."""
+    return [*FAMILIAR, folder].index(folder)
+
+
 def evaluations(run: Path) -> list[Evaluation]:
     """The finished evaluations of a run, the stages of training first, others in order of finishing."""
     found = []
@@ -82,8 +87,7 @@ def evaluations(run: Path) -> list[Evaluation]:
         path = run / name
         if manifest.get("stage") == "evaluate" and (path / "verdicts.jsonl").is_file() and (path / "metrics.json").is_file():
             found.append(Evaluation(path, manifest, json.loads((path / "metrics.json").read_text("utf-8"))))
-    familiar = {name: place for place, name in enumerate(FAMILIAR)}
-    return sorted(found, key=lambda one: familiar.get(one.name, len(familiar)))
+    return sorted(found, key=lambda one: place_of(one.name))
 
 
 def compared(found: Iterable[Evaluation], most: int = 4) -> list[Evaluation]:

@@ -72,9 +72,9 @@ def _evaluation(one: Evaluation) -> Iterator[Caution]:
     for name, part in one.parts.items():
         where = f" on {name}" if len(one.parts) > 1 else ""
         cut, unreadable = part.get("truncated_rate"), part.get("unparsed_rate")
-        if cut and cut >= SEEN:
+        if (cut or 0) >= SEEN:
             yield Caution(one.name, f"{cut:.1f}% of the replies{where} were cut at max_tokens")
-        if unreadable and unreadable >= SEEN:
+        if (unreadable or 0) >= SEEN:
             yield Caution(one.name, f"{unreadable:.1f}% of the replies{where} have no readable verdict and count as wrong")
         replies = part.get("replies") or {}
         lost = (replies.get("failed") or 0) + (replies.get("refused") or 0)

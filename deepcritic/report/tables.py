@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepcritic.report.evaluations import FAMILIAR, title_of
-from deepcritic.summary import CRITICS
+from deepcritic.report.evaluations import place_of, title_of
+from deepcritic.summary import CRITICS, JUDGED
 
 SHOWN = ("f1", "f1_interval", "error_accuracy", "correct_accuracy", "unparsed_rate")
-JUDGED = ("accuracy", "accuracy_interval", "vote_accuracy", "roc_auc", "unparsed_rate", "blind_accuracy")
 
 
 def tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -59,7 +58,7 @@ def tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
                 *(str(one.get(key, "")) for key in ("examples", "samples")),
                 *(_number(one.get(key)) for key in JUDGED),
             ]
-            for name, one in sorted(summary["judges"].items(), key=lambda pair: _place(pair[0]))
+            for name, one in sorted(summary["judges"].items(), key=lambda pair: place_of(pair[0]))
         ]
         head = ["judge", "items", "votes", "accuracy", "95% interval", "by vote", "ROC-AUC", "unreadable", "best blind guess"]
         made.append({"title": "The best response found (percent)", "head": head, "rows": rows})
@@ -109,11 +108,6 @@ def tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
     body = [[name, _number(value)] for name, value in summary["seconds"].items()]
     made.append({"title": "Seconds", "head": ["stage", "seconds"], "rows": body})
     return made
-
-
-def _place(folder: str) -> int:
-    """The stages of training first, in their order."""
-    return [*FAMILIAR, folder].index(folder)
 
 
 def _number(value: Any) -> str:

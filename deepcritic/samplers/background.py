@@ -65,33 +65,34 @@ class Background:
 
     def _results(self, work: Iterator[W], tasks: _Tasks[W, T], room: int, ahead: int) -> Generator[T]:
         open_, more, pulled, spare = 0, True, deque[W](), 0
+
+        def pull() -> bool:
+            nonlocal more
+            piece = next(work, _NOTHING)
+            more = piece is not _NOTHING
+            if more:
+                pulled.append(piece)
+            return more
+
         try:
             while True:
                 until = time.monotonic() + TURN_SECONDS
-                while (pulled or more) and open_ < room and time.monotonic() < until:
-                    piece = pulled.popleft() if pulled else next(work, _NOTHING)
-                    if piece is _NOTHING:
-                        more = False
-                    else:
-                        open_ += 1
-                        tasks.begin(piece)
-                if not open_ and not pulled and not more:
+                while open_ < room and time.monotonic() < until and (pulled or (more and pull())):
+                    open_ += 1
+                    tasks.begin(pulled.popleft())
+                left = more or bool(pulled)
+                if not open_ and not left:
                     return
-                full = open_ >= room
-                idle = full and more and len(pulled) < spare
-                wait = full or (open_ > 0 and not pulled and not more)
-                done, error = _sorted(tasks.take(wait=wait, most=TURN_SECONDS if idle else None))
+                could_pull = more and len(pulled) < spare
+                ended = tasks.take(wait=open_ >= room or not left, most=TURN_SECONDS if could_pull else None)
+                done, error = _sorted(ended)
                 for tasks.ready in range(len(done) - 1, -1, -1):
                     yield done[-1 - tasks.ready].result()
                     open_, spare = open_ - 1, ahead
                 if error is not None:
                     raise error
-                while idle and not done and tasks.none_done and len(pulled) < spare:
-                    piece = next(work, _NOTHING)
-                    if piece is _NOTHING:
-                        more = idle = False
-                    else:
-                        pulled.append(piece)
+                while open_ >= room and more and len(pulled) < spare and tasks.none_done:
+                    pull()
         finally:
             if open_:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: the engine was left before its stream

@@ -28,6 +28,7 @@ import numpy as np
 from table import Bench, row, write
 
 from deepcritic.__main__ import QUIET
+from deepcritic.metrics import percentiles
 from deepcritic.runs import RunFolder
 from deepcritic.samplers import Request, Sampler, Sampling
 from deepcritic.samplers.openai import OpenAISampler
@@ -223,7 +224,7 @@ PARTS: tuple[Callable[[], Part], ...] = (instant, served, in_process)
 def interval(ratios: list[float]) -> list[float]:
     """What the median may be as well: 95% of the medians of resampled turns."""
     drawn = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
-    return [round(float(end), 3) for end in np.quantile(np.median(drawn, axis=1), (0.025, 0.975))]
+    return [round(end, 3) for end in percentiles(np.median(drawn, axis=1))]
 
 
 def main() -> None:

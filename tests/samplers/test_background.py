@@ -19,6 +19,18 @@ def background() -> Iterator[Background]:
         yield opened
 
 
+class Source:
+    """The numbers below `count`, and how many of them were pulled."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.pulled = count, 0
+
+    def __iter__(self) -> Iterator[int]:
+        for piece in range(self.count):
+            self.pulled += 1
+            yield piece
+
+
 def test_at_most_room_pieces_are_begun_and_not_taken(background: Background) -> None:
     begun, most = 0, 0
 
@@ -38,25 +50,19 @@ def test_at_most_room_pieces_are_begun_and_not_taken(background: Background) -> 
 
 def test_work_is_pulled_ahead_while_nothing_is_done(background: Background) -> None:
     """It waits until there is room: no more is begun for that."""
-    pulled, begun, most, lead = 0, 0, 0, 0
+    source, begun, most, lead = Source(200), 0, 0, 0
     at_first, taken = 0, list[int]()
-
-    def source() -> Iterator[int]:
-        nonlocal pulled
-        for piece in range(200):
-            pulled += 1
-            yield piece
 
     async def do(piece: int) -> int:
         nonlocal begun, most, lead
         begun += 1
         most = max(most, begun - len(taken))
         await asyncio.sleep(0.02)
-        lead = max(lead, pulled - begun)
+        lead = max(lead, source.pulled - begun)
         return piece
 
-    for piece in background.stream(source(), do, room=8, ahead=5):
-        at_first = at_first or pulled
+    for piece in background.stream(iter(source), do, room=8, ahead=5):
+        at_first = at_first or source.pulled
         taken.append(piece)
     assert sorted(taken) == list(range(200))
     assert most <= 8
@@ -66,13 +72,7 @@ def test_work_is_pulled_ahead_while_nothing_is_done(background: Background) -> N
 
 def test_what_is_ready_can_be_taken_without_waiting(background: Background) -> None:
     """And nothing more is pulled in between, so that what is taken together is kept before more is asked."""
-    pulled, sizes = 0, []
-
-    def source() -> Iterator[int]:
-        nonlocal pulled
-        for piece in range(500):
-            pulled += 1
-            yield piece
+    source, sizes = Source(500), []
 
     async def do(piece: int) -> int:
         if piece == 400:
@@ -82,12 +82,12 @@ def test_what_is_ready_can_be_taken_without_waiting(background: Background) -> N
 
     def drain() -> None:
         for _ in stream:
-            ready, before = stream.ready, pulled
+            ready, before = stream.ready, source.pulled
             sizes.append(1 + len([*itertools.islice(stream, ready)]))
             assert sizes[-1] == 1 + ready
-            assert pulled == before
+            assert source.pulled == before
 
-    stream = background.stream(source(), do, room=8)
+    stream = background.stream(iter(source), do, room=8)
     with pytest.raises(ValueError, match="after those"):
         drain()
     assert max(sizes) > 1, "several came out together"
