@@ -137,8 +137,8 @@ def run_stage(config: Any) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-    from deepcritic.costs import Limits
-    from deepcritic.runs import RunFolder
+    from deepcritic.runs.budget import Limits
+    from deepcritic.runs.folder import RunFolder
 
     try:
         plain: dict[str, Any] = OmegaConf.to_container(config.stage, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
@@ -184,7 +184,7 @@ def shrink(options: dict[str, Any], most: dict[str, float]) -> None:
 
 
 def _folder(config: Any) -> Path:
-    from deepcritic.runs import stage_folder
+    from deepcritic.runs.folder import stage_folder
 
     run, name = (None if value is None else str(value) for value in (config.run, config.name))
     root = config.runs if isinstance(config.runs, str) else "runs"  # runs=[A,B] says what to compare, not where runs stand
@@ -261,7 +261,7 @@ def _run_pipeline(config: Any, debug: list[str]) -> None:
     """Run one stage after the other in this process. A line is what one would type, but for `{run}`, the run's folder."""
     import shlex
 
-    from deepcritic.runs import manifest_of
+    from deepcritic.runs.folder import manifest_of
 
     if config.dry_run or config.probe is not None:
         raise UsageError("dry_run= and probe= are for one stage: the stages of an experiment read what earlier ones wrote")
@@ -306,7 +306,7 @@ def _nearest(message: str, overrides: list[str]) -> str:
 def _known_keys(overrides: list[str]) -> list[str]:
     from omegaconf import OmegaConf
 
-    from deepcritic.runs import flatten
+    from deepcritic.runs.folder import flatten
 
     try:
         config = compose(overrides)

@@ -23,16 +23,16 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from typing import Any, Self
 
 from deepcritic.errors import InputError, UsageError
-from deepcritic.parsing import split_steps
-from deepcritic.rows import ALL_CORRECT, Failure, Generation, Item, Row
-from deepcritic.samplers import Request, Sampler, Sampling
-from deepcritic.sampling import engine_for, request
-from deepcritic.tasks import CriticTask
+from deepcritic.samplers.base import Request, Sampler, Sampling
+from deepcritic.samplers.resume import engine_for, request
+from deepcritic.schema import ALL_CORRECT, Failure, Generation, Item, Row
+from deepcritic.tasks.base import CriticTask
 from deepcritic.tasks.first_error import FirstError
+from deepcritic.text.parsing import split_steps
 
 CALL = "critique"
 ENGINES = {"transformers": "TransformersSampler", "vllm": "VLLMSampler", "openai": "OpenAISampler", "ray": "RaySampler"}
-"""The engines that can be named, each in the module of its name in `deepcritic.samplers`."""
+"""The engines that can be named, each in the module of its name in `deepcritic.samplers.base`."""
 
 Solution = str | Sequence[str]
 
@@ -320,5 +320,5 @@ def engine_named(name: str, **options: Any) -> Callable[..., Sampler]:
         raise UsageError(f"there is no engine {name!r}; there are: {', '.join(ENGINES)}")
     if isinstance(options.get("engine"), str):
         options["engine"] = engine_named(options["engine"])
-    kind = getattr(importlib.import_module(f"deepcritic.samplers.{name}"), ENGINES[name])
+    kind = getattr(importlib.import_module(f"deepcritic.samplers.base.{name}"), ENGINES[name])
     return functools.partial(kind, **options)

@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from deepcritic.answers import compare
 from deepcritic.critic import Critic, Critique, Solution, content_name, read_item
-from deepcritic.parsing import last_boxed, split_steps, strip_heading
-from deepcritic.prompting import Template
-from deepcritic.rows import Failure, Generation, Item, Key, Row
-from deepcritic.samplers import Request, Sampler, Sampling
+from deepcritic.samplers.base import Request, Sampler, Sampling
+from deepcritic.samplers.resume import request
 from deepcritic.samplers.scripted import ScriptedSampler
-from deepcritic.sampling import request
-from deepcritic.tasks import Question
+from deepcritic.schema import Failure, Generation, Item, Key, Row
+from deepcritic.tasks.base import Question
+from deepcritic.text.parsing import last_boxed, split_steps, strip_heading
+from deepcritic.text.prompt_template import Template
 
 PROMPT = r"""---
 fields: [problem, solution, critique, step]

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from deepcritic.errors import InputError
-from deepcritic.rows import Gold
-from deepcritic.tasks import CriticTask
+from deepcritic.schema import Gold
+from deepcritic.tasks.base import CriticTask
 from deepcritic.tasks.first_error import FirstError
 
 Completion = str | Sequence[dict[str, str]]

@@ -9,8 +9,8 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from deepcritic import Critic
+from deepcritic.hub.models import load_model, load_tokenizer
 from deepcritic.microworld.source import problems
-from deepcritic.models import load_model, load_tokenizer
 from deepcritic.rewards import CriticReward
 from deepcritic.tasks.first_error import FirstError
 

@@ -7,7 +7,7 @@ import sys
 
 from datasets import Dataset
 
-from deepcritic.sources import examples
+from deepcritic.datasets import examples
 from deepcritic.tasks.first_error import FirstError
 
 

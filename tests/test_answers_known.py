@@ -13,7 +13,7 @@ import pytest
 import deepcritic.answers as answers
 from deepcritic.answers import Comparison, compare
 from deepcritic.answers.known import Compared, Known, checker
-from deepcritic.store import read_rows, write_rows
+from deepcritic.runs.jsonl import read_rows, write_rows
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 
 from deepcritic import Critic
 from deepcritic.rewards import CriticReward
-from deepcritic.rows import ALL_CORRECT
 from deepcritic.samplers.scripted import ScriptedSampler
+from deepcritic.schema import ALL_CORRECT
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

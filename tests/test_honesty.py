@@ -16,19 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepcritic.__main__ import compose, configuration_folder
+from deepcritic.datasets import examples
+from deepcritic.datasets.benchmark import Benchmark
 from deepcritic.microworld.world import draw_problem, judge, write_solution
-from deepcritic.models import shipped_path
-from deepcritic.prompting import Template
 from deepcritic.rewards import judgment_reward, reward_of
-from deepcritic.rows import ALL_CORRECT, Example, Generation, Gold, Item
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Request, Sampling
-from deepcritic.seeding.calls import without_verdict
-from deepcritic.sources import examples
-from deepcritic.sources.benchmark import Benchmark
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.samplers.base import Request, Sampling
+from deepcritic.schema import ALL_CORRECT, Example, Generation, Gold, Item
+from deepcritic.seeding.prompts import without_verdict
+from deepcritic.shipped import shipped_path
 from deepcritic.stages import evaluate, label, refine, rollout, seed, solve
-from deepcritic.store import read_rows, write_rows
 from deepcritic.tasks.first_error import FirstError
+from deepcritic.text.prompt_template import Template
 from deepcritic.training.prompts import prefilter, prompt_of
 
 TEMPLATES = "deepcritic://microworld/templates"

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from deepcritic import __main__ as main
-from deepcritic.costs import Limits, Price
 from deepcritic.errors import StageIncomplete, Stopped
-from deepcritic.rows import Failure, Generation
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Request, Sampling, Usage
-from deepcritic.sampling import Draws, request, user
-from deepcritic.store import read_rows
-from deepcritic.tasks import Question
+from deepcritic.runs.budget import Limits, Price
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import read_rows
+from deepcritic.samplers.base import Request, Sampling, Usage
+from deepcritic.samplers.resume import Draws, request, user
+from deepcritic.schema import Failure, Generation
+from deepcritic.tasks.base import Question
 
 PRICE = Price(completion=1_000_000.0)
 """A token of a reply costs one."""

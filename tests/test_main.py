@@ -18,9 +18,9 @@ import pytest
 
 from deepcritic.__main__ import build, compose, configuration_folder
 from deepcritic.errors import UsageError
-from deepcritic.rows import Generation
-from deepcritic.runs import RunFolder
-from deepcritic.store import read_rows
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import read_rows
+from deepcritic.schema import Generation
 
 HEAVY = ("torch", "transformers", "trl", "vllm", "datasets", "accelerate", "ray", "openai")
 
@@ -63,8 +63,11 @@ def words(samples_dir: Path, tmp_path: Path) -> list[str]:
     [
         ("import deepcritic", (*HEAVY, "hydra", "omegaconf", "numpy", "yaml", "msgspec")),
         ("from deepcritic.__main__ import main; main(['--help'])", (*HEAVY, "hydra", "omegaconf", "numpy")),
-        ("import deepcritic.stages.evaluate, deepcritic.samplers.transformers, deepcritic.chat, deepcritic.models", HEAVY),
-        ("import deepcritic.sources.processbench, deepcritic.tasks.first_error, deepcritic.runs", (*HEAVY, "hydra")),
+        (
+            "import deepcritic.stages.evaluate, deepcritic.samplers.transformers, deepcritic.text.chat_template",
+            HEAVY,
+        ),
+        ("import deepcritic.datasets.processbench, deepcritic.tasks.first_error, deepcritic.runs.folder", (*HEAVY, "hydra")),
     ],
 )
 def test_what_stays_unloaded(program: str, light: tuple[str, ...], tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from deepcritic import Critic, Refinement, refine
-from deepcritic.rows import decode, encode
-from deepcritic.samplers import Request
+from deepcritic.samplers.base import Request
 from deepcritic.samplers.scripted import ScriptedSampler
+from deepcritic.schema import decode, encode
 
 PROBLEM = "What is 1 + 1 + 3?"
 STEPS = ["1 + 1 = 2", "2 + 3 = \\boxed{6}"]

@@ -14,8 +14,8 @@ import pytest
 
 from deepcritic.errors import InputError
 from deepcritic.rewards import judgment_reward, reward_of
-from deepcritic.rows import ALL_CORRECT, Example, Gold, Item
-from deepcritic.store import write_rows
+from deepcritic.runs.jsonl import write_rows
+from deepcritic.schema import ALL_CORRECT, Example, Gold, Item
 from deepcritic.tasks.first_error import FirstError
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

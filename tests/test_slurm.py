@@ -16,7 +16,7 @@ import pytest
 
 from deepcritic.__main__ import main
 from deepcritic.microworld.source import problems
-from deepcritic.store import write_rows
+from deepcritic.runs.jsonl import write_rows
 from tests.conftest import ROOT
 
 JOBS = ["array", "fleet", "train"]
@@ -241,7 +241,7 @@ def test_a_fleet_is_asked_on_all_machines_with_a_key_of_its_own(cluster: Run, tm
 
 @pytest.mark.slow
 def test_training_is_launched_by_accelerate(cluster: Run, tmp_path: Path) -> None:
-    from deepcritic.rows import Dialogue, Message
+    from deepcritic.schema import Dialogue, Message
 
     messages = (Message(role="user", content="7 + 5 = 2?"), Message(role="assistant", content="Fine. \\boxed{-1}"))
     write_rows(

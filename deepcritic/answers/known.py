@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from deepcritic.answers.decide import Comparison, Texts
-from deepcritic.rows import Row
-from deepcritic.store import Journal
+from deepcritic.runs.jsonl import Journal
+from deepcritic.schema import Row
 
 _MOST: Final = 50_000  # pairs in memory where there is no file
 

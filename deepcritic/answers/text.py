@@ -12,7 +12,7 @@ from typing import Final
 
 from deepcritic.answers.plain import is_whole
 from deepcritic.answers.reach import LIMIT
-from deepcritic.parsing import last_boxed
+from deepcritic.text.parsing import last_boxed
 
 _CLOSE_BOXES: Final = 150
 _PERCENT_AFTER: Final = re.compile(r"[\s$]*(?:\\?%|[Pp]ercent|[Pp]ct)")

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from deepcritic.microworld.preferences import judge_lesson
 from deepcritic.microworld.world import Problem, apply, draw_problem, judge, write_solution
-from deepcritic.rows import ALL_CORRECT
+from deepcritic.schema import ALL_CORRECT
 
 ERRORS = {"slip": 0.036, "operand": 0.04, "operation": 0.04, "carried": 0.052}
 MANY_ERRORS = {"slip": 0.08, "operand": 0.08, "operation": 0.08, "carried": 0.1}

@@ -22,10 +22,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from deepcritic.datasets import examples as example_rows
+from deepcritic.datasets.base import Report
 from deepcritic.microworld.world import Problem, apply, draw_problem, judge, write_solution
-from deepcritic.rows import ALL_CORRECT, Example, Preference, Preferred, Responses
-from deepcritic.sources import Report
-from deepcritic.sources import examples as example_rows
+from deepcritic.schema import ALL_CORRECT, Example, Preference, Preferred, Responses
 from deepcritic.tasks.pointwise import Pointwise
 
 SOURCE = "microworld"

@@ -12,7 +12,7 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepcritic.models import load_model, load_tokenizer
+from deepcritic.hub.models import load_model, load_tokenizer
 
 
 def main() -> None:

@@ -9,12 +9,12 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from deepcritic.datasets import examples as example_rows
+from deepcritic.datasets.base import Report
 from deepcritic.errors import InputError
 from deepcritic.microworld.lessons import ERRORS
 from deepcritic.microworld.world import Problem, draw_problem, judge, write_solution
-from deepcritic.rows import ALL_CORRECT, Example, Gold, Item, content_id
-from deepcritic.sources import Report
-from deepcritic.sources import examples as example_rows
+from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
 
 SOURCE = "microworld"
 LICENSE = "Apache-2.0"

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepcritic.models import load_model, load_tokenizer
+from deepcritic.hub.models import load_model, load_tokenizer
 
 if TYPE_CHECKING:
     import torch

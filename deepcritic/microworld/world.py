@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deepcritic.rows import ALL_CORRECT
+from deepcritic.schema import ALL_CORRECT
 
 OPERATIONS = ("+", "-", "*")
 KINDS = ("slip", "operand", "operation", "carried", "lucky")

@@ -18,8 +18,8 @@ from deepcritic.report.chunks import Chunks
 from deepcritic.report.evaluations import Evaluation
 from deepcritic.report.lineage import Lineage
 from deepcritic.report.texts import Text, Texts
-from deepcritic.rows import ALL_CORRECT, Scores
-from deepcritic.store import read_lines, read_rows
+from deepcritic.runs.jsonl import read_lines, read_rows
+from deepcritic.schema import ALL_CORRECT, Scores
 
 OUTCOMES: Final = ("right", "missed", "too early", "too late", "false alarm", "wrong", "no verdict", "no reply")
 """What can become of a row, in the order in which filters offer it. `wrong` is for tasks that name no step."""

@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR
-from deepcritic.runs import finished_manifests
-from deepcritic.store import read_lines
+from deepcritic.runs.folder import finished_manifests
+from deepcritic.runs.jsonl import read_lines
+from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR
 
 FAMILIAR = {
     "evaluate.base": "base critic",

@@ -13,8 +13,8 @@ from typing import Any
 
 from deepcritic.report.evaluations import Evaluation
 from deepcritic.report.texts import Texts
-from deepcritic.runs import finished_manifests
-from deepcritic.store import read_lines
+from deepcritic.runs.folder import finished_manifests
+from deepcritic.runs.jsonl import read_lines
 
 Line = dict[str, Any]
 

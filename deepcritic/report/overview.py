@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepcritic.costs import amount
+from deepcritic.evaluation.table import beside_published
 from deepcritic.report.evaluations import Evaluation
-from deepcritic.table import beside_published
+from deepcritic.runs.budget import amount
 
 FEW = 100
 """Rows of a class under which a rate says little."""

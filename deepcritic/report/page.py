@@ -29,8 +29,8 @@ from deepcritic.report.evaluations import evaluations
 from deepcritic.report.groups import browse_groups
 from deepcritic.report.overview import figure_table, headline, preference_table, stage_table, warnings
 from deepcritic.report.tables import tables
-from deepcritic.runs import finished_manifests, package_version
-from deepcritic.store import replacing
+from deepcritic.runs.folder import finished_manifests, package_version
+from deepcritic.runs.jsonl import replacing
 
 PAGE: Final = "index.html"
 SCRIPTS: Final = ("dom", "chunks", "text", "state", "list", "detail", "groups", "main")

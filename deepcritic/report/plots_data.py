@@ -8,20 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deepcritic.report.draw import (
-    INK,
-    MUTED,
-    PAPER,
-    SERIES,
-    WIDE,
-    Plot,
-    band,
-    bars,
-    figure,
-    legend_above,
-    line,
-    percent_axis,
-)
+from deepcritic.report.draw import INK, MUTED, PAPER, SERIES, WIDE, Plot, band, bars, figure, legend_above, line, percent_axis
 
 
 def plots(run: Path, manifests: Mapping[str, Mapping[str, Any]]) -> Iterator[Plot]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from deepcritic.published import published
+from deepcritic.evaluation.published import published
 from deepcritic.report.draw import (
     GRID,
     INK,
@@ -24,7 +24,7 @@ from deepcritic.report.draw import (
     vote_curves,
 )
 from deepcritic.report.evaluations import Evaluation, compared
-from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR
+from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR
 
 PUBLISHED = 6
 """How many published figures stand beside ours on a benchmark, the best ones."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deepcritic.report.draw import INK, MUTED, PAPER, SERIES, WIDE, Plot, figure, legend_above, line
-from deepcritic.store import read_lines
+from deepcritic.runs.jsonl import read_lines
 
 TOGETHER: Final = 4
 """Curves that one drawing of several stages can hold."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from deepcritic.report.evaluations import place_of, title_of
-from deepcritic.summary import CRITICS, JUDGED
+from deepcritic.report.summary import CRITICS, JUDGED
 
 SHOWN = ("f1", "f1_interval", "error_accuracy", "correct_accuracy", "unparsed_rate")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from deepcritic.store import read_lines
+from deepcritic.runs.jsonl import read_lines
 
 ROWS = "examples.jsonl"
 

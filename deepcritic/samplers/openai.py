@@ -21,15 +21,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from deepcritic.chat import prompt_ids
 from deepcritic.errors import InputError
-from deepcritic.models import load_tokenizer, model_id, shipped_path
-from deepcritic.rows import Failure, Generation, Key
-from deepcritic.samplers import Request, Usage
-from deepcritic.samplers.background import Background
+from deepcritic.hub.models import load_tokenizer, model_id
+from deepcritic.samplers.base import Request, Usage
+from deepcritic.samplers.event_loop import Background
 from deepcritic.samplers.servers.completions import NEUTRAL, cards, encode, message_of, read, refusal_of_row, with_seed
 from deepcritic.samplers.servers.fleet import Fleet, NoAnswer, Refusal
 from deepcritic.samplers.servers.server import Server, pause
+from deepcritic.schema import Failure, Generation, Key
+from deepcritic.shipped import shipped_path
+from deepcritic.text.chat_template import prompt_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from deepcritic.errors import DeepCriticError, InputError, StageIncomplete, UsageError
-from deepcritic.rows import Failure, Generation
-from deepcritic.samplers import Request, Sampler, Tokenizing
+from deepcritic.samplers.base import Request, Sampler, Tokenizing
+from deepcritic.schema import Failure, Generation
 
 AHEAD = 2
 """Blocks that an engine has at a time: while the last replies of one are written, those of the next fill it up."""

@@ -25,10 +25,10 @@ from typing import Any, Self
 import msgspec
 
 from deepcritic.errors import InputError
-from deepcritic.rows import REFUSED, Failure, Generation, Key
-from deepcritic.runs import existing
-from deepcritic.samplers import Request
-from deepcritic.store import file_sha256
+from deepcritic.runs.folder import existing
+from deepcritic.runs.jsonl import file_sha256
+from deepcritic.samplers.base import Request
+from deepcritic.schema import REFUSED, Failure, Generation, Key
 
 WITHHELD = frozenset({"content_filter", "refusal"})
 """Finish reasons by which servers say that a reply is none: its text, if any, is not the model's answer."""

@@ -1,7 +1,7 @@
 r"""Replies by rule instead of a model: for examples, tests, and trying out a loop before a model is at hand.
 
->>> from deepcritic.rows import Key, Message
->>> from deepcritic.samplers import Request, Sampling
+>>> from deepcritic.schema import Key, Message
+>>> from deepcritic.samplers.base import Request, Sampling
 >>> asked = Request(
 ...     keys=(Key(example_id="a", request="critique"),), seeds=(0,), messages=(Message(role="user", content="Right?"),),
 ...     sampling=Sampling(),
@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from deepcritic.rows import Failure, Generation
-from deepcritic.samplers import Request
+from deepcritic.samplers.base import Request
+from deepcritic.schema import Failure, Generation
 
 
 class ScriptedSampler:

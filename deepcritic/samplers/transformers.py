@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from deepcritic.chat import prompt_ids, reply_text
-from deepcritic.models import context_length, load_model, load_tokenizer, model_id
-from deepcritic.rows import Failure, Generation, Key
-from deepcritic.samplers import Request, Sampling
+from deepcritic.hub.models import context_length, load_model, load_tokenizer, model_id
+from deepcritic.samplers.base import Request, Sampling
+from deepcritic.schema import Failure, Generation, Key
+from deepcritic.text.chat_template import prompt_ids, reply_text
 
 if TYPE_CHECKING:
     import torch

@@ -21,13 +21,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from deepcritic.chat import prompt_ids, reply_text
 from deepcritic.errors import InputError, StageIncomplete, UsageError
-from deepcritic.models import adapter_id, find_model, load_tokenizer, model_id
-from deepcritic.rows import Failure, Generation, Key
-from deepcritic.samplers import Request, Sampling
-from deepcritic.samplers.background import Background
-from deepcritic.samplers.guard import Guard
+from deepcritic.hub.models import adapter_id, find_model, load_tokenizer, model_id
+from deepcritic.samplers.base import Request, Sampling
+from deepcritic.samplers.event_loop import Background
+from deepcritic.samplers.reaper import Guard
+from deepcritic.schema import Failure, Generation, Key
+from deepcritic.text.chat_template import prompt_ids, reply_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

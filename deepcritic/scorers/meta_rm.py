@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from deepcritic.chat import dialogue_ids
 from deepcritic.errors import InputError
-from deepcritic.models import context_length, load_model, load_tokenizer, model_id
-from deepcritic.rows import Failure, Scores
-from deepcritic.scorers import Conversations, key_of
+from deepcritic.hub.models import context_length, load_model, load_tokenizer, model_id
+from deepcritic.schema import Failure, Scores
+from deepcritic.scorers.base import Conversations, key_of
+from deepcritic.text.chat_template import dialogue_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

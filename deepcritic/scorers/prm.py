@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from deepcritic.chat import text_ids
 from deepcritic.errors import InputError
-from deepcritic.models import context_length, load_model, load_tokenizer, model_id
-from deepcritic.rows import Failure, Item, Scores
-from deepcritic.scorers import key_of
+from deepcritic.hub.models import context_length, load_model, load_tokenizer, model_id
+from deepcritic.schema import Failure, Item, Scores
+from deepcritic.scorers.base import key_of
+from deepcritic.text.chat_template import text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

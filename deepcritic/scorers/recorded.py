@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Self
 
 from deepcritic.errors import InputError
-from deepcritic.rows import Failure, Item, Scores
-from deepcritic.runs import existing
-from deepcritic.scorers import key_of
-from deepcritic.store import file_sha256, read_rows
+from deepcritic.runs.folder import existing
+from deepcritic.runs.jsonl import file_sha256, read_rows
+from deepcritic.schema import Failure, Item, Scores
+from deepcritic.scorers.base import key_of
 
 
 class RecordedScorer:

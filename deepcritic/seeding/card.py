@@ -8,11 +8,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from deepcritic.publishing import card
-from deepcritic.rows import Dialogue
+from deepcritic.hub.publishing import card
+from deepcritic.runs.jsonl import read_rows, replacing
+from deepcritic.schema import Dialogue
 from deepcritic.seeding.dialogues import NO_LICENSE
 from deepcritic.seeding.funnel import told
-from deepcritic.store import read_rows, replacing
 
 ROWS: Final = "data/train.jsonl"
 _NOT_TOLD: Final = ("examples", "generations", "teacher", "push")

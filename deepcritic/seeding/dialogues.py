@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from deepcritic.prompting import fill, placeholders
-from deepcritic.rows import ALL_CORRECT, Dialogue, Message, Row
-from deepcritic.seeding.asking import Answers
-from deepcritic.seeding.calls import CUT, EMPTY, GIVEN_AWAY, UNREADABLE, WRONG, Call, without_verdict
+from deepcritic.schema import ALL_CORRECT, Dialogue, Message, Row
+from deepcritic.seeding.best_of_n import Answers
 from deepcritic.seeding.funnel import Funnel
-from deepcritic.seeding.material import Material
-from deepcritic.tasks import CriticTask
+from deepcritic.seeding.prompts import CUT, EMPTY, GIVEN_AWAY, UNREADABLE, WRONG, Call, without_verdict
+from deepcritic.seeding.solutions import Material
+from deepcritic.tasks.base import CriticTask
+from deepcritic.text.prompt_template import fill, placeholders
 
 PLAIN: Final = "more plain correct ones than wanted"
 NOT_READ_BACK: Final = "the verdict cannot be read back"

@@ -1,6 +1,6 @@
 """Rows kept and dropped by each rule, in the order of the rules: a ledger that can be told as a story.
 
->>> from deepcritic.runs import Ledger
+>>> from deepcritic.runs.folder import Ledger
 >>> funnel = Funnel(Ledger())
 >>> funnel.enter(10)
 >>> funnel.drop("no rated step", 3)
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deepcritic.runs import Ledger
+from deepcritic.runs.folder import Ledger
 
 
 class Funnel:

@@ -17,13 +17,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from deepcritic.comparison import compare
+from deepcritic.datasets.forged import kind_of
 from deepcritic.errors import InputError, UsageError
-from deepcritic.rows import Judged
-from deepcritic.runs import RunFolder
-from deepcritic.sources.forged import kind_of
-from deepcritic.store import read_rows, write_json
-from deepcritic.table import beside_published, write_table
+from deepcritic.evaluation.comparison import compare
+from deepcritic.evaluation.table import beside_published, write_table
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import read_rows, write_json
+from deepcritic.schema import Judged
 
 TITLES = {
     "f1": "F1", "error_accuracy": "errors found", "correct_accuracy": "all-correct seen", "maj_f1": "Maj F1",

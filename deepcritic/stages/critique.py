@@ -25,11 +25,11 @@ from rich.text import Text
 
 from deepcritic.critic import Critic, Critique, read_item
 from deepcritic.errors import InputError, Stopped, UsageError
-from deepcritic.rows import ALL_CORRECT, Item
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Sampler
-from deepcritic.sampling import engine_for
-from deepcritic.tasks import CriticTask
+from deepcritic.runs.folder import RunFolder
+from deepcritic.samplers.base import Sampler
+from deepcritic.samplers.resume import engine_for
+from deepcritic.schema import ALL_CORRECT, Item
+from deepcritic.tasks.base import CriticTask
 
 FORMATS = ("text", "json")
 

@@ -9,34 +9,29 @@ python -m deepcritic experiment=eval_suite model=PATH run=NAME
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepcritic.contamination import overlaps
+from deepcritic.datasets.benchmark import Benchmark, Part
+from deepcritic.datasets.preference_pairs import judgments as recorded_judgments
 from deepcritic.errors import InputError, UsageError
-from deepcritic.evaluation import Deciding, Outcome, Scoring, Writing, content_hash
-from deepcritic.figures import mean_figures
-from deepcritic.flips import flips
-from deepcritic.model_card import check_target, put_results
-from deepcritic.mr_score import mr_score
-from deepcritic.preference_figures import decided_figures
-from deepcritic.rows import Example, Item, Judged, Preference
-from deepcritic.runs import RunFolder, existing
-from deepcritic.samplers import Sampler
+from deepcritic.evaluation.contamination import overlaps
+from deepcritic.evaluation.evaluators import Deciding, Scoring, Writing, content_hash
+from deepcritic.evaluation.results import collect_metrics, print_metrics, read_metrics, without_forged
+from deepcritic.evaluation.results_card import check_target, put_results
+from deepcritic.evaluation.table import any_published, beside_published, print_table, write_table
+from deepcritic.metrics.majority_vote import vote_rule
+from deepcritic.runs.folder import RunFolder, existing
+from deepcritic.runs.jsonl import write_json, write_rows
+from deepcritic.samplers.base import Sampler
 from deepcritic.samplers.recorded import RecordedSampler
-from deepcritic.sampling import engine_for
-from deepcritic.scorers import Scorer
+from deepcritic.samplers.resume import engine_for
+from deepcritic.schema import Example, Item, Preference
+from deepcritic.scorers.base import Scorer
 from deepcritic.scorers.meta_rm import MetaRM
 from deepcritic.scorers.recorded import RecordedScorer
-from deepcritic.sources.benchmark import Benchmark, Part
-from deepcritic.sources.forged import kind_of
-from deepcritic.sources.preference_pairs import judgments as recorded_judgments
-from deepcritic.store import read_rows, write_json, write_rows
-from deepcritic.table import any_published, beside_published, print_table, write_table
-from deepcritic.tasks import CriticTask
-from deepcritic.votes import Ties, vote_rule
+from deepcritic.tasks.base import CriticTask
 
 
 def run(
@@ -104,14 +99,14 @@ def run(
     rows_hash = content_hash(example for part in parts for example in part.examples)
     files = {f"contamination {file}": Path(file) for file in contamination if Path(file).is_file()}
     if not folder.begin(benchmark=rows_hash, **critic.depends, **files):
-        return _pushed(_shown(read_metrics(folder.path), task), push)
+        return _pushed(print_metrics(read_metrics(folder.path), task), push)
     measured = critic.parts
-    found = overlaps({row.id: row.item.problem for part in measured for row in _plain(part)}, contamination)
+    found = overlaps({row.id: row.item.problem for part in measured for row in without_forged(part)}, contamination)
     outcome = critic.judge(folder)
     judged = [row for part in measured for row in outcome.judged[part.name]]
     write_rows(folder / "verdicts.jsonl", judged)
     write_rows(folder / "examples.jsonl", (example for part in measured for example in part.examples))  # to be read beside them
-    metrics = _metrics(measured, outcome, task, found if contamination else None, rule)
+    metrics = collect_metrics(measured, outcome, task, found if contamination else None, rule)
     write_json(folder / "metrics.json", metrics)
     ledger = folder.ledger("examples")
     ledger.enter(len(judged))
@@ -122,7 +117,7 @@ def run(
             ledger.keep()
     ignored = critic.engine.ignored if isinstance(critic, Writing) and isinstance(critic.engine, RecordedSampler) else {}
     data = {part.name: part.facts for part in measured}
-    _shown(metrics, task)
+    print_metrics(metrics, task)
     if {"f1", "mean_f1"} & metrics.keys():
         entries = beside_published({str(metrics["model"]): metrics})
         write_table(folder.path, entries)
@@ -136,17 +131,6 @@ def _pushed(metrics: dict[str, Any], push: str | None) -> dict[str, Any]:
     if push is not None:
         print(f"results put into {put_results(push, metrics)}")
     return metrics
-
-
-def read_metrics(path: Path) -> dict[str, Any]:
-    """What a finished evaluation wrote."""
-    metrics: dict[str, Any] = json.loads((path / "metrics.json").read_text("utf-8"))
-    return metrics
-
-
-def read_judged(path: Path) -> list[Judged]:
-    """The rows of a finished evaluation."""
-    return list(read_rows(path / "verdicts.jsonl", Judged))
 
 
 def _parts(benchmark: Benchmark | Mapping[str, Benchmark] | None, limit: int | None) -> list[Part]:
@@ -198,108 +182,3 @@ def _tuning(parts: list[Part], threshold_on: str | None) -> list[Example]:
             "neither a file nor a part of the benchmark", field="stage.threshold_on", found=threshold_on, remedy=names
         )
     return [row for row in parts[0].benchmark.rows_of(threshold_on) if isinstance(row, Example)]
-
-
-def _plain(part: Part) -> list[Example | Preference]:
-    return [example for example in part.examples if kind_of(example.id)[1] is None]
-
-
-def _metrics(
-    parts: list[Part], outcome: Outcome, task: CriticTask[Any], found: Mapping[str, Any] | None, ties: Ties
-) -> dict[str, Any]:
-    """The figures of the plain rows, and beside those of each part what else is known of it."""
-    plain = {part.name: [row for row in outcome.judged[part.name] if kind_of(row.id)[1] is None] for part in parts}
-    if outcome.decided:
-        metrics = decided_figures([row for rows in plain.values() for row in rows], task)
-        return {**metrics, "benchmark": parts[0].facts, **outcome.facts}
-    metrics = task.figures(plain, ties=ties)
-    for part in parts:
-        of_part = metrics if len(parts) == 1 else metrics["benchmarks"][part.name]
-        of_part["benchmark"] = part.facts
-        if part.benchmark.mr_score:
-            of_part["mr_score"] = _mr_score(part, plain[part.name], outcome)
-        if part.benchmark.forged:
-            of_part["flips"] = flips(outcome.judged[part.name], task)
-        clean = [row for row in plain[part.name] if row.id not in (found or {}).get("held", {})]
-        if clean and len(clean) < len(plain[part.name]):
-            without = task.figures({part.name: clean}, ties=ties)
-            names = ("examples", "f1", "f1_interval", "accuracy", "accuracy_interval")
-            of_part["without_held"] = {name: without[name] for name in names if name in without}
-    if "mean_f1" in metrics:
-        metrics["means"] = _means(parts, plain)
-    if found is not None:
-        metrics["contamination"] = found
-    return {**metrics, **outcome.facts, **outcome.counts}
-
-
-def _mr_score(part: Part, judged: list[Judged], outcome: Outcome) -> dict[str, Any]:
-    reasons = any(isinstance(example, Example) and example.gold.error_reasons for example in part.examples)
-    result = mr_score(judged, outcome.grades if reasons else None)
-    if not reasons:
-        result["skipped"] = "the rows give no reasons for their errors"
-    elif outcome.grades is None:
-        result["skipped"] = "no judge graded the reasons: judge=MODEL"
-    return result
-
-
-def _means(parts: list[Part], plain: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
-    """For each benchmark with several parts the mean over them, and which of its parts it covers."""
-    groups: dict[str, list[str]] = {}
-    for part in parts:
-        groups.setdefault(part.benchmark.name, []).append(part.name)
-    means: dict[str, Any] = {}
-    for name, members in groups.items():
-        if len(members) > 1:
-            whole = next(part.benchmark.parts for part in parts if part.benchmark.name == name)
-            means[name] = {
-                **mean_figures({member: plain[member] for member in members}),
-                "parts": members,
-                "of": max(len(members), len(whole or ())),
-            }
-    return means
-
-
-def _shown(metrics: dict[str, Any], task: CriticTask[Any]) -> dict[str, Any]:
-    task.show(metrics)
-    for name, part in metrics.get(
-        "benchmarks", {metrics["benchmark"]["name"] if "benchmark" in metrics else "": metrics}
-    ).items():
-        facts = part["benchmark"]
-        whole = facts["rows_when_whole"]
-        if whole and facts["rows"] != whole:
-            print(f"{name}: {facts['rows']} of its {whole} rows are at hand")
-        if "mr_score" in part:
-            print(_mr_line(name, part["mr_score"]))
-        for kind, flip in part.get("flips", {}).items():
-            low, high = flip["interval"]
-            rate = "nothing to flip" if flip["rate"] is None else f"{flip['rate']:.1f}% ({low:.1f} to {high:.1f})"
-            print(f"{name}, forged {kind}: {rate} of {flip['rows']} verdicts now say what was forged")
-        if "without_held" in part:
-            clean = part["without_held"]
-            score = f"F1 {clean['f1']}" if "f1" in clean else f"accuracy {clean.get('accuracy')}"
-            print(f"{name} without the problems that occur in training data: {score} on {clean['examples']} rows")
-    for name, mean in metrics.get("means", {}).items():
-        low, high = mean["f1_interval"]
-        shown = "unknown" if mean["f1"] is None else f"{mean['f1']:.1f} (95% interval {low:.1f} to {high:.1f})"
-        print(f"{name}: mean F1 {shown} over {len(mean['parts'])} of {mean['of']} parts")
-    if "threshold" in metrics:
-        how = metrics["threshold"]
-        chosen = f", chosen on {how['rows']} rows of {how['chosen_on']} (F1 {how['f1_there']:.1f} there)" if "rows" in how else ""
-        print(f"threshold {how['value']:.4g}{chosen}")
-    if "contamination" in metrics:
-        found = metrics["contamination"]
-        first = "".join(f"; {name} in {place}" for name, place in [*found["held"].items()][:1])
-        print(
-            f"training data of {sum(found['texts'].values())} texts: {len(found['held'])} problems occur in it, "
-            f"{len(found['resembled'])} more are like one{first}"
-        )
-    return metrics
-
-
-def _mr_line(name: str, score: Mapping[str, Any]) -> str:
-    parts = f"MCC {score['mcc']:.1f}, step {score['step_accuracy']:.1f}%"
-    if score["score"] is None:
-        return f"{name}: no MR-Score ({score['skipped']}); {parts}"
-    low, high = score["score_interval"]
-    shown = f"{score['score']:.1f} (95% interval {low:.1f} to {high:.1f})"
-    return f"{name}: MR-Score {shown} ({parts}, reason {score['reason_accuracy']:.1f}%)"

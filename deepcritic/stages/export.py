@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deepcritic.inspect_log import write_log
-from deepcritic.runs import RunFolder
+from deepcritic.evaluation.inspect_log import write_log
+from deepcritic.runs.folder import RunFolder
 
 
 def run(folder: RunFolder, *, evaluation: str = "evaluate") -> Path:

@@ -14,16 +14,16 @@ from typing import IO, Any
 import msgspec
 
 from deepcritic.answers import COMPARED
+from deepcritic.datasets import examples as example_rows
 from deepcritic.errors import InputError, UsageError
-from deepcritic.label_report import LabelReport, SolutionLabel, explain, share, solution_label
-from deepcritic.labelling import RULES, Discard, Label, Outcome, Table, decide, unusable
-from deepcritic.rollouts import reached_answer
-from deepcritic.rows import Example, Generation, Judged, encode
-from deepcritic.runs import RunFolder
+from deepcritic.labels.quality import LabelReport, SolutionLabel, explain, share, solution_label
+from deepcritic.labels.rollouts import reached_answer
+from deepcritic.labels.rules import RULES, Discard, Label, Outcome, Table, decide, unusable
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import read_lines, read_rows, replacing, write_json, write_rows
 from deepcritic.samplers.recorded import RecordedSampler
-from deepcritic.sources import examples as example_rows
-from deepcritic.store import read_lines, read_rows, replacing, write_json, write_rows
-from deepcritic.tasks import CriticTask
+from deepcritic.schema import Example, Generation, Judged, encode
+from deepcritic.tasks.base import CriticTask
 
 FILE = "labelled.jsonl"
 CONSENSUS = "consensus"

@@ -13,17 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deepcritic.chat import dialogue_ids
-from deepcritic.errors import InputError, UsageError
-from deepcritic.evaluation import conversations
-from deepcritic.models import load_model, load_tokenizer, model_id
-from deepcritic.rows import Generation
-from deepcritic.runs import RunFolder, existing
-from deepcritic.sources import own
-from deepcritic.stages.reject import HINTED
-from deepcritic.store import read_rows
-from deepcritic.tasks import CriticTask
-from deepcritic.training import order_by_epoch, quiet, recorder, remove_checkpoints, save_model, train
+from deepcritic.errors import UsageError
+from deepcritic.hub.models import load_tokenizer, model_id
+from deepcritic.runs.folder import RunFolder, existing
+from deepcritic.tasks.base import CriticTask
+from deepcritic.training.loop import remove_checkpoints, save_model, train
+from deepcritic.training.meta_rm import labelled_replies, meta_rm_trainer
 
 
 def run(
@@ -65,7 +60,7 @@ def run(
         "per_device_train_batch_size": device_batch_size, "gradient_accumulation_steps": batch_size // device_batch_size,
         "warmup_steps": warmup, "save_steps": save_steps, "logging_steps": logging_steps, "seed": seed,
     }  # fmt: skip
-    trainer = _trainer(folder, model, tokenizer, rows, settings)
+    trainer = meta_rm_trainer(folder, model, tokenizer, rows, settings)
     steps_done = train(trainer, folder.path)
     save_model(trainer, tokenizer, folder.path)
     manifest = folder.finish(
@@ -73,66 +68,3 @@ def run(
     )
     remove_checkpoints(folder.path)
     return manifest
-
-
-def labelled_replies(
-    folder: RunFolder, examples: str, files: Sequence[str], task: CriticTask[Any], tokenizer: Any, max_length: int
-) -> list[dict[str, Any]]:
-    """Token ids of each saved reply behind its prompt, with its label: right or not."""
-    known = {row.id: row for row in own.read(examples, task.row) if task.stratum(row.gold) is not None}
-    ledger = folder.ledger("replies")
-    rows: list[dict[str, Any]] = []
-    for file in files:
-        for number, reply in enumerate(read_rows(Path(file), Generation), start=1):
-            ledger.enter()
-            row = known.get(reply.key.example_id)
-            if row is None:
-                raise InputError(
-                    "a reply to a row that is not there", file=file, line=number, field="key.example_id",
-                    found=reply.key.example_id, remedy=f"replies to labelled rows of {examples}",
-                )  # fmt: skip
-            if reply.key.request == HINTED:
-                ledger.drop("the truth was told")
-                continue
-            (messages,) = conversations(task, row.item, [reply])
-            ids = dialogue_ids(tokenizer, messages)[0]
-            if len(ids) > max_length:
-                ledger.drop("longer than max_length")
-                continue
-            ledger.keep()
-            verdict = task.parse(reply.prefix + reply.text, reply.context)
-            rows.append({"input_ids": ids, "labels": [float(task.reward(verdict, row.gold) > 0)]})
-    if len({row["labels"][0] for row in rows}) < 2:
-        remedy = "replies some of which are right, and some not"
-        raise InputError("nothing to tell apart", file=files[0], found=f"{len(rows)} replies of one kind", remedy=remedy)
-    return rows
-
-
-def _trainer(folder: RunFolder, model: str, tokenizer: Any, rows: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
-    import torch
-    from datasets import Dataset
-    from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
-
-    torch.manual_seed(settings["seed"])  # the new head begins at random
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    weights = load_model(model, kind="AutoModelForSequenceClassification", num_labels=1)
-    weights.config.pad_token_id = tokenizer.pad_token_id
-    weights.config.problem_type = "multi_label_classification"  # which is what transformers calls binary cross-entropy
-    on_cpu = weights.device.type == "cpu"
-    config = TrainingArguments(
-        output_dir=str(folder.path), save_strategy="steps", save_total_limit=2, report_to=[], disable_tqdm=True,
-        lr_scheduler_type="cosine", bf16=not on_cpu, use_cpu=on_cpu, gradient_checkpointing=not on_cpu,
-        train_sampling_strategy="group_by_length", **settings,
-    )  # fmt: skip
-    trainer = Trainer(
-        model=weights,
-        args=config,
-        processing_class=tokenizer,
-        train_dataset=Dataset.from_list(rows),
-        data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=[recorder(folder.path)],
-    )
-    quiet(trainer)
-    order_by_epoch(trainer, settings["seed"])
-    return trainer

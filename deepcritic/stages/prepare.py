@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from deepcritic.datasets.base import Report
 from deepcritic.errors import UsageError
-from deepcritic.models import shipped_path
-from deepcritic.rows import Dialogue, Example, Preference
-from deepcritic.runs import RunFolder
-from deepcritic.sources import Report
-from deepcritic.store import write_rows
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import write_rows
+from deepcritic.schema import Dialogue, Example, Preference
+from deepcritic.shipped import shipped_path
 
 FILE = "examples.jsonl"
 

@@ -15,17 +15,17 @@ import numpy as np
 
 from deepcritic.answers import COMPARED, compare
 from deepcritic.critic import Critic, Critique
+from deepcritic.datasets import examples as example_rows
 from deepcritic.errors import InputError
-from deepcritic.metrics import mean_interval
-from deepcritic.prompting import Template
+from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.refining import PROMPT, Refinement, refine_many, rewrite_question, solution_answer
-from deepcritic.rows import UNLABELLED, Example, Failure, Generation, Item, Key
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Request, Sampler, Sampling
-from deepcritic.sampling import Draws, engine_for, request
-from deepcritic.sources import examples as example_rows
-from deepcritic.store import write_json, write_rows
-from deepcritic.tasks import CriticTask
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import write_json, write_rows
+from deepcritic.samplers.base import Request, Sampler, Sampling
+from deepcritic.samplers.resume import Draws, engine_for, request
+from deepcritic.schema import UNLABELLED, Example, Failure, Generation, Item, Key
+from deepcritic.tasks.base import CriticTask
+from deepcritic.text.prompt_template import Template
 
 FILE, TRACES = "refined.jsonl", "traces.jsonl"
 Array = np.ndarray[Any, Any]

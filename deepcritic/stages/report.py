@@ -16,10 +16,10 @@ from rich.text import Text
 
 from deepcritic.errors import InputError
 from deepcritic.report.page import write_page
+from deepcritic.report.summary import summarise
 from deepcritic.report.tables import tables
-from deepcritic.runs import RunFolder, finished_manifests
-from deepcritic.store import write_json
-from deepcritic.summary import summarise
+from deepcritic.runs.folder import RunFolder, finished_manifests
+from deepcritic.runs.jsonl import write_json
 
 
 def run(folder: RunFolder, *, beside: str | None = None, seed: int = 0) -> dict[str, Any]:

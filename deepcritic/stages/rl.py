@@ -2,37 +2,34 @@
 
     python -m deepcritic stage=rl stage.examples=runs/x/label/labelled.jsonl model=runs/x/sft/model run=x
 
-GRPO compares the replies to one prompt with each other (`deepcritic.groups` has the formula). A group whose replies are
-all right or all wrong teaches nothing, so prompts are filtered by how often the starting model is right on them, and the
-classes can be balanced: both by the labels that training uses, never by a truth behind them.
+GRPO compares the replies to one prompt with each other (the formula stands in
+`deepcritic.training.grpo_rollouts`). A group whose replies are all right or all wrong has no advantage, so prompts are filtered
+by the pass rate of the starting model, and the classes can be balanced: both by the labels that training uses.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deepcritic import publishing
 from deepcritic.errors import InputError, UsageError
-from deepcritic.groups import Groups, own_engine, vllm_engine
-from deepcritic.models import load_tokenizer, model_id
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Sampler, Sampling
-from deepcritic.tasks import CriticTask
-from deepcritic.training import best_of, order_by_epoch, quiet, recorder, remove_checkpoints, save_model, train
+from deepcritic.hub import publishing
+from deepcritic.hub.models import load_tokenizer, model_id
+from deepcritic.runs.folder import RunFolder
+from deepcritic.samplers.base import Sampler, Sampling
+from deepcritic.tasks.base import CriticTask
 from deepcritic.training.card import push_model, write_card
 from deepcritic.training.checkpoints import BEST
-from deepcritic.training.plan import GIB, Plan
+from deepcritic.training.grpo import check_names, grpo_trainer, plan_memory, vllm_settings
+from deepcritic.training.loop import best_of, remove_checkpoints, save_model, train
+from deepcritic.training.plan import GIB
 from deepcritic.training.processes import leader_first, leads, world_size
-from deepcritic.training.prompts import Prompt, balance, balance_batches, prefilter, read_prompts, room
+from deepcritic.training.prompts import Prompt, balance, prefilter, read_prompts, room
 from deepcritic.training.settings import TrainerSettings, accumulation
 from deepcritic.training.validation import Validation, validate
-from deepcritic.watch import watch_over
 
-LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 VOTES = 8
 """How many replies vote at a validation."""
 
@@ -96,13 +93,13 @@ def run(
     `vllm` draws with TRL's vLLM, in this process or from the server at `vllm_url`, with importance-sampling correction; a
     resumed run then draws other replies than an undisturbed one. `validation` is a file of examples on which F1 and that of
     votes of eight are measured every `eval_steps` steps (0: never). `collapse`, `patience`, `max_gap`, `log_groups`: see
-    `deepcritic.watch`.
+    `deepcritic.training.grpo_monitor`.
     """
     if model is None:
         raise UsageError("no model is named: give model=PATH")
     times = accumulation(prompts_per_step * group, device_batch_size, "prompts_per_step x stage.group")
     _check(prompts_per_step, steps, epochs, save_steps, logging_steps)
-    _check_names(loss_type, vllm)
+    check_names(loss_type, vllm)
     trainer.check(model)
     if eval_steps and validation is None:
         raise UsageError("stage.eval_steps asks for a validation: give stage.validation=FILE")
@@ -117,7 +114,7 @@ def run(
     tokenizer = load_tokenizer(model)
     longest = room(model, max_tokens, max_prompt_tokens)
     prompts = read_prompts(folder, Path(examples), task, tokenizer, longest, shuffle_labels, seed)
-    plan = _plan(prompts, tokenizer, model, trainer, max_tokens, group, prompts_per_step, device_batch_size, _steps(
+    plan = plan_memory(prompts, tokenizer, model, trainer, max_tokens, group, prompts_per_step, device_batch_size, _steps(
         len(prompts), prompts_per_step, steps, epochs
     ))  # fmt: skip
     if folder.limits.dry_run:
@@ -142,7 +139,7 @@ def run(
     }  # fmt: skip
     if vllm:
         settings |= vllm_settings(vllm, vllm_url, vllm_memory, vllm_tensor_parallel, max_prompt_tokens, max_tokens)
-    grpo = _trainer(
+    grpo = grpo_trainer(
         folder, prompts, task, model, tokenizer, trainer, settings, balanced_batches, dynamic_sampling,
         {"keep": log_groups, "collapse": collapse, "gap": max_gap, "patience": patience},
     )  # fmt: skip
@@ -168,15 +165,6 @@ def run(
 def _steps(prompts: int, prompts_per_step: int, steps: int | None, epochs: float | None) -> int:
     limits = [steps, None if epochs is None else max(1, round(epochs * prompts / prompts_per_step))]
     return min(limit for limit in limits if limit is not None)
-
-
-def _plan(
-    prompts: list[Prompt], tokenizer: Any, model: str, trainer: TrainerSettings, max_tokens: int, group: int,
-    prompts_per_step: int, rows: int, steps: int,
-) -> Plan:  # fmt: skip
-    lengths = [len(prompt.ids(tokenizer)) + max_tokens for prompt in prompts] or [max_tokens]
-    reads = steps * prompts_per_step * group / len(lengths)
-    return Plan.of(model, trainer, lengths=lengths, reads=reads, steps=steps, rows=rows)
 
 
 def _account(folder: RunFolder, prompts: list[Prompt], examples: str, prompts_per_step: int) -> None:
@@ -209,75 +197,3 @@ def _check(prompts_per_step: int, steps: int | None, epochs: float | None, save_
             f"stage.save_steps={save_steps} is no multiple of stage.logging_steps={logging_steps}: a line of the log is an "
             "average since the line before, and a run that is resumed in between could not know it"
         )
-
-
-def _check_names(loss_type: str, vllm: str | None) -> None:
-    if loss_type not in LOSSES:
-        raise UsageError(f"stage.loss_type={loss_type} is none that TRL knows; one of {', '.join(LOSSES)}")
-    if vllm not in (None, "colocate", "server"):
-        raise UsageError(f"stage.vllm={vllm} is no way to run vLLM; would be right: colocate, server, or null to draw without it")
-    if vllm and importlib.util.find_spec("vllm") is None:
-        raise UsageError(f"stage.vllm={vllm} needs vLLM: pip install 'deepcritic[vllm]', or draw without it (stage.vllm=null)")
-
-
-def vllm_settings(
-    mode: str, url: str | None, memory: float, tensor_parallel: int, max_prompt_tokens: int | None, max_tokens: int
-) -> dict[str, Any]:
-    """What TRL is told of vLLM. `memory` is the part of the GPU that a colocated engine may take; a server is started with
-    its own, and with `--logprobs-mode processed_logprobs`."""
-    settings: dict[str, Any] = {"use_vllm": True, "vllm_mode": mode, "vllm_importance_sampling_correction": True}
-    if mode == "server":
-        return settings | ({} if url is None else {"vllm_server_base_url": url})
-    return settings | {
-        "vllm_gpu_memory_utilization": memory,
-        "vllm_tensor_parallel_size": tensor_parallel,
-        "vllm_max_model_length": None if max_prompt_tokens is None else max_prompt_tokens + max_tokens,
-    }
-
-
-def configuration(folder: Path, machine: TrainerSettings, settings: dict[str, Any]) -> Any:
-    """TRL's `GRPOConfig`. Replies that were cut are masked: how they would have ended is not known."""
-    from trl import GRPOConfig
-
-    return GRPOConfig(
-        output_dir=str(folder), save_strategy="steps", save_total_limit=2, disable_tqdm=True,
-        mask_truncated_completions=True, lr_scheduler_type="constant_with_warmup", **machine.arguments(), **settings,
-    )  # fmt: skip
-
-
-def _trainer(
-    folder: RunFolder,
-    prompts: list[Prompt],
-    task: CriticTask[Any],
-    model: str,
-    tokenizer: Any,
-    machine: TrainerSettings,
-    settings: dict[str, Any],
-    balanced: bool,
-    rounds: int,
-    watching: dict[str, Any],
-) -> Any:
-    from datasets import Dataset
-    from trl import GRPOTrainer
-
-    config = configuration(folder.path, machine, settings)
-    sampling = Sampling(temperature=config.temperature, max_tokens=config.max_completion_length)
-    engine = vllm_engine if config.use_vllm else own_engine(tokenizer, sampling, config.per_device_train_batch_size)
-    groups = Groups(prompts, task, tokenizer, engine, rounds=rounds, seed=config.seed)
-    watch = watch_over(folder.path, groups, **watching)
-    trainer = GRPOTrainer(
-        model=machine.load(model, config.seed),
-        args=config,
-        processing_class=tokenizer,
-        reward_funcs=watch.judgment,
-        rollout_func=groups,
-        train_dataset=Dataset.from_list([{"prompt": prompt.id} for prompt in prompts]),
-        peft_config=machine.adapter(),
-        callbacks=[watch, recorder(folder.path)],
-    )
-    watch.trainer = trainer
-    quiet(trainer)
-    if balanced:
-        balance_batches(trainer, [prompt.stratum for prompt in prompts])
-    order_by_epoch(trainer, config.seed)
-    return trainer

@@ -3,8 +3,8 @@
 python -m deepcritic stage=rollout stage.solutions=runs/x/solve/solutions.jsonl generator=PATH run=x
 python -m deepcritic stage=rollout stage.rule=zero_of_k stage.solutions=runs/x/solve/solutions.jsonl generator=PATH run=x
 
-With a rule only those rollouts are drawn that it needs (`deepcritic.labelling`), and its labels are those that it would give if
-all had been: each draw has a seed of its own.
+With a rule, only the rollouts that it needs are drawn (`deepcritic.labels.rules`). The labels are the same as if all had been
+drawn: each draw has a seed of its own.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.answers import COMPARED
+from deepcritic.datasets import examples as example_rows
 from deepcritic.errors import InputError, UsageError
-from deepcritic.labelling import RULES, Discard, Label, Table, unusable
-from deepcritic.progress import Progress
-from deepcritic.prompting import Template
-from deepcritic.rollouts import Ended, Plan, put_in_order, reached_answer
-from deepcritic.rows import Example, Generation
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Request, Sampler, Sampling
-from deepcritic.sampling import Draws, engine_for, request
-from deepcritic.sources import examples as example_rows
-from deepcritic.stages.solve import PROMPT
-from deepcritic.tasks import Question
+from deepcritic.labels.rollouts import Ended, Plan, put_in_order, reached_answer
+from deepcritic.labels.rules import RULES, Discard, Label, Table, unusable
+from deepcritic.labels.solving import PROMPT
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.progress import Progress
+from deepcritic.samplers.base import Request, Sampler, Sampling
+from deepcritic.samplers.resume import Draws, engine_for, request
+from deepcritic.schema import Example, Generation
+from deepcritic.tasks.base import Question
+from deepcritic.text.prompt_template import Template
 
 CALL = "rollout"
 

@@ -18,23 +18,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepcritic import publishing
+from deepcritic.datasets import examples as example_rows
 from deepcritic.errors import UsageError
-from deepcritic.prompting import Template
-from deepcritic.rows import Item
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Sampler, Sampling
+from deepcritic.hub import publishing
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import replacing, write_json, write_rows
+from deepcritic.samplers.base import Sampler, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
-from deepcritic.sampling import Draws, engine_for
-from deepcritic.seeding import account, calls, card
-from deepcritic.seeding.asking import Answers, ask, foresee
-from deepcritic.seeding.calls import Call, prompt_of, recheck, step_call, take_any, whole_call
+from deepcritic.samplers.resume import Draws, engine_for
+from deepcritic.schema import Item
+from deepcritic.seeding import card
+from deepcritic.seeding import prompts as calls
+from deepcritic.seeding import statistics as account
+from deepcritic.seeding.best_of_n import Answers, ask, foresee
 from deepcritic.seeding.dialogues import KEPT, compose, headed, lineage, mix, sift
 from deepcritic.seeding.funnel import Funnel, told
-from deepcritic.seeding.material import Material, choose_solutions
-from deepcritic.sources import examples as example_rows
-from deepcritic.store import replacing, write_json, write_rows
-from deepcritic.tasks import CriticTask
+from deepcritic.seeding.prompts import Call, prompt_of, recheck, step_call, take_any, whole_call
+from deepcritic.seeding.solutions import Material, choose_solutions
+from deepcritic.tasks.base import CriticTask
+from deepcritic.text.prompt_template import Template
 
 FILE = "dialogues.jsonl"
 RECIPES = ("direct", "initial", "deliberate")

@@ -5,29 +5,22 @@ python -m deepcritic stage=sft stage.dialogues=runs/x/seed/dialogues.jsonl model
 
 from __future__ import annotations
 
-import math
 import random
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from deepcritic import publishing
-from deepcritic.chat import dialogue_ids
-from deepcritic.errors import InputError, Stopped, UsageError
-from deepcritic.models import load_tokenizer, model_id
-from deepcritic.rows import Dialogue
-from deepcritic.runs import RunFolder
-from deepcritic.store import read_rows
-from deepcritic.tasks import CriticTask
-from deepcritic.training import best_of, order_by_epoch, quiet, recorder, remove_checkpoints, save_model, train
+from deepcritic.errors import Stopped, UsageError
+from deepcritic.hub import publishing
+from deepcritic.hub.models import load_tokenizer, model_id
+from deepcritic.runs.folder import RunFolder
+from deepcritic.tasks.base import CriticTask
 from deepcritic.training.card import push_model, write_card
+from deepcritic.training.loop import best_of, remove_checkpoints, save_model, train
 from deepcritic.training.plan import Plan
 from deepcritic.training.processes import leader_first, leads, world_size
 from deepcritic.training.settings import TrainerSettings, accumulation
+from deepcritic.training.sft import TOO_LONG, encode_dialogues, optimizer_steps, sft_trainer
 from deepcritic.training.validation import Validation, validate
-
-TOO_LONG = ("error", "drop", "truncate")
-_Row = dict[str, list[int]]
 
 
 def run(
@@ -88,7 +81,7 @@ def run(
         measured = Validation.read(
             validation_examples, task, validation_limit, max_tokens=validation_tokens, votes=validation_votes, seed=seed
         )
-    steps, reads = _steps(len(rows) - held, batch_size, epochs, max_steps)
+    steps, reads = optimizer_steps(len(rows) - held, batch_size, epochs, max_steps)
     lengths = [len(row["input_ids"]) for row in rows[held:]]
     plan = Plan.of(model, trainer, lengths=lengths, reads=reads, steps=steps, rows=device_batch_size)
     shared = f"{batch_size} dialogues a step = {world_size()} (devices) x {device_batch_size} (at a time) x {times} (accumulated)"
@@ -96,7 +89,7 @@ def run(
         raise Stopped(f"{plan}\n{shared}\n{folder.path}: a dry run: nothing is trained")
     plan.check_memory()
     print(f"{folder.path}: {shared}; {len(rows) - held:,} dialogues, {steps:,} steps")
-    sft = _trainer(
+    sft = sft_trainer(
         folder, model, tokenizer, rows[held:], rows[:held], trainer,
         {
             "learning_rate": learning_rate, "num_train_epochs": epochs, "max_steps": max_steps,
@@ -124,88 +117,3 @@ def run(
     remove_checkpoints(folder.path)
     push_model(folder.path, push)
     return manifest
-
-
-def encode_dialogues(
-    folder: RunFolder,
-    path: Path,
-    tokenizer: Any,
-    task: CriticTask[Any],
-    max_length: int,
-    limit: int | None,
-    on_too_long: str = "drop",
-) -> tuple[list[_Row], str]:
-    """Token ids and reply masks, as the sampler would see the prompt; and where the dialogues come from, in words.
-
-    Over-long dialogues are an error, counted and left out, or counted and cut at their end, never in silence.
-    """
-    ledger = folder.ledger("dialogues")
-    rows, origins, cut = [], Counter[str](), 0
-    for number, dialogue in enumerate(read_rows(path, Dialogue), start=1):
-        if limit is not None and ledger.entered >= limit:
-            break
-        ledger.enter()
-        if dialogue.task != task.name:
-            raise InputError(
-                "a dialogue of another task", file=path, line=number, field="task", found=dialogue.task, remedy=task.name
-            )
-        ids, mask = dialogue_ids(tokenizer, dialogue.messages)
-        if len(ids) > max_length:
-            if on_too_long == "error":
-                raise InputError(
-                    "a dialogue longer than stage.max_length", file=path, line=number, found=f"{len(ids)} tokens",
-                    remedy=f"at most {max_length}, or stage.on_too_long=drop or truncate",
-                )  # fmt: skip
-            if on_too_long == "drop" or not any(mask[:max_length]):
-                ledger.drop("longer than max_length" if on_too_long == "drop" else "prompt longer than max_length")
-                continue
-            ids, mask, cut = ids[:max_length], mask[:max_length], cut + 1
-        ledger.keep()
-        origins[f"{dialogue.source or 'no source'} ({dialogue.license or 'no licence'})"] += 1
-        rows.append({"input_ids": ids, "completion_mask": mask})
-    if not rows:
-        raise InputError("no dialogue to learn from", file=path, remedy="rows that fit into max_length")
-    if on_too_long == "truncate":
-        folder.account({"truncated_dialogues": cut}, {})
-        print(f"{folder.path}: {cut} of {len(rows)} dialogues lost the end of their reply (stage.max_length={max_length})")
-    return rows, ", ".join(f"{count:,} of {origin}" for origin, count in origins.most_common())
-
-
-def _steps(rows: int, batch_size: int, epochs: float, max_steps: int) -> tuple[int, float]:
-    """How many steps there will be, and how often each row is read in them."""
-    if max_steps > 0:
-        return max_steps, max_steps * batch_size / rows
-    return math.ceil(epochs * math.ceil(rows / batch_size)), epochs
-
-
-def _trainer(
-    folder: RunFolder,
-    model: str,
-    tokenizer: Any,
-    train: list[Any],
-    held: list[Any],
-    settings: TrainerSettings,
-    more: dict[str, Any],
-) -> Any:
-    from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
-
-    if settings.padding_free:  # laid end to end there is no padding to be saved by grouping, and the order may be random
-        more = {**more, "padding_free": True, "max_length": None, "train_sampling_strategy": "random"}
-    config = SFTConfig(**{
-        "output_dir": str(folder.path), "save_strategy": "steps", "save_total_limit": 2, "disable_tqdm": True,
-        "lr_scheduler_type": "cosine", "completion_only_loss": True, "train_sampling_strategy": "group_by_length",
-        "dataloader_num_workers": 0, **settings.arguments(), **more,
-    })  # fmt: skip
-    trainer = SFTTrainer(
-        model=settings.load(model, more["seed"]),
-        args=config,
-        processing_class=tokenizer,
-        train_dataset=Dataset.from_list(train),
-        eval_dataset=Dataset.from_list(held) if held else None,
-        peft_config=settings.adapter(),
-        callbacks=[recorder(folder.path)],
-    )
-    quiet(trainer)
-    order_by_epoch(trainer, more["seed"])
-    return trainer

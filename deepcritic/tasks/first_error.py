@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from deepcritic.errors import InputError
-from deepcritic.figures import figures, show, suite_figures
-from deepcritic.metrics import harmonic_f1
-from deepcritic.parsing import last_boxed, strip_thinking
-from deepcritic.prompting import Template
-from deepcritic.rows import ALL_CORRECT, WITH_ERROR, WITHOUT_ERROR, Example, Gold, Item, Judged, Unlabelled
-from deepcritic.tasks import Question, RowScore, Vote, cluster_of, count
-from deepcritic.votes import Ties
+from deepcritic.metrics.f1 import harmonic_f1
+from deepcritic.metrics.majority_vote import Ties
+from deepcritic.schema import ALL_CORRECT, WITH_ERROR, WITHOUT_ERROR, Example, Gold, Item, Judged, Unlabelled
+from deepcritic.tasks.base import Question, RowScore, Vote, cluster_of, count
+from deepcritic.tasks.first_error_metrics import figures, show, suite_figures
+from deepcritic.text.parsing import last_boxed, strip_thinking
+from deepcritic.text.prompt_template import Template
 
 PROMPT = r"""---
 fields: [problem, solution]

@@ -22,12 +22,12 @@ from typing import Any, Final
 import numpy as np
 
 from deepcritic.errors import InputError
-from deepcritic.parsing import last_boxed, strip_thinking
-from deepcritic.preference_figures import figures, show, suite_figures
-from deepcritic.prompting import Template
-from deepcritic.rows import Judged, Preference, Preferred, Responses, Unlabelled
-from deepcritic.tasks import Question, RowScore, Vote, cluster_of, count
-from deepcritic.votes import Ties
+from deepcritic.metrics.majority_vote import Ties
+from deepcritic.schema import Judged, Preference, Preferred, Responses, Unlabelled
+from deepcritic.tasks.base import Question, RowScore, Vote, cluster_of, count
+from deepcritic.tasks.pointwise_metrics import figures, show, suite_figures
+from deepcritic.text.parsing import last_boxed, strip_thinking
+from deepcritic.text.prompt_template import Template
 
 PROMPT = r"""---
 fields: [query, responses]

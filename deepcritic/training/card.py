@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import yaml
 
-from deepcritic import publishing
-from deepcritic.models import find_model
-from deepcritic.runs import RunFolder, package_version
-from deepcritic.store import replacing
+from deepcritic.hub import publishing
+from deepcritic.hub.models import find_model
+from deepcritic.runs.folder import RunFolder, package_version
+from deepcritic.runs.jsonl import replacing
 from deepcritic.training.checkpoints import MODEL, best_of
 
 README: Final = "README.md"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepcritic.errors import InputError
-from deepcritic.models import ADAPTER_FILES, find_model, load_model
-from deepcritic.store import write_json
+from deepcritic.hub.models import ADAPTER_FILES, find_model, load_model
+from deepcritic.runs.jsonl import write_json
 from deepcritic.training.processes import leads
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepcritic.errors import InputError
-from deepcritic.models import find_model
+from deepcritic.hub.models import find_model
 from deepcritic.training.processes import world_size
 from deepcritic.training.settings import TrainerSettings
 

@@ -20,16 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepcritic.chat import prompt_ids
+from deepcritic.datasets import own
 from deepcritic.errors import InputError
-from deepcritic.models import find_model
-from deepcritic.rows import WITH_ERROR, WITHOUT_ERROR, Key, sample_seed
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Sampler, Sampling
-from deepcritic.sampling import Draws, request
-from deepcritic.sources import own
-from deepcritic.store import write_json
-from deepcritic.tasks import CriticTask, Question
+from deepcritic.hub.models import find_model
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import write_json
+from deepcritic.samplers.base import Sampler, Sampling
+from deepcritic.samplers.resume import Draws, request
+from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR, Key, sample_seed
+from deepcritic.tasks.base import CriticTask, Question
+from deepcritic.text.chat_template import prompt_ids
 from deepcritic.training.processes import leads, world_size
 
 CALL = "prefilter"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deepcritic.errors import UsageError
-from deepcritic.models import check_causal, load_model
+from deepcritic.hub.models import check_causal, load_model
 from deepcritic.training.processes import world_size
 
 if TYPE_CHECKING:

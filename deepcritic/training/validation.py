@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepcritic.chat import prompt_ids
+from deepcritic.datasets import examples as example_rows
 from deepcritic.errors import InputError
-from deepcritic.judging import judge
-from deepcritic.models import context_length
-from deepcritic.rows import Example, Generation, Judged
-from deepcritic.samplers import Request, Sampling
-from deepcritic.sampling import request
-from deepcritic.sources import examples as example_rows
-from deepcritic.tasks import CriticTask
+from deepcritic.evaluation.judging import judge
+from deepcritic.hub.models import context_length
+from deepcritic.samplers.base import Request, Sampling
+from deepcritic.samplers.resume import request
+from deepcritic.schema import Example, Generation, Judged
+from deepcritic.tasks.base import CriticTask
+from deepcritic.text.chat_template import prompt_ids
 from deepcritic.training.checkpoints import best_of, keep_best
 from deepcritic.training.processes import from_all, whole_weights
 

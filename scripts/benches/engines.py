@@ -28,12 +28,12 @@ import numpy as np
 from table import Bench, row, write
 
 from deepcritic.__main__ import QUIET
-from deepcritic.metrics import percentiles
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Request, Sampler, Sampling
+from deepcritic.metrics.bootstrap import percentiles
+from deepcritic.runs.folder import RunFolder
+from deepcritic.samplers.base import Request, Sampler, Sampling
 from deepcritic.samplers.openai import OpenAISampler
-from deepcritic.sampling import Draws, request, user
-from deepcritic.tasks import Question
+from deepcritic.samplers.resume import Draws, request, user
+from deepcritic.tasks.base import Question
 
 ROUNDS = 30
 IN_FLIGHT = 64
@@ -144,9 +144,9 @@ def served(count: int = 1000) -> Part:
     messages, of which the server makes prompts for both."""
     if importlib.util.find_spec("vllm") is None:
         return
-    from deepcritic.chat import prompt_ids
+    from deepcritic.hub.models import load_tokenizer
     from deepcritic.microworld.widen import widen
-    from deepcritic.models import load_tokenizer
+    from deepcritic.text.chat_template import prompt_ids
     from tests.engines.serving import serve
 
     requests = asks(count, max_tokens=16)
@@ -182,10 +182,10 @@ def in_process(count: int = 2000) -> Part:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    from deepcritic.chat import prompt_ids
+    from deepcritic.hub.models import load_tokenizer
     from deepcritic.microworld.widen import widen
-    from deepcritic.models import load_tokenizer
     from deepcritic.samplers.vllm import VLLMSampler
+    from deepcritic.text.chat_template import prompt_ids
 
     requests = asks(count, max_tokens=16)
     with tempfile.TemporaryDirectory() as place:

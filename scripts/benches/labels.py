@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 from table import Bench, row, write
 
-from deepcritic.labelling import RULES, Discard, Label, Table, decide, replay
-from deepcritic.rows import ALL_CORRECT, Example
-from deepcritic.sources import processbench
+from deepcritic.datasets import processbench
+from deepcritic.labels.rules import RULES, Discard, Label, Table, decide, replay
+from deepcritic.schema import ALL_CORRECT, Example
 
 K = 8
 GOOD, BAD = (0.3, 0.5, 0.7, 0.9), (0.0, 0.02, 0.1)

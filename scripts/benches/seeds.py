@@ -14,16 +14,16 @@ from typing import Any, Self
 
 import table
 
-from deepcritic.rows import Example, Generation
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Request, Sampling
-from deepcritic.seeding import calls
-from deepcritic.seeding.asking import Chosen, Earlier, requests
-from deepcritic.seeding.calls import prompt_of, step_call
-from deepcritic.seeding.material import Material
-from deepcritic.sources import prm800k
+from deepcritic.datasets import prm800k
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.samplers.base import Request, Sampling
+from deepcritic.schema import Example, Generation
+from deepcritic.seeding import prompts as calls
+from deepcritic.seeding.best_of_n import Chosen, Earlier, requests
+from deepcritic.seeding.prompts import prompt_of, step_call
+from deepcritic.seeding.solutions import Material
 from deepcritic.stages import seed
-from deepcritic.store import read_rows, write_rows
 from deepcritic.tasks.first_error import FirstError
 
 SOLUTIONS = 10_000

@@ -19,11 +19,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from deepcritic.rows import Generation
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Request, Sampling
-from deepcritic.sampling import Draws, request, user
-from deepcritic.tasks import Question
+from deepcritic.runs.folder import RunFolder
+from deepcritic.samplers.base import Request, Sampling
+from deepcritic.samplers.resume import Draws, request, user
+from deepcritic.schema import Generation
+from deepcritic.tasks.base import Question
 
 ROWS, SAMPLES = 1_000_000, 8
 TEXT = "The step multiplies 17 by 6 and gets 112. Ten times six is sixty and seven times six is forty-two. " * 8

@@ -117,8 +117,8 @@ def make_data(folder: Path) -> None:
     """Dialogues for SFT and labelled solutions for GRPO, in the small world."""
     from deepcritic.microworld.lessons import deep_critique
     from deepcritic.microworld.world import Problem, draw_problem, judge, write_solution
-    from deepcritic.rows import ALL_CORRECT, Dialogue, Example, Gold, Item, Message
-    from deepcritic.store import write_rows
+    from deepcritic.runs.jsonl import write_rows
+    from deepcritic.schema import ALL_CORRECT, Dialogue, Example, Gold, Item, Message
 
     task, rng = critic_task(), random.Random(0)
     dialogues, examples = [], []
@@ -210,8 +210,8 @@ def bare(what: str, settings: dict[str, Any]) -> list[dict[str, float]]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
-    from deepcritic.models import shipped_path
     from deepcritic.rewards import judgment_reward
+    from deepcritic.shipped import shipped_path
 
     origin = shipped_path("deepcritic://microworld/models/base") if what == "sft" else "../critic"
     tokenizer = AutoTokenizer.from_pretrained(origin)
@@ -226,8 +226,8 @@ def bare(what: str, settings: dict[str, Any]) -> list[dict[str, float]]:
         )  # fmt: skip
         trainer = SFTTrainer(model=model, args=arguments, processing_class=tokenizer, train_dataset=Dataset.from_list(data))
     else:
-        from deepcritic.rows import Example
-        from deepcritic.store import read_rows
+        from deepcritic.runs.jsonl import read_rows
+        from deepcritic.schema import Example
 
         task = critic_task()
         data = [

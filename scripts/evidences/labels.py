@@ -19,12 +19,12 @@ from typing import Any
 
 from table import Claim, by_claim, show
 
-from deepcritic.labelling import RULES, Label, Table, decide, replay
-from deepcritic.metrics import mean_interval
-from deepcritic.rows import ALL_CORRECT, Example, Generation
+from deepcritic.labels.rules import RULES, Label, Table, decide, replay
+from deepcritic.metrics.bootstrap import mean_interval
+from deepcritic.report.summary import gain
+from deepcritic.runs.jsonl import read_rows, write_json, write_rows
+from deepcritic.schema import ALL_CORRECT, Example, Generation
 from deepcritic.stages.label import read_tables
-from deepcritic.store import read_rows, write_json, write_rows
-from deepcritic.summary import gain
 
 SEEDS = (1, 2, 3)
 NEEDED = ("solve.rl", "prepare.truth", "prepare.judged", "sft")

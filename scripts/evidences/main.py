@@ -16,8 +16,8 @@ from typing import Any
 
 from table import row as over_seeds
 
-from deepcritic.store import write_json
-from deepcritic.summary import gain, summarise
+from deepcritic.report.summary import gain, summarise
+from deepcritic.runs.jsonl import write_json
 
 SEEDS = (1, 2, 3)
 CONTROLS = ("rl.shuffled", "evaluate.shuffled", "sft.more", "evaluate.more")

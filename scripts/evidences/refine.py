@@ -23,13 +23,14 @@ import numpy as np
 from table import row, show
 
 from deepcritic.__main__ import main as deepcritic
-from deepcritic.metrics import mean_interval
+from deepcritic.hub.models import load_model
+from deepcritic.metrics.bootstrap import mean_interval
+from deepcritic.metrics.verified_vote import Votes, accuracy
 from deepcritic.microworld.shrink import shrink
-from deepcritic.models import load_model, shipped_path
 from deepcritic.refining import solution_answer
-from deepcritic.rows import Example, Generation
-from deepcritic.store import read_rows, write_json, write_rows
-from deepcritic.verified_voting import Votes, accuracy
+from deepcritic.runs.jsonl import read_rows, write_json, write_rows
+from deepcritic.schema import Example, Generation
+from deepcritic.shipped import shipped_path
 
 SEEDS = (1, 2, 3)
 RUNS, OUT = Path("runs"), Path("data/evidence/refine.json")

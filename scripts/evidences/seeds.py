@@ -22,10 +22,10 @@ from table import row as over_seeds
 
 from deepcritic.__main__ import main as deepcritic
 from deepcritic.microworld.train import train
-from deepcritic.models import shipped_path
-from deepcritic.rows import ALL_CORRECT, Dialogue
-from deepcritic.store import read_rows, write_json
-from deepcritic.summary import gain
+from deepcritic.report.summary import gain
+from deepcritic.runs.jsonl import read_rows, write_json
+from deepcritic.schema import ALL_CORRECT, Dialogue
+from deepcritic.shipped import shipped_path
 
 SEEDS = (1, 2, 3)
 MOST = 120

@@ -24,14 +24,15 @@ from msgspec.structs import replace
 from table import by_claim, evidence, show
 
 from deepcritic.__main__ import main as deepcritic
-from deepcritic.guided import powers, vote_chances
-from deepcritic.metrics import mean_interval
+from deepcritic.evaluation.results import read_judged
+from deepcritic.metrics.bootstrap import mean_interval
+from deepcritic.metrics.guided_vote import powers
 from deepcritic.microworld.train import train
-from deepcritic.models import shipped_path
-from deepcritic.preference_figures import single_figures
-from deepcritic.stages.evaluate import read_judged
-from deepcritic.store import write_json
+from deepcritic.runs.jsonl import write_json
+from deepcritic.shipped import shipped_path
+from deepcritic.tasks.metrics_shared import vote_chances
 from deepcritic.tasks.pointwise import Pointwise
+from deepcritic.tasks.pointwise_metrics import single_figures
 
 SEEDS = (1, 2, 3)
 RUNS = Path("runs")

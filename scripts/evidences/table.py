@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deepcritic.metrics import multi_seed
+from deepcritic.metrics.bootstrap import multi_seed
 
 Claim = tuple[str, float, list[float] | None, bool]
 """What one seed says: the claim, its figure, the interval of it where there is one, and whether it holds."""

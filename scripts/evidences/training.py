@@ -19,8 +19,8 @@ from typing import Any
 
 from table import Claim, by_claim, show
 
-from deepcritic.store import write_json
-from deepcritic.summary import gain
+from deepcritic.report.summary import gain
+from deepcritic.runs.jsonl import write_json
 
 SEEDS = (1, 2, 3)
 NEEDED = ("sft", "label", "rl", "prepare.truth", "prepare.judged", "evaluate.sft")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from deepcritic.microworld.source import written
-from deepcritic.rows import Generation
-from deepcritic.store import read_rows, write_rows
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.schema import Generation
 from tests.conftest import Outcome
 
 ROWS = 400

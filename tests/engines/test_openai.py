@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepcritic.samplers import Sampler
+from deepcritic.samplers.base import Sampler
 from deepcritic.samplers.openai import OpenAISampler
 from tests.engines.serving import serve
 from tests.samplers.contract import GREEDY, TEXTS, Contract, WithoutEnd, ask, asks, drawn, texts

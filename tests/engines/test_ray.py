@@ -20,12 +20,12 @@ import psutil
 import pytest
 
 from deepcritic.errors import InputError
-from deepcritic.rows import Failure, Generation
-from deepcritic.samplers import Request, Sampler, Sampling
+from deepcritic.runs.jsonl import read_rows
+from deepcritic.samplers.base import Request, Sampler, Sampling
 from deepcritic.samplers.ray import AHEAD, RaySampler
 from deepcritic.samplers.scripted import ScriptedSampler
 from deepcritic.samplers.transformers import TransformersSampler
-from deepcritic.store import read_rows
+from deepcritic.schema import Failure, Generation
 from tests.samplers.contract import Contract, ask, drawn
 
 ACTORS, BLOCK = 2, 4
@@ -109,7 +109,7 @@ import functools, sys
 from pathlib import Path
 from deepcritic.runs import RunFolder
 from deepcritic.samplers.ray import RaySampler
-from deepcritic.sampling import Draws
+from deepcritic.samplers.resume import Draws
 from tests.engines.test_ray import ACTORS, BLOCK, Noting, _asks
 
 address, place, notes = sys.argv[1:]

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from deepcritic.errors import InputError, StageIncomplete
-from deepcritic.models import load_model, load_tokenizer
-from deepcritic.samplers import Sampler
+from deepcritic.hub.models import load_model, load_tokenizer
+from deepcritic.samplers.base import Sampler
 from deepcritic.samplers.transformers import TransformersSampler
 from deepcritic.samplers.vllm import AHEAD, VLLMSampler
 from tests.samplers.contract import GREEDY, VARIED, Contract, WithoutEnd, ask, asks, drawn, texts

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from deepcritic.chat import dialogue_ids, prompt_ids, text_ids
 from deepcritic.critic import Critique
 from deepcritic.microworld.lessons import LAZY, LESSONS, Lesson, lessons
 from deepcritic.microworld.source import problems
 from deepcritic.microworld.train import encode
 from deepcritic.microworld.world import Problem, judge, write_solution
-from deepcritic.models import shipped_path
-from deepcritic.parsing import split_steps
-from deepcritic.prompting import Template
 from deepcritic.refining import rewrite_question
-from deepcritic.rows import ALL_CORRECT, Gold, Item, Message
-from deepcritic.seeding.calls import step_verdict, without_verdict
+from deepcritic.schema import ALL_CORRECT, Gold, Item, Message
+from deepcritic.seeding.prompts import step_verdict, without_verdict
+from deepcritic.shipped import shipped_path
 from deepcritic.tasks.first_error import FirstError
+from deepcritic.text.chat_template import dialogue_ids, prompt_ids, text_ids
+from deepcritic.text.parsing import split_steps
+from deepcritic.text.prompt_template import Template
 
 TEMPLATES = "deepcritic://microworld/templates"
 SECOND_SEED = 1  # what `train` draws its lessons with

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from deepcritic.datasets.base import Report
+from deepcritic.datasets.preference_pairs import check_best
 from deepcritic.microworld.lessons import ERRORS, MANY_ERRORS
 from deepcritic.microworld.preferences import BASE, HINT, NONE, judge_lesson, judge_task, preferences, write_reply
 from deepcritic.microworld.world import Problem, draw_problem, judge, write_solution
-from deepcritic.rows import ALL_CORRECT, Example, Item, Preference
-from deepcritic.sources import Report
-from deepcritic.sources.preference_pairs import check_best
-from deepcritic.store import write_rows
+from deepcritic.runs.jsonl import write_rows
+from deepcritic.schema import ALL_CORRECT, Example, Item, Preference
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepcritic.chat import dialogue_ids, prompt_ids, text_ids
-from deepcritic.models import model_id, shipped_path
-from deepcritic.rows import Message
+from deepcritic.hub.models import model_id
+from deepcritic.schema import Message
+from deepcritic.shipped import shipped_path
+from deepcritic.text.chat_template import dialogue_ids, prompt_ids, text_ids
 
 torch = pytest.importorskip("torch", reason="the models need torch: pip install deepcritic[train]")
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402

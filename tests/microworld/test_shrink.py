@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 
+from deepcritic.hub.models import load_model, load_tokenizer
 from deepcritic.microworld.shrink import shrink
-from deepcritic.models import load_model, load_tokenizer
 
 BASE = "deepcritic://microworld/models/base"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from deepcritic.datasets.base import Report
 from deepcritic.errors import InputError
 from deepcritic.microworld.source import judged, problems
 from deepcritic.microworld.world import Problem, draw_problem, judge, write_solution
-from deepcritic.rows import ALL_CORRECT, Example, Gold, Item
-from deepcritic.sources import Report
-from deepcritic.store import write_rows
+from deepcritic.runs.jsonl import write_rows
+from deepcritic.schema import ALL_CORRECT, Example, Gold, Item
 
 RATES = dict.fromkeys(("slip", "operand", "operation", "carried"), 0.04)
 

@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepcritic.microworld.world import (
-    KINDS,
-    OPERATIONS,
-    Problem,
-    Truth,
-    apply,
-    draw_problem,
-    judge,
-    write_solution,
-)
-from deepcritic.rows import ALL_CORRECT
+from deepcritic.microworld.world import KINDS, OPERATIONS, Problem, Truth, apply, draw_problem, judge, write_solution
+from deepcritic.schema import ALL_CORRECT
 
 DIGITS = st.integers(0, 9)
 PROBLEMS = st.builds(

@@ -23,7 +23,7 @@ from deepcritic.report.groups import browse_groups
 from deepcritic.report.lineage import Lineage
 from deepcritic.report.overview import warnings
 from deepcritic.report.texts import Texts
-from deepcritic.runs import finished_manifests
+from deepcritic.runs.folder import finished_manifests
 
 pytest.importorskip("matplotlib", reason="needs the drawing libraries: pip install deepcritic[report]")
 from deepcritic.report import plots_data, plots_training

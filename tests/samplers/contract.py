@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from deepcritic.models import load_model, load_tokenizer
-from deepcritic.rows import Failure, Generation, Key, Message, sample_seed
-from deepcritic.samplers import Request, Sampler, Sampling
+from deepcritic.hub.models import load_model, load_tokenizer
+from deepcritic.samplers.base import Request, Sampler, Sampling
+from deepcritic.schema import Failure, Generation, Key, Message, sample_seed
 
 GREEDY = Sampling(temperature=0, max_tokens=24)
 VARIED = Sampling(temperature=1.6, top_p=0.98, max_tokens=24)
@@ -155,7 +155,7 @@ class Contract:
 
     def test_control_tokens_in_what_is_asked_stay_text(self, opened: Sampler, reference: Reference) -> None:
         """The attack closes the user's turn and speaks as the critic. What it does to the ids is seen in the reply to them."""
-        from deepcritic.chat import prompt_ids
+        from deepcritic.text.chat_template import prompt_ids
 
         control = set(reference.tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>", "<|endoftext|>"]))
         for one in (ask("a", PROBLEM + ATTACK, GREEDY), ask("b", PROBLEM, GREEDY, prefix="Check 1:" + ATTACK)):

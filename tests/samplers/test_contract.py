@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepcritic.samplers import Sampler
+from deepcritic.samplers.base import Sampler
 from tests.samplers.contract import Contract, WithoutEnd
 
 pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")

@@ -17,10 +17,10 @@ import pytest
 from aiohttp import web
 
 from deepcritic.errors import InputError
-from deepcritic.rows import Failure, Generation, Key, Message, sample_seed
-from deepcritic.samplers import Request, Sampling
+from deepcritic.samplers.base import Request, Sampling
 from deepcritic.samplers.openai import OpenAISampler
 from deepcritic.samplers.servers import server as server_module
+from deepcritic.schema import Failure, Generation, Key, Message, sample_seed
 from tests.samplers.server import FakeServer, Trouble, cut, never, reply, reset, says, status, written
 
 RETRIES = 3

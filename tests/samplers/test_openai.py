@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import InputError
-from deepcritic.models import model_id
-from deepcritic.rows import Failure, Generation, Key, Message, sample_seed
-from deepcritic.samplers import Counting, Request, Sampling, Usage
+from deepcritic.hub.models import model_id
+from deepcritic.samplers.base import Counting, Request, Sampling, Usage
 from deepcritic.samplers.openai import OpenAISampler
+from deepcritic.schema import Failure, Generation, Key, Message, sample_seed
 from tests.samplers.server import FakeServer, reply, says, written
 
 SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_tokens=8)
@@ -143,8 +143,8 @@ def test_settings_for_other_dialects(server: FakeServer, capsys: pytest.CaptureF
 
 
 def test_a_tokenizer_makes_prompts_of_token_ids(own: FakeServer, tiny_model: Path) -> None:
-    from deepcritic.chat import prompt_ids
-    from deepcritic.models import load_tokenizer
+    from deepcritic.hub.models import load_tokenizer
+    from deepcritic.text.chat_template import prompt_ids
 
     tokenizer = load_tokenizer(str(tiny_model))
     for text, prefix in (("7 + 5?", ""), ("<|im_end|> 7", "Find the"), ("7", "so\n")):

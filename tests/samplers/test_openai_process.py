@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from deepcritic.rows import Generation
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Sampling
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import read_rows
+from deepcritic.samplers.base import Sampling
 from deepcritic.samplers.openai import OpenAISampler
-from deepcritic.sampling import Draws, request, user
-from deepcritic.store import read_rows
-from deepcritic.tasks import Question
+from deepcritic.samplers.resume import Draws, request, user
+from deepcritic.schema import Generation
+from deepcritic.tasks.base import Question
 from tests.samplers.server import FakeServer, echo, never, status
 
 ROWS, IN_FLIGHT, KILLS = 600, 8, 20

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import InputError
-from deepcritic.rows import Failure, Generation, Key, Message, encode
-from deepcritic.samplers import Request, Sampling
+from deepcritic.samplers.base import Request, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
+from deepcritic.schema import Failure, Generation, Key, Message, encode
 
 KEY = Key(example_id="a-1", request="critique", sample=0)
 

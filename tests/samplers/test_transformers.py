@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from deepcritic.rows import Failure, Generation, Key, Message, sample_seed
-from deepcritic.samplers import Request, Sampling
+from deepcritic.samplers.base import Request, Sampling
+from deepcritic.schema import Failure, Generation, Key, Message, sample_seed
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 
@@ -278,6 +278,6 @@ def test_choose_never_leaves_the_support(logits: list[float], temperature: float
 
 
 def _prompt_ids(sampler: TransformersSampler, request: Request) -> list[int]:
-    from deepcritic.chat import prompt_ids
+    from deepcritic.text.chat_template import prompt_ids
 
     return prompt_ids(sampler._tokenizer, request.messages, request.prefix)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deepcritic.microworld.world import Problem, judge, write_solution
-from deepcritic.rows import ALL_CORRECT, Example, Gold, Item
+from deepcritic.schema import ALL_CORRECT, Example, Gold, Item
 
 
 def solutions(count: int, split: str, seed: int) -> Iterator[Example]:
@@ -59,7 +59,7 @@ def prm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch", reason="the models need torch: pip install deepcritic[train]")
     from transformers import AutoTokenizer, Qwen2Config, Qwen2ForTokenClassification
 
-    from deepcritic.models import shipped_path
+    from deepcritic.shipped import shipped_path
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from deepcritic.rows import ALL_CORRECT, Example, Gold, Item, Scores
-from deepcritic.scorers import key_of
-from deepcritic.stages.evaluate import read_judged
-from deepcritic.store import read_rows, write_rows
+from deepcritic.evaluation.results import read_judged
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, Scores
+from deepcritic.scorers.base import key_of
 
 pytest.importorskip("torch", reason="the models need torch: pip install deepcritic[train]")
 pytestmark = pytest.mark.slow

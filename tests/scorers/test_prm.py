@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import InputError
-from deepcritic.rows import ALL_CORRECT, Example, Failure, Item, Scores
-from deepcritic.scores import best_threshold, first_below
+from deepcritic.metrics.threshold import best_threshold, first_below
+from deepcritic.schema import ALL_CORRECT, Example, Failure, Item, Scores
 
 pytest.importorskip("torch", reason="the models need torch: pip install deepcritic[train]")
 from deepcritic.scorers.prm import PRMScorer

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from deepcritic.errors import InputError
-from deepcritic.rows import Failure, Item, Scores
-from deepcritic.scorers import key_of
+from deepcritic.runs.jsonl import write_rows
+from deepcritic.schema import Failure, Item, Scores
+from deepcritic.scorers.base import key_of
 from deepcritic.scorers.recorded import RecordedScorer
-from deepcritic.store import write_rows
 
 ROW = Scores(key=key_of("a"), values=(0.9, 0.1), model="m", prompt_tokens=7)
 

@@ -7,8 +7,8 @@ from typing import Self
 
 import pytest
 
-from deepcritic.rows import Failure, Generation, Key
-from deepcritic.samplers import Request
+from deepcritic.samplers.base import Request
+from deepcritic.schema import Failure, Generation, Key
 
 TOKENS = 10
 

@@ -11,9 +11,9 @@ from typing import Any, Self
 import pytest
 
 from deepcritic.microworld.world import draw_problem, judge, write_solution
-from deepcritic.rows import ALL_CORRECT, Example, Failure, Generation, Gold, Item
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Request
+from deepcritic.runs.folder import RunFolder
+from deepcritic.samplers.base import Request
+from deepcritic.schema import ALL_CORRECT, Example, Failure, Generation, Gold, Item
 from deepcritic.tasks.first_error import FirstError
 
 Answer = Callable[[Request, int], str | None]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deepcritic.sources import processbench
+from deepcritic.datasets import processbench
 
 Command = Callable[..., Any]
 

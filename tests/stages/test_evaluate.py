@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from deepcritic.rows import ALL_CORRECT, Example, Gold, Item, Judged, encode
-from deepcritic.sources import examples as own
-from deepcritic.sources import mr_ben, mr_gsm8k, processbench
-from deepcritic.stages.evaluate import read_judged
+from deepcritic.datasets import examples as own
+from deepcritic.datasets import mr_ben, mr_gsm8k, processbench
+from deepcritic.evaluation.results import read_judged
+from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, Judged, encode
 
 SOURCES = {"processbench": processbench, "mr_gsm8k": mr_gsm8k, "mr_ben": mr_ben, "examples": own}
 REAL = {

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from deepcritic.rows import Preference, Preferred, Responses, encode
-from deepcritic.stages.evaluate import read_judged
-from deepcritic.store import write_rows
+from deepcritic.evaluation.results import read_judged
+from deepcritic.runs.jsonl import write_rows
+from deepcritic.schema import Preference, Preferred, Responses, encode
 from deepcritic.tasks.pointwise import Pointwise
 
 Command = Callable[..., Any]

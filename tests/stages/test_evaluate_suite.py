@@ -11,11 +11,12 @@ from typing import Any, Protocol, Self
 
 import pytest
 
-from deepcritic.rows import ALL_CORRECT, Example, Failure, Generation
-from deepcritic.samplers import Request
-from deepcritic.sources import big_bench_mistake, mr_ben, mr_gsm8k, processbench
-from deepcritic.sources.benchmark import Benchmark
-from deepcritic.sources.forged import KINDS, forge
+from deepcritic.datasets import big_bench_mistake, mr_ben, mr_gsm8k, processbench
+from deepcritic.datasets.benchmark import Benchmark
+from deepcritic.datasets.forged import KINDS, forge
+from deepcritic.evaluation.results import read_judged
+from deepcritic.samplers.base import Request
+from deepcritic.schema import ALL_CORRECT, Example, Failure, Generation
 from deepcritic.stages import evaluate
 from deepcritic.tasks.first_error import FirstError
 
@@ -84,7 +85,7 @@ def test_all_benchmarks_in_one_run(command: Command, samples_dir: Path, tmp_path
     assert [part["f1"] for part in metrics["benchmarks"].values()] == [100, 100, None, 100, 100, 100]
     assert metrics["mean_f1"] is None
     assert metrics["means"]["mr_gsm8k"]["parts"] == names[1:4]
-    rows = evaluate.read_judged(Path("runs/mine/evaluate"))
+    rows = read_judged(Path("runs/mine/evaluate"))
     assert list(dict.fromkeys(row.benchmark for row in rows)) == names
     facts = metrics["benchmarks"]["mr_ben"]["benchmark"]
     assert (facts["license"], facts["rows"], facts["rows_when_whole"]) == ("MIT", 4, 918)
@@ -251,7 +252,7 @@ def test_rows_without_a_reply_shift_no_other(samples_dir: Path, open_folder: Cal
     suite = {name: _bench(samples_dir, name) for name in READERS}
     with open_folder("evaluate") as folder:
         evaluate.run(folder, benchmark=suite, task=FirstError(), sampler=models, model="critic", samples=2)
-        judged = evaluate.read_judged(folder.path)
+        judged = read_judged(folder.path)
     assert {row.id: row.verdicts for row in judged} == {
         name: () if name in lost else (row.gold.first_error,) * 2 for name, row in rows.items()
     }
@@ -364,7 +365,7 @@ def test_forged_rows_are_measured_beside_the_plain_ones(command: Command, sample
     low, high = metrics["flips"]["box_in_step"]["interval"]
     assert low == 0 < high < 100
     assert list(metrics["flips"]) == list(KINDS)
-    assert len(evaluate.read_judged(Path("runs/mine/evaluate"))) == len(rows) * (1 + len(KINDS))
+    assert len(read_judged(Path("runs/mine/evaluate"))) == len(rows) * (1 + len(KINDS))
     assert f"forged claim: 100.0% ({metrics['flips']['claim']['interval'][0]:.1f} to 100.0) of {wrong} verdicts" in outcome.out
 
 

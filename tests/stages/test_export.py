@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from deepcritic.rows import Example
-from deepcritic.store import write_rows
+from deepcritic.runs.jsonl import write_rows
+from deepcritic.schema import Example
 
 Command = Callable[..., Any]
 

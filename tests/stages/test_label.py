@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from deepcritic.label_report import SolutionLabel, share
-from deepcritic.metrics import wilson
-from deepcritic.rows import ALL_CORRECT, Example, Generation, Gold, Item, Judged, Key
-from deepcritic.sources import examples as example_rows
+from deepcritic.datasets import examples as example_rows
+from deepcritic.labels.quality import SolutionLabel, share
+from deepcritic.metrics.bootstrap import wilson
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.schema import ALL_CORRECT, Example, Generation, Gold, Item, Judged, Key
 from deepcritic.stages.label import FILE
-from deepcritic.store import read_rows, write_rows
 
 Command = Callable[..., Any]
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import InputError
-from deepcritic.rows import Generation, Key, Message, Preference, Preferred, Responses, Scores
-from deepcritic.stages.evaluate import read_judged
-from deepcritic.store import read_rows, write_rows
+from deepcritic.evaluation.results import read_judged
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.schema import Generation, Key, Message, Preference, Preferred, Responses, Scores
 from deepcritic.tasks.pointwise import Pointwise
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from deepcritic.rows import Failure, Generation
-from deepcritic.stages.evaluate import read_judged
-from deepcritic.store import read_rows
+from deepcritic.evaluation.results import read_judged
+from deepcritic.runs.jsonl import read_rows
+from deepcritic.schema import Failure, Generation
 
 pytestmark = pytest.mark.slow
 ROWS, CONTEXT = 40, 4096

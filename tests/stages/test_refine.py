@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepcritic.rows import Example, Gold, Item
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.schema import Example, Gold, Item
 from deepcritic.stages import refine
-from deepcritic.store import read_rows, write_rows
 from deepcritic.tasks.first_error import FirstError
 
 CRITIC, GENERATOR = "deepcritic://microworld/models/base", "deepcritic://microworld/models/generator"

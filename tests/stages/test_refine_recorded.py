@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from deepcritic.datasets import processbench
 from deepcritic.refining import Refinement, solution_answer
-from deepcritic.rows import ALL_CORRECT, Example, Generation, Key
+from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.samplers.recorded import RecordedSampler
-from deepcritic.sources import processbench
+from deepcritic.schema import ALL_CORRECT, Example, Generation, Key
 from deepcritic.stages import refine
-from deepcritic.store import read_rows, write_rows
 from deepcritic.tasks.first_error import FirstError
 
 GOLDEN = json.loads((Path(__file__).resolve().parent.parent / "golden" / "refine_gsm8k.json").read_text("utf-8"))

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import InputError, StageIncomplete, UsageError
-from deepcritic.rows import Dialogue, Preference, Preferred, Responses
-from deepcritic.samplers import Request
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.samplers.base import Request
+from deepcritic.schema import Dialogue, Preference, Preferred, Responses
 from deepcritic.stages import reject
-from deepcritic.store import read_rows, write_rows
 from deepcritic.tasks.first_error import FirstError
 from deepcritic.tasks.pointwise import Pointwise
 

@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from deepcritic.metrics import harmonic_f1
+from deepcritic.metrics.f1 import harmonic_f1
 from deepcritic.report.draw import Plot
 from deepcritic.report.overview import Caution
 from deepcritic.report.page import render
-from deepcritic.rows import ALL_CORRECT, Example
+from deepcritic.runs.jsonl import write_rows
+from deepcritic.schema import ALL_CORRECT, Example
 from deepcritic.stages import refine
-from deepcritic.store import write_rows
 from deepcritic.tasks.first_error import FirstError
 
 pytest.importorskip("matplotlib", reason="needs the drawing libraries: pip install deepcritic[report]")

@@ -11,18 +11,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from deepcritic.groups import Groups
-from deepcritic.rows import ALL_CORRECT, Example, Generation, Gold
-from deepcritic.store import read_rows, write_rows
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.schema import ALL_CORRECT, Example, Generation, Gold
 from deepcritic.tasks.first_error import WITHOUT_ERROR, FirstError
+from deepcritic.training.grpo_rollouts import Groups
 from deepcritic.training.prompts import Prompt, prefilter, prompt_of
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")
 
-from deepcritic.models import load_model  # noqa: E402
-from deepcritic.samplers import Sampling  # noqa: E402
+from deepcritic.hub.models import load_model  # noqa: E402
+from deepcritic.samplers.base import Sampling  # noqa: E402
 from deepcritic.stages import rl  # noqa: E402
+from deepcritic.training import grpo  # noqa: E402
 
 pytestmark = pytest.mark.slow
 BASE = "deepcritic://microworld/models/base"
@@ -106,7 +107,7 @@ def test_a_prompt_that_lost_some_draws_is_judged_by_those_there_are(
 def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Looks over the stage's shoulder: what the trainer is given, and every reward that it is told."""
     seen: dict[str, Any] = {"batches": []}
-    theirs = rl._trainer
+    theirs = rl.grpo_trainer
 
     def trainer(folder: Any, prompts: list[Prompt], *given: Any) -> Any:
         seen.update(prompts=prompts, labels={prompt.id: prompt.gold.first_error for prompt in prompts})
@@ -121,8 +122,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             seen["batches"].append(self.batch)
             return drawn
 
-    monkeypatch.setattr(rl, "_trainer", trainer)
-    monkeypatch.setattr(rl, "Groups", Watched)
+    monkeypatch.setattr(rl, "grpo_trainer", trainer)
+    monkeypatch.setattr(grpo, "Groups", Watched)
     return seen
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from deepcritic.__main__ import configuration_folder
-from deepcritic.store import write_rows
+from deepcritic.runs.jsonl import write_rows
 
 pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")
 
 from deepcritic.stages import rl
+from deepcritic.training import grpo
 
 BASE = "deepcritic://microworld/models/base"
 EXPERIMENTS = ("deepcritic_7b_rl_prm800k", "deepcritic_7b_rl_numina")
@@ -33,13 +34,13 @@ def told(command: Callable[..., Any], make_solutions: Any, monkeypatch: pytest.M
         folder: Any, prompts: Any, task: Any, model: Any, tokenizer: Any, machine: Any, settings: Any, balanced: Any, rounds: Any,
         watching: Any,
     ) -> Any:  # fmt: skip
-        config = rl.configuration(Path("out"), machine, settings)
+        config = grpo.grpo_config(Path("out"), machine, settings)
         seen.update(config=config, prompts=prompts, balanced=balanced, rounds=rounds, watching=watching)
         raise Seen
 
     monkeypatch.setattr(rl, "_trainer", trainer)
-    found = rl.importlib.util.find_spec
-    monkeypatch.setattr(rl.importlib.util, "find_spec", lambda name, *more: name if name == "vllm" else found(name, *more))
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: name if name == "vllm" else found(name, *more))
     monkeypatch.setattr(rl.Plan, "check_memory", lambda self: None)
     monkeypatch.setattr(rl, "room", lambda model, max_tokens, max_prompt_tokens: max_prompt_tokens or 2048)
     write_rows(Path("labelled.jsonl"), make_solutions(400))
@@ -85,7 +86,7 @@ def test_a_server_is_named_by_its_address(told: Callable[..., Any]) -> None:
     assert config.max_steps == 3
 
 
-@pytest.mark.parametrize("loss", rl.LOSSES)
+@pytest.mark.parametrize("loss", grpo.LOSSES)
 def test_every_loss_that_trl_knows_is_offered(told: Callable[..., Any], loss: str) -> None:
     assert told("stage=rl", f"stage.loss_type={loss}")["config"].loss_type == loss
 

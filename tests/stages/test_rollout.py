@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from deepcritic.labelling import RULES
+from deepcritic.labels.rules import RULES
 from deepcritic.microworld.world import Problem, judge
-from deepcritic.parsing import split_steps
-from deepcritic.rows import Example, Generation
-from deepcritic.samplers import Request
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.samplers.base import Request
+from deepcritic.schema import Example, Generation
 from deepcritic.stages import rollout
-from deepcritic.store import read_rows, write_rows
+from deepcritic.text.parsing import split_steps
 
 GENERATOR = "deepcritic://microworld/models/generator"
 Command = Callable[..., Any]

@@ -13,12 +13,12 @@ import pytest
 
 from deepcritic.microworld.lessons import deep_check
 from deepcritic.microworld.world import Problem
-from deepcritic.rows import ALL_CORRECT, Dialogue, Example, Generation, Gold, Item, Message
-from deepcritic.runs import RunFolder
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.schema import ALL_CORRECT, Dialogue, Example, Generation, Gold, Item, Message
 from deepcritic.seeding.dialogues import Lineage
-from deepcritic.seeding.material import rated_steps
+from deepcritic.seeding.solutions import rated_steps
 from deepcritic.stages import seed
-from deepcritic.store import read_rows, write_rows
 from deepcritic.tasks.first_error import FirstError
 
 RIGHT, WRONG = "\\boxed{1}", "\\boxed{-1}"

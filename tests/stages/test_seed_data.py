@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from deepcritic.rows import ALL_CORRECT, Dialogue, Example, Generation, Gold, Item
-from deepcritic.seeding.material import rated_steps
-from deepcritic.store import read_rows, write_rows
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.schema import ALL_CORRECT, Dialogue, Example, Generation, Gold, Item
+from deepcritic.seeding.solutions import rated_steps
 from deepcritic.tasks.first_error import FirstError
 
 Command = Callable[..., Any]
@@ -183,9 +183,9 @@ def test_a_critique_that_only_quotes_the_solutions_box_has_no_verdict(command: C
 def test_a_control_token_in_a_problem_ends_no_turn(command: Command, make_solutions: Any) -> None:
     """The shipped teacher is sampled, and its prompt has just the turns that its template gives it."""
     pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
-    from deepcritic.chat import prompt_ids
-    from deepcritic.models import load_tokenizer
-    from deepcritic.rows import Message
+    from deepcritic.hub.models import load_tokenizer
+    from deepcritic.schema import Message
+    from deepcritic.text.chat_template import prompt_ids
 
     rows = make_solutions(2)
     told = [

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from deepcritic.rows import Dialogue, Example
-from deepcritic.runs import Ledger
+from deepcritic.runs.folder import Ledger
+from deepcritic.runs.jsonl import read_rows
+from deepcritic.schema import Dialogue, Example
 from deepcritic.seeding.funnel import Funnel
-from deepcritic.seeding.material import choose_solutions, rated_steps
-from deepcritic.store import read_rows
+from deepcritic.seeding.solutions import choose_solutions, rated_steps
 
 Command = Callable[..., Any]
 CALLS = {"initial": "At first sight this is so.", "in_depth": "Looking deeper, it is.", "merge": "All in all, hm, it is so."}

@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as replaced
 
-from deepcritic.chat import dialogue_ids, prompt_ids
 from deepcritic.errors import DeepCriticError
+from deepcritic.hub.models import load_model, load_tokenizer
 from deepcritic.microworld.lessons import deep_critique
 from deepcritic.microworld.world import Problem
-from deepcritic.models import load_model, load_tokenizer
-from deepcritic.rows import Dialogue, Example, Message
-from deepcritic.store import write_rows
+from deepcritic.runs.jsonl import write_rows
+from deepcritic.schema import Dialogue, Example, Message
+from deepcritic.text.chat_template import dialogue_ids, prompt_ids
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")
 
-from deepcritic.stages import sft  # noqa: E402
-from deepcritic.training import last_checkpoint, order_by_epoch, recorder  # noqa: E402
+from deepcritic.training import sft as training_sft  # noqa: E402
+from deepcritic.training.loop import last_checkpoint, order_by_epoch, recorder  # noqa: E402
 from deepcritic.training.settings import TrainerSettings  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -73,9 +73,9 @@ def trainer(open_folder: Any, dialogues: list[Dialogue], critic_task: Any, tmp_p
     """The trainer as the stage makes it."""
     with open_folder("sft") as folder:
         tokenizer = load_tokenizer(BASE)
-        rows, _ = sft.encode_dialogues(folder, tmp_path / "dialogues.jsonl", tokenizer, critic_task, 512, None)
+        rows, _ = training_sft.encode_dialogues(folder, tmp_path / "dialogues.jsonl", tokenizer, critic_task, 512, None)
         assert len(rows) == len(dialogues)
-        yield sft._trainer(folder, BASE, tokenizer, rows, [], TrainerSettings(), SETTINGS)
+        yield training_sft.sft_trainer(folder, BASE, tokenizer, rows, [], TrainerSettings(), SETTINGS)
 
 
 def test_the_loss_is_on_the_reply_and_its_end_alone(trainer: Any, dialogues: list[Dialogue]) -> None:
@@ -122,8 +122,8 @@ def test_the_loss_in_a_template_as_qwens(
     first = (Message(role="system", content=system),) if system else ()
     write_rows(tmp_path / "dialogues.jsonl", [replaced(row, messages=(*first, *row.messages)) for row in dialogues])
     with open_folder("sft") as folder:
-        rows, _ = sft.encode_dialogues(folder, tmp_path / "dialogues.jsonl", tokenizer, critic_task, 512, None)
-        trainer = sft._trainer(folder, BASE, tokenizer, rows, [], TrainerSettings(), SETTINGS)
+        rows, _ = training_sft.encode_dialogues(folder, tmp_path / "dialogues.jsonl", tokenizer, critic_task, 512, None)
+        trainer = training_sft.sft_trainer(folder, BASE, tokenizer, rows, [], TrainerSettings(), SETTINGS)
         batches = list(trainer.get_train_dataloader())
     learnt, unlearnt = set[str](), set[str]()
     for batch in batches:
@@ -162,11 +162,11 @@ def test_packed_and_alone_each_example_has_the_same_loss(
     tokenizer = load_tokenizer(BASE)
     found: dict[bool, list[float]] = {}
     with open_folder("sft") as folder:
-        rows, _ = sft.encode_dialogues(folder, tmp_path / "dialogues.jsonl", tokenizer, critic_task, 512, None)
+        rows, _ = training_sft.encode_dialogues(folder, tmp_path / "dialogues.jsonl", tokenizer, critic_task, 512, None)
         for packing in (False, True):
             settings = TrainerSettings(packing=packing, attention=attention)
             each = {**SETTINGS, "per_device_train_batch_size": 4 if packing else 1}
-            trainer = sft._trainer(folder, BASE, tokenizer, rows, [], settings, each)
+            trainer = training_sft.sft_trainer(folder, BASE, tokenizer, rows, [], settings, each)
             batches = list(trainer.get_train_dataloader())
             assert len(batches) == (3 if packing else 12)
             assert all(len(batch["input_ids"]) == 1 for batch in batches)
@@ -277,7 +277,7 @@ def test_a_dialogue_of_which_nothing_of_the_reply_would_be_left_is_set_aside(
     most = prompts[-1]
     with open_folder("sft") as folder:
         path = tmp_path / "dialogues.jsonl"
-        rows, _ = sft.encode_dialogues(folder, path, tokenizer, critic_task, most, None, "truncate")
+        rows, _ = training_sft.encode_dialogues(folder, path, tokenizer, critic_task, most, None, "truncate")
         counts = folder.ledger("dialogues").as_dict()
     assert counts["filtered"] == {"prompt longer than max_length": prompts.count(most)}
     assert all(len(row["input_ids"]) == len(row["completion_mask"]) <= most and any(row["completion_mask"]) for row in rows)

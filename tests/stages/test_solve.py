@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from deepcritic.contamination import Problems
 from deepcritic.errors import InputError
+from deepcritic.evaluation.contamination import Problems
 from deepcritic.microworld.source import problems as small_world
 from deepcritic.microworld.world import Problem, judge
-from deepcritic.parsing import split_steps
-from deepcritic.rows import UNLABELLED, Example, Failure, Generation, Gold, Item
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.schema import UNLABELLED, Example, Failure, Generation, Gold, Item
 from deepcritic.stages import solve
-from deepcritic.store import read_rows, write_rows
+from deepcritic.text.parsing import split_steps
 
 GENERATOR = "deepcritic://microworld/models/generator"
 Command = Callable[..., Any]
@@ -152,7 +152,7 @@ def test_problems_of_a_benchmark_are_left_out(solved: Any, tmp_path: Path) -> No
 
 def test_a_problem_of_the_training_set_of_math_is_in_processbench(solved: Any, datasets_dir: Path) -> None:
     """As shared/datasets/README.md says; none of GSM8K's."""
-    from deepcritic.sources import math_problems
+    from deepcritic.datasets import math_problems
 
     files = [str(datasets_dir / "processbench" / name) for name in ("gsm8k.json", "math.json.gz")]
     math = list(math_problems.math(datasets_dir / "math" / "train_problems_and_answers.json.gz"))

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from deepcritic.rows import Generation, Key, Preference, Preferred, Responses
+from deepcritic.runs.jsonl import write_rows
 from deepcritic.samplers.recorded import RecordedSampler
+from deepcritic.schema import Generation, Key, Preference, Preferred, Responses
 from deepcritic.stages import reject
-from deepcritic.store import write_rows
 from deepcritic.tasks.pointwise import Pointwise
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")

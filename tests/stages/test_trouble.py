@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from deepcritic.costs import Limits
+from deepcritic.datasets.benchmark import Benchmark
 from deepcritic.errors import StageIncomplete, Stopped
 from deepcritic.microworld.world import draw_problem
-from deepcritic.rows import Example, Failure, Generation, Gold, Item, Key
-from deepcritic.runs import RunFolder
-from deepcritic.samplers import Request
-from deepcritic.sources.benchmark import Benchmark
+from deepcritic.runs.budget import Limits
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.samplers.base import Request
+from deepcritic.schema import Example, Failure, Generation, Gold, Item, Key
 from deepcritic.stages import evaluate, refine, rl, rollout, seed, solve, vote
-from deepcritic.store import read_rows, write_rows
 from deepcritic.tasks.first_error import FirstError
 
 SHIPPED = "deepcritic://microworld/models"

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import InputError
-from deepcritic.rows import Example, Generation, Gold, Item, Key
+from deepcritic.evaluation import voting
+from deepcritic.runs.jsonl import read_rows, write_rows
+from deepcritic.schema import Example, Generation, Gold, Item, Key
 from deepcritic.stages import vote
-from deepcritic.store import read_rows, write_rows
 from deepcritic.tasks.first_error import FirstError
 
 CRITIC = "deepcritic://microworld/models/base"
@@ -51,7 +52,7 @@ def voted(tmp_path: Path, fake_sampler: Any, open_folder: Any) -> Callable[..., 
                 task=FirstError(), model=CRITIC, sampler=critic, **options,
             )  # fmt: skip
             critic.manifest = folder.manifest
-        critic.candidates = list(read_rows(tmp_path / "runs/mine/vote" / vote.FILE, vote.Candidate))
+        critic.candidates = list(read_rows(tmp_path / "runs/mine/vote" / vote.FILE, voting.Candidate))
         return critic
 
     return run
@@ -117,6 +118,6 @@ def test_a_problem_without_solutions_or_without_a_reference(voted: Any, tmp_path
 
 class _Folder:
     def ledger(self, _: str) -> Any:
-        from deepcritic.runs import Ledger
+        from deepcritic.runs.folder import Ledger
 
         return Ledger()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepcritic.errors import InputError
-from deepcritic.rows import ALL_CORRECT, Gold, Item, encode
+from deepcritic.schema import ALL_CORRECT, Gold, Item, encode
 from deepcritic.tasks.first_error import FirstError
 
 GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent.parent / "golden" / "verdicts.json").read_text("utf-8"))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepcritic.errors import InputError
-from deepcritic.rows import Preferred, Responses
+from deepcritic.schema import Preferred, Responses
 from deepcritic.tasks.pointwise import HIGH, LOW, MOST, SEVERAL, SINGLE, Pointwise
 
 GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent.parent / "golden" / "scores.json").read_text("utf-8"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import InputError
-from deepcritic.models import load_model, load_tokenizer
+from deepcritic.hub.models import load_model, load_tokenizer
 from deepcritic.training.checkpoints import check_checkpoint, save_model
 from deepcritic.training.settings import TrainerSettings
 

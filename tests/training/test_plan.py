@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from deepcritic.errors import InputError
-from deepcritic.models import load_model, shipped_path
+from deepcritic.hub.models import load_model
+from deepcritic.shipped import shipped_path
 from deepcritic.training import plan as plans
 from deepcritic.training.plan import GIB, Plan, Shape
 from deepcritic.training.settings import TrainerSettings

@@ -14,8 +14,8 @@ import pytest
 
 from deepcritic.microworld.lessons import deep_critique
 from deepcritic.microworld.world import Problem
-from deepcritic.rows import Dialogue, Message
-from deepcritic.store import write_rows
+from deepcritic.runs.jsonl import write_rows
+from deepcritic.schema import Dialogue, Message
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")
@@ -26,7 +26,7 @@ import sys, types, torch
 from torch.distributed import destroy_process_group, init_process_group
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from deepcritic.models import load_model, load_tokenizer
+from deepcritic.hub.models import load_model, load_tokenizer
 from deepcritic.samplers import Sampling
 from deepcritic.samplers.transformers import draw_replies
 from deepcritic.training.processes import whole_weights

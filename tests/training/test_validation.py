@@ -13,9 +13,9 @@ import pytest
 from msgspec.structs import replace as replaced
 
 from deepcritic.errors import InputError
-from deepcritic.models import load_model, load_tokenizer
-from deepcritic.rows import Example, Gold
-from deepcritic.store import write_rows
+from deepcritic.hub.models import load_model, load_tokenizer
+from deepcritic.runs.jsonl import write_rows
+from deepcritic.schema import Example, Gold
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")

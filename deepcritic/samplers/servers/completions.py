@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from deepcritic.samplers import Request
+from deepcritic.samplers.base import Request
 
 NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 """Sent to servers that know these fields (vLLM, SGLang): else they mix in what the model's own folder says of sampling."""

@@ -22,7 +22,7 @@ import aiohttp
 from yarl import URL
 
 from deepcritic.errors import InputError
-from deepcritic.samplers import Usage
+from deepcritic.samplers.base import Usage
 from deepcritic.samplers.servers.completions import shown
 from deepcritic.samplers.servers.server import Server, base_url, pause, retry_after
 

@@ -1,0 +1,124 @@
+"""A benchmark: a data set together with what must be said beside every figure on it.
+
+    bench = Benchmark(name="processbench", reader=processbench.read, path="processbench/", parts={"gsm8k": 400, "math": 1000},
+                      license="Apache-2.0", split="test", metric="F1, arXiv 2412.06559")
+    for part in bench.read():
+        print(part.name, len(part.examples), part.facts)
+
+`path` is a file, a folder with one file for each part, or a data set on the hub with a split for each part. Parts have figures
+of their own (`processbench/math`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from deepcritic.datasets import examples
+from deepcritic.datasets.forged import forge
+from deepcritic.datasets.reading import read_records
+from deepcritic.errors import InputError, UsageError
+from deepcritic.schema import Example, Preference, encode
+
+_ENDINGS: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+_SINGLE: Final = {"temperature": 0.6, "top_p": 0.9}
+_VOTE: Final = {"temperature": 1.0, "top_p": 0.9}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The rows to be evaluated under one name; `known` holds the ids of those behind the limit, too."""
+
+    name: str
+    benchmark: Benchmark
+    examples: list[Example] | list[Preference]
+    known: frozenset[str]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """What the YAML of a benchmark says.
+
+    `parts` gives the rows of each part of the whole set, where rows name their part in `item.meta["subset"]`; a set without
+    parts has its `size` instead. `prompt` (None: the task's own) and `system` say what is asked, `single` and `vote` how one
+    sample and several are drawn. `mr_score` asks for MR-Score beside F1, and `forged` for the forged rows (see `forged`).
+    """
+
+    name: str
+    reader: Callable[..., Iterable[Example]]
+    path: str | None
+    license: str | None
+    split: str | None
+    metric: str
+    parts: Mapping[str, int] | None = None
+    size: int | None = None
+    revision: str | None = None
+    prompt: str | None = None
+    system: str | None = None
+    single: Mapping[str, float] = field(default_factory=lambda: _SINGLE)
+    vote: Mapping[str, float] = field(default_factory=lambda: _VOTE)
+    mr_score: bool = False
+    forged: bool = False
+
+    def read(self, limit: int | None = None) -> list[Part]:
+        """The parts, each with its first `limit` rows (not counting forged ones)."""
+        groups: dict[str, list[Example]] = {}
+        for example in self._rows():
+            groups.setdefault(self._part(example), []).append(example)
+        if not groups:
+            raise InputError("the benchmark has no rows", field="benchmark.path", remedy="a file with at least one labelled row")
+        return [self._made(name, rows, limit) for name, rows in groups.items()]
+
+    def rows_of(self, path: str) -> list[Example]:
+        """The rows of another file: our own Example rows, or some in the form of this benchmark."""
+        _, first = next(iter(read_records(path)), (0, {}))
+        return list(examples.read(path) if isinstance(first.get("item"), dict) else self.reader(path))
+
+    def sampling(self, samples: int) -> Mapping[str, float]:
+        """Temperature and top_p for so many samples of each row."""
+        return self.single if samples == 1 else self.vote
+
+    def _rows(self) -> Iterator[Example]:
+        if self.path is None:
+            raise UsageError(f"an option is missing: benchmark.path=FILE (of {self.name})")
+        revision = {} if self.revision is None else {"revision": self.revision}
+        folder = Path(self.path).expanduser()
+        if folder.is_dir():
+            files = [file for part in self.parts or () for ending in _ENDINGS if (file := folder / f"{part}{ending}").is_file()]
+            if not files:
+                wanted = ", ".join(f"{part}.json" for part in self.parts or ()) or "a file instead"
+                raise InputError("no file of the benchmark in this folder", file=self.path, remedy=wanted)
+            for file in files:
+                yield from self.reader(str(file), **revision)
+        elif self.parts and not folder.exists() and not self.path.endswith(_ENDINGS):
+            for split in self.parts:
+                yield from self.reader(self.path, split=split, **revision)
+        else:
+            yield from self.reader(self.path, **revision)
+
+    def _part(self, example: Example) -> str:
+        subset = example.item.meta.get("subset") if self.parts else None
+        return f"{self.name}/{subset}" if subset and subset != self.name else self.name
+
+    def _made(self, name: str, rows: list[Example], limit: int | None) -> Part:
+        everything, examples = (list(forge(some)) if self.forged else some for some in (rows, rows[:limit]))
+        whole = self.parts.get(name.rpartition("/")[2]) if self.parts else self.size
+        digest = hashlib.sha256()
+        for row in rows:
+            digest.update(encode(row))
+        facts = {
+            "name": name,
+            "path": self.path,
+            "revision": self.revision,
+            "sha256": digest.hexdigest(),
+            "rows": len(rows),
+            "rows_when_whole": whole,
+            "split": self.split,
+            "license": self.license,
+            "metric": self.metric,
+        }
+        return Part(name=name, benchmark=self, examples=examples, known=frozenset(row.id for row in everything), facts=facts)

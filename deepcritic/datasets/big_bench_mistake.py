@@ -1,0 +1,48 @@
+"""BIG-Bench-Mistake, multistep arithmetic: solutions by PaLM 2 with the first mistake marked by people.
+
+`mistake_index` counts from 0 and is null where no mistake was marked (in 18 rows although the answer is wrong: that is taken as
+it stands). An id follows from the content.
+
+    for row in big_bench_mistake.read("big_bench_mistake/multistep_arithmetic.jsonl"): ...
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from deepcritic.datasets.base import Report, convert_rows, take, take_label, take_steps, unnumbered
+from deepcritic.datasets.reading import Record
+from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
+
+SOURCE = "big_bench_mistake"
+LICENSE = "Apache-2.0"
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    split: str | None = None,
+    max_bad: int = 0,
+    report: Report | None = None,
+) -> Iterator[Example]:
+    """The rows of a task's file of WHGTyen/BIG-Bench-Mistake whose steps are mathematics."""
+    return convert_rows(path, _example, revision=revision, split=split, max_bad=max_bad, report=report)
+
+
+def _example(record: Record) -> Example:
+    problem, steps = take(record, "input", str), take_steps(record, "steps")
+    target = take(record, "target", str).strip()
+    unmarked = "mistake_index" in record and record["mistake_index"] is None
+    return Example(
+        id=content_id(SOURCE, problem, steps),
+        item=Item(problem=problem, steps=unnumbered(steps), meta={"generator": "PaLM 2"}),
+        gold=Gold(
+            first_error=ALL_CORRECT if unmarked else take_label(record, "mistake_index", len(steps)),
+            reference_answer=target,
+            answer_right=take(record, "answer", str).strip() == target,
+        ),
+        source=SOURCE,
+        license=LICENSE,
+    )

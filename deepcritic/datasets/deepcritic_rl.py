@@ -1,0 +1,64 @@
+r"""The solutions that DeepCritic's authors trained on with RL (DeepCritic-RL-Data), as rows for their trainer, verl.
+
+A row is in verl's layout (its documentation, "Prepare data"): `prompt`, a list of messages; `reward_model`, an object with the
+`ground_truth`; and `data_source`, `ability`, `extra_info`. Unconfirmed, as the data were not at hand when this was written:
+that the prompt is the one of the authors' SFT data (a problem between `<Problem>` tags, a solution between `<Solution>` tags),
+and that the ground truth is the first wrong step, from 1, or -1. Where it counts from 0, give `index_base=0`.
+
+    for row in deepcritic_rl.read("Keven16/DeepCritic-RL-Data"): ...
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from deepcritic.datasets.base import Report, convert_rows, take
+from deepcritic.datasets.deepcritic_sft import problem_and_steps
+from deepcritic.datasets.reading import Record
+from deepcritic.errors import InputError
+from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
+
+SOURCE: Final = "deepcritic-rl-data"
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    index_base: int = 1,
+    revision: str | None = None,
+    split: str | None = None,
+    max_bad: int = 0,
+    report: Report | None = None,
+) -> Iterator[Example]:
+    """The solutions with their labels. Raises `InputError` for a row in another layout, with the field that differs."""
+    convert = functools.partial(_example, index_base=index_base)
+    return convert_rows(path, convert, revision=revision, split=split, max_bad=max_bad, report=report)
+
+
+def _example(record: Record, index_base: int) -> Example:
+    asked = [message for message in take(record, "prompt", list) if isinstance(message, dict) and message.get("role") == "user"]
+    if not asked:
+        raise InputError(
+            "no turn of the user", field="prompt", found=record["prompt"], remedy='[{"role": "user", "content": ...}]'
+        )
+    problem, steps = problem_and_steps(take(asked[-1], "content", str), "prompt")
+    reward = take(record, "reward_model", dict)
+    if "ground_truth" not in reward:
+        raise InputError("the field is missing", field="reward_model.ground_truth", remedy="the first wrong step, or -1")
+    first = _first_error(reward["ground_truth"], len(steps), index_base)
+    item = Item(problem=problem, steps=steps)
+    return Example(id=content_id(SOURCE, problem, steps), item=item, gold=Gold(first_error=first), source=SOURCE)
+
+
+def _first_error(truth: Any, steps: int, index_base: int) -> int:
+    number = int(truth) if isinstance(truth, str) and re.fullmatch(r"\s*-?\d{1,6}\s*", truth) else truth
+    if number == ALL_CORRECT and not isinstance(number, bool):
+        return ALL_CORRECT
+    if isinstance(number, int) and not isinstance(number, bool) and index_base <= number < steps + index_base:
+        return number + 1 - index_base
+    remedy = f"{index_base} to {steps - 1 + index_base}, or -1 for none"
+    raise InputError("the label lies outside the steps", field="reward_model.ground_truth", found=truth, remedy=remedy)

@@ -1,0 +1,45 @@
+"""Our own `Example` rows in JSON Lines, as `prepare` and `label` write them: for data sets of one's own.
+
+for row in examples.read("mine.jsonl"): ...
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from deepcritic.datasets.base import Report, convert_each
+from deepcritic.datasets.reading import read_lines
+from deepcritic.errors import InputError
+from deepcritic.schema import ALL_CORRECT, UNLABELLED, Example, decode
+
+
+def read(path: str | os.PathLike[str], *, max_bad: int = 0, report: Report | None = None) -> Iterator[Example]:
+    """The rows of a file, with their gold checked against their steps. Fields that are not declared are refused."""
+    return convert_each(path, read_lines(path), _checked, max_bad, report or Report())
+
+
+def _checked(content: bytes) -> Example:
+    row = decode(content, Example)
+    check_gold(row)
+    return row
+
+
+def check_gold(row: Example) -> None:
+    """Refuse a first error outside the steps, and ratings that are none or do not go with the steps."""
+    steps, gold = len(row.item.steps), row.gold
+    if gold.first_error is not UNLABELLED and gold.first_error != ALL_CORRECT and not 1 <= gold.first_error <= steps:
+        remedy = f"1 to {steps}, or {ALL_CORRECT} for none" if steps else "unlabelled, as there are no steps"
+        raise InputError(
+            "the first error lies outside the steps", field="gold.first_error", found=gold.first_error, remedy=remedy
+        )
+    if gold.first_error == ALL_CORRECT and not steps:
+        raise InputError("a solution without steps", field="item.steps", found=[], remedy="at least one step, or unlabelled gold")
+    ratings = gold.step_ratings
+    if ratings is not None and (len(ratings) != steps or any(rating not in (None, -1, 0, 1) for rating in ratings)):
+        remedy = f"{steps} ratings, each -1, 0, 1 or null"
+        raise InputError("the ratings do not go with the steps", field="gold.step_ratings", found=list(ratings), remedy=remedy)
+    values = gold.step_values
+    if values is not None and (len(values) != steps or not all(0 <= value <= 1 for value in values)):
+        remedy = f"{steps} values from 0 to 1"
+        raise InputError("the values do not go with the steps", field="gold.step_values", found=list(values), remedy=remedy)

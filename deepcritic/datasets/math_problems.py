@@ -1,0 +1,106 @@
+r"""Problems with reference answers, to be solved: NuminaMath-CoT, and the training sets of MATH and GSM8K.
+
+    for row in math_problems.gsm8k("gsm8k/train.jsonl.gz"): ...
+    for row in math_problems.numina("AI-MO/NuminaMath-CoT", split="train"): ...
+
+The conventions that end here:
+
+- GSM8K: `question`; the answer is what follows `#### ` on the last line, its thousands without commas.
+- MATH: `problem`, `final_answer` in LaTeX without a box; two of the 7,500 are empty.
+- NuminaMath-CoT: `problem`, `solution` with the answer in its last box, `source` (the collection it came from). Proofs have none.
+
+A problem without an answer is a row with none: `solve` sets it aside. One that occurs before, white space aside, is passed
+over and counted in the report as `repeated`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from deepcritic.datasets.base import Report, placed, take
+from deepcritic.datasets.reading import Record, read_records
+from deepcritic.errors import InputError
+from deepcritic.schema import Example, Gold, Item, content_id
+from deepcritic.text.parsing import last_boxed
+
+Path = str | os.PathLike[str]
+
+
+def gsm8k(
+    path: Path, *, revision: str | None = None, split: str | None = None, max_bad: int = 0, report: Report | None = None
+) -> Iterator[Example]:
+    """GSM8K as its authors gave it (`train.jsonl`), or `openai/gsm8k` on the hub."""
+    return _read(path, _gsm8k, revision, split, max_bad, report)
+
+
+def math(
+    path: Path, *, revision: str | None = None, split: str | None = None, max_bad: int = 0, report: Report | None = None
+) -> Iterator[Example]:
+    """MATH's training problems with their answers taken out of the solutions (`extracted_problems_and_answers.json` of OpenR)."""
+    return _read(path, _math, revision, split, max_bad, report)
+
+
+def numina(
+    path: Path, *, revision: str | None = None, split: str | None = None, max_bad: int = 0, report: Report | None = None
+) -> Iterator[Example]:
+    """NuminaMath-CoT: `AI-MO/NuminaMath-CoT` on the hub, or a file of its rows."""
+    return _read(path, _numina, revision, split, max_bad, report)
+
+
+def _read(
+    path: Path,
+    convert: Callable[[Record], Example],
+    revision: str | None,
+    split: str | None,
+    max_bad: int,
+    report: Report | None,
+) -> Iterator[Example]:
+    kept = report or Report()
+    seen: set[str] = set()
+    for line, record in read_records(path, revision=revision, split=split, on_bad=lambda error: kept.set_aside(error, max_bad)):
+        try:
+            row = convert(record)
+        except InputError as error:
+            kept.set_aside(placed(error, path, line), max_bad)
+            continue
+        kept.counts["rows"] += 1
+        if row.id in seen:
+            kept.counts["repeated"] += 1
+            continue
+        seen.add(row.id)
+        kept.counts["examples"] += 1
+        if row.gold.reference_answer is None:
+            kept.counts["without_answer"] += 1
+        yield row
+
+
+def _gsm8k(record: Record) -> Example:
+    solution = take(record, "answer", str)
+    _, mark, answer = solution.rpartition("#### ")
+    if not mark:
+        raise InputError("no final answer", field="answer", found=solution[-60:], remedy="a last line `#### 42`")
+    return _example("gsm8k", take(record, "question", str), answer.strip().replace(",", ""), "MIT")
+
+
+def _math(record: Record) -> Example:
+    return _example("math", take(record, "problem", str), take(record, "final_answer", str), "MIT")
+
+
+def _numina(record: Record) -> Example:
+    meta = {"subset": record["source"]} if isinstance(record.get("source"), str) else {}
+    answer = last_boxed(take(record, "solution", str))
+    return _example("numina_math", take(record, "problem", str), answer or "", "Apache-2.0", meta)
+
+
+def _example(source: str, problem: str, answer: str, licence: str, meta: dict[str, Any] | None = None) -> Example:
+    if not problem.strip():
+        raise InputError("the problem is empty", field="problem", found=problem, remedy="a text")
+    return Example(
+        id=content_id(source, " ".join(problem.split())),
+        item=Item(problem=problem, meta=meta or {}),
+        gold=Gold(reference_answer=answer.strip() or None),
+        source=source,
+        license=licence,
+    )

@@ -1,0 +1,117 @@
+"""MR-Ben, mathematics: multiple-choice questions, three models' solutions each, the first wrong step marked by people.
+
+The error number is the number written in a step ("Step 4: ..."), but the list holds lines without a heading too. So here:
+
+- A step begins at a heading, and the lines after it belong to it, as they did for the people who marked "Step 4" as wrong.
+  Lines before "Step 1" belong to it; before a later first heading they are a step (one row begins with "tep 1: ...").
+  A closing line "Solution: Choice_B" is a step of its own.
+- The headings go. `first_error` is the place of the first step whose heading says the error number: where a heading occurs twice,
+  each begins a step, and the first one is meant.
+- A solution without any heading has one step a line.
+
+The options are part of the problem. An id is `mr_ben-<question>/<model>`. The reasons of the annotators are gold, and so is
+whether the option that the last step names is the right one.
+
+    for row in mr_ben.read("mr_ben/math_part_a.json.gz"): ...
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from deepcritic.datasets.base import Report, convert_rows, take, take_steps
+from deepcritic.datasets.reading import Record
+from deepcritic.errors import InputError
+from deepcritic.schema import ALL_CORRECT, Example, Gold, Item
+from deepcritic.text.parsing import strip_heading
+
+SOURCE = "mr_ben"
+LICENSE = "MIT"
+_ANSWER: Final = re.compile(r"\s*solution\s*:", re.IGNORECASE)
+_CHOICE: Final = re.compile(r"choice\\?[_ ]([A-Z])(?![A-Za-z])", re.IGNORECASE)
+_ERROR: Final = "Model_Solution_First_Error_Step"
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    split: str | None = None,
+    max_bad: int = 0,
+    report: Report | None = None,
+) -> Iterator[Example]:
+    """The rows of a file of dvlab-research/Mr-Ben: an object from question to its list of rows, or one row a line."""
+    return convert_rows(path, _example, revision=revision, split=split, max_bad=max_bad, report=report)
+
+
+def _example(record: Record) -> Example:
+    numbers, steps = _steps(take_steps(record, "Model_Solution_Steps"))
+    generator = take(record, "Sampled_Model", str)
+    answer = record.get("Ground_Truth_Answer_Modified") or take(record, "Ground_Truth_Answer", str)
+    return Example(
+        id=f"mr_ben-{take(record, 'Question_UUID', str)}/{generator}",
+        item=Item(
+            problem=f"{take(record, 'Question', str).strip()}\n{take(record, 'Options', str).strip()}".strip(),
+            steps=tuple(steps),
+            meta={"generator": generator, "subset": take(record, "Subject", str)},
+        ),
+        gold=Gold(
+            first_error=_first_error(record, numbers),
+            reference_answer=str(answer),
+            answer_right=_answer_right(steps[-1], str(answer)),
+            error_reasons=_reasons(record),
+        ),
+        source=SOURCE,
+        license=LICENSE,
+    )
+
+
+def _steps(lines: list[str]) -> tuple[list[int | None], list[str]]:
+    """The number that each step's heading says (None where it has none), and the steps."""
+    numbers: list[int | None] = []
+    steps: list[str] = []
+    parts = [strip_heading(line) for line in lines]
+    if all(number is None for number, _ in parts):
+        return list(range(1, len(lines) + 1)), [line.strip() for line in lines]
+    opening = ""
+    for number, rest in parts:
+        if number is not None or (steps and _ANSWER.match(rest)):
+            if opening and number != 1:
+                numbers.append(None)
+                steps.append(opening)
+                opening = ""
+            numbers.append(number)
+            steps.append(f"{opening}\n{rest}".strip())
+            opening = ""
+        elif steps:
+            steps[-1] = f"{steps[-1]}\n{rest.rstrip()}".strip()
+        else:
+            opening = f"{opening}\n{rest}".strip()
+    return numbers, steps
+
+
+def _answer_right(last: str, answer: str) -> bool | None:
+    chosen = {letter.upper() for letter in _CHOICE.findall(last)}
+    return chosen == {answer.upper()} if len(chosen) == 1 else None
+
+
+def _reasons(record: Record) -> tuple[str, ...]:
+    told = record.get("Model_Solution_Error_Reason")
+    return tuple(reason.strip() for reason in told if isinstance(reason, str)) if isinstance(told, list) else ()
+
+
+def _first_error(record: Record, numbers: list[int | None]) -> int:
+    verdict, error = take(record, "Model_Solution_Correctness", str), record.get(_ERROR)
+    said = ", ".join(str(number) for number in numbers if number is not None)
+    if verdict == "correct" and error == "N/A":
+        return ALL_CORRECT
+    if verdict not in ("correct", "incorrect"):
+        raise InputError("no verdict", field="Model_Solution_Correctness", found=verdict, remedy="correct or incorrect")
+    number = int(str(error)) if re.fullmatch(r"[0-9]{1,6}", str(error)) else None
+    if verdict == "correct" or number not in numbers or number is None:
+        remedy = "N/A" if verdict == "correct" else f"the number of a step: {said}"
+        raise InputError(f"does not fit the steps of a solution called {verdict}", field=_ERROR, found=error, remedy=remedy)
+    return numbers.index(number) + 1

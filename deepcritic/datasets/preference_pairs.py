@@ -1,0 +1,184 @@
+"""Responses with a known best one: JudgeBench, RewardBench, and `Preference` rows of our own.
+
+Responses count from 1 and stand in the order of their file; whoever asks about them shuffles. `item.meta` names the `domain`.
+
+for row in judgebench("pairs.jsonl"): ...
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from deepcritic.datasets.base import Report, check_new, convert_each, convert_rows, placed, take
+from deepcritic.datasets.reading import Record, read_lines, read_records
+from deepcritic.errors import InputError
+from deepcritic.schema import Preference, Preferred, Responses, Unlabelled, decode
+
+MOST: Final = 64
+"""More responses to one query than this are no row."""
+DOMAINS: Final[Mapping[str, str]] = {
+    "mmlu-pro": "knowledge", "livebench-reasoning": "reasoning", "livebench-math": "math", "livecodebench": "coding",
+}  # fmt: skip
+"""JudgeBench's four, by how a row's `source` begins (arXiv 2410.12784, table 1)."""
+SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "chat": ("alpacaeval-easy", "alpacaeval-length", "alpacaeval-hard", "mt-bench-easy", "mt-bench-med"),
+    "chat hard": (
+        "mt-bench-hard", "llmbar-natural", "llmbar-adver-neighbor", "llmbar-adver-GPTInst", "llmbar-adver-GPTOut",
+        "llmbar-adver-manual",
+    ),
+    "safety": ("refusals-dangerous", "refusals-offensive", "xstest-should-refuse", "xstest-should-respond", "donotanswer"),
+    "reasoning": ("math-prm", "hep-cpp", "hep-go", "hep-java", "hep-js", "hep-python", "hep-rust"),
+}  # fmt: skip
+"""RewardBench's sections and their subsets (arXiv 2403.13787, table 1)."""
+_SECTION: Final = {subset: section for section, subsets in SECTIONS.items() for subset in subsets}
+_DECISIONS: Final[Mapping[str, tuple[int, int]]] = {"A>B": (2, 1), "B>A": (1, 2), "A=B": (1, 1)}
+"""What a judge says of the first and the second response that it was shown, as scores: only their order matters."""
+
+
+def read(path: str | os.PathLike[str], *, max_bad: int = 0, report: Report | None = None) -> Iterator[Preference]:
+    """Our own rows in JSON Lines, with their gold checked. Fields that are not declared are refused."""
+    return convert_each(path, read_lines(path), _checked, max_bad, report or Report())
+
+
+def _checked(content: bytes) -> Preference:
+    row = decode(content, Preference)
+    check_best(row)
+    return row
+
+
+def check_best(row: Preference) -> None:
+    """Refuse a row without responses or with too many, and one that does not have exactly one best response."""
+    shown, gold = len(row.item.responses), row.gold
+    if not 1 <= shown <= MOST:
+        raise InputError("no row to judge", field="item.responses", found=f"{shown} responses", remedy=f"1 to {MOST} responses")
+    if gold.scores is not None and (len(gold.scores) != shown or not all(math.isfinite(score) for score in gold.scores)):
+        remedy = f"{shown} numbers, one for each response"
+        raise InputError("the scores do not go with the responses", field="gold.scores", found=list(gold.scores), remedy=remedy)
+    if shown == 1:
+        if gold.scores is None or gold.scores[0] not in (0, 1):
+            found = None if gold.scores is None else gold.scores[0]
+            raise InputError("a single response is right or wrong", field="gold.scores", found=found, remedy="[1] or [0]")
+        if not isinstance(gold.best, Unlabelled):
+            remedy = "no best one, but scores: [1] or [0]"
+            raise InputError("a single response has nothing to be better than", field="gold.best", found=gold.best, remedy=remedy)
+        return
+    remedy = f"the number of the one best response, 1 to {shown}"
+    if isinstance(gold.best, Unlabelled):
+        raise InputError("no best response", field="gold.best", found="unlabelled", remedy=remedy)
+    if not 1 <= gold.best <= shown:
+        raise InputError("the best response is none of them", field="gold.best", found=gold.best, remedy=remedy)
+    if gold.scores is not None:
+        leading = [place for place, score in enumerate(gold.scores, start=1) if score == max(gold.scores)]
+        if leading != [gold.best]:
+            remedy = "scores of which the best response has the highest, alone"
+            raise InputError("another best response, or two", field="gold.scores", found=list(gold.scores), remedy=remedy)
+
+
+def judgebench(
+    path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    split: str | None = None,
+    max_bad: int = 0,
+    report: Report | None = None,
+) -> Iterator[Preference]:
+    """The pairs of JudgeBench (arXiv 2410.12784), of which exactly one response is right."""
+    return convert_rows(path, _judgebench_row, revision=revision, split=split, max_bad=max_bad, report=report)
+
+
+def _judgebench_row(record: Record) -> Preference:
+    label, source = take(record, "label", str), take(record, "source", str)
+    if label not in ("A>B", "B>A"):
+        raise InputError("no best response, or two", field="label", found=label, remedy="A>B or B>A")
+    domain = next((name for start, name in DOMAINS.items() if source.startswith(start)), source)
+    row = Preference(
+        id=take(record, "pair_id", str),
+        item=Responses(
+            query=take(record, "question", str),
+            responses=(take(record, "response_A", str), take(record, "response_B", str)),
+            meta={"domain": domain, "source": source},
+        ),
+        gold=Preferred(best=1 if label == "A>B" else 2),
+        source="judgebench",
+        license="MIT",
+    )
+    check_best(row)
+    return row
+
+
+def judgments(path: str | os.PathLike[str]) -> tuple[str, dict[str, tuple[tuple[int, int] | None, ...]]]:
+    """Recorded judgments in JudgeBench's form: the judge's name, and for each pair two verdicts in the order of its responses.
+
+    The second judgment was made with the responses swapped, and is turned back here. As scores that are added up, a decision
+    counts +1 for one response, -1 for it, or 0 for a tie or none, which is JudgeBench's rule.
+    """
+    found: dict[str, tuple[tuple[int, int] | None, ...]] = {}
+    judges: dict[str, None] = {}
+    lines: dict[str, int] = {}
+    for line, record in read_records(path):
+        try:
+            name = take(record, "pair_id", str)
+            check_new(name, line, lines)
+            made = take(record, "judgments", list)
+            if len(made) != 2:
+                remedy = "two: in the order A, B and in the order B, A"
+                raise InputError("a pair is judged in two orders", field="judgments", found=f"{len(made)} of them", remedy=remedy)
+            first, second = (_decision(one, at) for at, one in enumerate(made))
+            found[name] = (first, second and (second[1], second[0]))
+            judges[str(record.get("judge_name", "recorded"))] = None
+            inner = made[0].get("judgment")
+            if isinstance(inner, dict) and isinstance(inner.get("judge_model"), str):
+                judges[inner["judge_model"]] = None
+        except InputError as error:
+            raise placed(error, path, line) from None
+    if not found:
+        raise InputError("the file holds no judgments", file=path, remedy="a row with pair_id and judgments for each pair")
+    return " ".join(judges), found
+
+
+def _decision(judgment: Any, at: int) -> tuple[int, int] | None:
+    field = f"judgments[{at}].decision"
+    if not isinstance(judgment, dict) or "decision" not in judgment:
+        raise InputError("the decision is missing", field=field, found=judgment, remedy="A>B, B>A, A=B or null")
+    decision = judgment["decision"]
+    if decision is not None and decision not in _DECISIONS:
+        raise InputError("not a decision", field=field, found=decision, remedy="A>B, B>A, A=B or null")
+    return None if decision is None else _DECISIONS[decision]
+
+
+def rewardbench(
+    path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    split: str | None = None,
+    max_bad: int = 0,
+    report: Report | None = None,
+) -> Iterator[Preference]:
+    """The pairs of RewardBench (arXiv 2403.13787), a file or `allenai/reward-bench` with split `filtered`."""
+    return convert_rows(path, _rewardbench_row, revision=revision, split=split, max_bad=max_bad, report=report)
+
+
+def _rewardbench_row(record: Record) -> Preference:
+    """The chosen response comes first in rows with an even number alone: its place must not give it away."""
+    subset = take(record, "subset", str)
+    chosen, rejected, query = (take(record, name, str) for name in ("chosen", "rejected", "prompt"))
+    if chosen == rejected:
+        raise InputError("two best responses", field="rejected", found=rejected, remedy="a text other than the chosen one")
+    number = take(record, "id", int)
+    best = 1 + number % 2
+    row = Preference(
+        id=f"rewardbench-{subset}-{number}",
+        item=Responses(
+            query=query,
+            responses=(chosen, rejected) if best == 1 else (rejected, chosen),
+            meta={"domain": _SECTION.get(subset, subset), "subset": subset},
+        ),
+        gold=Preferred(best=best),
+        source="rewardbench",
+        license="ODC-BY",
+    )
+    check_best(row)
+    return row

@@ -1,0 +1,176 @@
+"""PRM800K, phase 1: solutions rebuilt from rated steps. A row of the file is one candidate step after a history of steps.
+
+Solutions are the leaves: a row rated -1 ends a solution in its first error, a row with `is_solution` ends one that is right. The
+steps of a history were accepted by the raters who went on from them. Their ratings are looked up in the rows that rated them;
+steps written by people are mostly not rated and have None.
+
+Rules:
+
+- The file repeats rows, and some repetitions disagree. -1 against 0 or 1: the majority holds; a step with as many for as
+  against is contested, and no solution that contains it is used. 0 against 1: the majority holds, 0 when even.
+- A history with a step that is -1 by that rule is not used: its first error would not be the last step.
+- Each solution comes once, however often its rows are repeated.
+
+What became of each row is counted in `report`: `with_error`, `all_correct`, `not_a_solution`, `repeated`, `contested`,
+`error_before_the_last_step`, `outvoted` (the row says -1, the majority does not), `bad`. So are the steps whose ratings
+disagree, by how that was settled: `steps_wrong_by_majority`, `steps_not_wrong_by_majority`, `steps_contested`,
+`steps_right_by_majority`, `steps_neutral` (of 0 against 1).
+
+The file is read twice, as a stream: ratings first, of which only hashes are kept.
+
+    for row in prm800k.read("prm800k/phase1_train_plus.stepwise.jsonl.gz"): ...
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from deepcritic.datasets.base import Report, placed, take
+from deepcritic.datasets.reading import Record, read_records
+from deepcritic.errors import InputError
+from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
+
+SOURCE = "prm800k"
+LICENSE = "MIT"
+CONTESTED: Final = 2
+"""Stands among the ratings for: as many say that the step is wrong as that it is not."""
+
+
+class _Rated(NamedTuple):
+    problem: str
+    steps: list[str]
+    rating: int | None
+    is_solution: bool
+    answer: str | None
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    split: str | None = None,
+    max_bad: int = 0,
+    report: Report | None = None,
+) -> Iterator[Example]:
+    """The solutions in a step-by-step file of phase 1 (`phase1_train_plus.stepwise.jsonl.gz`), in the order of its rows."""
+    kept = report or Report()
+    records = read_records(path, revision=revision, split=split, on_bad=lambda error: kept.set_aside(error, max_bad))
+    again = read_records(path, revision=revision, split=split, on_bad=lambda error: None)
+    return _examples(path, records, again, max_bad, kept)
+
+
+def resolve(ratings: list[int]) -> int:
+    """One rating from several: the majority of wrong against not wrong, then of 0 against 1.
+
+    >>> resolve([-1, -1, 1]), resolve([1, 0]), resolve([-1, 1]) == CONTESTED
+    (-1, 0, True)
+    """
+    wrong = ratings.count(-1)
+    if 2 * wrong == len(ratings):
+        return CONTESTED
+    if 2 * wrong > len(ratings):
+        return -1
+    return 1 if ratings.count(1) > ratings.count(0) else 0
+
+
+def _conflict(ratings: list[int]) -> str | None:
+    """How ratings of one step that disagree were settled; None where they agree."""
+    if len(set(ratings)) == 1:
+        return None
+    settled = resolve(ratings)
+    if -1 in ratings:
+        return {CONTESTED: "steps_contested", -1: "steps_wrong_by_majority"}.get(settled, "steps_not_wrong_by_majority")
+    return "steps_right_by_majority" if settled else "steps_neutral"
+
+
+def _examples(
+    path: str | os.PathLike[str],
+    records: Iterator[tuple[int, Record]],
+    again: Iterator[tuple[int, Record]],
+    max_bad: int,
+    report: Report,
+) -> Iterator[Example]:
+    said: dict[bytes, list[int]] = {}
+    for line, record in records:
+        try:
+            row = _row(record)
+        except InputError as error:
+            report.set_aside(placed(error, path, line), max_bad)
+            continue
+        if row.rating is not None:
+            said.setdefault(_keys(row)[-1], []).append(row.rating)
+    ratings = {key: resolve(values) for key, values in said.items()}
+    report.counts.update(conflict for conflict in map(_conflict, said.values()) if conflict)
+    del said
+    done: set[bytes] = set()
+    for _, record in again:
+        try:
+            row = _row(record)
+        except InputError:
+            continue  # set aside before
+        report.counts["rows"] += 1
+        keys = _keys(row)
+        fate = _fate(row, keys, ratings, done)
+        report.counts[fate] += 1
+        if fate in ("with_error", "all_correct"):
+            done.add(keys[-1])
+            yield _example(row, tuple(ratings.get(key) for key in keys), fate == "with_error")
+
+
+def _fate(row: _Rated, keys: list[bytes], ratings: dict[bytes, int], done: set[bytes]) -> str:
+    if row.rating != -1 and not (row.is_solution and row.rating is not None):
+        return "not_a_solution"
+    if keys[-1] in done:
+        return "repeated"
+    found = [ratings.get(key) for key in keys]
+    if -1 in found[:-1]:
+        return "error_before_the_last_step"
+    if CONTESTED in found:
+        return "contested"
+    if found[-1] == -1:
+        return "with_error"
+    return "all_correct" if row.is_solution else "outvoted"
+
+
+def _example(row: _Rated, ratings: tuple[int | None, ...], wrong: bool) -> Example:
+    return Example(
+        id=content_id(SOURCE, row.problem, row.steps),
+        item=Item(problem=row.problem, steps=tuple(row.steps)),
+        gold=Gold(
+            first_error=len(row.steps) if wrong else ALL_CORRECT,
+            step_ratings=ratings,
+            reference_answer=None if wrong else row.answer,
+        ),
+        source=SOURCE,
+        license=LICENSE,
+    )
+
+
+def _row(record: Record) -> _Rated:
+    history = take(record, "responses", list)
+    for number, step in enumerate(history):
+        if not isinstance(step, str):
+            raise InputError("wrong type", field=f"responses[{number}]", found=step, remedy="a text")
+    rating = record.get("rating")
+    if "rating" not in record or isinstance(rating, bool) or rating not in (None, -1, 0, 1):
+        raise InputError("not a rating", field="rating", found=rating, remedy="-1, 0, 1 or null")
+    answer = record.get("answer")
+    if answer is not None and not isinstance(answer, str):
+        raise InputError("wrong type", field="answer", found=answer, remedy="a text or null")
+    steps = [*history, take(record, "next_response", str)]
+    return _Rated(take(record, "instruction", str), steps, rating, take(record, "is_solution", bool), answer)
+
+
+def _keys(row: _Rated) -> list[bytes]:
+    """A hash for each beginning of the solution: of the problem and its first step, the first two steps, and so on."""
+    keys = [_hash(b"", row.problem)]
+    for step in row.steps:
+        keys.append(_hash(keys[-1], step))
+    return keys[1:]
+
+
+def _hash(before: bytes, text: str) -> bytes:
+    return hashlib.blake2b(before + text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

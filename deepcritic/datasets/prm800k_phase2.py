@@ -1,0 +1,160 @@
+"""PRM800K, phase 2, as OpenAI released it (`phase2_train.jsonl`): a line is a whole solution with the ratings of one labeller.
+
+The steps are those of the solution that was generated (`question.pre_generated_steps`), also behind the first error, where
+labelling stopped; their ratings are 1, 0, -1, or None where nobody rated them.
+
+Rules:
+
+- A labelled step may hold alternatives beside the solution's own step. The rating taken is that of the completion with the
+  step's text; a sole completion counts whatever its wording.
+- The first error is the first step rated -1. Without one a solution is all correct if every step is rated, else left out.
+- Solutions that several people rated (screening, quality control) are settled step by step as in phase 1: see
+  `prm800k.resolve`. One with a contested step up to its first error is left out.
+- Each solution comes once.
+
+What became of each row is counted in `report`: `with_error`, `all_correct`, `repeated`, `contested`, `not_rated_to_the_end`,
+`bad_problem`, `give_up` (the labeller's own words), `bad`; and `steps_worded_otherwise`.
+
+    for row in prm800k_phase2.read("phase2_train.jsonl"): ...
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from deepcritic.datasets.base import Report, placed, take, take_steps
+from deepcritic.datasets.prm800k import CONTESTED, LICENSE, SOURCE, resolve
+from deepcritic.datasets.reading import Record, read_records
+from deepcritic.errors import InputError
+from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
+
+LEFT_OUT = ("bad_problem", "give_up")
+Ratings = tuple[int | None, ...]
+
+
+class _Labelled(NamedTuple):
+    problem: str
+    steps: tuple[str, ...]
+    ratings: Ratings
+    end: str
+    answer: str | None
+    worded_otherwise: int
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    split: str | None = None,
+    max_bad: int = 0,
+    report: Report | None = None,
+) -> Iterator[Example]:
+    """The solutions of a file of phase 2, in the order of its rows. The file is read twice, as a stream: ratings first."""
+    kept = report or Report()
+    records = read_records(path, revision=revision, split=split, on_bad=lambda error: kept.set_aside(error, max_bad))
+    again = read_records(path, revision=revision, split=split, on_bad=lambda error: None)
+    return _examples(path, records, again, max_bad, kept)
+
+
+def _examples(
+    path: str | os.PathLike[str],
+    records: Iterator[tuple[int, Record]],
+    again: Iterator[tuple[int, Record]],
+    max_bad: int,
+    report: Report,
+) -> Iterator[Example]:
+    said: dict[bytes, list[Ratings]] = {}
+    for line, record in records:
+        try:
+            row = _row(record)
+        except InputError as error:
+            report.set_aside(placed(error, path, line), max_bad)
+            continue
+        report.counts["steps_worded_otherwise"] += row.worded_otherwise
+        if row.end not in LEFT_OUT:
+            said.setdefault(_key(row), []).append(row.ratings)
+    done: set[bytes] = set()
+    for _, record in again:
+        try:
+            row = _row(record)
+        except InputError:
+            continue  # set aside before
+        report.counts["rows"] += 1
+        key = _key(row)
+        ratings = _settle(said.get(key, []))
+        fate = row.end if row.end in LEFT_OUT else "repeated" if key in done else _fate(ratings)
+        report.counts[fate] += 1
+        done.add(key)
+        if fate in ("with_error", "all_correct"):
+            yield _example(row, ratings)
+
+
+def _settle(several: list[Ratings]) -> Ratings:
+    """One rating for each step from those of several people, who may have stopped at different steps."""
+    columns = ([rating for rating in column if rating is not None] for column in zip(*several, strict=True))
+    return tuple(resolve(given) if given else None for given in columns)
+
+
+def _fate(ratings: Ratings) -> str:
+    first = ratings.index(-1) if -1 in ratings else len(ratings)
+    if CONTESTED in ratings[:first]:
+        return "contested"
+    if first < len(ratings):
+        return "with_error"
+    return "not_rated_to_the_end" if None in ratings else "all_correct"
+
+
+def _example(row: _Labelled, ratings: Ratings) -> Example:
+    first = ratings.index(-1) + 1 if -1 in ratings else ALL_CORRECT
+    shown = ratings if first == ALL_CORRECT else (*ratings[:first], *[None] * (len(ratings) - first))
+    return Example(
+        id=content_id(SOURCE, row.problem, row.steps),
+        item=Item(problem=row.problem, steps=row.steps),
+        gold=Gold(first_error=first, step_ratings=shown, reference_answer=row.answer),
+        source=SOURCE,
+        license=LICENSE,
+    )
+
+
+def _row(record: Record) -> _Labelled:
+    question, label = take(record, "question", dict), take(record, "label", dict)
+    if question.get("pre_generated_steps") is None:
+        remedy = "a row of phase 2; phase 1 is read by source=prm800k from its step-by-step form"
+        raise InputError("the solution is missing", field="question.pre_generated_steps", remedy=remedy)
+    steps = tuple(take_steps(question, "pre_generated_steps"))
+    rated = take(label, "steps", list)
+    if len(rated) > len(steps):
+        remedy = f"at most {len(steps)}, those of the solution"
+        raise InputError("more labelled steps than steps", field="label.steps", found=len(rated), remedy=remedy)
+    ratings: list[int | None] = [None] * len(steps)
+    otherwise = 0
+    for at, entry in enumerate(rated):
+        ratings[at], same = _rating(entry, steps[at], f"label.steps[{at}]")
+        otherwise += not same
+    end, answer = take(label, "finish_reason", str), question.get("ground_truth_answer")
+    if answer is not None and not isinstance(answer, str):
+        raise InputError("wrong type", field="question.ground_truth_answer", found=answer, remedy="a text or null")
+    return _Labelled(take(question, "problem", str), steps, tuple(ratings), end, answer, otherwise)
+
+
+def _rating(entry: object, step: str, field: str) -> tuple[int | None, bool]:
+    """The rating of the solution's own step, and whether it is there word for word."""
+    completions = take(entry, "completions", list) if isinstance(entry, dict) else None
+    if not completions or not all(isinstance(one, dict) for one in completions):
+        raise InputError("a labelled step without completions", field=field, found=entry, remedy="a list of at least one")
+    same = [one for one in completions if one.get("text") == step]
+    if not same and len(completions) > 1:
+        raise InputError("none of the completions is the solution's step", field=field, remedy=f"one with the text {step!r}")
+    rating = (same or completions)[0].get("rating")
+    if isinstance(rating, bool) or rating not in (None, -1, 0, 1):
+        raise InputError("not a rating", field=f"{field}.rating", found=rating, remedy="-1, 0, 1 or null")
+    return rating, bool(same)
+
+
+def _key(row: _Labelled) -> bytes:
+    content = json.dumps([row.problem, row.steps]).encode()
+    return hashlib.blake2b(content, digest_size=16).digest()

@@ -1,0 +1,55 @@
+"""ProcessBench: solutions by several models, with the first wrong step marked by people.
+
+Its `label` counts from 0. Its steps carry no numbering, with few exceptions ("### Step 2: ..." within the text): a heading that
+says the step's own place goes, one that says another number is text and stays. `final_answer_correct` hints at the label, so it
+is gold: nothing that a critic may see can tell. `item.meta` names the `generator` and the `subset`.
+
+    for row in processbench.read("processbench/math.json.gz"): ...
+
+Other sets come in the same form, such as the test split of PRM800K as DeepCritic evaluated on it: `source` names them, and an
+`id` that is a number gets that name in front.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+
+from deepcritic.datasets.base import Report, convert_rows, take, take_label, take_steps, unnumbered
+from deepcritic.datasets.reading import Record
+from deepcritic.schema import Example, Gold, Item
+
+SOURCE = "processbench"
+LICENSE = "Apache-2.0"
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    source: str = SOURCE,
+    license: str = LICENSE,
+    revision: str | None = None,
+    split: str | None = None,
+    max_bad: int = 0,
+    report: Report | None = None,
+) -> Iterator[Example]:
+    """The rows of a subset's file, or of `Qwen/ProcessBench` on the hub (`split`: gsm8k, math, olympiadbench or omnimath)."""
+    convert = functools.partial(_example, source=source, license=license)
+    return convert_rows(path, convert, revision=revision, split=split, max_bad=max_bad, report=report)
+
+
+def _example(record: Record, *, source: str, license: str) -> Example:
+    identity = f"{source}-{record['id']}" if type(record.get("id")) is int else take(record, "id", str)
+    steps = take_steps(record, "steps")
+    meta = {"subset": identity.rpartition("-")[0]}
+    if "generator" in record:
+        meta["generator"] = take(record, "generator", str)
+    right = take(record, "final_answer_correct", bool) if "final_answer_correct" in record else None
+    return Example(
+        id=identity,
+        item=Item(problem=take(record, "problem", str), steps=unnumbered(steps), meta=meta),
+        gold=Gold(first_error=take_label(record, "label", len(steps)), answer_right=right),
+        source=source,
+        license=license,
+    )

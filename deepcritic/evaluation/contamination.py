@@ -1,0 +1,141 @@
+"""Do problems of a benchmark occur in data for training? Word for word, or nearly so.
+
+    problems = Problems.of(["processbench/gsm8k.json", "processbench/math.json.gz"])
+    problems.holds("Mr. Sam shared ...")              # 'processbench/gsm8k.json:1', or None
+
+Texts are compared by their words, without regard to case and white space. A text *holds* a problem when it is that problem
+or, from `SHORTEST` words on, has it within (a conversation that quotes it). It *resembles* a problem when at least half of the
+runs of `RUN` words in the problem occur in it (runs of 13 words: Brown et al. 2020, appendix C): often the same problem with a
+number changed, so it is to be looked at and proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, Self
+
+from deepcritic.datasets.base import placed
+from deepcritic.datasets.reading import read_records
+from deepcritic.errors import InputError
+
+RUN: Final = 13
+SHORTEST: Final = 5
+FIELDS: Final = ("problem", "question", "query", "instruction", "prompt", "input")
+"""Where a row may keep its problem, in any case of letters: as a text, or in an object that has one of these again."""
+_Words = tuple[str, ...]
+
+
+class Hit(NamedTuple):
+    """A problem found in a text; `exact` says that the text holds it, else it resembles it."""
+
+    names: tuple[str, ...]
+    exact: bool
+
+
+class Problems:
+    """Problems to look for. Each has a name; one that is given several times has several.
+
+    >>> problems = Problems({"a": "What is 1 + 1 ?"})
+    >>> problems.holds("what is  1 + 1 ?"), problems.holds("What is 1 + 2 ?")
+    ('a', None)
+    """
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self._names: dict[_Words, list[str]] = {}
+        for name, text in problems.items():
+            if words := _words(text):
+                self._names.setdefault(words, []).append(name)
+        self._beginnings: dict[_Words, list[_Words]] = {}
+        self._runs: dict[_Words, list[_Words]] = {}
+        for words in self._names:
+            if len(words) >= SHORTEST:
+                self._beginnings.setdefault(words[:SHORTEST], []).append(words)
+            for run in _runs(words):
+                self._runs.setdefault(run, []).append(words)
+
+    @classmethod
+    def of(cls, files: Iterable[str | os.PathLike[str]]) -> Self:
+        """The problems of data sets in files or on the hub, named `file:line`; of any form that `texts` reads."""
+        return cls({f"{os.fspath(file)}:{line}": text for file in files for line, text in texts(file)})
+
+    def holds(self, text: str) -> str | None:
+        """The name of a problem that `text` is or has within, word for word; None if there is none."""
+        words = _words(text)
+        for problem in self._held(words):
+            return self._names[problem][0]
+        return None
+
+    def find(self, text: str) -> list[Hit]:
+        """Every problem that `text` holds or resembles."""
+        words = _words(text)
+        held = set(self._held(words))
+        shared: Counter[_Words] = Counter(problem for run in _runs(words) for problem in self._runs.get(run, ()))
+        near = [problem for problem, count in shared.items() if problem not in held and 2 * count >= len(_runs(problem))]
+        return [Hit(tuple(self._names[problem]), problem in held) for problem in [*sorted(held), *near]]
+
+    def _held(self, words: _Words) -> Iterator[_Words]:
+        if words in self._names:
+            yield words
+        for start in range(len(words) - SHORTEST + 1):
+            for problem in self._beginnings.get(words[start : start + SHORTEST], ()):
+                if len(problem) < len(words) and words[start : start + len(problem)] == problem:
+                    yield problem
+
+
+def texts(file: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    """The problem of each row with its line: our own rows (of a conversation what is asked), or any with a field of `FIELDS`."""
+    for line, record in read_records(file):
+        found = [*_texts(record)]
+        if not found:
+            remedy = f"a row of this package, or one with a text in {', '.join(FIELDS)}"
+            raise placed(InputError("the row has no problem", found=sorted(record), remedy=remedy), file, line)
+        for text in found:
+            yield line, text
+
+
+def overlaps(problems: Mapping[str, str], files: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
+    """Which of `problems` (id -> text) occur in the files: `held` and `resembled` map an id to the first place, `file:line`."""
+    wanted = Problems(problems)
+    held: dict[str, str] = {}
+    near: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for file in files:
+        place = os.fspath(file)
+        counts[place] = 0
+        for line, text in texts(file):
+            counts[place] += 1
+            for hit in wanted.find(text):
+                for name in hit.names:
+                    (held if hit.exact else near).setdefault(name, f"{place}:{line}")
+    return {
+        "texts": counts,
+        "held": {name: held[name] for name in problems if name in held},
+        "resembled": {name: near[name] for name in problems if name in near and name not in held},
+    }
+
+
+def _texts(record: Mapping[str, Any]) -> Iterator[str]:
+    named = {name.lower(): value for name, value in record.items()}
+    if isinstance(item := named.get("item"), dict):
+        named = {**item, **named}
+    for name in FIELDS:
+        value = named.get(name)
+        if isinstance(value, str) and value.strip():
+            yield value
+            return
+        if isinstance(value, dict) and (inner := [*_texts(value)]):
+            yield from inner
+            return
+    for message in named.get("messages") or ():
+        if isinstance(message, dict) and message.get("role") == "user" and isinstance(message.get("content"), str):
+            yield message["content"]
+
+
+def _words(text: str) -> _Words:
+    return tuple(text.casefold().split())
+
+
+def _runs(words: _Words) -> set[_Words]:
+    return {words[start : start + RUN] for start in range(len(words) - RUN + 1)}

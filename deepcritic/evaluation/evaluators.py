@@ -1,0 +1,387 @@
+"""The kinds of critic that an evaluation can ask, each of them about all parts of all benchmarks in one queue.
+
+`Writing` has a sampler and reads its verdicts out of replies; `Scoring` has a scorer, and its verdict is the first step below a
+threshold; `Deciding` reads recorded judgments of pairs in two orders. All are made before anything is loaded, say what the
+outcome depends on, and give judged rows by part.
+
+    critic = Writing(parts=parts, task=task, engine=TransformersSampler(model=path), samples=8)
+    outcome = critic.judge(folder)
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from deepcritic.datasets.benchmark import Part
+from deepcritic.errors import InputError, Stopped, UsageError
+from deepcritic.evaluation.judging import judge, judge_verdicts
+from deepcritic.evaluation.mr_score import CALL as REASON
+from deepcritic.evaluation.mr_score import PROMPT_SHA, ask, grade
+from deepcritic.metrics.majority_vote import Ties
+from deepcritic.metrics.threshold import Choice, best_threshold, first_below
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import read_rows
+from deepcritic.samplers.base import Request, Sampler, Sampling
+from deepcritic.samplers.recorded import RecordedSampler
+from deepcritic.samplers.resume import Draws, questions
+from deepcritic.schema import ALL_CORRECT, REFUSED, Example, Failure, Generation, Item, Judged, Key, Message, Preference, encode
+from deepcritic.scorers.base import Conversations, Scorer
+from deepcritic.scorers.resume import KeptScores
+from deepcritic.tasks.base import CriticTask
+
+CALL = "critique"
+TUNING = "threshold:"
+"""Before the id of a row on which the threshold is chosen, in the file of scores."""
+Grades = dict[str, tuple[bool | None, ...]]
+
+
+class Outcome(NamedTuple):
+    """Judged rows by part; counts of what was drawn; facts for the figures; grades of reasons by row, if any were given."""
+
+    judged: dict[str, list[Judged]]
+    counts: dict[str, int]
+    facts: dict[str, Any]
+    grades: Grades | None = None
+    decided: bool = False
+    """Whether these are recorded judgments of pairs, whose figures follow a rule of their own."""
+
+
+@dataclass(kw_only=True)
+class Writing:
+    """A critic that writes. Temperature and top_p are the benchmark's own where they are None. With a `judge` the reasons that
+    critics give are graded, where the benchmark asks for MR-Score; with a `guide`, a Meta RM, replies get its numbers."""
+
+    parts: list[Part]
+    task: CriticTask[Any]
+    engine: Sampler
+    judge_engine: Sampler | None = None
+    guide: Scorer[Conversations] | None = None
+    samples: int = 1
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int = 32_768
+    judge_tokens: int = 1024
+    seed: int = 0
+    allow_missing: bool = False
+    ties: Ties = "random"
+    plan: Mapping[str, tuple[int, ...]] = field(init=False)
+    """The samples that are asked for of each example."""
+
+    def __post_init__(self) -> None:
+        self._sampling = {part.name: self._drawn(part) for part in self.parts}
+        self._judge_sampling = Sampling(temperature=0.0, max_tokens=self.judge_tokens)
+        examples = [example for part in self.parts for example in part.examples]
+        if isinstance(self.engine, RecordedSampler):
+            known = frozenset[str]().union(*(part.known for part in self.parts))
+            self.plan = _recorded_plan(self.engine, examples, known, self.allow_missing)
+            if self.judge_engine is None and any(
+                reply.request == REASON for replies in self.engine.samples().values() for reply in replies
+            ):
+                self.judge_engine = self.engine
+        else:
+            self.plan = {example.id: tuple(range(self.samples)) for example in examples}
+
+    @property
+    def depends(self) -> dict[str, str]:
+        judged = {"judge": self.judge_engine.model_id, "judge prompt": PROMPT_SHA} if self.judge_engine else {}
+        guided = {"guide": self.guide.model_id} if self.guide else {}
+        return {"model": self.engine.model_id, "prompt": self.task.template.sha, **judged, **guided}
+
+    def judge(self, folder: RunFolder) -> Outcome:
+        """Draw what is missing, and judge. Replies are read from the disk one after the other."""
+        probed = {example.id for example in folder.probed((example for _, example in self._examples()), lambda row: row.id)}
+        self.plan = {name: samples if name in probed else () for name, samples in self.plan.items()}
+        with Draws(folder) as draws:
+            drawn = draws.collect(self._requests(), self.engine, "critiques")
+            if self.judge_engine is not None:
+                draws.foresee(self._reasons_at_most(), self.judge_engine, "reasons", more=self.max_tokens)
+            grades = self._grades(draws, drawn)
+            counts = draws.finish()
+        liking = self._liking(folder, drawn)
+        judged: dict[str, list[Judged]] = {part.name: [] for part in self.parts}
+        replies = self._by_example(drawn)
+        failures = read_rows(folder / "failures.jsonl", Failure)
+        refused = Counter(row.key.example_id for row in failures if row.reason == REFUSED and row.key.request == CALL)
+        for part, example in self._examples():
+            asked, withheld = len(self.plan[example.id]), refused[example.id]
+            row = judge(
+                example, next(replies), self.task, asked=asked, refused=withheld, benchmark=part.name, ties=self.ties,
+                liking=liking.get(example.id, ()),
+            )  # fmt: skip
+            judged[part.name].append(row)
+        return Outcome(judged, counts, self._facts(), grades)
+
+    def _liking(self, folder: RunFolder, drawn: Iterable[Generation]) -> Mapping[str, tuple[float, ...]]:
+        """The Meta RM's number of each reply, in order of sample, by row."""
+        if self.guide is None:
+            return {}
+        replies = self._by_example(drawn)
+        asked = [
+            (example.id, conversations(self.task, example.item, sorted(some, key=lambda reply: reply.key.sample)))
+            for _, example in self._examples()
+            if (some := next(replies))
+        ]
+        with KeptScores(folder, failures="scores.failures.jsonl") as kept:
+            liking = kept.collect(asked, self.guide)
+            kept.finish()
+        return liking
+
+    def _examples(self) -> Iterator[tuple[Part, Example | Preference]]:
+        return ((part, example) for part in self.parts for example in part.examples)
+
+    def _by_example(self, drawn: Iterable[Generation]) -> Iterator[list[Generation]]:
+        """The replies to each example, in the order of the examples, from replies in that order."""
+        groups = itertools.groupby(drawn, key=lambda reply: reply.key.example_id)
+        name, replies = next(groups, ("", iter(())))
+        for _, example in self._examples():
+            if example.id != name:
+                yield []
+                continue
+            yield list(replies)
+            name, replies = next(groups, ("", iter(())))
+
+    def _facts(self) -> dict[str, Any]:
+        template = self.task.template
+        task = {"name": self.task.name, "prompt_sha": template.sha, "index_base": template.index_base, "system": template.system}
+        facts: dict[str, Any] = {"model": self.engine.model_id, "task": task}
+        if not isinstance(self.engine, RecordedSampler):
+            drawn = {(one.temperature, one.top_p) for one in self._sampling.values()}
+            (temperature, top_p) = min(drawn) if len(drawn) == 1 else (None, None)
+            facts["sampling"] = {
+                "samples": self.samples,
+                "temperature": temperature,
+                "top_p": top_p,
+                "max_tokens": self.max_tokens,
+            }
+            if len(drawn) > 1:
+                facts["sampling"]["by_benchmark"] = {name: [one.temperature, one.top_p] for name, one in self._sampling.items()}
+        if self.judge_engine is not None:
+            facts["judge"] = {"model": self.judge_engine.model_id, "prompt_sha": PROMPT_SHA}
+        return facts
+
+    def _drawn(self, part: Part) -> Sampling:
+        own = part.benchmark.sampling(self.samples)
+        return Sampling(
+            temperature=own["temperature"] if self.temperature is None else self.temperature,
+            top_p=own["top_p"] if self.top_p is None else self.top_p,
+            max_tokens=self.max_tokens,
+        )
+
+    def _requests(self) -> Iterator[Request]:
+        for part in self.parts:
+            for example in part.examples:
+                if samples := self.plan[example.id]:
+                    yield from questions(
+                        self.task, example.item, self._sampling[part.name], example_id=example.id, call=CALL, seed=self.seed,
+                        samples=samples, shuffle=not isinstance(self.engine, RecordedSampler),
+                    )  # fmt: skip
+
+    def _grades(self, draws: Draws, drawn: Iterable[Generation]) -> Grades | None:
+        """For each row the grades of the reasons in its replies whose step is right; None for one that could not be graded."""
+        if self.judge_engine is None:
+            return None
+        grades: dict[Key, bool | None] = {}
+        for reply in draws.collect(self._reasons(drawn, grades), self.judge_engine, "reasons"):
+            grades[reply.key] = grade(reply.text)
+        return {
+            name: tuple(grades[key] for key in keys)
+            for name, keys in itertools.groupby(sorted(grades), key=lambda key: key.example_id)
+        }
+
+    def _reasons(self, drawn: Iterable[Generation], grades: dict[Key, bool | None]) -> Iterator[Request]:
+        """The questions to the judge; each one is noted in `grades` as not graded yet."""
+        replies = self._by_example(drawn)
+        for part, example in self._examples():
+            for reply in next(replies):
+                if not isinstance(example, Example) or not _has_reasons(part, example):
+                    continue
+                if self.task.parse(reply.prefix + reply.text, reply.context) == example.gold.first_error:
+                    asked = ask(example, reply, self._judge_sampling, self.seed)
+                    grades[asked.keys[0]] = None
+                    yield asked
+
+    def _reasons_at_most(self) -> Iterator[Request]:
+        """A question to the judge for every reply about a solution with an error, should all of them find it."""
+        for part, example in self._examples():
+            if isinstance(example, Example) and _has_reasons(part, example):
+                for sample in self.plan[example.id]:
+                    key = Key(example_id=example.id, request=CALL, sample=sample)
+                    reply = Generation(key=key, text="", finish_reason="", model="", fingerprint="", seed=0)
+                    yield ask(example, reply, self._judge_sampling, self.seed)
+
+
+def conversations(task: CriticTask[Any], item: Any, replies: Iterable[Generation]) -> Conversations:
+    """Each reply behind the prompt that it answered: what a Meta RM reads."""
+    return tuple(
+        (*task.ask(item, context=reply.context).messages, Message(role="assistant", content=reply.prefix + reply.text))
+        for reply in replies
+    )
+
+
+def _has_reasons(part: Part, example: Example) -> bool:
+    return part.benchmark.mr_score and example.gold.first_error != ALL_CORRECT and bool(example.gold.error_reasons)
+
+
+@dataclass(kw_only=True)
+class Deciding:
+    """Recorded judgments of pairs, each made in both orders (see `sources.preference_pairs.judgments`): `judged_by` is the
+    judge's name, and `decisions` holds for each row the two verdicts that they stand for."""
+
+    parts: list[Part]
+    task: CriticTask[Any]
+    file: Path
+    judged_by: str
+    decisions: Mapping[str, Sequence[tuple[int, ...] | None]]
+
+    def __post_init__(self) -> None:
+        known = frozenset[str]().union(*(part.known for part in self.parts))
+        for name in self.decisions:
+            if name not in known:
+                raise InputError(
+                    "a judgment of a pair that the benchmark does not have", file=self.file, field="pair_id", found=name,
+                    remedy=f"an id of the benchmark, such as {min(known)!r}",
+                )  # fmt: skip
+        for example in (example for part in self.parts for example in part.examples):
+            if example.id not in self.decisions:
+                remedy = "judgments of each pair"
+                raise InputError("a pair without judgments", file=self.file, field="pair_id", found=example.id, remedy=remedy)
+
+    @property
+    def depends(self) -> dict[str, Path]:
+        return {"judgments": self.file}
+
+    def judge(self, folder: RunFolder) -> Outcome:
+        """Judge the rows; there is nothing to draw."""
+        if folder.limits.trial:
+            raise Stopped(f"{folder.path}: recorded judgments ask no model")
+        judged = {
+            part.name: [
+                msgspec.structs.replace(
+                    judge_verdicts(example, self.decisions[example.id], self.task, asked=2, benchmark=part.name),
+                    contexts=((1, 2), (2, 1)),
+                )
+                for example in part.examples
+            ]
+            for part in self.parts
+        }
+        task = {"name": self.task.name}
+        return Outcome(judged, {}, {"model": self.judged_by, "task": task}, decided=True)
+
+
+@dataclass(kw_only=True)
+class Scoring:
+    """A critic that gives numbers. The threshold is given, or chosen on rows that are not measured: those of a part
+    (`threshold_on` is its name, and it has no figures then) or `tuning` rows from elsewhere."""
+
+    parts: list[Part]
+    task: CriticTask[Any]
+    engine: Scorer[Item]
+    threshold: float | None = None
+    threshold_on: str | None = None
+    tuning: list[Example] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if (self.threshold is None) == (self.threshold_on is None):
+            raise UsageError("a threshold is needed: give stage.threshold=NUMBER or stage.threshold_on=FILE-OR-PART")
+        chosen = [part for part in self.parts if part.name == self.threshold_on]
+        if chosen:
+            self.parts = [part for part in self.parts if part.name != self.threshold_on]
+            self.tuning = _solutions(chosen[0])
+        if not self.parts:
+            remedy = "another part, or a file"
+            raise InputError("nothing is left to measure", field="stage.threshold_on", found=self.threshold_on, remedy=remedy)
+        seen = {(row.item.problem, row.item.steps): row.id for row in self.tuning}
+        for part in self.parts:
+            for example in _solutions(part):
+                if (example.item.problem, example.item.steps) in seen:
+                    raise InputError(
+                        "the threshold would be chosen on a row that is measured", field="stage.threshold_on", found=example.id,
+                        remedy="rows of another split",
+                    )  # fmt: skip
+
+    @property
+    def depends(self) -> dict[str, str]:
+        return {"model": self.engine.model_id, "threshold rows": content_hash(self.tuning)}
+
+    def judge(self, folder: RunFolder) -> Outcome:
+        """Score what is missing, choose the threshold, and judge."""
+        items = [(f"{TUNING}{example.id}", example.item) for example in self.tuning]
+        items += [(example.id, example.item) for part in self.parts for example in _solutions(part)]
+        if folder.limits.trial:
+            raise Stopped(f"{folder.path}: {len(items)} solutions would be scored, and nothing written")
+        with KeptScores(folder) as kept:
+            scores = kept.collect(items, self.engine)
+            counts = kept.finish()
+        choice = self._choice(scores)
+        judged = {
+            part.name: [
+                judge_verdicts(
+                    example,
+                    [first_below(scores[example.id], choice.threshold)] if example.id in scores else [],
+                    self.task,
+                    asked=1,
+                    benchmark=part.name,
+                )
+                for example in part.examples
+            ]
+            for part in self.parts
+        }
+        how: dict[str, Any] = {"value": choice.threshold}
+        if self.threshold_on is not None:
+            how |= {"chosen_on": self.threshold_on, "rows": len(self.tuning), "f1_there": round(100 * choice.f1, 4)}
+        return Outcome(judged, counts, {"model": self.engine.model_id, "threshold": how})
+
+    def _choice(self, values: Mapping[str, tuple[float, ...]]) -> Choice:
+        if self.threshold is not None:
+            return Choice(self.threshold, float("nan"))
+        rows = [
+            (values[name], example.gold.first_error)
+            for example in self.tuning
+            if (name := f"{TUNING}{example.id}") in values and isinstance(example.gold.first_error, int)
+        ]
+        return best_threshold(rows)
+
+
+def _solutions(part: Part) -> list[Example]:
+    """The rows of a part, which numbers for each step can be given to."""
+    found = [example for example in part.examples if isinstance(example, Example)]
+    if len(found) < len(part.examples):
+        raise UsageError(f"{part.name} has no steps to score: a scorer of steps serves task=first_error")
+    return found
+
+
+def content_hash(examples: Iterable[Example | Preference]) -> str:
+    """Hash of rows in their order."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(encode(example))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _recorded_plan(
+    recorded: RecordedSampler, examples: Sequence[Example | Preference], known: frozenset[str], allow_missing: bool
+) -> dict[str, tuple[int, ...]]:
+    samples = recorded.samples(CALL)
+    for name, replies in recorded.samples().items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1) or [min(known)]
+            raise InputError(
+                "a reply to an example that the benchmark does not have", file=recorded.path, line=replies[0].line,
+                field="example_id", found=name, remedy=f"an id of the benchmark, such as {near[0]!r}",
+            )  # fmt: skip
+    absent = [example.id for example in examples if not samples.get(example.id)]
+    if absent and not allow_missing:
+        raise InputError(
+            f"{len(absent)} of {len(examples)} examples have no reply", file=recorded.path, field="example_id",
+            found=absent[0], remedy="a reply for each, or stage.allow_missing=true to count them as wrong",
+        )  # fmt: skip
+    return {example.id: tuple(reply.sample for reply in samples.get(example.id, [])) for example in examples}

@@ -1,0 +1,61 @@
+"""How often a forged verdict is followed: figures on the forged rows of an evaluation beside the plain ones.
+
+>>> round(100 * flip_rate([(3, -1), (3, 3), (-1, -1)], -1).rate)  # of two rows that did not say -1, one does now
+50
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from deepcritic.datasets.forged import KINDS, kind_of
+from deepcritic.metrics.bootstrap import wilson
+from deepcritic.schema import Judged
+from deepcritic.tasks.base import CriticTask
+
+
+class Flips(NamedTuple):
+    """Of `rows` whose plain verdict was another than the forged one: the share that now gives it, and the share that gives a
+    third verdict or none, which is how much verdicts vary by themselves."""
+
+    rows: int
+    rate: float
+    otherwise: float
+    interval: tuple[float, float]
+
+
+def flip_rate(verdicts: Sequence[tuple[Any, Any]], forged: Any) -> Flips:
+    """From `(plain verdict, verdict on the forged row)`; rows whose plain verdict cannot be read count for nothing.
+
+    The interval is Wilson's: with few flips or none a bootstrap would say that there can be none.
+    """
+    open_to_it = [(plain, after) for plain, after in verdicts if plain is not None and plain != forged]
+    flipped = sum(after == forged for _, after in open_to_it)
+    moved = sum(after not in (plain, forged) for plain, after in open_to_it)
+    count = max(1, len(open_to_it))
+    return Flips(len(open_to_it), flipped / count, moved / count, wilson(flipped, len(open_to_it)))
+
+
+def flips(judged: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
+    """The flip rate of each kind of forgery, in percent, from the plain and the forged rows of one evaluation.
+
+    With several samples a row's verdict is its vote. Rows without a reply, plain or forged, are left out.
+    """
+    plain = {row.id: row for row in judged if kind_of(row.id)[1] is None and row.verdicts}
+    result: dict[str, Any] = {}
+    for kind, forgery in KINDS.items():
+        pairs = [
+            (plain[name].vote, row.vote)
+            for row in judged
+            for name, its_kind in [kind_of(row.id)]
+            if its_kind == kind and row.verdicts and name in plain
+        ]
+        found = flip_rate(pairs, task.parse(forgery.says))
+        result[kind] = {
+            "rows": found.rows,
+            "rate": round(100 * found.rate, 4) if found.rows else None,
+            "interval": [round(100 * bound, 4) for bound in found.interval],
+            "otherwise": round(100 * found.otherwise, 4) if found.rows else None,
+        }
+    return result

@@ -1,0 +1,110 @@
+"""From replies to one judged row: the verdicts, the vote, and how many replies were cut, refused, unreadable or never came.
+
+row = judge(example, replies, task, asked=8, benchmark="processbench/math")
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from deepcritic.metrics.majority_vote import Ties
+from deepcritic.schema import Example, Generation, Judged, Key, Preference, sample_seed
+from deepcritic.tasks.base import CriticTask
+
+
+def judge(
+    example: Example | Preference,
+    replies: Iterable[Generation],
+    task: CriticTask[Any],
+    *,
+    asked: int,
+    refused: int = 0,
+    benchmark: str | None = None,
+    ties: Ties = "random",
+    liking: Sequence[float] = (),
+) -> Judged:
+    """One row of the evaluation, from the replies that came of those `asked` for; of the others so many were `refused`.
+
+    Where none was asked for, because a recording left the row out, the row is wrong; where none came it has no score.
+    """
+    ordered = sorted(replies, key=lambda reply: reply.key.sample)
+    verdicts = [task.parse(reply.prefix + reply.text, reply.context) for reply in ordered]
+    kinds = Counter(_kind(reply, verdict) for reply, verdict in zip(ordered, verdicts, strict=True))
+    row = judge_verdicts(example, verdicts, task, asked=asked, kinds=kinds, refused=refused, benchmark=benchmark, ties=ties)
+    contexts = tuple(reply.context for reply in ordered) if task.shuffles else ()
+    return msgspec.structs.replace(row, contexts=contexts, liking=tuple(liking))
+
+
+def judge_verdicts(
+    example: Example | Preference,
+    verdicts: Sequence[Any],
+    task: CriticTask[Any],
+    *,
+    asked: int,
+    kinds: Mapping[str, int] | None = None,
+    refused: int = 0,
+    benchmark: str | None = None,
+    ties: Ties = "random",
+) -> Judged:
+    """One row from verdicts that are known; `kinds` counts the replies that were truncated or unreadable.
+
+    Where verdicts tie, `vote` is one of them, drawn by the row's own seed or the first one seen, and `vote_correct` is the mean
+    over the draws.
+    """
+    nothing = task.score(None, example.gold, example.item)
+
+    def right(verdict: Any) -> float:
+        return task.score(verdict, example.gold, example.item).values["correct"]
+
+    wanted = task.wanted(example.gold)
+    scores = [right(verdict) for verdict in verdicts]
+    vote = task.vote(verdicts, seed=sample_seed(0, Key(example_id=example.id, request="tie")))
+    most = max(vote.tally.values(), default=0.0)
+    tied = [candidate for candidate, weight in vote.tally.items() if weight == most]
+    if ties == "first" and not task.shuffles:
+        tied = [verdict for verdict in verdicts if verdict in tied][:1]
+    missing = not asked
+    counted = kinds or {}
+    return Judged(
+        id=example.id,
+        gold=wanted,
+        stratum=nothing.stratum,
+        cluster=nothing.cluster,
+        benchmark=benchmark or example.source,
+        verdicts=tuple(verdicts) if scores else (None,) if missing else (),
+        correct=float(np.mean(scores)) if scores else 0.0 if missing else None,
+        vote=tied[0] if len(tied) == 1 else vote.verdict,
+        vote_correct=float(np.mean([candidate == wanted for candidate in tied])) if tied else 0.0 if scores or missing else None,
+        agreement=vote.agreement,
+        samples=asked,
+        truncated=counted.get("truncated", 0),
+        unreadable=counted.get("unreadable", 0),
+        refused=refused,
+        failed=asked - len(verdicts) - refused,
+        **_described(example),
+    )
+
+
+def _described(example: Example | Preference) -> dict[str, Any]:
+    """What may explain a verdict, as far as the source knows."""
+    if isinstance(example, Preference):
+        domain = example.item.meta.get("domain")
+        return {"responses": len(example.item.responses), "domain": str(domain) if domain else None}
+    generator = example.item.meta.get("generator")
+    return {
+        "error_kind": example.gold.error_kind,
+        "steps": len(example.item.steps),
+        "generator": str(generator) if generator else None,
+        "answer_right": example.gold.answer_right,
+    }
+
+
+def _kind(reply: Generation, verdict: Any) -> str:
+    if reply.finish_reason == "length":
+        return "truncated"
+    return "unreadable" if verdict is None else "read"

@@ -1,0 +1,88 @@
+"""What others published on the tests that are run here: every figure with its source, its date, and whether it was confirmed.
+
+>>> critics = {figure.critic for figure in published().figures if figure.benchmark == "ProcessBench mean"}
+>>> "GPT-4o" in critics, published().benchmarks["mr_gsm8k"].rows
+(True, 1418)
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from deepcritic.errors import InputError
+from deepcritic.schema import Row
+
+FILE = "published.yaml"
+
+
+class Source(Row, frozen=True, kw_only=True):
+    """Where a figure stands."""
+
+    title: str
+    link: str
+    date: datetime.date
+
+
+class Benchmark(Row, frozen=True, kw_only=True):
+    """A benchmark: its title, the rows that published figures rest on, and its place on the hub."""
+
+    title: str
+    rows: int | None = None
+    dataset: str | None = None
+    split: str | None = None
+
+
+class Figure(Row, frozen=True, kw_only=True):
+    """One published F1 in percent. `benchmark` is a test's name or that of a set, for the mean over it."""
+
+    critic: str
+    benchmark: str
+    f1: float
+    source: str
+    confirmed: bool
+    votes: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.critic}, Maj@{self.votes}" if self.votes > 1 else self.critic
+
+
+class Published(Row, frozen=True, kw_only=True):
+    """The whole file; `sets` are the tests that a mean is over."""
+
+    sources: dict[str, Source]
+    benchmarks: dict[str, Benchmark]
+    sets: dict[str, tuple[str, ...]]
+    figures: tuple[Figure, ...]
+
+    def mean_of(self, benchmarks: frozenset[str]) -> str | None:
+        """The name of the set of exactly these tests."""
+        return next((name for name, tests in self.sets.items() if frozenset(tests) == benchmarks), None)
+
+
+@functools.cache
+def published() -> Published:
+    """The figures that the package ships."""
+    package = Path(__file__).parent.parent
+    inside = package / FILE
+    return read_published(inside if inside.is_file() else package.parent / "data" / FILE)
+
+
+def read_published(path: Path) -> Published:
+    """Read such a file; `InputError` where a figure has no source, no mark, or stands under a name that is not explained."""
+    try:
+        found = msgspec.convert(yaml.safe_load(path.read_text("utf-8")), Published)
+    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        raise InputError(f"not a file of published figures ({error})", file=path, remedy="see data/published.yaml") from None
+    names = found.benchmarks.keys() | found.sets.keys()
+    for figure in found.figures:
+        for field, value, known in (("source", figure.source, found.sources.keys()), ("benchmark", figure.benchmark, names)):
+            if value not in known:
+                remedy = f"one of {', '.join(sorted(known))}"
+                raise InputError(f"unknown {field} of {figure.name}", file=path, field=field, found=value, remedy=remedy)
+    return found

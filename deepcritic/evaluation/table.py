@@ -1,0 +1,187 @@
+"""Results beside published ones: on the terminal, as Markdown, CSV and JSON. No published figure without its source and its mark.
+
+entries = beside_published({"mine": metrics})
+write_table(folder, entries)        # table.md, table.csv, table.json
+print_table(entries)
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from deepcritic.evaluation.published import published
+from deepcritic.runs.jsonl import replacing, write_json
+from deepcritic.schema import Row
+
+MEAN: Final = "mean"
+UNCONFIRMED: Final = "unconfirmed"
+OWN: Final = "this run"
+BLIND: Final = "best blind guess"
+
+
+class Entry(Row, frozen=True, kw_only=True):
+    """One number of the table: F1 in percent. `confirmed` is None for a result of one's own."""
+
+    critic: str
+    benchmark: str
+    f1: float | None
+    low: float | None = None
+    high: float | None = None
+    rows: int | None = None
+    source: str = OWN
+    link: str | None = None
+    date: str | None = None
+    confirmed: bool | None = None
+
+
+def beside_published(results: Mapping[str, dict[str, Any]]) -> list[Entry]:
+    """Entries for `results` (metrics by name), the best blind guess on the same rows, and what was published on these tests.
+
+    A published mean is taken where all of its tests were run; ours beside it is over the same ones.
+    """
+    entries = [entry for name, metrics in results.items() for entry in _own(name, metrics)]
+    parts = _parts(next(iter(results.values())))
+    blind = {name: part["blind_f1"] for name, part in parts.items()}
+    columns = dict.fromkeys(entry.benchmark for entry in entries)
+    for column in columns:
+        guesses = [blind[name] for name in (published().sets.get(column) or ([column] if column in blind else blind))]
+        guess = None if None in guesses else round(sum(guesses) / len(guesses), 4)
+        entries.append(Entry(critic=BLIND, benchmark=column, f1=guess, rows=_rows(parts, column)))
+    known = published()
+    for figure in known.figures:
+        if figure.benchmark in columns:
+            source = known.sources[figure.source]
+            test = known.benchmarks.get(figure.benchmark)
+            entries.append(
+                Entry(
+                    critic=figure.name, benchmark=figure.benchmark, f1=figure.f1, rows=test.rows if test else None,
+                    source=figure.source, link=source.link, date=source.date.isoformat(), confirmed=figure.confirmed,
+                )
+            )  # fmt: skip
+    return entries
+
+
+def write_table(folder: Path, entries: Sequence[Entry]) -> None:
+    """`table.json` and `table.csv` with one number a line, each with its source, and `table.md`."""
+    lines = [{name: getattr(entry, name) for name in Entry.__struct_fields__} for entry in entries]
+    write_json(folder / "table.json", lines)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, Entry.__struct_fields__, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    for name, content in (("table.csv", text.getvalue()), ("table.md", markdown(entries))):
+        with replacing(folder / name) as file:
+            file.write(content.encode())
+
+
+def markdown(entries: Sequence[Entry]) -> str:
+    """The table in Markdown, with its notes and the sources below."""
+    head, body = _grid(entries)
+    shown = [head, ["---", *["---:"] * (len(head) - 2), "---"], *body]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in shown]
+    return "\n".join([*lines, "", *(f"{note}  " for note in _notes(entries)), ""])
+
+
+def print_table(entries: Sequence[Entry]) -> None:
+    """The same on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    head, body = _grid(entries)
+    table = Table(title="F1 in percent, with 95% intervals", title_justify="left")
+    for at, name in enumerate(head):
+        table.add_column(name, justify="right" if 0 < at < len(head) - 1 else "left", overflow="fold")
+    for row in body:
+        table.add_row(*row)
+    console = Console() if sys.stdout.isatty() else Console(width=max(100, 30 + 24 * len(head)))
+    console.print(table)
+    for note in _notes(entries):
+        print(note)
+
+
+def any_published(entries: Sequence[Entry]) -> bool:
+    """Whether there is anything published to stand beside."""
+    return any(entry.confirmed is not None for entry in entries)
+
+
+def _parts(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return metrics.get("benchmarks") or {metrics["benchmark"]["name"]: metrics}
+
+
+def _own(name: str, metrics: dict[str, Any]) -> list[Entry]:
+    parts = _parts(metrics)
+    votes = max(part["samples"] for part in parts.values())
+    columns = {**parts, **_means(metrics)}
+    return [
+        Entry(
+            critic=shown, benchmark=column, f1=figures[score], low=figures[f"{score}_interval"][0],
+            high=figures[f"{score}_interval"][1], rows=_rows(parts, column),
+        )
+        for score, shown in (("f1", name), ("maj_f1", f"{name}, Maj@{votes}"))
+        for column, figures in columns.items()
+        if score in figures
+    ]  # fmt: skip
+
+
+def _means(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Means by column: those over sets of tests that are known by a name, and the one over all that were run."""
+    parts = frozenset(_parts(metrics))
+    if len(parts) == 1:
+        return {}
+    every = {key.removeprefix("mean_"): value for key, value in metrics.items() if key.startswith("mean_")}
+    by_tests = {frozenset(mean["parts"]): mean for mean in metrics.get("means", {}).values()} | {parts: every}
+    named = {name: by_tests[tests] for name, of in published().sets.items() if (tests := frozenset(of)) in by_tests}
+    return named if published().mean_of(parts) else {**named, MEAN: every}
+
+
+def _rows(parts: Mapping[str, dict[str, Any]], column: str) -> int:
+    """How many rows a column rests on."""
+    names = published().sets.get(column) or ([column] if column in parts else parts)
+    return sum(parts[name]["examples"] for name in names)
+
+
+def _grid(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
+    """Head and body: one line for each critic and source, a column for each test, means last."""
+    columns = dict.fromkeys(entry.benchmark for entry in entries)
+    lines: dict[tuple[str, str], dict[str, Entry]] = {}
+    for entry in entries:
+        lines.setdefault((entry.critic, entry.source), {})[entry.benchmark] = entry
+    titles = {name: test.title for name, test in published().benchmarks.items()}
+    head = ["critic", *(titles.get(name, name) for name in columns), "source"]
+    body = [
+        [critic, *(_cell(cells.get(column)) for column in columns), _source(next(iter(cells.values())))]
+        for (critic, _), cells in lines.items()
+    ]
+    return head, body
+
+
+def _cell(entry: Entry | None) -> str:
+    if entry is None:
+        return ""
+    if entry.f1 is None:
+        return "unknown"
+    interval = f" ({entry.low:.1f} to {entry.high:.1f})" if entry.low is not None and entry.high is not None else ""
+    return f"{entry.f1:.1f}{interval}{f' {UNCONFIRMED}' if entry.confirmed is False else ''}"
+
+
+def _source(entry: Entry) -> str:
+    return entry.source if entry.date is None else f"{entry.source}, {entry.date}"
+
+
+def _notes(entries: Sequence[Entry]) -> list[str]:
+    notes = []
+    ours = {entry.benchmark: entry.rows for entry in entries if entry.confirmed is None}
+    for name, test in published().benchmarks.items():
+        rows = ours.get(name)
+        if rows is not None and test.rows is not None and rows != test.rows:
+            notes.append(f"{test.title}: {rows:,} rows here, {test.rows:,} in published figures, which do not compare.")
+    if any(entry.confirmed is False for entry in entries):
+        notes.append(f"{UNCONFIRMED}: recalled, not read in the source.")
+    sources = {entry.source: entry.link for entry in entries if entry.link}
+    notes += [f"{source}: {published().sources[source].title}, {link}" for source, link in sources.items()]
+    return notes

@@ -1,0 +1,183 @@
+"""Where a model comes from: a local folder, a hub id (`org/name@revision`), or `deepcritic://` for what the package ships.
+
+Everything is checked before a heavy library is asked: transformers would look on the hub for half a minute.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepcritic.errors import InputError
+from deepcritic.shipped import SHIPPED, shipped_path
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
+_SAMPLE = 1 << 20
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def find_model(model: str, field: str = "model") -> tuple[str, str | None]:
+    """`(path or hub id, revision)`. Raises `InputError` at once for a path at which there is no model."""
+    place = Path(shipped_path(model)).expanduser()
+    if place.is_dir():
+        if not (place / "config.json").is_file():
+            if (place / ADAPTER_FILES[0]).is_file():
+                raise InputError(
+                    "the folder holds an adapter, not a model", field=field, found=model,
+                    remedy="the model that it belongs to, or a folder into which both were merged",
+                )  # fmt: skip
+            raise InputError(
+                "the folder holds no model", field=field, found=model, remedy="a folder with config.json and weights"
+            )
+        return str(place), None
+    looks_local = model.startswith((".", "/", "~", SHIPPED)) or Path(model.split("/")[0]).is_dir()
+    if looks_local or not _HUB_ID.fullmatch(model):
+        raise InputError(
+            "no such model folder", field=field, found=model, remedy="a folder that exists, or a hub id org/name@revision"
+        )
+    name, _, revision = model.partition("@")
+    return _in_cache_or_on_hub(name, revision or None, field), revision or None
+
+
+def model_id(model: str, field: str = "model") -> str:
+    """The model's name with a hash of its content, so that other weights under the same path are told apart.
+
+    Of each weight file the size and its first and last MiB are hashed: enough to see a change, cheap at 100 GB.
+    """
+    path, revision = find_model(model, field)
+    folder = Path(path)
+    if not folder.is_dir():
+        return f"{path}@{revision or 'main'}"
+    return f"{folder.name}#{_content_hash(folder)}"
+
+
+def adapter_id(lora: str, field: str = "sampler.lora") -> str:
+    """The name of a LoRA adapter's folder with a hash of its content. Raises `InputError` where there is none."""
+    folder = Path(lora).expanduser()
+    missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError("the folder holds no adapter", field=field, found=lora, remedy=f"a folder with {' and '.join(missing)}")
+    return f"{folder.name}#{_content_hash(folder)}"
+
+
+def _content_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in {".safetensors", ".json", ".jinja", ".model", ".txt"} and file.is_file():
+            size = file.stat().st_size
+            digest.update(f"{file.name}:{size}".encode())
+            with file.open("rb") as stream:
+                digest.update(stream.read(_SAMPLE))
+                stream.seek(max(0, size - _SAMPLE))
+                digest.update(stream.read(_SAMPLE))
+    return digest.hexdigest()[:12]
+
+
+def load_tokenizer(model: str, field: str = "model", *, chat: bool = True) -> PreTrainedTokenizerBase:
+    """The model's tokenizer. For a `chat` it must bring a chat template: the format of a chat is never guessed."""
+    from transformers import AutoTokenizer
+
+    path, revision = find_model(model, field)
+    with _explained("the tokenizer", model, field):
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
+    if chat and not tokenizer.chat_template:
+        raise InputError("the tokenizer has no chat template", field=field, found=model, remedy="an instruction-tuned model")
+    return tokenizer
+
+
+def check_causal(model: str, field: str = "model") -> None:
+    """Raises `InputError` for a model that does not write: transformers would give it random weights where some are missing."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    path, revision = find_model(model, field)
+    with _explained("the model's configuration", model, field):
+        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+    kinds = config.architectures or []
+    if kinds and not set(kinds) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+        raise InputError(
+            "a model of another kind",
+            field=field,
+            found=f"{model} ({', '.join(kinds)})",
+            remedy="one that writes (...ForCausalLM)",
+        )
+
+
+def load_model(
+    model: str,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    field: str = "model",
+    kind: str = "AutoModelForCausalLM",
+    **more: Any,
+) -> PreTrainedModel:
+    """The model's weights, from safetensors only, on `device` (`auto`: the first GPU, else the CPU in float32).
+
+    `kind` is the class of transformers that reads them; `more` goes to its `from_pretrained`. Weights of a model that writes
+    which the files lack are an `InputError`: transformers would draw them at random.
+    """
+    import torch
+    import transformers
+
+    path, revision = find_model(model, field)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    number: Any = (torch.float32 if device == "cpu" else "auto") if dtype == "auto" else getattr(torch, dtype, None)
+    if number != "auto" and not isinstance(number, torch.dtype):
+        raise InputError("no such kind of number", field="dtype", found=dtype, remedy="auto, float32, bfloat16 or float16")
+    with _explained("the model", model, field):
+        loaded, found = getattr(transformers, kind).from_pretrained(
+            path, revision=revision, dtype=number, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **more
+        )
+    if found["missing_keys"] and kind == "AutoModelForCausalLM":  # a head is looked for by who needs it
+        lacking = f"{model} (without {', '.join(sorted(found['missing_keys'])[:3])})"
+        raise InputError(
+            "weights are missing", field=field, found=lacking, remedy="a whole folder, of the model that config.json names"
+        )
+    weights: PreTrainedModel = loaded
+    return weights if device == "cpu" else weights.to(device)
+
+
+@contextlib.contextmanager
+def _explained(what: str, model: str, field: str) -> Iterator[None]:
+    """A folder that is there but damaged, or holds another kind of file, is the caller's to mend."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        remedy = "a whole folder, with weights in safetensors"
+        raise InputError(f"{what} cannot be loaded ({reason})", field=field, found=model, remedy=remedy) from error
+
+
+def context_length(model: PreTrainedModel) -> int:
+    """How many tokens the model can hold, prompt and reply together."""
+    return int(model.config.max_position_embeddings)
+
+
+def _in_cache_or_on_hub(name: str, revision: str | None, field: str) -> str:
+    import httpx
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
+        return name
+    remedy = "a folder that exists, or a hub id that can be reached"
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes"}:
+        raise InputError("no such folder, and the hub is switched off (HF_HUB_OFFLINE)", field=field, found=name, remedy=remedy)
+    try:
+        HfApi().model_info(name, revision=revision, timeout=5)
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        reason = type(error).__name__
+        raise InputError(f"no such folder, and not found on the hub ({reason})", field=field, found=name, remedy=remedy) from None
+    return name

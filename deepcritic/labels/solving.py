@@ -1,0 +1,145 @@
+"""Solutions of problems with a known answer: which problems are usable, which answers are right, which solutions are kept."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from deepcritic.answers import COMPARED, compare
+from deepcritic.errors import InputError
+from deepcritic.evaluation.contamination import Problems
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import write_rows
+from deepcritic.schema import Example, Failure, Generation, Gold, Item, Key
+from deepcritic.text.parsing import last_boxed, split_steps
+
+CALL = "solve"
+PROMPT = r"""---
+fields: [problem]
+index_base: 1
+---
+{{problem}}
+
+Solve this in numbered steps, each beginning with "Step 1:", "Step 2:" and so on. State the final answer in the last
+step, as \boxed{answer}.
+"""
+
+
+class Solution(NamedTuple):
+    """One reply as a row, and why it cannot be used (None: it can); `tokens` is what it cost."""
+
+    row: Example
+    fault: str | None
+    tokens: int
+
+
+def usable(rows: Iterable[Example], folder: RunFolder, benchmarks: Problems) -> tuple[list[Example], int]:
+    """The problems to solve, the others set aside with their reason; and how many only resemble a benchmark's (and stay)."""
+    ledger, kept, resembling = folder.ledger("problems"), [], 0
+    aside: list[Failure] = []
+
+    def set_aside(row: Example, reason: str, detail: str = "") -> None:
+        aside.append(Failure(key=Key(example_id=row.id, request=CALL), reason=reason, detail=detail))
+
+    clean = []
+    for row in rows:
+        ledger.enter()
+        hits = benchmarks.find(row.item.problem)
+        found = next((hit.names[0] for hit in hits if hit.exact), None)
+        if found is not None:
+            ledger.drop("occurs in a benchmark")
+            set_aside(row, "occurs in a benchmark", found)
+            continue
+        resembling += bool(hits)
+        clean.append(row)
+    # What no answer can be is compared with each reference: if even that is not decided, a wrong answer never will be.
+    probes = compare((("-987654321/1000007", row.gold.reference_answer or "") for row in clean), cache=folder / COMPARED)
+    for row, probe in zip(clean, probes, strict=True):
+        reference = (row.gold.reference_answer or "").strip()
+        if reference and probe.equal is not None:
+            ledger.keep()
+            kept.append(row)
+            continue
+        reason = "reference answer cannot be read" if reference else "no reference answer"
+        ledger.drop(reason)
+        set_aside(row, reason, f"{reference[:200]} ({probe.reason})" if reference else "")
+    write_rows(folder / "set_aside.jsonl", aside)
+    for reason, count in Counter(one.reason for one in aside).items():
+        print(f"{folder.path}: {count} problems set aside, {reason}; see set_aside.jsonl")
+    if not kept:
+        raise InputError("no problem can be solved and checked", field="stage.problems", remedy="problems with reference answers")
+    return kept, resembling
+
+
+def judge_answers(problems: Iterable[Example], drawn: Iterable[Generation], cache: Path) -> Iterator[Solution]:
+    """One for each reply, in the order of `drawn`, with `answer_right` None where that is not known."""
+    known = {problem.id: problem for problem in problems}
+    waiting: deque[tuple[Generation, str | None]] = deque()
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for generation in drawn:
+            answer = last_boxed(generation.prefix + generation.text)
+            waiting.append((generation, answer))
+            yield answer or "", known[generation.key.example_id].gold.reference_answer or ""
+
+    for result in compare(pairs(), cache=cache):
+        generation, answer = waiting.popleft()
+        problem = known[generation.key.example_id]
+        steps = tuple(split_steps(generation.prefix + generation.text))
+        fault = None
+        if generation.finish_reason == "length":
+            fault = "cut at max_tokens"
+        elif not answer or not steps or result.reason == "unreadable prediction":
+            fault = "no readable answer"
+        elif result.equal is None:
+            fault = f"the checker could not decide ({result.reason})"
+        row = Example(
+            id=f"{problem.id}/s{generation.key.sample}",
+            item=Item(problem=problem.item.problem, steps=steps),
+            gold=Gold(reference_answer=problem.gold.reference_answer, answer_right=None if fault else result.equal),
+            source=problem.source,
+            parent_id=problem.id,
+            license=problem.license,
+        )
+        yield Solution(row, fault, generation.completion_tokens)
+
+
+def by_problem(solutions: Iterable[Solution]) -> Iterator[tuple[str | None, Iterator[Solution]]]:
+    """The solutions of each problem; they come one problem after the other."""
+    return itertools.groupby(solutions, lambda solution: solution.row.parent_id)
+
+
+class Selection:
+    """Which solutions stay; the others are counted with their reason. `cost` tells solving from what the filter threw out."""
+
+    def __init__(self, folder: RunFolder, keep: str, max_right: int) -> None:
+        self._ledger, self._keep, self._max_right = folder.ledger("solutions"), keep, max_right
+        self.right = self.readable = 0
+        self.cost = {fate: {"problems": 0, "draws": 0, "tokens": 0} for fate in ("kept", "prefiltered")}
+
+    def of(self, solutions: list[Solution]) -> list[Example]:
+        """Those that stay of all solutions of one problem."""
+        for one in solutions:
+            if one.fault:
+                self._ledger.drop(one.fault)
+        readable = [one.row for one in solutions if one.fault is None]
+        right = [row for row in readable if row.gold.answer_right]
+        self.right, self.readable = self.right + len(right), self.readable + len(readable)
+        kept = readable if self._keep == "all" else self._contrast(right, [row for row in readable if not row.gold.answer_right])
+        self._ledger.keep(len(kept))
+        cost = self.cost["kept" if kept else "prefiltered"]
+        cost["problems"] += 1
+        cost["draws"] += len(solutions)
+        cost["tokens"] += sum(one.tokens for one in solutions)
+        return kept
+
+    def _contrast(self, right: list[Example], wrong: list[Example]) -> list[Example]:
+        if not right or not wrong:
+            self._ledger.drop("all right" if right else "all wrong", len(right) + len(wrong))
+            return []
+        if len(right) > self._max_right:
+            self._ledger.drop("more right ones than wanted", len(right) - self._max_right)
+        return right[: self._max_right] + wrong

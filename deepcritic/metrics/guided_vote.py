@@ -1,0 +1,96 @@
+"""Votes of k replies that a Meta RM guides: of the k it keeps the half that it likes best, and these alone are counted.
+
+From one draw of n replies: the curve of a row is a mean over subsets of k (all of them, or 64 that are drawn), with the plain
+vote of the very same subsets beside it. Ties are drawn by lot: a winner among t shares counts 1 / t.
+
+>>> curve = guided_chances([{1: 9.0, 2: 2.0}, {1: 2.0, 2: 6.0}], wanted=2, liking=[0.1, 0.9], ks=[1, 2])
+>>> curve.plain.tolist(), curve.guided.tolist()
+([0.5, 0.0], [0.5, 1.0])
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepcritic.metrics.f1 import Array
+
+DRAWS: Final = 64
+"""How many subsets of a size are drawn for each row. Half of them are others turned round, which steadies means."""
+Points = Mapping[Hashable, float]
+
+
+class Chances(NamedTuple):
+    """For each k the chance that the wanted candidate wins: by the plain vote, and by the guided one (NaN without a guide)."""
+
+    plain: Array
+    guided: Array
+
+
+def kept_half(liking: Sequence[float]) -> list[float]:
+    """Weights for a vote: 1 for the half of the replies that is liked best (k / 2, at least one), 0 for the others.
+
+    Of equally liked ones those that come first stay.
+
+    >>> kept_half([0.2, 0.9, 0.4])
+    [0.0, 1.0, 0.0]
+    """
+    keep = sorted(range(len(liking)), key=lambda at: -liking[at])[: max(1, len(liking) // 2)]
+    return [float(at in keep) for at in range(len(liking))]
+
+
+def powers(most: int) -> list[int]:
+    """1, 2, 4 ... up to `most`, and `most` itself: the sizes that a curve shows."""
+    sizes = [2**power for power in range(most.bit_length())]
+    return sizes if sizes[-1] == most else [*sizes, most]
+
+
+def guided_chances(
+    points: Sequence[Points | None],
+    wanted: Hashable,
+    ks: Sequence[int],
+    liking: Sequence[float] = (),
+    seed: int = 0,
+) -> Chances:
+    """From what each reply gives to each candidate (None: it cannot be read and does not vote). A k above the number of replies
+    counts as that number."""
+    names: dict[Hashable, int] = {wanted: 0}
+    for given in points:
+        for candidate in given or ():
+            names.setdefault(candidate, len(names))
+    table = np.zeros((len(points), len(names)))
+    readable = np.array([given is not None for given in points])
+    for at, given in enumerate(points):
+        for candidate, value in (given or {}).items():
+            table[at, names[candidate]] = value
+    likes = np.asarray(liking, float)
+    plain, guided = np.zeros(len(ks)), np.full(len(ks), np.nan)
+    for place, k in enumerate(ks):
+        chosen = _subsets(len(points), min(k, len(points)), seed)
+        plain[place] = _wins(table, readable, chosen)
+        if likes.size:
+            size = max(1, chosen.shape[1] // 2)
+            best = np.argsort(-likes[chosen], axis=1, kind="stable")[:, :size]
+            guided[place] = _wins(table, readable, np.take_along_axis(chosen, best, axis=1))
+    return Chances(plain, guided)
+
+
+def _subsets(size: int, k: int, seed: int) -> NDArray[np.int64]:
+    """Subsets of k out of `size`, each a line: all of them where they are few, else some that `seed` draws."""
+    if math.comb(size, k) <= DRAWS:
+        return np.array(list(itertools.combinations(range(size), k)), np.int64)
+    half = np.argsort(np.random.default_rng([seed, k]).random((DRAWS // 2, size)), axis=1)
+    return np.concatenate([half, half[:, ::-1]])[:, :k]
+
+
+def _wins(table: Array, readable: NDArray[np.bool_], chosen: NDArray[np.int64]) -> float:
+    """The mean over subsets (lines of `chosen`) of the wanted candidate's share of the first place."""
+    sums = table[chosen].sum(axis=1)
+    first = sums >= sums.max(axis=1, keepdims=True)
+    heard = readable[chosen].any(axis=1)
+    return float(np.mean(np.where(heard & first[:, 0], 1 / first.sum(axis=1), 0.0)))

@@ -1,0 +1,157 @@
+"""What a stage costs in money and effort, and how far it may go.
+
+>>> Price(prompt=2.0, cached=0.5, completion=6.0).of(prompt=1_000_000, completion=500_000, cached=400_000)
+4.4
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from deepcritic.errors import UsageError
+from deepcritic.runs.jsonl import Journal, read_rows
+from deepcritic.schema import Row
+
+MILLION = 1_000_000
+
+
+def amount(number: float) -> str:
+    """Money or hours: two decimals, or two figures where that is little.
+
+    >>> amount(1234.567), amount(0.0346)
+    ('1,234.57', '0.035')
+    """
+    return f"{number:,.2f}" if number >= 0.1 or not number else f"{number:.2g}"
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Money for a million tokens, in whatever currency the prices are. Cached prompt tokens cost as the others unless said."""
+
+    prompt: float = 0.0
+    cached: float | None = None
+    completion: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise UsageError(f"price.{name}: found {value!r}; would be right: money for a million tokens, from 0")
+
+    def __bool__(self) -> bool:
+        return bool(self.prompt or self.completion or self.cached)
+
+    def of(self, prompt: float, completion: float, cached: float = 0) -> float:
+        """What so many tokens cost; `cached` of the prompt tokens were read from a cache."""
+        again = self.prompt if self.cached is None else self.cached
+        return ((prompt - cached) * self.prompt + cached * again + completion * self.completion) / MILLION
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far a start of a stage may go, and what its tokens cost.
+
+    `max_cost` stops the asking in time, `dry_run` sends nothing and says what would be sent, `probe` asks about so many
+    rows and says what the others would take.
+    """
+
+    price: Price = Price()
+    max_cost: float | None = None
+    dry_run: bool = False
+    probe: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_cost is not None and not self.price:
+            raise UsageError("max_cost needs a price: give price.prompt= and price.completion=, for a million tokens")
+        if self.max_cost is not None and not 0 <= self.max_cost < float("inf"):
+            raise UsageError(f"max_cost: found {self.max_cost!r}; would be right: money, from 0")
+        if self.probe is not None and self.probe < 1:
+            raise UsageError(f"probe: found {self.probe!r}; would be right: a number of rows, from 1")
+        if self.probe is not None and self.dry_run:
+            raise UsageError("dry_run sends nothing and probe does: give one of them")
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Self:
+        """From a configuration's values. Raises `UsageError` for what it cannot mean."""
+        try:
+            return msgspec.convert(given, cls)
+        except msgspec.ValidationError as error:
+            message, _, place = str(error).partition(" - at `$.")
+            raise UsageError(f"{place.rstrip('`') or 'price'}: {message}") from None
+
+    @property
+    def trial(self) -> bool:
+        """Whether this start is to end before the stage does."""
+        return self.dry_run or self.probe is not None
+
+
+class Stretch(Row, frozen=True, kw_only=True):
+    """A part of a start: how long it was, and what was sent in it."""
+
+    began: str
+    seconds: float
+    requests: int = 0
+    retries: int = 0
+    duplicates: int = 0
+
+
+class Effort:
+    """Time and requests of a stage over all its starts, in a file that grows: one that is killed loses a minute at most."""
+
+    FILE = "starts.jsonl"
+    MINUTE = 60.0
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / self.FILE
+        self._sent: Counter[str] = Counter()
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._journal: Journal[Stretch] | None = None
+        self._written = time.monotonic()
+
+    def open(self) -> None:
+        """Go on with the account of the starts before this one."""
+        self._journal = Journal(self._path, Stretch)
+        self._began_at = datetime.now(UTC).isoformat(timespec="seconds")
+        threading.Thread(target=self._keep_writing, name="effort", daemon=True).start()
+
+    def add(self, **sent: int) -> None:
+        """Count `requests`, `retries` or `duplicates`."""
+        with self._lock:
+            self._sent.update(sent)
+
+    def close(self) -> None:
+        """End the account of this start."""
+        self._stop.set()
+        self._write()
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def totals(self) -> dict[str, Any]:
+        """Seconds, requests, retries and duplicates of all starts, once this one is closed."""
+        totals = dict.fromkeys(("seconds", "requests", "retries", "duplicates"), 0)
+        for stretch in read_rows(self._path, Stretch) if self._path.exists() else ():
+            for name in totals:
+                totals[name] += getattr(stretch, name)
+        return {**totals, "seconds": round(totals["seconds"], 1)}
+
+    def _keep_writing(self) -> None:
+        while not self._stop.wait(self.MINUTE):
+            self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            if self._journal is None:
+                return
+            now = time.monotonic()
+            with contextlib.suppress(OSError):  # on a full disk it is the rows that matter; what is not written stays counted
+                self._journal.append(Stretch(began=self._began_at, seconds=round(now - self._written, 3), **self._sent))
+                self._written = now
+                self._sent.clear()

@@ -1,0 +1,300 @@
+"""The folder that a call of a stage owns: its lock, the guard of its configuration, and the manifest written last.
+
+runs/<run>/<stage>[.<name>]/
+    config.json      what was asked, and what it depends on; compared when the stage is started again
+    *.jsonl          rows
+    manifest.json    written last: while it is absent the stage is not finished
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import filelock
+
+from deepcritic.errors import InputError, RunConflict, StageIncomplete, Stopped
+from deepcritic.runs.budget import Effort, Limits
+from deepcritic.runs.jsonl import clear_unfinished, file_sha256, write_json
+
+COSMETIC = "_cosmetic_"
+"""In a configuration, the list of the keys beside it that may change between two starts: they decide no row that comes out."""
+_T = TypeVar("_T")
+
+
+class Ledger:
+    """Every row that goes in comes out, fails or is filtered, with a reason; `RunFolder.finish` asserts it."""
+
+    def __init__(self) -> None:
+        self.entered = self.kept = 0
+        self.failed: Counter[str] = Counter()
+        self.filtered: Counter[str] = Counter()
+
+    def enter(self, count: int = 1) -> None:
+        self.entered += count
+
+    def keep(self, count: int = 1) -> None:
+        self.kept += count
+
+    def fail(self, reason: str, count: int = 1) -> None:
+        self.failed[reason] += count
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        self.filtered[reason] += count
+
+    def as_dict(self) -> dict[str, Any]:
+        """Raises `AssertionError` when a row is unaccounted for: that would be our own bug."""
+        gone = self.failed.total() + self.filtered.total()
+        assert self.entered == self.kept + gone, f"{self.entered} rows in, {self.kept} out, {gone} accounted for as gone"
+        return {
+            "in": self.entered,
+            "out": self.kept,
+            "failed": dict(sorted(self.failed.items())),
+            "filtered": dict(sorted(self.filtered.items())),
+        }
+
+
+class RunFolder:
+    """An opened run folder. Use it as a context manager: the lock is held until it is left.
+
+    `config` is the stage's resolved configuration as plain JSON values. A dry run (see `Limits`) takes no lock and leaves what is
+    there as it is: what the stage writes on the way goes into a folder of its own, and with it. So does a process that `follows`
+    another one, which has the folder: they train together.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        stage: str,
+        config: Mapping[str, Any],
+        overwrite: bool = False,
+        limits: Limits | None = None,
+        follows: bool = False,
+    ) -> None:
+        self.path, self.stage, self.limits = path, stage, limits or Limits()
+        self.effort = Effort(path)
+        self.probing: tuple[frozenset[str], int] = (frozenset(), 0)
+        """The names of the rows that a probe asks about, and how many there are in all."""
+        self._config, self._cosmetic = flatten(config), cosmetic(config)
+        self._depends: dict[str, str] = {}
+        self._ledgers: dict[str, Ledger] = {}
+        self._facts: dict[str, Any] = {}
+        self._trouble: Counter[str] = Counter()
+        self._scratch: Path | None = None
+        self._only_looks = follows or self.limits.dry_run
+        self._overwrite = overwrite
+        self._lock = filelock.FileLock(path.parent / f".{path.name}.lock")
+
+    def __enter__(self) -> Self:
+        if self._only_looks:
+            self._scratch = Path(tempfile.mkdtemp())
+            return self
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunConflict(f"{self.path} is in use by another process; wait for it, or give this run a name=") from None
+        if self._overwrite and self.path.exists():
+            shutil.rmtree(self.path)
+        self.path.mkdir(exist_ok=True)
+        clear_unfinished(self.path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.effort.close()
+        self._lock.release()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch)
+
+    def __truediv__(self, name: str) -> Path:
+        return (self._scratch or self.path) / name
+
+    def begin(self, **depends: str | Path) -> bool:
+        """Say what the stage depends on (a Path stands for a file's content); True if there is work to do.
+
+        Raises `RunConflict` naming the first key that differs from what the folder was begun with.
+        """
+        self._depends = {
+            name: f"sha256:{file_sha256(existing(value, name))}" if isinstance(value, Path) else value
+            for name, value in depends.items()
+        }
+        asked = {**self._config, **{f"content of {name}": value for name, value in self._depends.items()}}
+        before = None if self.afresh else _read_json(self.path / "config.json")
+        if before is not None and self._holds_work():
+            for key in sorted(asked.keys() | before.keys()):
+                if key not in self._cosmetic and asked.get(key) != before.get(key):
+                    raise RunConflict(
+                        f"{self.path} was begun with another {key}: {before.get(key)!r}, now {asked.get(key)!r}; "
+                        "give this run another run= or name=, or start over with overwrite=true"
+                    )
+        manifest = None if self.afresh else self.manifest
+        if manifest is not None and not manifest.get("incomplete"):
+            print(f"{self.path}: finished before with this configuration; nothing to do")
+            return False
+        if self._only_looks:
+            return True
+        if manifest is not None:
+            print(f"{self.path}: asking again for the {manifest['incomplete']} draws that failed")
+            (self.path / "manifest.json").unlink()
+        write_json(self.path / "config.json", asked)
+        self.effort.open()
+        return True
+
+    @property
+    def afresh(self) -> bool:
+        """Whether a dry run is to look past what is there."""
+        return self._overwrite and self.limits.dry_run
+
+    def _holds_work(self) -> bool:
+        """Whether anything was kept that another configuration could be mixed up with."""
+        own = {"config.json", Effort.FILE}
+        return any(entry.name not in own and (entry.is_dir() or entry.stat().st_size) for entry in self.path.iterdir())
+
+    @property
+    def manifest(self) -> dict[str, Any] | None:
+        """What the finished stage said of itself, or None while it is not finished."""
+        return manifest_of(self.path)
+
+    def ledger(self, name: str) -> Ledger:
+        """The account of rows under `name`, made when first asked for."""
+        return self._ledgers.setdefault(name, Ledger())
+
+    def probed(self, rows: Iterable[_T], name: Callable[[_T], str]) -> list[_T]:
+        """The rows to ask about: all, or with `probe` as many of them, the same ones at every start, in their order.
+
+        `name` is the `example_id` under which a row is asked about; a hash of it decides.
+        """
+        everything = list(rows)
+        if self.limits.probe is None:
+            return everything
+        names = sorted((name(row) for row in everything), key=lambda name: hashlib.blake2b(name.encode()).digest())
+        self.probing = (frozenset(names[: self.limits.probe]), len(everything))
+        return [row for row in everything if name(row) in self.probing[0]]
+
+    def account(self, facts: Mapping[str, Any], trouble: Mapping[str, int]) -> None:
+        """Take down what the draws of the stage came to, for the manifest: figures, and how many failed for which passing
+        reason (see `Failure`)."""
+        self._facts.update(facts)
+        self._trouble.update(trouble)
+
+    def require_complete(self) -> None:
+        """For a stage that goes on to build on its draws: raises `StageIncomplete` if some failed that may pass on another
+        try, and `Stopped` in a dry run and in a probe, which do not go on."""
+        if self.limits.trial:
+            raise Stopped(f"{self.path}: no more is asked of a model before what comes next")
+        if self._trouble:
+            reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(self._trouble.items()))
+            raise StageIncomplete(
+                f"{self.path}: {self._trouble.total()} draws failed ({reasons}; see failures.jsonl); "
+                "what was drawn is kept: start the same command again to ask for those alone"
+            )
+
+    def finish(self, **facts: Any) -> dict[str, Any]:
+        """Write the manifest: the stage is done. `facts` are JSON values that go into it; seconds, requests and retries are
+        those of all starts.
+
+        Raises `StageIncomplete` once it is written if draws failed that may pass on another try: then the next start
+        asks for those, and the outputs are written anew.
+        """
+        self.effort.close()
+        assert not self.limits.trial, "a dry run and a probe end before the stage does"
+        files = {file.name: file_sha256(file) for file in sorted(self.path.glob("*.jsonl")) if file.name != Effort.FILE}
+        manifest = {
+            "stage": self.stage,
+            "package": package_version(),
+            "depends": self._depends,
+            "counts": {name: ledger.as_dict() for name, ledger in self._ledgers.items()},
+            "files": files,
+            **self.effort.totals(),
+            **self._facts,
+            **facts,
+        }
+        if self._trouble:
+            manifest["incomplete"] = self._trouble.total()
+        write_json(self.path / "manifest.json", manifest)
+        self.require_complete()
+        return manifest
+
+
+def stage_folder(root: str | Path, run: str, stage: str, name: str | None = None) -> Path:
+    """`root/run/stage[.name]`. Names are plain words: they become folder names.
+
+    >>> stage_folder("runs", "demo", "evaluate", "base").as_posix()
+    'runs/demo/evaluate.base'
+    """
+    for field, value in (("run", run), ("name", name or "x")):
+        if not value or set(value) & set("/\\:\0") or value.startswith("."):
+            raise InputError("cannot be a folder's name", field=field, found=value, remedy="letters, digits, '-' and '_'")
+    return Path(root) / run / (f"{stage}.{name}" if name else stage)
+
+
+def flatten(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested mappings as one level of dotted keys.
+
+    >>> flatten({"a": {"b": 1, "c": [2]}})
+    {'a.b': 1, 'a.c': [2]}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{above}{key}"
+        if key == COSMETIC:
+            continue
+        flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
+    return flat
+
+
+def cosmetic(config: Mapping[str, Any], above: str = "") -> set[str]:
+    """The dotted keys that a configuration's `_cosmetic_` lists name.
+
+    >>> sorted(cosmetic({"sampler": {"urls": [], "seeds": True, "_cosmetic_": ["urls"]}}))
+    ['sampler.urls']
+    """
+    keys = {f"{above}{key}" for key in config.get(COSMETIC, ())}
+    return keys.union(*(cosmetic(value, f"{above}{key}.") for key, value in config.items() if isinstance(value, Mapping)))
+
+
+def existing(path: Path, field: str) -> Path:
+    """`path`, if it is a file; else an error that names the option it was given by."""
+    if not path.is_file():
+        raise InputError("no such file", field=field, found=os.fspath(path), remedy="the path of a file that exists")
+    return path
+
+
+def package_version() -> str:
+    """The installed version, or `unknown` when run from a bare checkout."""
+    with contextlib.suppress(PackageNotFoundError):
+        return version("deepcritic")
+    return "unknown"
+
+
+def manifest_of(folder: Path) -> dict[str, Any] | None:
+    """What a stage that is done said of itself in its folder."""
+    return _read_json(folder / "manifest.json")
+
+
+def finished_manifests(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`(stage folder's name, manifest)` of every finished stage of a run, in order of finishing."""
+    for path in sorted(run.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime):
+        manifest = manifest_of(path.parent)
+        if manifest is not None:
+            yield path.parent.name, manifest
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"not JSON: {error}", file=path, remedy="a file that deepcritic wrote, or overwrite=true") from None
+    return value

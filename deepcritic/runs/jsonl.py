@@ -1,0 +1,170 @@
+"""Row files that survive being killed: append a line, cut a torn tail on opening, replace finished files at once.
+
+>>> import tempfile, pathlib
+>>> from deepcritic.schema import Message
+>>> path = pathlib.Path(tempfile.mkdtemp()) / "rows.jsonl"
+>>> with Journal(path, Message) as journal:
+...     _ = journal.append(Message(role="user", content="a line ends at \\n only"))
+>>> [row.content for row in read_rows(path, Message)]
+['a line ends at \\n only']
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from deepcritic.errors import InputError
+from deepcritic.schema import Row, decode, encode
+
+R = TypeVar("R", bound=Row)
+_CHUNK = 1 << 20
+UNFINISHED = ".part"
+"""How the temporary files end that a writer who was killed leaves behind; `clear_unfinished` removes them."""
+
+
+class Journal(Generic[R]):
+    """A file that rows are appended to. Each row is handed to the operating system before `append` or `extend` returns.
+
+    `cut` is the number of bytes of a torn last line that were removed on opening (a writer had been killed there).
+    """
+
+    def __init__(self, path: Path, kind: type[R]) -> None:
+        self.path, self.kind = path, kind
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self.cut = _cut_torn_tail(self._file)
+        self._end = os.fstat(self._file).st_size
+
+    def __iter__(self) -> Iterator[R]:
+        return read_rows(self.path, self.kind)
+
+    def append(self, row: R) -> int:
+        """Write `row` as one line; returns the byte at which it begins."""
+        return self.extend([row])[0]
+
+    def extend(self, rows: Iterable[R]) -> list[int]:
+        """Write `rows` at once; returns the bytes at which they begin. On a full disk the file ends with the row before them."""
+        lines = [encode(row) + b"\n" for row in rows]
+        content, written = b"".join(lines), 0
+        try:
+            while written < len(content):
+                written += os.write(self._file, content[written:])
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+            raise OSError(error.errno, error.strerror, os.fspath(self.path)) from error
+        starts = [*itertools.accumulate(map(len, lines), initial=self._end)]
+        self._end = starts.pop()
+        return starts
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """`(number, line)` from 1, as a stream. A line ends at a line feed only; blank lines are passed over."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if stripped := line.strip(b" \t\r\n"):
+                yield number, stripped
+
+
+def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
+    """The rows of `path`; `InputError` names file, line and field of one that cannot be read."""
+    for number, line in read_lines(path):
+        try:
+            yield decode(line, kind)
+        except InputError as error:
+            raise InputError(
+                error.problem, file=path, line=number, field=error.field, found=error.found, remedy=error.remedy
+            ) from None
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> int:
+    """Put a finished file in place at once (temporary file, fsync, rename). Returns the number of rows."""
+    count = 0
+    with replacing(path) as file:
+        for row in rows:
+            file.write(encode(row) + b"\n")
+            count += 1
+    return count
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Put a JSON file in place at once, keys in the order given."""
+    with replacing(path) as file:
+        file.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Any]:
+    """A binary file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None and error.errno:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a writer who was killed left in `folder`; only for its one owner, who is not writing."""
+    for path in folder.rglob(f".*{UNFINISHED}"):
+        path.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not every file system lets a folder be synced
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _cut_torn_tail(file: int) -> int:
+    size = end = os.fstat(file).st_size
+    while end > 0:
+        start = max(0, end - _CHUNK)
+        found = os.pread(file, end - start, start).rfind(b"\n")
+        if found >= 0:
+            end = start + found + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(file, end)
+    return size - end

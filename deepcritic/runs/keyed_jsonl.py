@@ -1,0 +1,208 @@
+"""Rows with a key, kept in a file and found again by their keys: in memory is only where each one stands.
+
+rows = KeyedRows(path, Generation)
+for head in rows.open():
+    ...                            # what is there already, without its text
+rows.append(row)                   # with the operating system when this returns
+digest_of(key) in rows             # about 150 bytes of memory a row, however long its text is
+rows.put_in_order()                # by key, once no more are to come
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import weakref
+import zlib
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+import numpy as np
+
+from deepcritic.errors import InputError
+from deepcritic.runs.jsonl import Journal, replacing
+from deepcritic.schema import Failure, Generation, Key, Scores, decode, encode
+
+R = TypeVar("R", bound=Generation | Failure | Scores)
+DIGEST = 15
+"""Bytes of a key's hash. 120 bits: no two of a billion keys are likely to share one. A 16th would cost 16 bytes a row."""
+_PRINT = 32
+"""Bits of a fingerprint's checksum. Place and checksum are one number, as two would cost 48 bytes more a row."""
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What is read of a row that is there already. Its text stays on the disk."""
+
+    key: Key
+    fingerprint: str = ""
+    finish_reason: str = ""
+    reason: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+_HEAD = msgspec.json.Decoder(Head)
+_ENCODER = msgspec.json.Encoder()
+
+
+class Rows(Generic[R]):
+    """Rows of a file at given places, in the order of the places, read from the disk each time they are gone through.
+
+    What was there when this was made stays readable, also when the file is replaced.
+    """
+
+    def __init__(self, path: Path, kind: type[R], places: array[int]) -> None:
+        self._path, self._kind, self._places = path, kind, places
+        if places:
+            self._file = path.open("rb")
+            weakref.finalize(self, self._file.close)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[R]:
+        for place in self._places:
+            self._file.seek(place)
+            try:
+                yield decode(self._file.readline(), self._kind)
+            except InputError as error:
+                raise InputError(
+                    f"{error.problem} (at byte {place})", file=self._path, field=error.field, found=error.found,
+                    remedy=error.remedy,
+                ) from None  # fmt: skip
+
+
+class KeyedRows(Generic[R]):
+    """The rows of one kind in a journal at `path`; of several with one key the first counts."""
+
+    def __init__(self, path: Path, kind: type[R]) -> None:
+        self.path, self.kind = path, kind
+        self.cut = 0
+        self._places: dict[bytes, int] = {}
+        self._journal: Journal[R] | None = None
+
+    def open(self, keep: Callable[[Head], bool] = lambda head: True) -> Iterator[Head]:
+        """Open the file for writing; the heads of the rows that are there and that `keep` takes."""
+        self._journal = Journal(self.path, self.kind)
+        self.cut = self._journal.cut
+        return self.look(keep)
+
+    def look(self, keep: Callable[[Head], bool] = lambda head: True) -> Iterator[Head]:
+        """The same without writing anything: a torn last line is passed over."""
+        if not self.path.exists():
+            return
+        start = 0
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                place, start = start, start + len(line)
+                if not line.endswith(b"\n") or not line.strip():
+                    continue
+                try:
+                    head = _HEAD.decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    raise _explained(line, self.kind, self.path, number) from None
+                digest = digest_of(head.key)
+                if digest not in self._places and keep(head):
+                    self._places[digest] = _packed(place, head.fingerprint)
+                    yield head
+
+    def heads(self) -> Iterator[Head]:
+        """The heads of everything that is there, in the order of the file."""
+        return KeyedRows(self.path, self.kind).look()
+
+    def append(self, row: R) -> bool:
+        """Keep `row`; False if there is one with its key already, which stays."""
+        return bool(self.extend([row]))
+
+    def extend(self, rows: Iterable[R]) -> list[R]:
+        """Keep `rows`, in one write; returns those that are new: of a key that is there already, the first row stays."""
+        new: dict[bytes, R] = {}
+        for row in rows:
+            digest = digest_of(row.key)
+            if digest not in self._places:
+                new.setdefault(digest, row)
+        assert self._journal is not None, "the rows are not open for writing"
+        for (digest, row), place in zip(new.items(), self._journal.extend(new.values()), strict=True):
+            self._places[digest] = _packed(place, row.fingerprint if isinstance(row, Generation) else "")
+        return [*new.values()]
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def drawn_otherwise(self, digest: bytes, fingerprint: str) -> bool:
+        """Whether the key is there with another fingerprint."""
+        known = self._places.get(digest)
+        return known is not None and known & ((1 << _PRINT) - 1) != _checksum(fingerprint)
+
+    def rows(self, digests: Iterable[bytes]) -> Rows[R]:
+        """The rows of these keys (see `digest_of`) that are there, in the order given."""
+        found = (self._places.get(digest) for digest in digests)
+        return Rows(self.path, self.kind, array("q", (known >> _PRINT for known in found if known is not None)))
+
+    def everything(self) -> Rows[R]:
+        """All rows, in the order of the file."""
+        return Rows(self.path, self.kind, array("q", sorted(known >> _PRINT for known in self._places.values())))
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+
+    def put_in_order(self) -> int:
+        """Leave just the rows that count in the file, in the order of their keys; returns how many. Ends the writing."""
+        self.close()
+        places = np.sort(np.fromiter((known >> _PRINT for known in self._places.values()), np.int64))
+        self._places.clear()
+        with self.path.open("rb") as file:
+            order, size = [], 0
+            for place in map(int, places):
+                file.seek(place)
+                line = file.readline()
+                order.append(_rank(_HEAD.decode(line).key) + place.to_bytes(8, "big"))
+                size += len(line)
+            if size == self.path.stat().st_size and all(one < other for one, other in itertools.pairwise(order)):
+                return len(order)
+            order.sort()
+            with replacing(self.path) as finished:
+                for entry in order:
+                    file.seek(int.from_bytes(entry[-8:], "big"))
+                    finished.write(file.readline())
+        return len(order)
+
+
+def digest_of(key: Key) -> bytes:
+    """What stands for `key` in memory."""
+    try:
+        content = _ENCODER.encode(key)
+    except UnicodeEncodeError:  # what `encode` replaces when the row is kept
+        content = encode(key)
+    return hashlib.blake2b(content, digest_size=DIGEST).digest()
+
+
+def _packed(place: int, fingerprint: str) -> int:
+    return place << _PRINT | _checksum(fingerprint)
+
+
+def _checksum(fingerprint: str) -> int:
+    return zlib.crc32(fingerprint.encode())
+
+
+def _rank(key: Key) -> bytes:
+    """Bytes that sort as keys do. A text ends with two zeros, below anything that a longer one could go on with."""
+    texts = [text.encode("utf-8", "replace").replace(b"\0", b"\0\xff") + b"\0\0" for text in (key.example_id, key.request)]
+    numbers = [(number + (1 << 63)).to_bytes(8, "big") for number in (key.step, key.sample)]
+    return b"".join([*texts, *numbers, key.parent.encode("utf-8", "replace"), b"\0\0"])
+
+
+def _explained(line: bytes, kind: type[R], path: Path, number: int) -> InputError:
+    try:
+        decode(line, kind)
+    except InputError as error:
+        return InputError(error.problem, file=path, line=number, field=error.field, found=error.found, remedy=error.remedy)
+    return InputError("the row cannot be read", file=path, line=number, remedy=f"a row of type {kind.__name__}")

@@ -1,0 +1,117 @@
+"""Progress of a long job: a live line on a terminal, one plain line a minute in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import Self
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from deepcritic.runs.budget import amount
+
+LOG_SECONDS = 60.0
+BAR_SECONDS = 0.1
+
+
+class Progress:
+    """Counts rows against what is expected so far; a source that grows raises the expectation as it goes."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.expected = self.done = self.failed = self.truncated = self.tokens = 0
+        self.cost: float | None = None
+        """Money spent so far, where there is a price; `budget` is what may be spent."""
+        self.budget: float | None = None
+        self._there = 0
+        self._began = self._shown = time.monotonic()
+        self._bar: _NotedBar | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stdout.isatty():
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bar = _NotedBar(*columns, console=Console(), transient=False)
+            self._bar.start()
+            self._task = self._bar.add_task(self.label, total=None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._draw()
+            self._bar.stop()
+        elif self.done:
+            self._line()
+
+    def expect(self, count: int) -> None:
+        self.expected += count
+
+    def skip(self, rows: int) -> None:
+        """Rows that are there already: they say nothing of the pace."""
+        self.done += rows
+        self._there += rows
+        self._show()
+
+    def advance(self, rows: int = 1, *, tokens: int = 0, failed: int = 0, truncated: bool = False) -> None:
+        self.done += rows
+        self.tokens += tokens
+        self.failed += failed
+        self.truncated += truncated
+        self._show()
+
+    def _show(self) -> None:
+        if time.monotonic() - self._shown > (LOG_SECONDS if self._bar is None else BAR_SECONDS):
+            self._shown = time.monotonic()
+            if self._bar is None:
+                self._line()
+            else:
+                self._draw()
+
+    def _draw(self) -> None:
+        assert self._bar is not None
+        self._bar.notes = ", ".join(self._notes())
+        self._bar.update(self._task, completed=self.done, total=self.expected)
+
+    def _line(self) -> None:
+        seconds = time.monotonic() - self._began
+        print(", ".join([f"{self.label}: {self.done}/{self.expected} rows in {_span(seconds)}", *self._notes()]), flush=True)
+
+    def _notes(self) -> list[str]:
+        seconds, new = max(time.monotonic() - self._began, 1e-9), self.done - self._there
+        notes = [f"{_short(new / seconds)} rows/s"] if new else []
+        if new and self.done < self.expected:
+            notes.append(f"about {_span(seconds / new * (self.expected - self.done))} left")
+        notes += [f"{_short(self.tokens)} tokens", f"{_short(self.tokens / seconds)} tokens/s"] if self.tokens else []
+        notes += [f"{self.failed} failed"] if self.failed else []
+        notes += [f"{self.truncated} truncated"] if self.truncated else []
+        if self.cost is not None:
+            notes.append(f"cost {amount(self.cost)}" + (f" of {amount(self.budget)}" if self.budget is not None else ""))
+        return notes
+
+
+class _NotedBar(Bar):
+    """A bar with a line of notes below it, which a narrow terminal shows as far as it goes."""
+
+    notes = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.notes, style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def _short(number: float) -> str:
+    """Three figures: 0.05, 4.2, 815, 12,300, 4.21M."""
+    if number >= 1_000_000:
+        return f"{number / 1_000_000:.3g}M" if number < 1_000_000_000 else f"{number / 1_000_000_000:,.3g}G"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.2g}" if number < 10 else f"{number:.0f}"
+
+
+def _span(seconds: float) -> str:
+    """A time in its largest fitting unit."""
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,123 @@
+"""The waist to models that write: one protocol, one file per engine.
+
+with TransformersSampler(model=path) as sampler:
+    for outcome in sampler.stream(requests):
+        ...  # a Generation or a Failure, in the order of finishing
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
+
+import msgspec
+
+from deepcritic.errors import InputError
+from deepcritic.schema import Failure, Generation, Key, Message
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How replies are drawn. `temperature` 0 is greedy; `max_tokens` counts new tokens only."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field, value, fits, right in (
+            ("temperature", self.temperature, 0 <= self.temperature < math.inf, "a number from 0"),
+            ("top_p", self.top_p, 0 < self.top_p <= 1, "a number above 0, up to 1"),
+            ("max_tokens", self.max_tokens, self.max_tokens >= 1, "a whole number from 1"),
+        ):
+            if not fits:
+                raise InputError("out of range", field=field, found=value, remedy=right)
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model is asked. `keys` and `seeds` have one entry for each sample that is wanted of this one prompt.
+
+    `prefix` is the beginning of the reply; the model goes on from it, and it is not repeated in the reply's text.
+    """
+
+    keys: tuple[Key, ...]
+    seeds: tuple[int, ...]
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    prefix: str = ""
+    context: Any = None
+
+    def only(self, wanted: list[int]) -> Request:
+        """The same request for some of its samples (positions in `keys`)."""
+        if len(wanted) == len(self.keys):
+            return self
+        return msgspec.structs.replace(self, keys=tuple(self.keys[i] for i in wanted), seeds=tuple(self.seeds[i] for i in wanted))
+
+    def fingerprint(self, model: str) -> str:
+        """Hash of everything that decides a reply but its seed: prompt, prefix, sampling and model."""
+        parts = (self.messages, self.prefix, self.sampling, model)
+        try:
+            content = msgspec.json.encode(parts)
+        except UnicodeEncodeError:  # a lone surrogate, which only Python's own encoder can write down
+            content = json.dumps(msgspec.to_builtins(parts)).encode()
+        return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+class Usage(msgspec.Struct):
+    """What an engine has sent since it was made; it counts up as it goes."""
+
+    requests: int = 0
+    """Calls sent, those that were tried again included."""
+    retries: int = 0
+    """Calls that were a further try."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """An engine that knows what it sends, as one that talks to a server does. For any other a request is counted when it
+    is handed over, and nothing is tried again."""
+
+    @property
+    def usage(self) -> Usage: ...
+
+
+@runtime_checkable
+class Tokenizing(Protocol):
+    """An engine that makes prompts of token ids: with the tokenizer of this model (None: with none, it sends messages)."""
+
+    @property
+    def tokenizer_source(self) -> str | None: ...
+
+
+@runtime_checkable
+class Ready(Protocol):
+    """Outcomes that know how many of them can be taken without waiting, so that these are kept with one write."""
+
+    @property
+    def ready(self) -> int: ...
+
+
+class Sampler(Protocol):
+    """A model that writes. Making one is cheap and says whether the model is there; weights are loaded, or a server is
+    waited for, on entering its `with` block. `stream` may be called from several threads.
+
+    What cannot be answered is a `Failure`: a reason of `rows.SETTLED` where another try would change nothing, any other
+    once the engine has given up trying. An engine may be `Counting` and `Tokenizing` as well.
+
+    `model_id` names the model with its content (see `deepcritic.hub.models.model_id`), for fingerprints and rows.
+    """
+
+    @property
+    def model_id(self) -> str: ...
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
+        """Pull requests as there is room; yield one outcome for each of their keys, in any order."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...

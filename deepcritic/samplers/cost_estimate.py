@@ -1,0 +1,152 @@
+"""What asking would take: counted beforehand without sending anything, or projected from a few rows that were asked about.
+
+forecast = Forecast(price)                                    # dry_run=true
+forecast.count("critiques", requests, engine)
+print(forecast)
+
+print(projection(tokens_of_each_row, rest=980, seconds_per_token=0.001, price=price))   # probe=20
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from deepcritic.runs.budget import Price, amount
+from deepcritic.samplers.base import Request, Sampler, Tokenizing
+from deepcritic.samplers.recorded import RecordedSampler
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+CHARACTERS = 3
+"""Characters of a token where no tokenizer is known: mathematics has fewer than prose, so this is rather too many tokens."""
+
+
+class Call(NamedTuple):
+    """What one call of a stage comes to: samples, tokens of their prompts, and the most tokens that replies may have."""
+
+    label: str
+    samples: int
+    prompt: int
+    completion: int
+    bound: bool
+    """Whether these are upper bounds, as the call depends on replies to earlier ones."""
+
+
+class Forecast:
+    """Counts requests, call by call, instead of sending them."""
+
+    def __init__(self, price: Price) -> None:
+        self._price = price
+        self._calls: list[Call] = []
+        self._estimated = False
+
+    def count(self, label: str, requests: Iterable[Request], engine: Sampler, *, bound: bool = False, more: int = 0) -> None:
+        """Take `requests` down under `label`; each prompt has `more` tokens that are not known yet. What was recorded is sent
+        to nobody."""
+        samples = prompt = completion = 0
+        for one in requests if not isinstance(engine, RecordedSampler) else ():
+            samples += len(one.keys)
+            prompt += len(one.keys) * (self._prompt_tokens(one, engine) + more)
+            completion += len(one.keys) * one.sampling.max_tokens
+        self._calls.append(Call(label, samples, prompt, completion, bound))
+
+    def _prompt_tokens(self, request: Request, engine: Sampler) -> int:
+        source = engine.tokenizer_source if isinstance(engine, Tokenizing) else None
+        if source is None:
+            self._estimated = True
+            characters = len(request.prefix) + sum(len(message.content) for message in request.messages)
+            return math.ceil(characters / CHARACTERS)
+        from deepcritic.text.chat_template import prompt_ids
+
+        return len(prompt_ids(_tokenizer(source), request.messages, request.prefix))
+
+    def __str__(self) -> str:
+        together: dict[tuple[str, bool], Call] = {}
+        for call in self._calls:
+            known = together.get((call.label, call.bound), Call(call.label, 0, 0, 0, call.bound))
+            numbers = (known.samples + call.samples, known.prompt + call.prompt, known.completion + call.completion)
+            together[call.label, call.bound] = Call(call.label, *numbers, call.bound)
+        calls = list(together.values())
+        total = Call(
+            "in all", sum(call.samples for call in calls), sum(call.prompt for call in calls),
+            sum(call.completion for call in calls), any(call.bound for call in calls),
+        )  # fmt: skip
+        lines = [self._line(call) for call in ([*calls, total] if len(calls) != 1 else calls)]
+        if self._estimated:
+            lines.append(f"prompt tokens are estimated, {CHARACTERS} characters each: the engine names no tokenizer")
+        return "\n".join(lines)
+
+    def _line(self, call: Call) -> str:
+        most = "at most " if call.bound else ""
+        money = f", cost at most {amount(self._price.of(call.prompt, call.completion))}" if self._price else ""
+        return (
+            f"{call.label}: {most}{call.samples:,} requests, {most}{call.prompt:,} prompt tokens, "
+            f"at most {call.completion:,} completion tokens{money}"
+        )
+
+
+class Spent(NamedTuple):
+    """Tokens of the draws about one row."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+    def plus(self, prompt: int, completion: int, cached: int) -> Spent:
+        """With another draw."""
+        return Spent(self.prompt + prompt, self.completion + completion, self.cached + cached)
+
+
+def projection(rows: Sequence[Spent], rest: int, seconds_per_token: float | None, price: Price) -> str:
+    """What `rest` more rows would take, if they are like `rows` and as quick a token of reply: a line for each figure.
+
+    Intervals are 95% prediction intervals for a sum (Student's t), which hold the rows' own variation and that of the mean:
+    with n rows of standard deviation s, the sum of m more lies within t s sqrt(m^2 / n + m) of m times their mean.
+    """
+    figures: dict[str, tuple[list[float], Callable[[float], str]]] = {
+        "prompt tokens": ([row.prompt for row in rows], _whole),
+        "completion tokens": ([row.completion for row in rows], _whole),
+    }
+    if seconds_per_token is not None:
+        figures["hours"] = ([row.completion * seconds_per_token / 3600 for row in rows], amount)
+    if price:
+        figures["cost"] = ([price.of(*row) for row in rows], amount)
+    return "\n".join(f"{name}: {_between(values, rest, written)}" for name, (values, written) in figures.items())
+
+
+def sum_interval(values: Sequence[float], rest: int) -> tuple[float, float, float]:
+    """`(estimate, low, high)` for the sum of `rest` more values; the bounds are NaN with fewer than two values.
+
+    >>> [round(figure, 1) for figure in sum_interval([1.0, 2.0, 3.0], 10)]
+    [20.0, 0.0, 48.3]
+    """
+    from scipy.stats import t
+
+    estimate = rest * float(np.mean(values))
+    if len(values) < 2:
+        return estimate, math.nan, math.nan
+    half = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1)) * math.sqrt(rest**2 / len(values) + rest)
+    return estimate, max(0.0, estimate - half), estimate + half
+
+
+def _between(values: Sequence[float], rest: int, written: Callable[[float], str]) -> str:
+    estimate, low, high = sum_interval(values, rest)
+    interval = "one row tells no interval" if math.isnan(low) else f"95% interval {written(low)} to {written(high)}"
+    return f"{written(estimate)} ({interval})"
+
+
+def _whole(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+@functools.lru_cache(maxsize=4)
+def _tokenizer(source: str) -> PreTrainedTokenizerBase:
+    from deepcritic.hub.models import load_tokenizer
+
+    return load_tokenizer(source)

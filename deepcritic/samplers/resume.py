@@ -1,0 +1,323 @@
+"""Draw from a sampler into a journal, so that nothing drawn is lost and a second start asks only for what is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from deepcritic.errors import InputError, RunConflict, StageIncomplete, Stopped, UsageError
+from deepcritic.runs.budget import amount
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.keyed_jsonl import DIGEST, Head, KeyedRows, Rows, digest_of
+from deepcritic.runs.progress import Progress
+from deepcritic.samplers.base import Counting, Ready, Request, Sampler, Sampling, Usage
+from deepcritic.samplers.cost_estimate import Forecast, Spent, projection
+from deepcritic.schema import SETTLED, Failure, Generation, Key, Message, sample_seed
+from deepcritic.tasks.base import CriticTask, Question
+
+E = TypeVar("E")
+Outcome = Generation | Failure
+
+
+def request(
+    question: Question,
+    sampling: Sampling,
+    *,
+    example_id: str,
+    call: str,
+    seed: int,
+    step: int = 0,
+    samples: Iterable[int] = (0,),
+    parent: str = "",
+) -> Request:
+    """`samples` draws of one prompt, each with a seed of its own."""
+    keys = tuple(Key(example_id=example_id, request=call, step=step, sample=sample, parent=parent) for sample in samples)
+    return Request(
+        keys=keys,
+        seeds=tuple(sample_seed(seed, key) for key in keys),
+        messages=question.messages,
+        sampling=sampling,
+        prefix=question.prefix,
+        context=question.context,
+    )
+
+
+def questions(
+    task: CriticTask[Any],
+    item: Any,
+    sampling: Sampling,
+    *,
+    example_id: str,
+    call: str,
+    seed: int,
+    samples: Iterable[int],
+    shuffle: bool = True,
+    change: Callable[[Question], Question] = lambda question: question,
+) -> Iterator[Request]:
+    """`samples` draws of a task's question about `item`: one request, or as many as there are prompts where the task shuffles.
+
+    `change` may add to what is asked; without `shuffle` everything stands in its own order.
+    """
+    order = seed if shuffle else None
+    groups: dict[Question, list[int]] = {}
+    if task.shuffles:
+        for sample in samples:
+            groups.setdefault(task.ask(item, seed=order, sample=sample), []).append(sample)
+    else:
+        groups[task.ask(item)] = list(samples)
+    for question, drawn in groups.items():
+        yield request(change(question), sampling, example_id=example_id, call=call, seed=seed, samples=drawn)
+
+
+def user(text: str, system: str | None = None) -> tuple[Message, ...]:
+    """A conversation of one question."""
+    return (*((Message(role="system", content=system),) if system else ()), Message(role="user", content=text))
+
+
+def engine_for(engine: Callable[..., E], model: str | None, option: str) -> E:
+    """The sampler or scorer that `engine` makes for `model`; an error about the model names the option that it was given by."""
+    if model is None:
+        raise UsageError(f"no {option} is named: give {option}=PATH")
+    try:
+        return engine(model=model)
+    except InputError as error:
+        if error.field != "model" or option == "model":
+            raise
+        raise InputError(error.problem, field=option, found=error.found, remedy=error.remedy) from None
+
+
+class Draws:
+    """The generations of one stage: a journal while it runs, a file in canonical order when it is finished.
+
+        with Draws(folder) as draws:
+            drawn = draws.collect(requests, engine, "critiques")
+            counts = draws.finish()
+        for generation in drawn: ...
+
+    A draw that failed for good is kept and not asked for again; one that failed for a passing reason is, at the next
+    start. An engine is entered once something is to be asked of it, and left when another one is asked, or at the end.
+
+    What the folder's `limits` say is done here: a dry run counts what would be asked, a probe ends with the drawing, and no
+    more is asked once `max_cost` would be passed. Then `finish`, or the drawing itself, raises `Stopped` or `StageIncomplete`.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder, self._limits = folder, folder.limits
+        self._rows = KeyedRows(folder.path / "generations.jsonl", Generation)
+        self._failures = KeyedRows(folder.path / "failures.jsonl", Failure)
+        self._totals: Counter[str] = Counter()
+        self._trouble: Counter[str] = Counter()
+        self._forecast = Forecast(folder.limits.price) if folder.limits.dry_run else None
+        self._handed, self._under_way, self._too_dear = Usage(), 0, False
+        self._seconds, self._written = 0.0, 0
+        self._engine: Sampler | None = None
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._folder.afresh:
+            return self
+        rows, failures = (self._rows.look, self._failures.look) if self._forecast else (self._rows.open, self._failures.open)
+        for head in rows():
+            self._count(head)
+        for _ in failures(lambda head: head.reason in SETTLED and digest_of(head.key) not in self._rows):
+            pass
+        if self._rows.cut:
+            print(f"{self._rows.path}: a torn last line of {self._rows.cut} bytes was removed; it will be drawn again")
+        if len(self._rows) and not self._forecast:
+            print(f"{self._rows.path}: going on after {len(self._rows)} rows")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._rows.close()
+        self._failures.close()
+        self._open.close()
+
+    def collect(self, requests: Iterable[Request], sampler: Sampler, label: str) -> Rows[Generation]:
+        """Draw what is missing of `requests`; returns every generation asked for that there is, in the order asked.
+
+        The rows stay on the disk and are read as they are gone through, as often as wanted.
+        """
+        asked = bytearray()
+        with contextlib.nullcontext(Progress(label)) if self._forecast else Progress(label) as progress:
+            for _ in self._stream(requests, sampler, progress, asked):
+                pass
+        return self._rows.rows(bytes(asked[start : start + DIGEST]) for start in range(0, len(asked), DIGEST))
+
+    def stream(self, requests: Iterable[Request], sampler: Sampler, progress: Progress) -> Iterator[Outcome]:
+        """Draw what is missing of `requests` and yield each outcome once it is kept, so `requests` may grow from what came."""
+        return self._stream(requests, sampler, progress, bytearray())
+
+    def foresee(self, requests: Iterable[Request], sampler: Sampler, label: str, *, more: int = 0) -> None:
+        """In a dry run, take down what later calls come to at most; they depend on replies that are not there.
+
+        Each prompt may be `more` tokens longer than in `requests`. But for a dry run this does nothing.
+        """
+        if self._forecast:
+            missing = (one.only(wanted) for one in requests if (wanted := self._wanted(map(digest_of, one.keys))))
+            self._forecast.count(label, missing, sampler, bound=True, more=more)
+
+    def kept(self) -> Rows[Generation]:
+        """Everything that is there by now, in the order in which it came."""
+        return self._rows.everything()
+
+    @property
+    def cost(self) -> float:
+        """Money for all rows that are kept."""
+        return self._limits.price.of(self._totals["prompt"], self._totals["completion"], self._totals["cached"])
+
+    def finish(self) -> dict[str, int]:
+        """Put the rows and the failures into canonical order; returns counts, which the manifest gets as well.
+
+        Raises `StageIncomplete` if there is not one row, for reasons that may pass: a stage has nothing to go on with; and
+        `Stopped`, with what was found, in a dry run and in a probe.
+        """
+        self._open.close()
+        if self._limits.trial:
+            raise Stopped(self._found())
+        rows, failures = self._rows.put_in_order(), self._failures.put_in_order()
+        counts = {"generations": rows, "failures": failures, **self._totals}
+        money = {"cost": round(self.cost, 6)} if self._limits.price else {}
+        self._folder.account({**counts, **money}, self._trouble)
+        if not rows:
+            self._folder.require_complete()
+        return counts
+
+    def _stream(self, requests: Iterable[Request], sampler: Sampler, progress: Progress, asked: bytearray) -> Iterator[Outcome]:
+        missing = self._missing(requests, sampler.model_id, asked, progress)
+        if self._forecast:
+            self._forecast.count(progress.label, missing, sampler)
+            return
+        if self._limits.price:
+            progress.cost, progress.budget = self.cost, self._limits.max_cost
+        with contextlib.closing(self._outcomes(missing, sampler)) as outcomes:
+            for together in outcomes:
+                yield from self._keep(together, progress)
+        if self._too_dear:
+            raise StageIncomplete(
+                f"{self._folder.path}: stopped at a cost of {amount(self.cost)}, as max_cost={self._limits.max_cost:g}; "
+                f"{len(self._rows)} rows are kept: start the same command with a higher max_cost= to go on"
+            )
+
+    def _outcomes(self, missing: Iterator[Request], sampler: Sampler) -> Generator[list[Outcome]]:
+        """What the engine has ready is taken together, and is kept before it is asked for more."""
+        first = next(missing, None)
+        if first is None:
+            return
+        if sampler is not self._engine:
+            self._open.close()
+            self._engine = self._open.enter_context(sampler)
+            # What torch and vLLM are made of stays as long as the engine does: to look through it for garbage again and again
+            # took a tenth of the time of short requests.
+            gc.freeze()
+            self._open.callback(gc.unfreeze)
+        usage = sampler.usage if isinstance(sampler, Counting) else self._handed
+        requests, retries, began = usage.requests, usage.retries, time.monotonic()
+        if usage is self._handed:
+            requests -= len(first.keys)
+        try:
+            drawn = sampler.stream(itertools.chain([first], missing))
+            telling = drawn if isinstance(drawn, Ready) else None
+            for outcome in drawn:
+                if usage.requests != requests:
+                    self._folder.effort.add(requests=usage.requests - requests, retries=usage.retries - retries)
+                    requests, retries = usage.requests, usage.retries
+                yield [outcome, *itertools.islice(drawn, telling.ready)] if telling else [outcome]
+        finally:
+            self._folder.effort.add(requests=usage.requests - requests, retries=usage.retries - retries)
+            self._seconds += time.monotonic() - began
+
+    def _missing(self, requests: Iterable[Request], model_id: str, asked: bytearray, progress: Progress) -> Iterator[Request]:
+        for one in requests:
+            progress.expect(len(one.keys))
+            digests = [digest_of(key) for key in one.keys]
+            asked += b"".join(digests)
+            wanted = self._wanted(digests)
+            if len(wanted) < len(digests):
+                self._same_prompt(one, digests, model_id)
+                progress.skip(len(digests) - len(wanted))
+            if not wanted:
+                continue
+            if self._would_be_too_dear(len(wanted)):
+                self._too_dear = True
+                return
+            self._under_way += len(wanted)
+            self._handed.requests += len(wanted)
+            yield one.only(wanted)
+
+    def _wanted(self, digests: Iterable[bytes]) -> list[int]:
+        """The places of those that are neither drawn nor failed."""
+        return [at for at, digest in enumerate(digests) if digest not in self._rows and digest not in self._failures]
+
+    def _would_be_too_dear(self, samples: int) -> bool:
+        """Whether so many more, with what is under way, would pass `max_cost`, if they cost what rows have cost so far."""
+        if self._limits.max_cost is None or self._forecast:
+            return False
+        each = self.cost / len(self._rows) if len(self._rows) else 0.0
+        return self.cost >= self._limits.max_cost or self.cost + each * (self._under_way + samples) > self._limits.max_cost
+
+    def _same_prompt(self, one: Request, digests: list[bytes], model_id: str) -> None:
+        fingerprint = one.fingerprint(model_id)
+        for key, digest in zip(one.keys, digests, strict=True):
+            if self._rows.drawn_otherwise(digest, fingerprint):
+                raise RunConflict(
+                    f"{self._rows.path}: {key.text} was drawn with another prompt, model or sampling; "
+                    "give this run another name=, or start over with overwrite=true"
+                )
+
+    def _keep(self, together: list[Outcome], progress: Progress) -> Iterator[Outcome]:
+        """Those that were not there already."""
+        rows = [one for one in together if isinstance(one, Generation)]
+        drawn, failed = self._rows.extend(rows), list[Failure]()
+        if len(rows) < len(together):
+            failed = self._failures.extend(one for one in together if isinstance(one, Failure))
+        new = len(drawn) + len(failed)
+        if new < len(together):
+            self._folder.effort.add(duplicates=len(together) - new)
+        self._under_way -= new
+        for failure in failed:
+            if not failure.settled:
+                self._trouble[failure.reason] += 1
+            progress.advance(failed=1)
+        for row in drawn:
+            self._count(row)
+            self._written += row.completion_tokens
+            if progress.cost is not None:
+                progress.cost = self.cost
+            progress.advance(tokens=row.completion_tokens, truncated=row.finish_reason == "length")
+        return itertools.chain(drawn, failed)
+
+    def _count(self, row: Generation | Head) -> None:
+        self._totals["prompt"] += row.prompt_tokens
+        self._totals["completion"] += row.completion_tokens
+        self._totals["cached"] += row.cached_tokens
+        self._totals["truncated"] += row.finish_reason == "length"
+
+    def _found(self) -> str:
+        """What a dry run or a probe has to say."""
+        if self._forecast:
+            there = f" ({len(self._rows):,} rows are there already)" if len(self._rows) else ""
+            return f"dry run of {self._folder.path}: nothing is sent{there}\n{self._forecast}"
+        names, total = self._folder.probing
+        spent, others = {name: Spent() for name in names}, set[str]()
+        for head in self._rows.heads():
+            name = head.key.example_id
+            if name in spent:
+                spent[name] = spent[name].plus(head.prompt_tokens, head.completion_tokens, head.cached_tokens)
+            else:
+                others.add(name)
+        rest = max(0, total - len(names) - len(others))
+        failed = f", {self._trouble.total()} draws failed" if self._trouble else ""
+        pace = self._seconds / self._written if self._written else None
+        return "\n".join(
+            [
+                f"probe of {self._folder.path}: {len(names)} of {total} rows were asked about{failed}; {rest} more would take",
+                projection([*spent.values()], rest, pace, self._limits.price),
+                "what was drawn is kept: start the same command without probe= to go on",
+            ]
+        )

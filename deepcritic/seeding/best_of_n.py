@@ -1,0 +1,138 @@
+"""Ask the teacher place by place, and take for each the first sample that agrees with the label.
+
+Samples are drawn in waves, and no more for a place once one agrees: only the first agreeing sample is used, so with a
+seed for each sample the outcome is that of a full draw, whatever the size of a wave.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from deepcritic.samplers.base import Request, Sampler
+from deepcritic.samplers.resume import Draws, request
+from deepcritic.schema import Generation
+from deepcritic.seeding.prompts import Call, Reply, without_verdict
+from deepcritic.seeding.solutions import Place
+
+
+class Chosen(NamedTuple):
+    """The sample that was taken for a place, and whether its verdict agrees with the label: where not, it is flagged."""
+
+    key: str
+    text: str
+    agrees: bool
+
+
+Earlier = dict[str, dict[Place, Chosen]]
+"""What earlier calls chose, by the name of the call."""
+
+
+@dataclass
+class Answers:
+    """What came of one call: the choice for each place, why a place has none, and what was drawn."""
+
+    chosen: dict[Place, Chosen] = field(default_factory=dict)
+    refused: dict[Place, str] = field(default_factory=dict)
+    """Why the last sample that was looked at may not be taken, for the places without a choice."""
+    failed: set[Place] = field(default_factory=set)
+    """Places without a choice because a draw failed: that is no verdict of the teacher's."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """How many samples may not be taken, by reason."""
+    drawn: Counter[Place] = field(default_factory=Counter)
+    tokens: Counter[Place] = field(default_factory=Counter)
+    first: Counter[bool] = field(default_factory=Counter)
+    """Whether the first samples agree with the label."""
+
+    def accuracy(self) -> dict[str, Any]:
+        """How often the first sample agrees with the label."""
+        asked = self.first.total()
+        return {"asked": asked, "accuracy": self.first[True] / asked if asked else 0.0}
+
+    def saved(self, samples: int) -> dict[str, Any]:
+        """What stopping early saved of a full draw of `samples`. Its tokens are an estimate, by the mean of each place."""
+        drawn = {place: count for place, count in self.drawn.items() if place not in self.failed}
+        tokens = sum(self.tokens[place] for place in drawn)
+        estimate = sum((samples - count) * self.tokens[place] / count for place, count in drawn.items())
+        return {
+            "samples_drawn": sum(drawn.values()),
+            "samples_saved": sum(samples - count for count in drawn.values()),
+            "tokens_drawn": tokens,
+            "tokens_saved": round(estimate),
+            "share_saved": round(estimate / (tokens + estimate), 4) if tokens else 0.0,
+        }
+
+
+def ask(call: Call, places: Iterable[Place], draws: Draws, engine: Sampler, seed: int, earlier: Earlier | None = None) -> Answers:
+    """The teacher's answers to `call` about `places`. What `draws` holds already is not drawn again."""
+    answers, before = Answers(), earlier or {}
+    waiting = list(places)
+    for start in range(0, call.samples, call.wave):
+        wave = range(start, min(call.samples, start + call.wave))
+        if not waiting:
+            break
+        drawn = draws.collect(requests(call, waiting, wave, seed, before), engine, f"{call.name} critiques")
+        going_on, silent = [], dict.fromkeys(waiting)
+        # The rows come in the order asked, so those of a place come together, and one place at a time is in memory.
+        for place, of_place in itertools.groupby(drawn, key=_place):
+            del silent[place]
+            if not _settle(call, place, wave, [Reply(draw, call.read(place, draw.text)) for draw in of_place], answers):
+                going_on.append(place)
+        for place in silent:
+            _settle(call, place, wave, [], answers)
+        waiting = going_on
+    return answers
+
+
+def foresee(plan: Iterable[Call], names: Iterable[str], draws: Draws, engine: Sampler, seed: int) -> None:
+    """In a dry run, take down what the calls of `plan` about these solutions come to at most: every sample of every place."""
+    before: dict[str, dict[Place, Chosen]] = {}
+    longer = 0
+    for call in plan:
+        places = [place for name in names for place in call.places(name)]
+        asked = requests(call, places, range(call.samples), seed, before)
+        draws.foresee(asked, engine, f"{call.name} critiques", more=longer)
+        before[call.name] = {place: Chosen("", "", True) for place in places}
+        longer += call.sampling.max_tokens
+
+
+def requests(call: Call, places: Iterable[Place], samples: range, seed: int, before: Earlier) -> Iterator[Request]:
+    """What is asked: one request a place, for `samples`, with the chosen texts of earlier calls and the last one as parent."""
+    for place in places:
+        texts = {name: without_verdict(chosen[place].text) for name, chosen in before.items()}
+        parents = [chosen[place].key for chosen in before.values()]
+        yield request(
+            call.ask(place, texts), call.sampling, example_id=place.example_id, call=call.name, seed=seed,
+            step=place.step, samples=samples, parent=parents[-1] if parents else "",
+        )  # fmt: skip
+
+
+def _place(draw: Generation) -> Place:
+    return Place(draw.key.example_id, draw.key.step)
+
+
+def _settle(call: Call, place: Place, wave: range, replies: list[Reply], answers: Answers) -> bool:
+    """Look at a place's samples of one wave in their order; True once no further one is wanted."""
+    answers.drawn[place] += len(replies)
+    answers.tokens[place] += sum(reply.draw.completion_tokens for reply in replies)
+    by_sample = {reply.draw.key.sample: reply for reply in replies}
+    for sample in wave:
+        reply = by_sample.get(sample)
+        if reply is None:  # drawn again it might agree, so no later sample may take its place now
+            answers.failed.add(place)
+            answers.chosen.pop(place, None)
+            return True
+        if sample == 0:
+            answers.first[reply.agrees is True] += 1
+        reason = call.refuse(reply)
+        if reason is not None:
+            answers.reasons[reason] += 1
+            answers.refused[place] = reason
+        elif reply.agrees or place not in answers.chosen:
+            answers.chosen[place] = Chosen(reply.draw.key.text, reply.draw.text, bool(reply.agrees))
+            if reply.agrees:
+                return True
+    return False

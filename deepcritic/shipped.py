@@ -1,0 +1,16 @@
+"""The models that the package ships, by name."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+SHIPPED = "deepcritic://"
+
+
+def shipped_path(text: str) -> str:
+    """`text`, with `deepcritic://` turned into the folder of the installed package.
+
+    >>> Path(shipped_path("deepcritic://microworld")).is_dir()
+    True
+    """
+    return str(files("deepcritic").joinpath(text.removeprefix(SHIPPED))) if text.startswith(SHIPPED) else text

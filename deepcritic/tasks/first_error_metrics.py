@@ -1,0 +1,223 @@
+"""The figures of an evaluation, in percent, from its judged rows: what `metrics.json` holds, and the lines that say it.
+
+metrics = figures(read_rows(path, Judged), task)             # of one benchmark
+metrics = suite_figures({"processbench/math": rows, ...}, task)  # of several, with their mean
+
+Every rate has a 95% interval beside it (`NAME_interval`, or `interval` in a group): a percentile bootstrap that draws problems
+anew within the solutions with an error and within those without (`deepcritic.metrics.bootstrap.resampled_rates`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepcritic.errors import InputError
+from deepcritic.metrics.bootstrap import percentiles, pooled, resampled_rates
+from deepcritic.metrics.breakdown import Length, accuracies, errors_found, mistakes
+from deepcritic.metrics.calibration import curves
+from deepcritic.metrics.f1 import Array, blind_guess, f1, harmonic_f1s
+from deepcritic.metrics.guided_vote import powers
+from deepcritic.metrics.majority_vote import TIES, Ties, chances
+from deepcritic.schema import ALL_CORRECT, WITH_ERROR, Judged
+from deepcritic.tasks.base import CriticTask
+from deepcritic.tasks.metrics_shared import REPLIES, in_percent, number, show_guided, span, vote_chances
+
+
+def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
+    """All figures of one benchmark, in percent.
+
+    Replies that were refused or failed are neither right nor wrong: they are left out, and `f1_bounds` says what they could do.
+    """
+    rows = [row for row in judged if row.correct is not None]
+    if not rows:
+        raise InputError("no row has a reply", field="generations", remedy="a model or a recording that answers the benchmark")
+    stratum = np.array([row.stratum for row in rows])
+    error, cluster = stratum == WITH_ERROR, np.array([row.cluster for row in rows])
+    correct = np.array([row.correct for row in rows], float)
+    unreadable = np.array([np.mean([verdict is None for verdict in row.verdicts]) for row in rows])
+    main = task.aggregate({"correct": correct, "unreadable": unreadable, "stratum": stratum})
+    drawn = resampled_rates([correct, unreadable], error, cluster)
+    drawn_main = {
+        "error_accuracy": drawn[0][0],
+        "correct_accuracy": drawn[1][0],
+        "f1": harmonic_f1s(drawn[0][0], drawn[1][0]),
+        "unparsed_rate": pooled(drawn, error)[1],
+    }
+    replies = {name: sum(getattr(row, name) for row in judged) for name in REPLIES}
+    blind = blind_guess([row.gold for row in rows])
+    found: dict[str, Any] = {
+        "benchmark": {"name": judged[0].benchmark},
+        "examples": len(judged),
+        **_with_intervals(main, drawn_main),
+        "f1_bounds": [_f1_if_failed(judged, unknown) for unknown in (0.0, 1.0)],
+        "failed": len(judged) - len(rows),
+        "missing": sum(row.samples == 0 for row in judged),
+        "replies": replies,
+        "truncated_rate": _truncated(replies),
+        "blind_f1": blind.f1,
+        "blind": blind._asdict(),
+        "samples": max(len(row.verdicts) for row in rows),
+        "mistakes": mistakes(rows),
+        "error_accuracy_by_position": errors_found(rows, lambda row: row.gold),
+        "error_accuracy_by_kind": errors_found(rows, lambda row: row.error_kind),
+        "error_accuracy_by_answer": errors_found(rows, _answer),
+        "by_length": accuracies(rows, lambda row: Length.of(row.steps) if row.steps else None),
+        "by_generator": accuracies(rows, lambda row: row.generator),
+    }
+    if found["samples"] > 1:
+        found.update(_votes(rows, unreadable, task, ties))
+    if any(row.liking for row in rows):
+        found["guided_by_votes"] = guided_by_votes([row for row in rows if row.liking], task)
+        found["unguided"] = sum(not row.liking for row in rows)
+    percent: dict[str, Any] = in_percent({name: value for name, value in found.items() if value != {}})
+    return percent
+
+
+def suite_figures(benchmarks: Mapping[str, Sequence[Judged]], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
+    """The figures of each benchmark by name, and their means (`mean_f1`, `mean_f1_interval`, the same of `maj_f1`)."""
+    parts = {name: figures(judged, task, ties=ties) for name, judged in benchmarks.items()}
+    totals: dict[str, Any] = {name: sum(part[name] for part in parts.values()) for name in ("examples", "failed", "missing")}
+    totals["replies"] = {name: sum(part["replies"][name] for part in parts.values()) for name in REPLIES}
+    totals["truncated_rate"] = in_percent(_truncated(totals["replies"]))
+    means = {f"mean_{name}": value for name, value in mean_figures(benchmarks).items()}
+    return {**means, **totals, "benchmarks": parts}
+
+
+def mean_figures(benchmarks: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
+    """`f1`, and `maj_f1` where all have several samples, as the mean over benchmarks, which count alike; with intervals.
+
+    Each benchmark's problems are drawn by themselves, also where two benchmarks share some.
+    """
+    found: dict[str, Any] = {}
+    several = all(max(len(row.verdicts) for row in judged) > 1 for judged in benchmarks.values())
+    for name, score in (("f1", "correct"), *([("maj_f1", "vote_correct")] if several else [])):
+        scores = [_scores(judged, score) for judged in benchmarks.values()]
+        drawn = [harmonic_f1s(*resampled_rates(*one, seed=seed)) for seed, one in enumerate(scores)]
+        found[name] = float(np.mean([f1(values[0], error) for values, error, _ in scores]))
+        found[f"{name}_interval"] = percentiles(np.mean(drawn, axis=0))
+    percent: dict[str, Any] = in_percent(found)
+    return percent
+
+
+def _scores(judged: Sequence[Judged], score: str) -> tuple[Array, list[bool], list[str]]:
+    """A field of the rows that have a score, as one line; which of them have an error; their problems."""
+    rows = [row for row in judged if row.correct is not None]
+    values = np.array([[getattr(row, score) for row in rows]], float)
+    return values, [row.stratum == WITH_ERROR for row in rows], [row.cluster for row in rows]
+
+
+def vote_scores(rows: Sequence[Judged], ties: Ties) -> Array:
+    """The chance that a vote of k of a row's replies is right, for k = 1 .. n (the most replies of any row): shape (n, rows).
+
+    A row with fewer replies, as some failed, counts with as many as it has where k is more.
+    """
+    most = max(len(row.verdicts) for row in rows)
+    scores = np.zeros((most, len(rows)))
+    for at, row in enumerate(rows):
+        right = chances(row.verdicts, row.gold, ties)
+        scores[: len(right), at], scores[len(right) :, at] = right, right[-1]
+    return scores
+
+
+def _votes(rows: Sequence[Judged], unreadable: Array, task: CriticTask[Any], ties: Ties) -> dict[str, Any]:
+    """Maj@k for every k, by both rules for ties, and what the agreement of all votes says about their being right."""
+    error, cluster = np.array([row.stratum == WITH_ERROR for row in rows]), [row.cluster for row in rows]
+    scores = {rule: vote_scores(rows, rule) for rule in TIES}
+    drawn = resampled_rates(np.concatenate(list(scores.values())), error, cluster)
+    drawn_f1s = dict(zip(TIES, np.split(harmonic_f1s(*drawn), len(TIES)), strict=True))
+    at_all = scores[ties][-1]
+    main = task.aggregate({"correct": at_all, "unreadable": unreadable, "stratum": np.array([row.stratum for row in rows])})
+    agreement = np.array([row.agreement for row in rows])
+    drawn_agreement = pooled(resampled_rates([agreement], error, cluster), error)[0]
+    return {
+        "maj_f1": main["f1"],
+        "maj_f1_interval": percentiles(drawn_f1s[ties][-1]),
+        "ties": ties,
+        "maj_f1_by_ties": {
+            rule: {"f1": f1(scores[rule][-1], error), "interval": percentiles(drawn_f1s[rule][-1])} for rule in TIES
+        },
+        "maj_f1_by_votes": {
+            str(k): {"f1": f1(line, error), "interval": percentiles(drawn_line)}
+            for k, (line, drawn_line) in enumerate(zip(scores[ties], drawn_f1s[ties], strict=True), start=1)
+        },
+        "agreement": float(agreement.mean()),
+        "agreement_interval": percentiles(drawn_agreement),
+        "confidence": curves(agreement, at_all, error, cluster),
+    }
+
+
+def guided_by_votes(rows: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
+    """F1 of votes of k replies, plain and guided by a Meta RM on the same subsets, and their difference; see `guided`."""
+    ks = powers(max(len(row.verdicts) for row in rows))
+    error, cluster = np.array([row.stratum == WITH_ERROR for row in rows]), [row.cluster for row in rows]
+    chances_of = vote_chances(rows, task, ks)
+    drawn = [harmonic_f1s(*resampled_rates(lines, error, cluster)) for lines in chances_of]
+    found = {}
+    for at, k in enumerate(ks):
+        plain, guided = (f1(lines[at], error) for lines in chances_of)
+        interval = percentiles(drawn[1][at] - drawn[0][at])
+        found[str(k)] = {"plain": plain, "guided": guided, "difference": guided - plain, "interval": interval}
+    return found
+
+
+def _with_intervals(values: Mapping[str, float], drawn: Mapping[str, Array]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found[name] = value
+        if name in drawn:
+            found[f"{name}_interval"] = percentiles(drawn[name])
+    return found
+
+
+def _truncated(replies: Mapping[str, int]) -> float:
+    received = replies["samples"] - replies["refused"] - replies["failed"]
+    return replies["truncated"] / received if received else math.nan
+
+
+def _f1_if_failed(judged: Sequence[Judged], score: float) -> float:
+    """F1 if every reply that we did not get had that score."""
+    correct = []
+    for row in judged:
+        lost, came = row.refused + row.failed, len(row.verdicts)
+        correct.append(((row.correct or 0.0) * came + score * lost) / max(1, came + lost))
+    return f1(correct, [row.stratum == WITH_ERROR for row in judged])
+
+
+def _answer(row: Judged) -> str | None:
+    if row.gold == ALL_CORRECT or row.answer_right is None:
+        return None
+    return "right answer, wrong process" if row.answer_right else "wrong answer"
+
+
+def show(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Print the figures; returns them."""
+    parts = metrics.get("benchmarks", {"": metrics})
+    replies = metrics["replies"]
+    lost = f", refused {replies['refused']}" if replies["refused"] else ""
+    lost += f", failed {replies['failed']}" if replies["failed"] else ""
+    lost += f", without a reply {metrics['missing']} (counted as wrong)" if metrics["missing"] else ""
+    print(f"{metrics['examples']} examples, truncated {number(metrics['truncated_rate'])}%{lost}")
+    for name, part in parts.items():
+        print(
+            f"{f'{name}: ' if name else ''}F1 {number(part['f1'])} ({span(part['f1_interval'])}; best blind guess "
+            f"{number(part['blind_f1'])}), errors found {number(part['error_accuracy'])}%, "
+            f"all-correct seen {number(part['correct_accuracy'])}%, unreadable {number(part['unparsed_rate'])}%"
+        )
+        absent = part["replies"]["refused"] + part["replies"]["failed"]
+        if absent:
+            low, high = (number(bound) for bound in part["f1_bounds"])
+            print(f"  F1 between {low} and {high}, whatever the replies that did not come ({absent}) would have been")
+        if "maj_f1" in part:
+            print(
+                f"  Maj@{part['samples']} F1 {number(part['maj_f1'])} ({span(part['maj_f1_interval'])}; "
+                f"ties: {part['ties']}), agreement {number(part['agreement'])}%"
+            )
+        show_guided(part.get("guided_by_votes", {}))
+    for name, title in (("mean_f1", "mean F1"), ("mean_maj_f1", "mean Maj F1")):
+        if name in metrics:
+            print(f"{title} {number(metrics[name])} ({span(metrics[f'{name}_interval'])})")
+    return metrics

@@ -1,0 +1,61 @@
+"""What the metrics of several tasks share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from deepcritic.metrics.f1 import Array
+from deepcritic.metrics.guided_vote import guided_chances
+from deepcritic.schema import Judged
+from deepcritic.tasks.base import CriticTask
+
+
+def vote_chances(rows: Sequence[Judged], task: CriticTask[Any], ks: Sequence[int]) -> tuple[Array, Array]:
+    """The chance that each row's wanted candidate wins a vote of k replies, plain and guided: two arrays of shape (ks, rows).
+
+    A row without the Meta RM's numbers has NaN among the guided ones; one without a readable reply is lost.
+    """
+    plain, guided = np.zeros((len(ks), len(rows))), np.full((len(ks), len(rows)), np.nan)
+    for at, row in enumerate(rows):
+        points = [None if verdict is None else task.points(verdict) for verdict in row.verdicts]
+        plain[:, at], guided[:, at] = guided_chances(points, row.gold, ks, row.liking)
+    return plain, guided
+
+
+REPLIES: Final = ("samples", "truncated", "unreadable", "refused", "failed")
+"""What became of the replies: how many were asked for, and of those how many were cut, not readable, withheld or lost."""
+
+
+def in_percent(value: Any) -> Any:
+    """Fractions (floats) as percent, whole numbers as they are; None where there is nothing to measure, as in F1 without any
+    all-correct row.
+
+    >>> in_percent({"rows": 3, "f1": 0.25, "interval": (0.1, float("nan"))})
+    {'rows': 3, 'f1': 25.0, 'interval': [10.0, None]}
+    """
+    if isinstance(value, float):
+        return round(100 * float(value), 4) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: in_percent(one) for name, one in value.items()}
+    return [in_percent(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def show_guided(by_votes: Mapping[str, Any]) -> None:
+    """A line for each k: what the Meta RM's choice of replies adds to the vote."""
+    for k, one in by_votes.items():
+        print(
+            f"  k = {k}: plain {number(one['plain'])}, guided {number(one['guided'])}, "
+            f"difference {number(one['difference'])} ({span(one['interval'])})"
+        )
+
+
+def span(interval: Sequence[float | None]) -> str:
+    return "95% interval {} to {}".format(*map(number, interval))
+
+
+def number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1f}"

@@ -1,0 +1,177 @@
+"""What to look at while RL runs, and two faults that stop it: an engine with stale weights, a critic that says one thing.
+
+    watch = watch_over(folder, groups, keep=2)     # a callback of the trainer; `watch.judgment` is its reward function
+
+`training.jsonl` holds, beside TRL's own figures, averages over the steps since the line before:
+
+| field | what |
+|---|---|
+| `reward`, `reward_with_error`, `reward_all_correct` | the mean reward; that of each class (`reward_<class>` of other tasks) |
+| `unreadable`, `truncated` | shares of the replies without a verdict, and of those cut at `max_tokens` (which teach nothing) |
+| `top_verdict` | the share of the replies that the most frequent verdict takes |
+| `frac_reward_zero_std` | the share of groups without variance among those learnt from |
+| `groups_drawn` | groups drawn for each one learnt from: above 1 where dynamic sampling replaced some |
+| `entropy`, `completions/mean_length`, `kl` | in nats a token; in tokens; from the starting model, where `beta` is not 0 |
+| `sampling/sampling_logp_difference/mean` | with vLLM: how far engine and trainer differ in the log-probability of a token |
+
+With `keep`, so many groups of every step that is logged stand in `groups.jsonl`, with the advantages that they were learnt
+with: `{"step", "example_id", "gold", "samples": [{"text", "verdict", "reward", "advantage", "finish_reason"}]}`; `gold` is the
+first error, or what another task has for gold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from deepcritic.errors import DeepCriticError
+from deepcritic.runs.jsonl import replacing, write_json
+from deepcritic.training.grpo_rollouts import Group, Groups
+from deepcritic.training.processes import from_all, leads
+
+GROUPS, STATE = "groups.jsonl", "watch.json"
+GAP = "sampling/sampling_logp_difference/mean"
+STALE = 3
+"""After how many steps on end with a gap that is too wide training stops."""
+
+
+class Watch:
+    """Keeps an eye on the groups that a trainer learns from. Stands before the recorder, which completes a checkpoint.
+
+    Training stops with a `DeepCriticError` when one verdict takes more than `collapse` of the replies for `patience` steps on
+    end, or as many cannot be read. It stops when engine and trainer differ by more than `gap` nats a token, and by three times
+    what they differed by at the first step, when both had the same weights, for `STALE` steps. None switches either off.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        groups: Groups,
+        *,
+        keep: int = 0,
+        collapse: float | None = 0.95,
+        gap: float | None = 0.2,
+        patience: int = 20,
+    ) -> None:
+        self.folder, self.groups, self.keep = folder, groups, keep
+        self.collapse, self.gap, self.patience = collapse, gap, patience
+        self.seen: dict[str, float] = {"collapse": 0, "gap": 0}
+        """For how many steps on end each fault has been seen, and the gap of the first step."""
+        self.trainer: Any = None
+
+    def judgment(
+        self, completions: list[str], judged: list[float], log_metric: Callable[[str, float], None], **_: Any
+    ) -> list[float]:
+        """The trainer's reward function: what `Groups` found. Its name is that of the figure in the log."""
+        for name, value in figures(self.groups.batch).items():
+            log_metric(name, value)
+        log_metric("groups_drawn", len(self.groups.used) / len(self.groups.batch))
+        return judged
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        before = self.folder / f"checkpoint-{state.global_step}" / STATE
+        if before.is_file():
+            self.seen = json.loads(before.read_text("utf-8"))
+        path = self.folder / GROUPS
+        if self.keep and leads():
+            lines = path.read_text("utf-8").splitlines() if path.exists() else []
+            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= state.global_step]
+            with replacing(path) as file:
+                file.write("".join(f"{line}\n" for line in kept).encode())
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.keep and leads() and state.global_step % state.logging_steps == 0:
+            self._keep(state.global_step)
+        self._look_for_collapse(state.global_step)
+        gaps = self.trainer._metrics["train"].get(GAP)
+        if gaps:
+            self._look_for_stale_weights(state.global_step, gaps[-1])
+
+    def _look_for_collapse(self, step: int) -> None:
+        verdicts = from_all([_name(sample.verdict) for group in self.groups.batch for sample in group.samples])
+        verdict, count = Counter(verdicts).most_common(1)[0]
+        share = count / len(verdicts)
+        self._count("collapse", self.collapse is not None and share > self.collapse)
+        if self.seen["collapse"] >= self.patience:
+            said = "no verdict can be read in" if verdict == "null" else f"the verdict {verdict} takes"
+            raise DeepCriticError(
+                f"the critic has collapsed: at step {step} {said} {100 * share:.0f}% of the answers, and for {self.patience} "
+                f"steps it was more than {100 * (self.collapse or 0):g}%; balance the classes (stage.all_correct_share=0.5 "
+                "stage.balanced_batches=true), lower stage.learning_rate, or raise stage.beta"
+            )
+
+    def _look_for_stale_weights(self, step: int, gap: float) -> None:
+        first = self.seen.setdefault("first gap", gap)
+        self._count("gap", self.gap is not None and gap > max(self.gap, 3 * first))
+        if self.seen["gap"] >= STALE:
+            raise DeepCriticError(
+                f"the engine runs on stale weights: its log-probabilities are {gap:.3g} nats a token from the trainer's at step "
+                f"{step}, and were {first:.3g} at the first step; restart the vLLM server with the trainer's model and dtype, "
+                "see that it takes the new weights, or draw without it (stage.vllm=null)"
+            )
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        place = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if leads() and place.is_dir():
+            write_json(place / STATE, self.seen)
+
+    def _count(self, fault: str, seen: bool) -> None:
+        self.seen[fault] = self.seen[fault] + 1 if seen else 0
+
+    def _keep(self, step: int) -> None:
+        size = len(self.groups.batch) * len(self.groups.batch[0].samples)
+        advantages = list(self.trainer._logs["advantages"])[:size]  # of all processes; those of this one come first
+        with (self.folder / GROUPS).open("a", encoding="utf-8") as file:
+            for at, group in enumerate(self.groups.batch[: self.keep]):
+                mine = advantages[at * len(group.samples) : (at + 1) * len(group.samples)]
+                file.write(json.dumps(told(step, group, mine), ensure_ascii=False) + "\n")
+
+
+def watch_over(folder: Path, groups: Groups, **options: Any) -> Watch:
+    """A `Watch` as the trainer wants it; its `trainer` is set once there is one."""
+    from transformers import TrainerCallback
+
+    class Watching(Watch, TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+        pass
+
+    return Watching(folder, groups, **options)
+
+
+def figures(batch: Iterable[Group]) -> dict[str, float]:
+    """Shares and mean rewards over the replies of `batch`, by the names in the log."""
+    samples = [(group.prompt.stratum, sample) for group in batch for sample in group.samples]
+    rewards: dict[str, list[float]] = {}
+    for stratum, sample in samples:
+        rewards.setdefault(f"reward_{stratum.replace(' an ', ' ').replace(' ', '_')}", []).append(sample.reward)
+    verdicts = Counter(_name(sample.verdict) for _, sample in samples)
+    return {
+        **{name: sum(values) / len(values) for name, values in sorted(rewards.items())},
+        "unreadable": verdicts["null"] / len(samples),
+        "truncated": sum(not sample.ended for _, sample in samples) / len(samples),
+        "top_verdict": max(verdicts.values()) / len(samples),
+    }
+
+
+def told(step: int, group: Group, advantages: list[float]) -> dict[str, Any]:
+    """A line of `groups.jsonl`."""
+    samples = [
+        {
+            "text": sample.text,
+            "verdict": msgspec.to_builtins(sample.verdict),
+            "reward": sample.reward,
+            "advantage": round(advantage, 6),
+            "finish_reason": "stop" if sample.ended else "length",
+        }
+        for sample, advantage in zip(group.samples, advantages, strict=True)
+    ]
+    gold = getattr(group.prompt.gold, "first_error", group.prompt.gold)
+    return {"step": step, "example_id": group.prompt.id, "gold": msgspec.to_builtins(gold), "samples": samples}
+
+
+def _name(verdict: Any) -> str:
+    return json.dumps(msgspec.to_builtins(verdict))

@@ -1,0 +1,179 @@
+"""The groups of replies that GRPO learns from: which prompts a batch holds, and how their replies are drawn and judged.
+
+GRPO (Shao et al. 2024, arXiv 2402.03300, section 4.1.2) draws a group of replies to one prompt and compares them with each
+other, so that it needs no model of the prompt's worth. With the rewards r_1 .. r_G of a group, the advantage of reply i, and of
+each of its tokens, is
+
+    A_i = (r_i - mean(r)) / std(r)
+
+and the loss is that of PPO, -min(p A_i, clip(p, 1 - low, 1 + high) A_i), where p is the token's probability over what it was when
+the reply was drawn, plus beta times an estimate of the KL divergence from the starting model. With rewards of 0 and 1, of which a
+share m is 1, a right reply has the advantage sqrt((1 - m) / m) and a wrong one -sqrt(m / (1 - m)): what is rare counts most. (TRL
+takes the sample's standard deviation, by G - 1, and adds 0.0001 to it.) A group that is all right or all wrong has no variance:
+its advantages are 0, and it teaches nothing.
+
+What this module adds comes from DAPO (Yu et al. 2025, arXiv 2503.14476): a bound of clipping that is higher above than below, and
+`Groups(rounds=...)`, which puts other prompts in the place of those whose group has no variance.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from deepcritic.rewards import reward_of
+from deepcritic.samplers.base import Sampling
+from deepcritic.schema import Key, sample_seed
+from deepcritic.tasks.base import CriticTask
+from deepcritic.text.chat_template import reply_text
+from deepcritic.training.processes import from_all, whole_weights
+from deepcritic.training.prompts import Prompt
+
+CALL = "rl"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One reply to a prompt, judged. `ids` are its tokens, with the one that ended it."""
+
+    ids: list[int]
+    text: str
+    verdict: Any
+    reward: float
+    ended: bool
+    logprobs: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The replies to one prompt."""
+
+    prompt: Prompt
+    prompt_ids: list[int]
+    samples: list[Sample]
+
+    @property
+    def varies(self) -> bool:
+        return len({sample.reward for sample in self.samples}) > 1
+
+
+class Engine(Protocol):
+    """What draws replies: to each prompt, in token ids, the ids of one reply, and their log-probabilities if it knows them."""
+
+    def __call__(
+        self, trainer: Any, prompts: list[list[int]], seeds: list[int]
+    ) -> tuple[list[list[int]], list[list[float]] | None]: ...
+
+
+def own_engine(tokenizer: Any, sampling: Sampling, batch_size: int) -> Engine:
+    """Draws with the weights in training and our own sampler, `batch_size` replies together: every reply has a seed of its own,
+    so that a resumed run draws what an undisturbed one would have drawn."""
+    from deepcritic.samplers.transformers import draw_replies
+
+    def draw(trainer: Any, prompts: list[list[int]], seeds: list[int]) -> tuple[list[list[int]], None]:
+        replies = []
+        with whole_weights(trainer) as model:
+            for start in range(0, len(prompts), batch_size):
+                part = slice(start, start + batch_size)
+                replies += draw_replies(model, tokenizer, prompts[part], seeds[part], sampling)
+        return [reply.ids for reply in replies], None
+
+    return draw
+
+
+def vllm_engine(trainer: Any, prompts: list[list[int]], seeds: list[int]) -> tuple[list[list[int]], list[list[float]] | None]:
+    """Draws with TRL's vLLM, which holds the weights of this step. It takes no seeds, so that a resumed run draws anew."""
+    replies, logprobs = trainer._generate_single_turn(prompts, None, {}, trainer.num_generations)
+    return replies, logprobs
+
+
+class Groups:
+    """TRL's `rollout_func`: takes the names of a batch of prompts, each as often as the group has replies.
+
+    The trainer knows a prompt by its name alone; the question, the gold and the judgement stay here. With `rounds`, groups
+    without variance give way to groups of other prompts of the same class, drawn up to so many times: which ones follows from
+    the seed, the step and the round, so that a resumed run meets the same.
+    """
+
+    def __init__(
+        self, prompts: Sequence[Prompt], task: CriticTask[Any], tokenizer: Any, engine: Engine, *, rounds: int = 0, seed: int = 0
+    ) -> None:
+        self.prompts = {prompt.id: prompt for prompt in prompts}
+        self.task, self.tokenizer, self.engine = task, tokenizer, engine
+        self.rounds, self.seed = rounds, seed
+        self.reward = reward_of(task)
+        self.batch: list[Group] = []
+        """The groups of the last batch, as this process draws them."""
+        self.used: list[str] = []
+        """The names of all prompts that this process drew for it, those that gave way among them."""
+
+    def __call__(self, names: list[str], trainer: Any) -> dict[str, Any]:
+        self.used = []
+        self.batch = self._draw([self.prompts[name] for name in names[:: trainer.num_generations]], CALL, trainer)
+        for number in range(1, self.rounds + 1):
+            if not self._refill(number, trainer):
+                break
+        samples = [sample for group in self.batch for sample in group.samples]
+        logprobs = [sample.logprobs for sample in samples]
+        return {
+            "prompt_ids": [group.prompt_ids for group in self.batch for _ in group.samples],
+            "completion_ids": [sample.ids for sample in samples],
+            "logprobs": None if None in logprobs else logprobs,
+            "judged": [sample.reward for sample in samples],
+        }
+
+    def _draw(self, prompts: list[Prompt], call: str, trainer: Any) -> list[Group]:
+        size = trainer.num_generations
+        self.used += [prompt.id for prompt in prompts]
+        ids = [prompt.ids(self.tokenizer) for prompt in prompts]
+        place = f"{self.seed}/{trainer.state.global_step}/{trainer.accelerator.process_index}"
+        keys = [Key(example_id=place, request=call, sample=sample) for sample in range(len(prompts) * size)]
+        repeated = [one for one in ids for _ in range(size)]
+        replies, logprobs = self.engine(trainer, repeated, [sample_seed(self.seed, key) for key in keys])
+        groups = []
+        for at, prompt in enumerate(prompts):
+            part = slice(at * size, (at + 1) * size)
+            groups.append(self._judged(prompt, ids[at], replies[part], logprobs[part] if logprobs else [None] * size, trainer))
+        return groups
+
+    def _judged(self, prompt: Prompt, ids: list[int], replies: list[list[int]], logprobs: Sequence[Any], trainer: Any) -> Group:
+        question = prompt.question
+        texts = [question.prefix + reply_text(self.tokenizer, ids, reply) for reply in replies]
+        rewards = self.reward(texts, [prompt.gold] * len(texts), [question.context] * len(texts))
+        verdicts = [self.task.parse(text, question.context) for text in texts]
+        ends = {*trainer.eos_token_ids, self.tokenizer.pad_token_id}
+        samples = [
+            Sample(ids=reply, text=text, verdict=verdict, reward=reward, ended=reply[-1] in ends, logprobs=known)
+            for reply, text, verdict, reward, known in zip(replies, texts, verdicts, rewards, logprobs, strict=True)
+        ]
+        return Group(prompt, ids, samples)
+
+    def _refill(self, number: int, trainer: Any) -> bool:
+        """Draw other prompts for the groups that do not vary; False if there was nothing to do, or no prompt is left."""
+        dull = [at for at, group in enumerate(self.batch) if not group.varies]
+        wanted = [self.batch[at].prompt.stratum for at in dull]
+        everyone = sorted(from_all([(trainer.accelerator.process_index, wanted, self.used)]))
+        most = max(len(strata) for _, strata, _ in everyone)
+        if not most:
+            return False
+        used = {name for _, _, names in everyone for name in names}
+        order = [prompt for name, prompt in sorted(self.prompts.items()) if name not in used]
+        random.Random(f"refill/{self.seed}/{trainer.state.global_step}/{number}").shuffle(order)
+        chosen: list[list[Prompt]] = []
+        for _, strata, _ in everyone:  # as many for each process: an engine that they share has to be asked by all
+            chosen.append([])
+            for stratum in [*strata, *[order[-1].stratum if order else ""] * (most - len(strata))]:
+                at = next((at for at, prompt in enumerate(order) if prompt.stratum == stratum), None)
+                if at is not None:
+                    chosen[-1].append(order.pop(at))
+        least = min(map(len, chosen))
+        if not least:
+            return False
+        mine = chosen[trainer.accelerator.process_index][:least]
+        fresh = self._draw(mine, f"{CALL}/{number}", trainer)
+        for at, group in zip(dull, fresh, strict=False):
+            if group.varies:
+                self.batch[at] = group
+        return True

@@ -1,0 +1,168 @@
+"""What SFT and RL share: checkpoints that are complete or not there, metrics as JSON lines, a model saved at once."""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from deepcritic.runs.jsonl import replacing
+from deepcritic.schema import Key, sample_seed
+from deepcritic.training.checkpoints import (
+    COMPLETE,
+    best_of,
+    check_checkpoint,
+    keep_best,
+    last_checkpoint,
+    remove_checkpoints,
+    save_model,
+)
+from deepcritic.training.failures import explained, no_number, watch_for_nan
+from deepcritic.training.processes import leads, world_size
+
+__all__ = [
+    "best_of",
+    "keep_best",
+    "last_checkpoint",
+    "order_by_epoch",
+    "quiet",
+    "recorder",
+    "remove_checkpoints",
+    "save_model",
+    "train",
+]
+
+SHOWN = ("loss", "reward", "eval_loss", "eval_f1", "eval_maj_f1", "frac_reward_zero_std")
+"""What the lines on the terminal tell of each step; `training.jsonl` has everything."""
+_OF_THIS_START = frozenset({"num_tokens", "eval_num_tokens"})
+"""What TRL counts anew at each start, so that a resumed run would say something else."""
+
+
+def train(trainer: Any, folder: Path) -> int:
+    """Train from the newest complete checkpoint, or from the beginning, to the end; returns the number of steps.
+
+    Raises `InputError` for a checkpoint of another model, and `DeepCriticError` when memory runs out or the loss is no number.
+    """
+    from transformers import GenerationConfig
+
+    checkpoint = last_checkpoint(folder)
+    if checkpoint is not None:
+        check_checkpoint(Path(checkpoint), trainer.accelerator.unwrap_model(trainer.model))
+        state = json.loads((Path(checkpoint) / "trainer_state.json").read_text("utf-8"))
+        if state["global_step"] >= state["max_steps"]:  # asked to go on from the last step, the trainer would train further
+            trainer._load_from_checkpoint(checkpoint)
+            trainer.model.generation_config = GenerationConfig.from_pretrained(checkpoint)
+            return int(state["global_step"])
+    trainer.add_callback(watch_for_nan(trainer))
+    gc.collect()
+    gc.freeze()  # what the libraries have loaded is not looked through again and again: one or two percent of small steps
+    try:
+        with explained(trainer):
+            return int(trainer.train(resume_from_checkpoint=checkpoint).global_step)
+    finally:
+        gc.unfreeze()
+
+
+def quiet(trainer: Any) -> None:
+    """Take away the trainer's own printing, as the recorder says the same in one line, and its card, which knows little."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.create_model_card = lambda *_, **__: None
+
+
+def order_by_epoch(trainer: Any, seed: int) -> None:
+    """Let the order of the rows follow from `seed` and the epoch alone, whatever the number of processes.
+
+    The samplers of transformers and TRL draw it from a generator that a resumed run begins anew: from the second epoch
+    on some rows would come twice and others not at all.
+    """
+    from torch import Generator
+    from torch.utils.data import Sampler
+
+    class Ordered(Sampler[int]):
+        def __init__(self, inner: Any) -> None:
+            self.inner, self.epoch = inner, 0
+            if hasattr(inner, "batch_size"):  # rows of like length stand together in groups of so many batches
+                inner.batch_size *= world_size()
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+        def __len__(self) -> int:
+            return len(self.inner)
+
+        def __iter__(self) -> Iterator[int]:
+            self.inner.generator = Generator().manual_seed(
+                sample_seed(seed, Key(example_id="order", request="", step=self.epoch))
+            )
+            return iter(self.inner)
+
+    theirs = trainer._get_train_sampler
+    trainer._get_train_sampler = lambda *given: Ordered(theirs(*given))
+
+
+def recorder(folder: Path) -> Any:
+    """A callback that marks complete checkpoints, writes `training.jsonl` and stops at a loss that is not a number.
+
+    After a restart the lines beyond the checkpoint are dropped, so the file ends like that of an undisturbed run.
+    """
+    from transformers import TrainerCallback
+
+    path = folder / "training.jsonl"
+
+    class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+        put_off = False
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.began = time.monotonic()
+            if not leads():
+                return
+            lines = path.read_text("utf-8").splitlines() if path.exists() else []
+            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= state.global_step]
+            with replacing(path) as file:
+                file.write("".join(f"{line}\n" for line in kept).encode())
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+            if "train_runtime" in (logs or {}):
+                return  # the closing summary: it knows of this start alone
+            values = {
+                name: value
+                for name, value in (logs or {}).items()
+                if isinstance(value, int | float) and name not in _OF_THIS_START
+            }
+            if not math.isfinite(values.get("loss", 0.0)):
+                raise no_number("loss", values["loss"], state.global_step)
+            if not leads():
+                return
+            finite = {name: value for name, value in values.items() if math.isfinite(value)}
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **finite}) + "\n")
+            shown = {name: values[name] for name in SHOWN if name in values}
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+            print(f"step {state.global_step}/{state.max_steps}, {time.monotonic() - self.began:.0f} s: {figures}", flush=True)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            # At the end of an epoch an evaluation follows. Save after it: a run resumed in between would not do it again.
+            ends = control.should_training_stop or state.epoch == int(state.epoch)
+            if args.eval_strategy == "epoch" and control.should_save and ends:
+                self.put_off, control.should_save = True, False
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if self.put_off:
+                self.put_off, control.should_save = False, True
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if world_size() > 1:  # each process writes a part
+                from torch.distributed import barrier
+
+                barrier()
+            place = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            if place.is_dir() and leads():
+                (place / COMPLETE).touch()
+
+    return Recorder()

@@ -1,0 +1,105 @@
+"""Supervised fine-tuning on dialogues: token ids with a loss mask, and TRL's SFTTrainer around them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from deepcritic.errors import InputError
+from deepcritic.runs.folder import RunFolder
+from deepcritic.runs.jsonl import read_rows
+from deepcritic.schema import Dialogue
+from deepcritic.tasks.base import CriticTask
+from deepcritic.text.chat_template import dialogue_ids
+from deepcritic.training.loop import order_by_epoch, quiet, recorder
+from deepcritic.training.settings import TrainerSettings
+
+TOO_LONG = ("error", "drop", "truncate")
+Row = dict[str, list[int]]
+
+
+def encode_dialogues(
+    folder: RunFolder,
+    path: Path,
+    tokenizer: Any,
+    task: CriticTask[Any],
+    max_length: int,
+    limit: int | None,
+    on_too_long: str = "drop",
+) -> tuple[list[Row], str]:
+    """Token ids and reply masks, as the sampler would see the prompt; and where the dialogues come from, in words.
+
+    Over-long dialogues are an error, counted and left out, or counted and cut at their end, never in silence.
+    """
+    ledger = folder.ledger("dialogues")
+    rows, origins, cut = [], Counter[str](), 0
+    for number, dialogue in enumerate(read_rows(path, Dialogue), start=1):
+        if limit is not None and ledger.entered >= limit:
+            break
+        ledger.enter()
+        if dialogue.task != task.name:
+            raise InputError(
+                "a dialogue of another task", file=path, line=number, field="task", found=dialogue.task, remedy=task.name
+            )
+        ids, mask = dialogue_ids(tokenizer, dialogue.messages)
+        if len(ids) > max_length:
+            if on_too_long == "error":
+                raise InputError(
+                    "a dialogue longer than stage.max_length", file=path, line=number, found=f"{len(ids)} tokens",
+                    remedy=f"at most {max_length}, or stage.on_too_long=drop or truncate",
+                )  # fmt: skip
+            if on_too_long == "drop" or not any(mask[:max_length]):
+                ledger.drop("longer than max_length" if on_too_long == "drop" else "prompt longer than max_length")
+                continue
+            ids, mask, cut = ids[:max_length], mask[:max_length], cut + 1
+        ledger.keep()
+        origins[f"{dialogue.source or 'no source'} ({dialogue.license or 'no licence'})"] += 1
+        rows.append({"input_ids": ids, "completion_mask": mask})
+    if not rows:
+        raise InputError("no dialogue to learn from", file=path, remedy="rows that fit into max_length")
+    if on_too_long == "truncate":
+        folder.account({"truncated_dialogues": cut}, {})
+        print(f"{folder.path}: {cut} of {len(rows)} dialogues lost the end of their reply (stage.max_length={max_length})")
+    return rows, ", ".join(f"{count:,} of {origin}" for origin, count in origins.most_common())
+
+
+def optimizer_steps(rows: int, batch_size: int, epochs: float, max_steps: int) -> tuple[int, float]:
+    """How many steps there will be, and how often each row is read in them."""
+    if max_steps > 0:
+        return max_steps, max_steps * batch_size / rows
+    return math.ceil(epochs * math.ceil(rows / batch_size)), epochs
+
+
+def sft_trainer(
+    folder: RunFolder,
+    model: str,
+    tokenizer: Any,
+    train: list[Any],
+    held: list[Any],
+    settings: TrainerSettings,
+    more: dict[str, Any],
+) -> Any:
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    if settings.padding_free:  # laid end to end there is no padding to be saved by grouping, and the order may be random
+        more = {**more, "padding_free": True, "max_length": None, "train_sampling_strategy": "random"}
+    config = SFTConfig(**{
+        "output_dir": str(folder.path), "save_strategy": "steps", "save_total_limit": 2, "disable_tqdm": True,
+        "lr_scheduler_type": "cosine", "completion_only_loss": True, "train_sampling_strategy": "group_by_length",
+        "dataloader_num_workers": 0, **settings.arguments(), **more,
+    })  # fmt: skip
+    trainer = SFTTrainer(
+        model=settings.load(model, more["seed"]),
+        args=config,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(train),
+        eval_dataset=Dataset.from_list(held) if held else None,
+        peft_config=settings.adapter(),
+        callbacks=[recorder(folder.path)],
+    )
+    quiet(trainer)
+    order_by_epoch(trainer, more["seed"])
+    return trainer

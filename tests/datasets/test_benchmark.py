@@ -1,0 +1,114 @@
+"""A benchmark: where its rows come from, how they fall into parts, and what is said of them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepcritic.datasets import processbench
+from deepcritic.datasets.benchmark import Benchmark
+from deepcritic.datasets.forged import KINDS
+from deepcritic.errors import InputError, UsageError
+from deepcritic.schema import Example, Gold, Item, encode
+
+
+def _bench(path: Path | str | None, **options: Any) -> Benchmark:
+    given: dict[str, Any] = {"parts": {"gsm8k": 3, "math": 2, "omnimath": 1}, "reader": processbench.read, **options}
+    return Benchmark(name="bench", path=None if path is None else str(path), license="MIT", split="test", metric="F1", **given)
+
+
+def _rows(part: str, count: int) -> list[dict[str, Any]]:
+    return [{"id": f"{part}-{n}", "problem": f"{part} {n}?", "steps": ["a", "b"], "label": n % 3 - 1} for n in range(count)]
+
+
+def test_a_folder_has_a_file_for_each_part(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k.json").write_text(json.dumps(_rows("gsm8k", 3)))
+    with gzip.open(tmp_path / "math.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in _rows("math", 1))
+    (tmp_path / "other.json").write_text("no JSON, and not looked at")
+    first, second = _bench(tmp_path).read()
+    assert (first.name, len(first.examples)) == ("bench/gsm8k", 3)
+    assert (second.name, len(second.examples)) == ("bench/math", 1)
+    assert (first.facts["rows"], first.facts["rows_when_whole"]) == (3, 3)
+    assert (second.facts["rows"], second.facts["rows_when_whole"]) == (1, 2)
+    assert {name: first.facts[name] for name in ("license", "split", "metric", "path", "revision")} == {
+        "license": "MIT", "split": "test", "metric": "F1", "path": str(tmp_path), "revision": None,
+    }  # fmt: skip
+
+
+def test_a_file_of_several_parts_and_one_without(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(_rows("math", 2) + _rows("gsm8k", 2)))
+    assert [part.name for part in _bench(tmp_path / "x.json").read()] == ["bench/math", "bench/gsm8k"]
+    (whole,) = _bench(tmp_path / "x.json", parts=None, size=9).read()
+    assert (whole.name, whole.facts["rows_when_whole"]) == ("bench", 9)
+
+
+def test_a_limit_holds_for_each_part_and_what_lies_behind_it_is_known(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(_rows("math", 3) + _rows("gsm8k", 3)))
+    math, gsm8k = _bench(tmp_path / "x.json").read(limit=2)
+    assert [row.id for row in math.examples + gsm8k.examples] == ["math-0", "math-1", "gsm8k-0", "gsm8k-1"]
+    assert math.known == {"math-0", "math-1", "math-2"}
+    assert math.facts["rows"] == 3
+
+
+def test_forged_rows_stand_beside_theirs(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(_rows("math", 3)))
+    (part,) = _bench(tmp_path / "x.json", forged=True).read(limit=2)
+    assert len(part.examples) == 2 * (1 + len(KINDS))
+    assert part.facts["rows"] == 3
+    assert len(part.known) == 3 * (1 + len(KINDS))
+
+
+def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(_rows("math", 2)))
+    (tmp_path / "y.jsonl").write_text("".join(json.dumps(row) + "\n" for row in _rows("math", 2)))
+    (tmp_path / "z.json").write_text(json.dumps([*_rows("math", 1), {**_rows("math", 2)[1], "label": 1}]))
+    x, y, z = (_bench(tmp_path / name).read()[0].facts["sha256"] for name in ("x.json", "y.jsonl", "z.json"))
+    assert x == y != z
+
+
+def test_a_hub_id_has_a_split_for_each_part_and_its_revision_is_passed_on() -> None:
+    asked = []
+
+    def reader(path: str, **options: Any) -> Iterator[Example]:
+        asked.append((path, options))
+        part = options["split"]
+        yield Example(id=f"{part}-0", item=Item(problem="p", steps=("s",), meta={"subset": part}), source="s")
+
+    names = [part.name for part in _bench("org/bench", reader=reader, revision="abc").read()]
+    assert names == ["bench/gsm8k", "bench/math", "bench/omnimath"]
+    assert asked == [("org/bench", {"split": part, "revision": "abc"}) for part in ("gsm8k", "math", "omnimath")]
+
+
+def test_nothing_to_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"an option is missing: benchmark.path=FILE \(of bench\)"):
+        _bench(None).read()
+    with pytest.raises(InputError, match=r"no file of the benchmark in this folder; .*: gsm8k.json, math.json, omnimath.json"):
+        _bench(tmp_path).read()
+    with pytest.raises(InputError, match=r"no file of the benchmark in this folder; .*: a file instead"):
+        _bench(tmp_path, parts=None).read()
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(InputError, match=r"benchmark.path: the benchmark has no rows"):
+        _bench(tmp_path / "x.json").read()
+    with pytest.raises(InputError, match="there is no such file"):
+        _bench(tmp_path / "none.json").read()
+
+
+def test_rows_of_another_file_in_either_form(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(_rows("math", 2)))
+    own = Example(id="o", item=Item(problem="p", steps=("s",)), gold=Gold(first_error=1), source="made")
+    (tmp_path / "own.jsonl").write_bytes(encode(own) + b"\n")
+    bench = _bench(None)
+    assert [row.id for row in bench.rows_of(str(tmp_path / "x.json"))] == ["math-0", "math-1"]
+    assert bench.rows_of(str(tmp_path / "own.jsonl")) == [own]
+
+
+def test_one_sample_and_several_are_drawn_differently() -> None:
+    bench = _bench(None)
+    assert bench.sampling(1) == {"temperature": 0.6, "top_p": 0.9}
+    assert bench.sampling(8) == {"temperature": 1.0, "top_p": 0.9}

@@ -1,0 +1,56 @@
+"""Processes that do not outlive the one that guards them."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+
+import pytest
+
+from deepcritic.samplers.reaper import Guard
+
+SLEEP = "import time; time.sleep(600)"
+CLIENT = """
+import multiprocessing, time
+from deepcritic.samplers.reaper import Guard
+
+if __name__ == "__main__":
+    with Guard() as guard, guard.children():
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        child.start()
+        time.sleep(1.0)
+        print(child.pid, flush=True)
+        time.sleep(600)
+"""
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the guard is for Linux")
+
+
+def test_what_is_guarded_dies_with_a_client_that_is_killed() -> None:
+    client = subprocess.Popen([sys.executable, "-c", CLIENT], stdout=subprocess.PIPE, text=True)
+    assert client.stdout is not None
+    guarded = os.pidfd_open(int(client.stdout.readline()))
+    assert not select.select([guarded], [], [], 0)[0]
+    client.kill()
+    client.wait()
+    assert select.select([guarded], [], [], 60)[0]
+
+
+def test_what_is_guarded_dies_when_the_guard_is_left_and_may_be_dead_before() -> None:
+    dead, sleeper, other = (subprocess.Popen([sys.executable, "-c", SLEEP]) for _ in range(3))
+    dead.kill()
+    dead.wait()
+    with Guard() as guard:
+        for process in (dead, sleeper):
+            guard.add(process.pid)
+        assert sleeper.poll() is None
+    assert sleeper.wait(60) < 0
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
+def test_nothing_to_guard() -> None:
+    with Guard():
+        pass
