@@ -32,7 +32,7 @@ from deepcritic.text.parsing import split_steps
 
 CALL = "critique"
 ENGINES = {"transformers": "TransformersSampler", "vllm": "VLLMSampler", "openai": "OpenAISampler", "ray": "RaySampler"}
-"""The engines that can be named, each in the module of its name in `deepcritic.samplers.base`."""
+"""The engines that can be named, each in the module of its name in `deepcritic.samplers`."""
 
 Solution = str | Sequence[str]
 
@@ -320,5 +320,5 @@ def engine_named(name: str, **options: Any) -> Callable[..., Sampler]:
         raise UsageError(f"there is no engine {name!r}; there are: {', '.join(ENGINES)}")
     if isinstance(options.get("engine"), str):
         options["engine"] = engine_named(options["engine"])
-    kind = getattr(importlib.import_module(f"deepcritic.samplers.base.{name}"), ENGINES[name])
+    kind = getattr(importlib.import_module(f"deepcritic.samplers.{name}"), ENGINES[name])
     return functools.partial(kind, **options)

@@ -159,7 +159,7 @@ def test_an_engine_by_its_name_takes_what_its_configuration_offers(name: str) ->
     made = engine_named(name, **options)
     assert isinstance(made, functools.partial)
     kind = made.func
-    assert settings["_target_"] == f"deepcritic.samplers.base.{name}.{kind.__name__}"
+    assert settings["_target_"] == f"deepcritic.samplers.{name}.{kind.__name__}"
     arguments = inspect.signature(kind).bind(model=BASE, **made.keywords).arguments
     assert arguments.keys() == inspect.signature(kind).parameters.keys(), "every option is in the configuration"
     assert all(hasattr(kind, part) for part in ("model_id", "stream", "__enter__", "__exit__"))

@@ -64,4 +64,5 @@ def best_threshold(rows: Iterable[tuple[Sequence[float], int]]) -> Choice:
     f1s = [harmonic_f1(float(a), float(b)) for a, b in zip(found, seen, strict=True)]
     best = int(np.argmax(f1s))
     above = float(edges[best + 1]) if best + 1 < edges.size else float(edges[best]) + 1e-3
-    return Choice((float(edges[best]) + above) / 2, f1s[best])
+    halfway = (float(edges[best]) + above) / 2
+    return Choice(halfway if halfway > edges[best] else above, f1s[best])  # neighbours in floating point have no number between

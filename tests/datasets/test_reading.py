@@ -160,7 +160,8 @@ def test_only_headings_that_say_their_place_go() -> None:
 
 def test_reading_files_loads_no_heavy_library() -> None:
     names = (
-        "parsing prompting metrics sources sources.examples sources.mr_ben sources.mr_gsm8k sources.prm800k sources.processbench"
+        "text.parsing text.prompt_template metrics.bootstrap datasets.base datasets.examples datasets.mr_ben datasets.mr_gsm8k"
+        " datasets.prm800k datasets.processbench"
     )
     code = "".join(f"import deepcritic.{name}\n" for name in names.split())
     code += "import sys\nassert not {'torch', 'datasets', 'transformers', 'scipy', 'pandas'} & set(sys.modules)"

@@ -107,7 +107,7 @@ def test_no_cluster_at_that_address() -> None:
 CLIENT = """
 import functools, sys
 from pathlib import Path
-from deepcritic.runs import RunFolder
+from deepcritic.runs.folder import RunFolder
 from deepcritic.samplers.ray import RaySampler
 from deepcritic.samplers.resume import Draws
 from tests.engines.test_ray import ACTORS, BLOCK, Noting, _asks

@@ -39,6 +39,12 @@ def test_no_other_threshold_is_better(rows: list[Row]) -> None:
     assert choice.f1 >= max(_f1_at(rows, other) for other in others) - 1e-12
 
 
+def test_neighbours_in_floating_point_have_no_number_between_them() -> None:
+    rows: list[Row] = [((0.9,), -1), ((0.2, 0.4), 2), ((5e-324, 0.0), 2)]
+    choice = best_threshold(rows)
+    assert _f1_at(rows, choice.threshold) == choice.f1 > 0
+
+
 def test_a_step_below_the_threshold_is_wrong_and_one_at_it_is_not() -> None:
     assert first_below((0.5, 0.4), 0.5) == 2
     assert first_below((0.5, 0.5), 0.5) == ALL_CORRECT

@@ -158,7 +158,7 @@ def test_the_content_of_an_input_counts_not_its_path(path: Path, tmp_path: Path)
 
 HOLDER = """
 import sys, pathlib
-from deepcritic.runs import RunFolder
+from deepcritic.runs.folder import RunFolder
 with RunFolder(pathlib.Path(sys.argv[1]), stage="draw", config={}):
     print("held", flush=True)
     sys.stdin.read()

@@ -16,6 +16,7 @@ pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[tr
 
 from deepcritic.stages import rl
 from deepcritic.training import grpo
+from deepcritic.training.plan import Plan
 
 BASE = "deepcritic://microworld/models/base"
 EXPERIMENTS = ("deepcritic_7b_rl_prm800k", "deepcritic_7b_rl_numina")
@@ -38,10 +39,10 @@ def told(command: Callable[..., Any], make_solutions: Any, monkeypatch: pytest.M
         seen.update(config=config, prompts=prompts, balanced=balanced, rounds=rounds, watching=watching)
         raise Seen
 
-    monkeypatch.setattr(rl, "_trainer", trainer)
+    monkeypatch.setattr(rl, "grpo_trainer", trainer)
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: name if name == "vllm" else found(name, *more))
-    monkeypatch.setattr(rl.Plan, "check_memory", lambda self: None)
+    monkeypatch.setattr(Plan, "check_memory", lambda self: None)
     monkeypatch.setattr(rl, "room", lambda model, max_tokens, max_prompt_tokens: max_prompt_tokens or 2048)
     write_rows(Path("labelled.jsonl"), make_solutions(400))
 

@@ -169,7 +169,7 @@ def test_a_probe_asks_about_some_rows_in_all_calls(stages: Any, stage: str, fake
 def test_no_model_is_trained_on_prompts_that_trouble_has_chosen(
     make_solutions: Any, fake_sampler: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rl, "_trainer", None)  # calling it would be an error
+    monkeypatch.setattr(rl, "grpo_trainer", None)  # calling it would be an error
     write_rows(tmp_path / "rows.jsonl", make_solutions(8))
     troubled = fake_sampler(lambda request, sample: None if sample else _reply(request, sample), "timed_out")
     options = {"examples": str(tmp_path / "rows.jsonl"), "task": FirstError(), "model": f"{SHIPPED}/base", "max_tokens": 8}
