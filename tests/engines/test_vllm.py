@@ -91,7 +91,7 @@ def test_an_adapter_that_is_none(critic_model: Path, tmp_path: Path) -> None:
 
 CLIENT = """
 import sys
-from deepcritic.samplers import Sampling
+from deepcritic.samplers.base import Sampling
 from deepcritic.samplers.vllm import VLLMSampler
 from tests.samplers.contract import PROBLEM, ask
 

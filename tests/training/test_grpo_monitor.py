@@ -24,7 +24,7 @@ pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[tr
 from deepcritic.hub.models import load_model  # noqa: E402
 from deepcritic.samplers.base import Sampling  # noqa: E402
 from deepcritic.samplers.transformers import draw_replies  # noqa: E402
-from deepcritic.stages import rl  # noqa: E402
+from deepcritic.training import grpo  # noqa: E402
 from deepcritic.training.grpo_rollouts import Groups  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -66,7 +66,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[Groups]:
             seen.append((names[:: trainer.num_generations], list(self.batch), list(self.used)))
             return drawn
 
-    monkeypatch.setattr(rl, "Groups", Watched)
+    monkeypatch.setattr(grpo, "Groups", Watched)
     return seen
 
 
@@ -207,7 +207,7 @@ def test_an_engine_with_stale_weights_is_noticed(
     command: Command, labelled: list[Example], monkeypatch: pytest.MonkeyPatch, follows: bool
 ) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(rl.importlib.util, "find_spec", lambda name, *more: name if name == "vllm" else found(name, *more))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: name if name == "vllm" else found(name, *more))
     monkeypatch.setattr("trl.trainer.grpo_trainer.VLLMGeneration", type("Lent", (LentEngine,), {"follows": follows}))
     words = ["stage.vllm=colocate", "stage.learning_rate=0.002", "stage.steps=8", "stage.max_gap=0.05", "stage.warmup=0"]
     outcome = command(*SMALL, *words)

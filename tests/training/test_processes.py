@@ -27,7 +27,7 @@ from torch.distributed import destroy_process_group, init_process_group
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from deepcritic.hub.models import load_model, load_tokenizer
-from deepcritic.samplers import Sampling
+from deepcritic.samplers.base import Sampling
 from deepcritic.samplers.transformers import draw_replies
 from deepcritic.training.processes import whole_weights
 
