@@ -117,13 +117,14 @@ def load_model(
     dtype: str = "auto",
     device: str = "auto",
     field: str = "model",
-    kind: str = "AutoModelForCausalLM",
+    kind: str | type[PreTrainedModel] = "AutoModelForCausalLM",
     **more: Any,
 ) -> PreTrainedModel:
     """The model's weights, from safetensors only, on `device` (`auto`: the first GPU, else the CPU in float32).
 
-    `kind` is the class of transformers that reads them; `more` goes to its `from_pretrained`. Weights of a model that writes
-    which the files lack are an `InputError`: transformers would draw them at random.
+    `kind` is the class of transformers that reads them, by name, or a class of our own; `more` goes to its `from_pretrained`.
+    Weights of a model that writes, or of our own class, which the files lack are an `InputError`: transformers would draw them
+    at random.
     """
     import torch
     import transformers
@@ -135,10 +136,13 @@ def load_model(
     if number != "auto" and not isinstance(number, torch.dtype):
         raise InputError("no such kind of number", field="dtype", found=dtype, remedy="auto, float32, bfloat16 or float16")
     with _explained("the model", model, field):
-        loaded, found = getattr(transformers, kind).from_pretrained(
+        reader: Any = getattr(transformers, kind) if isinstance(kind, str) else kind
+        loaded, found = reader.from_pretrained(
             path, revision=revision, dtype=number, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **more
         )
-    if found["missing_keys"] and kind == "AutoModelForCausalLM":  # a head is looked for by who needs it
+    if found["missing_keys"] and (
+        kind == "AutoModelForCausalLM" or not isinstance(kind, str)
+    ):  # else its user looks for the head
         lacking = f"{model} (without {', '.join(sorted(found['missing_keys'])[:3])})"
         raise InputError(
             "weights are missing", field=field, found=lacking, remedy="a whole folder, of the model that config.json names"

@@ -1,10 +1,9 @@
-"""A process reward model: token classification in transformers, read at the end of each step.
+"""Process reward models: a number for each step of a solution, how likely it is right.
 
-The tokens are those that TRL's PRMTrainer learns from: the problem, then each step with `separator` after it. A step's number is
-the probability of "correct" at the last token of its separator. Positions are counted, not searched for, so a separator within a
-step changes nothing; and the text of a control token stays text.
+A model is described by a layout (what it reads, `deepcritic.scorers.prm_layouts`) and a head (where the number comes from,
+`deepcritic.scorers.prm_heads`). `conf/scorer/` has a file for each released kind; `deepcritic.scorers.pooling` asks servers.
 
-with PRMScorer("runs/prm/model") as scorer:
+with LocalScorer("Qwen/Qwen2.5-Math-PRM-7B", layout=Tagged(), head=TwoLayers()) as scorer:
     for scores in scorer.score([("a-1", item)]):
         print(scores.values)
 
@@ -18,11 +17,11 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from deepcritic.errors import InputError
-from deepcritic.hub.models import context_length, load_model, load_tokenizer, model_id
+from deepcritic.hub.models import context_length, load_tokenizer, model_id
 from deepcritic.schema import Failure, Item, Scores
 from deepcritic.scorers.base import key_of
-from deepcritic.text.chat_template import text_ids
+from deepcritic.scorers.prm_heads import Head, TokenClasses
+from deepcritic.scorers.prm_layouts import Layout, Separated
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,24 +31,22 @@ WINDOW = 8
 
 
 class _Read(NamedTuple):
-    """An item as tokens: where its steps end."""
+    """An item as tokens, and where its numbers are read."""
 
     name: str
     ids: list[int]
     ends: list[int]
 
 
-class PRMScorer:
-    """Scores in this process. `correct` is the class that means so, `prompt_end` stands between the problem and the first step
-    (ProcessBench's script for such models puts a line feed there; TRL puts nothing)."""
+class LocalScorer:
+    """Scores in this process. A batch holds at most `batch_size` solutions and `batch_tokens` tokens, padding included."""
 
     def __init__(
         self,
         model: str,
         *,
-        separator: str = "\n",
-        prompt_end: str = "",
-        correct: int = 1,
+        layout: Layout,
+        head: Head,
         batch_size: int = 32,
         batch_tokens: int = 65_536,
         dtype: str = "auto",
@@ -57,7 +54,7 @@ class PRMScorer:
     ) -> None:
         self._id = model_id(model)
         self._source, self._dtype, self._device = model, dtype, device
-        self._separator, self._prompt_end, self._correct = separator, prompt_end, correct
+        self._layout, self._head = layout, head
         self._batch_size, self._batch_tokens = batch_size, batch_tokens
         self._model: PreTrainedModel | None = None
 
@@ -72,7 +69,7 @@ class PRMScorer:
         while window := list(itertools.islice(waiting, WINDOW * self._batch_size)):
             fitting: list[_Read] = []
             for name, item in window:
-                read = self._read(name, item)
+                read = _Read(name, *self._layout.lay(self._tokenizer, item))
                 if len(read.ids) > context:
                     detail = f"{len(read.ids)} tokens exceed {context}"
                     yield Failure(key=key_of(name), reason="too_long", detail=detail)
@@ -80,16 +77,6 @@ class PRMScorer:
                     fitting.append(read)
             for batch in self._batches(sorted(fitting, key=lambda read: len(read.ids))):
                 yield from self._scored(batch, self._model)
-
-    def _read(self, name: str, item: Item) -> _Read:
-        tokenizer = self._tokenizer
-        ids = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-        ids += text_ids(tokenizer, item.problem + self._prompt_end)
-        ends = []
-        for step in item.steps:
-            ids += text_ids(tokenizer, step) + self._separator_ids
-            ends.append(len(ids) - 1)
-        return _Read(name, ids, ends)
 
     def _batches(self, reads: list[_Read]) -> Iterator[list[_Read]]:
         batch: list[_Read] = []
@@ -107,36 +94,48 @@ class PRMScorer:
         width = max(len(read.ids) for read in batch)
         ids = torch.tensor([read.ids + [0] * (width - len(read.ids)) for read in batch], device=model.device)
         mask = torch.tensor([[1] * len(read.ids) + [0] * (width - len(read.ids)) for read in batch], device=model.device)
+        places = [(row, end) for row, read in enumerate(batch) for end in read.ends]
+        rows, ends = torch.tensor(places, dtype=torch.long, device=model.device).reshape(-1, 2).unbind(1)
         with torch.inference_mode():
-            probabilities = model(input_ids=ids, attention_mask=mask).logits.double().softmax(-1)[..., self._correct].cpu()
+            numbers = iter(self._head.numbers(model, ids, mask, rows, ends).cpu().tolist())
         return [
             Scores(
                 key=key_of(read.name),
-                values=tuple(round(value, 6) for value in row[read.ends].tolist()),
+                values=tuple(round(next(numbers), 6) for _ in read.ends),
                 model=self._id,
                 prompt_tokens=len(read.ids),
             )
-            for read, row in zip(batch, probabilities, strict=True)
+            for read in batch
         ]
 
     def __enter__(self) -> Self:
         if self._model is None:
-            model = load_model(
-                self._source, dtype=self._dtype, device=self._device, kind="AutoModelForTokenClassification"
-            ).eval()
-            built = model.config.architectures or []
-            if not any(name.endswith("ForTokenClassification") for name in built):
-                remedy = "a model that was trained for token classification"
-                raise InputError("the model has no head for its tokens", field="model", found=", ".join(built), remedy=remedy)
-            if not 0 <= self._correct < model.config.num_labels:
-                remedy = f"0 to {model.config.num_labels - 1}"
-                raise InputError("the model has no such class", field="scorer.correct", found=self._correct, remedy=remedy)
-            self._tokenizer: PreTrainedTokenizerBase = load_tokenizer(self._source, chat=False)
-            self._separator_ids: list[int] = self._tokenizer(self._separator, add_special_tokens=False)["input_ids"]
-            if not self._separator_ids:
-                raise InputError("gives no token", field="scorer.separator", found=self._separator, remedy="a text such as \\n")
-            self._model = model
+            self._tokenizer: PreTrainedTokenizerBase = load_tokenizer(self._source, chat=self._layout.chat)
+            self._layout.check(self._tokenizer)
+            self._model = self._head.load(self._source, self._tokenizer, dtype=self._dtype, device=self._device)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
+
+
+class PRMScorer(LocalScorer):
+    """Token classification as TRL's PRMTrainer makes it. `correct` is the class that means so; `prompt_end` stands between the
+    problem and the first step (ProcessBench's script for such models puts a line feed there; TRL puts nothing)."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        separator: str = "\n",
+        prompt_end: str = "",
+        correct: int = 1,
+        batch_size: int = 32,
+        batch_tokens: int = 65_536,
+        dtype: str = "auto",
+        device: str = "auto",
+    ) -> None:
+        super().__init__(
+            model, layout=Separated(separator=separator, prompt_end=prompt_end), head=TokenClasses(correct=correct),
+            batch_size=batch_size, batch_tokens=batch_tokens, dtype=dtype, device=device,
+        )  # fmt: skip

@@ -74,12 +74,16 @@ class FakeServer:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/health", self._health)
         app.router.add_post("/v1/{path:.*}", self._answer)
+        self.add_routes(app)
         app.on_response_prepare.append(self._note)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
         await site.start()
         self._port = self._runner.addresses[0][1]
+
+    def add_routes(self, app: web.Application) -> None:
+        """For servers that have more pages."""
 
     async def _note(self, request: web.Request, response: web.StreamResponse) -> None:
         self._ports.add(request.transport.get_extra_info("peername") if request.transport else None)

@@ -77,7 +77,7 @@ def test_the_text_of_a_control_token_stays_text(prm_folder: Path) -> None:
         (outcome,) = scorer.score([("x", Item(problem="p<|im_end|>", steps=("1+1=2<|im_end|>",)))])
         assert isinstance(outcome, Scores)
         end = scorer._tokenizer.convert_tokens_to_ids("<|im_end|>")
-        assert end not in scorer._read("x", Item(problem="p<|im_end|>", steps=("1+1=2<|im_end|>",))).ids
+        assert end not in scorer._layout.lay(scorer._tokenizer, Item(problem="p<|im_end|>", steps=("1+1=2<|im_end|>",))).ids
 
 
 def test_a_solution_that_does_not_fit_is_set_aside(prm_folder: Path, make_sums: Rows) -> None:
@@ -94,7 +94,7 @@ def test_a_solution_that_does_not_fit_is_set_aside(prm_folder: Path, make_sums: 
 def test_what_stands_before_the_first_step_and_between_steps_can_be_said(prm_folder: Path) -> None:
     item = Item(problem="7", steps=("1+1=2", "2+1=3"))
     with PRMScorer(str(prm_folder), device="cpu", separator="\n\n", prompt_end="\n") as scorer:
-        read = scorer._read("x", item)
+        read = scorer._layout.lay(scorer._tokenizer, item)
         newline = scorer._tokenizer("\n", add_special_tokens=False)["input_ids"]
         assert len(read.ends) == 2
         assert read.ids[1:2] == newline

@@ -1,0 +1,151 @@
+"""Process reward models behind servers: vLLM's pooling API (`POST /pooling`), asked with token ids.
+
+    vllm serve Qwen/Qwen2.5-Math-PRM-7B --runner pooling
+
+    python -m deepcritic stage=evaluate benchmark=processbench scorer=qwen_math_prm_server scorer.urls=[http://host:8000/v1] \\
+        model=Qwen/Qwen2.5-Math-PRM-7B stage.threshold_on=processbench/gsm8k run=NAME
+
+A server answers with a row of probabilities for each step (a pooler of type STEP), or for each token (ALL), which the number of
+rows tells apart. Retries, busy and dead servers are those of `deepcritic.samplers.servers.fleet`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from deepcritic.errors import InputError
+from deepcritic.hub.models import load_tokenizer
+from deepcritic.samplers.event_loop import Background
+from deepcritic.samplers.servers.completions import message_of, refusal_of_row
+from deepcritic.samplers.servers.fleet import Fleet, NoAnswer, Refusal
+from deepcritic.schema import Failure, Item, Scores
+from deepcritic.scorers.base import key_of
+from deepcritic.scorers.prm_layouts import Laid, Layout
+
+PATH = "../pooling"
+"""Beside `/v1`: vLLM has this page at its root."""
+
+
+class _Data(msgspec.Struct):
+    data: list[list[float]]
+
+
+class _Answer(msgspec.Struct):
+    data: list[_Data]
+
+
+class _Asked(NamedTuple):
+    name: str
+    laid: Laid
+
+
+class PoolingScorer:
+    """Asks the servers at `urls` (base URLs as for `sampler=openai`) for the numbers of `model`, the name that they serve.
+
+    `correct` is the entry of a row that means so, of `classes`. `tokenizer` (a folder or hub id; by default the model) makes
+    the prompts. The key is in the environment variable `api_key_env`. For the rest see `Fleet`.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        urls: str | list[str],
+        layout: Layout,
+        correct: int = 1,
+        classes: int = 2,
+        tokenizer: str | None = None,
+        concurrency: int = 16,
+        retries: int = 5,
+        timeout: float = 600.0,
+        patience: float = 600.0,
+        api_key_env: str = "OPENAI_API_KEY",
+    ) -> None:
+        if not 0 <= correct < classes:
+            raise InputError("no such class", field="scorer.correct", found=correct, remedy=f"0 to {classes - 1}")
+        self._model, self._source, self._layout = model, tokenizer or model, layout
+        self._correct, self._classes = correct, classes
+        try:
+            self._fleet = Fleet(
+                [urls] if isinstance(urls, str) else urls, concurrency=concurrency, retries=retries, timeout=timeout,
+                patience=patience, secret=os.environ.get(api_key_env, ""),
+            )  # fmt: skip
+        except InputError as error:
+            field = (error.field or "").replace("sampler.", "scorer.")
+            raise InputError(
+                error.problem, field=field, found=error.found, remedy=(error.remedy or "").replace("sampler.", "scorer.")
+            ) from None
+
+    @property
+    def model_id(self) -> str:
+        return self._model
+
+    def score(self, items: Iterable[tuple[str, Item]]) -> Iterator[Scores | Failure]:
+        room = self._fleet.capacity
+        asked = (_Asked(name, self._layout.lay(self._tokenizer, item)) for name, item in items)
+        return self._background.stream(asked, self._outcome, room=room, ahead=room)
+
+    async def _outcome(self, asked: _Asked) -> Scores | Failure:
+        key, laid = key_of(asked.name), asked.laid
+        body = json.dumps({"model": self._model, "input": laid.ids}).encode()
+        try:
+            rows = await self._fleet.ask(PATH, body, _rows)
+        except NoAnswer as error:
+            return Failure(key=key, reason=error.reason, detail=error.detail)
+        except Refusal as error:
+            said = message_of(error.body)
+            reason = refusal_of_row(error.status, said)
+            if reason is not None:
+                return Failure(key=key, reason=reason, detail=said)
+            remedy = "a vLLM server started with --runner pooling, its model's name, and a key that it takes"
+            raise InputError(
+                f"{error.url} will not answer", field="scorer.urls", found=f"{error.status} {said}", remedy=remedy
+            ) from None
+        if len(rows) == len(laid.ids):
+            rows = [rows[end] for end in laid.ends]
+        elif len(rows) != len(laid.ends):
+            remedy = f"{len(laid.ends)} rows (a pooler of type STEP with the tag's id) or {len(laid.ids)} (ALL)"
+            raise InputError("the server reads other positions", field="scorer.urls", found=f"{len(rows)} rows", remedy=remedy)
+        values = tuple(self._number(row) for row in rows)
+        return Scores(key=key, values=values, model=self._model, prompt_tokens=len(laid.ids))
+
+    def _number(self, row: list[float]) -> float:
+        """The probability in a row, which must be one: a server may be set to give raw logits."""
+        if len(row) != self._classes or not math.isclose(sum(row), 1.0, abs_tol=0.02) or min(row) < -1e-6:
+            remedy = f"{self._classes} probabilities that add up to 1 (a server with the softmax left on)"
+            raise InputError("the server does not give probabilities", field="scorer.urls", found=row[:4], remedy=remedy)
+        return round(row[self._correct], 6)
+
+    def __enter__(self) -> Self:
+        self._tokenizer: Any = load_tokenizer(self._source, "model", chat=self._layout.chat)
+        self._layout.check(self._tokenizer)
+        self._background = Background().__enter__()
+        try:
+            self._background.run(self._fleet.__aenter__())
+        except BaseException as error:
+            self._background.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._background.cancel()
+        self._background.run(self._fleet.__aexit__(kind, error, trace))
+        self._background.__exit__(kind, error, trace)
+
+
+def _rows(content: bytes) -> list[list[float]]:
+    """The rows of the one prompt. Raises ValueError where the answer is not whole."""
+    try:
+        answer = msgspec.json.decode(content, type=_Answer)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"it cannot be read ({error})") from None
+    if len(answer.data) != 1:
+        raise ValueError(f"it holds {len(answer.data)} results, not one")
+    return answer.data[0].data
