@@ -26,7 +26,7 @@ from deepcritic.errors import InputError, UsageError
 from deepcritic.samplers.base import Request, Sampler, Sampling
 from deepcritic.samplers.resume import engine_for, request
 from deepcritic.schema import ALL_CORRECT, Failure, Generation, Item, Row
-from deepcritic.tasks.base import CriticTask
+from deepcritic.tasks.base import CriticTask, verdict_of
 from deepcritic.tasks.first_error import FirstError
 from deepcritic.text.parsing import split_steps
 
@@ -274,7 +274,7 @@ def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Fai
     """The vote of several samples. A step that the solution does not have is no readable verdict."""
     replies = sorted((one for one in outcomes if isinstance(one, Generation)), key=lambda one: one.key.sample)
     failures = [one for one in outcomes if isinstance(one, Failure)]
-    verdicts = [task.parse(reply.prefix + reply.text, reply.context) for reply in replies]
+    verdicts = [verdict_of(reply, task) for reply in replies]
     verdicts = [None if verdict is not None and verdict > len(item.steps) else verdict for verdict in verdicts]
     vote = task.vote(verdicts, seed=int(content_name(item), 16))
     winner = next((reply for reply, verdict in zip(replies, verdicts, strict=True) if verdict == vote.verdict), None)

@@ -36,7 +36,7 @@ from deepcritic.samplers.resume import Draws, questions
 from deepcritic.schema import ALL_CORRECT, REFUSED, Example, Failure, Generation, Item, Judged, Key, Message, Preference, encode
 from deepcritic.scorers.base import Conversations, Scorer
 from deepcritic.scorers.resume import KeptScores
-from deepcritic.tasks.base import CriticTask
+from deepcritic.tasks.base import CriticTask, verdict_of
 
 CALL = "critique"
 TUNING = "threshold:"
@@ -204,7 +204,7 @@ class Writing:
             for reply in next(replies):
                 if not isinstance(example, Example) or not _has_reasons(part, example):
                     continue
-                if self.task.parse(reply.prefix + reply.text, reply.context) == example.gold.first_error:
+                if verdict_of(reply, self.task) == example.gold.first_error:
                     asked = ask(example, reply, self._judge_sampling, self.seed)
                     grades[asked.keys[0]] = None
                     yield asked

@@ -51,7 +51,7 @@ def flips(judged: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
             for name, its_kind in [kind_of(row.id)]
             if its_kind == kind and row.verdicts and name in plain
         ]
-        found = flip_rate(pairs, task.parse(forgery.says))
+        found = flip_rate(pairs, task.parse(f"{task.marker or ''} {forgery.says}"))
         result[kind] = {
             "rows": found.rows,
             "rate": round(100 * found.rate, 4) if found.rows else None,

@@ -14,7 +14,7 @@ import numpy as np
 
 from deepcritic.metrics.majority_vote import Ties
 from deepcritic.schema import Example, Generation, Judged, Key, Preference, sample_seed
-from deepcritic.tasks.base import CriticTask
+from deepcritic.tasks.base import CriticTask, verdict_of
 
 
 def judge(
@@ -33,7 +33,7 @@ def judge(
     Where none was asked for, because a recording left the row out, the row is wrong; where none came it has no score.
     """
     ordered = sorted(replies, key=lambda reply: reply.key.sample)
-    verdicts = [task.parse(reply.prefix + reply.text, reply.context) for reply in ordered]
+    verdicts = [verdict_of(reply, task) for reply in ordered]
     kinds = Counter(_kind(reply, verdict) for reply, verdict in zip(ordered, verdicts, strict=True))
     row = judge_verdicts(example, verdicts, task, asked=asked, kinds=kinds, refused=refused, benchmark=benchmark, ties=ties)
     contexts = tuple(reply.context for reply in ordered) if task.shuffles else ()

@@ -21,7 +21,7 @@ from deepcritic.labels.rollouts import reached_answer
 from deepcritic.labels.rules import RULES, Discard, Label, Outcome, Table, decide, unusable
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import read_lines, read_rows, replacing, write_json, write_rows
-from deepcritic.samplers.recorded import RecordedSampler
+from deepcritic.samplers.recorded import RecordedSampler, Reply
 from deepcritic.schema import Example, Generation, Judged, encode
 from deepcritic.tasks.base import CriticTask
 
@@ -154,7 +154,12 @@ def read_verdicts(path: Path, task: CriticTask[Any]) -> dict[str, Any]:
         return {row.id: row.vote for row in read_rows(path, Judged)}
     recorded = RecordedSampler(path)
     samples = recorded.samples()
-    return {name: task.vote([task.parse(recorded.read(one).text, None) for one in of]).verdict for name, of in samples.items()}
+
+    def verdict(reply: Reply) -> Any:
+        cut = reply.finish_reason == "length" and task.marker is not None  # see `verdict_of`
+        return None if cut else task.parse(reply.text, reply.context)
+
+    return {name: task.vote([verdict(recorded.read(one)) for one in of]).verdict for name, of in samples.items()}
 
 
 def _asked(rollouts: Path) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from deepcritic.metrics.majority_vote import Ties
-from deepcritic.schema import Judged, Message, Row
+from deepcritic.schema import Generation, Judged, Message, Row
 from deepcritic.text.prompt_template import Template
 
 V = TypeVar("V", bound=Hashable)
@@ -57,6 +57,9 @@ class CriticTask(Protocol[V]):
     def row(self) -> type[Row]:
         """The rows that it asks about, with an `id`, an `item` and a `gold`: `Example`, or a kind of its own."""
         ...
+
+    marker: str | None
+    """What the verdict of a reply stands behind; None where it is the last box. See `verdict_of`."""
 
     shuffles: bool
     """Whether the samples of one item are asked differently: what they see is put in an order that `seed` and `sample` draw."""
@@ -110,6 +113,14 @@ class CriticTask(Protocol[V]):
     def show(self, metrics: dict[str, Any]) -> None:
         """Print the figures."""
         ...
+
+
+def verdict_of(reply: Generation, task: CriticTask[V]) -> V | None:
+    """The verdict in a saved reply. A reply that was cut has none where the task names a marker: what it says last need not be
+    its verdict."""
+    if reply.finish_reason == "length" and task.marker is not None:
+        return None
+    return task.parse(reply.prefix + reply.text, reply.context)
 
 
 def count(points: Sequence[Mapping[Any, float] | None], weights: Sequence[float] | None = None, seed: int = 0) -> Vote[Any]:

@@ -10,7 +10,6 @@ The prompt stands here, beside the reader of its reply, so that the two cannot d
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,8 +21,8 @@ from deepcritic.metrics.majority_vote import Ties
 from deepcritic.schema import ALL_CORRECT, WITH_ERROR, WITHOUT_ERROR, Example, Gold, Item, Judged, Unlabelled
 from deepcritic.tasks.base import Question, RowScore, Vote, cluster_of, count
 from deepcritic.tasks.first_error_metrics import figures, show, suite_figures
-from deepcritic.text.parsing import last_boxed, strip_thinking
 from deepcritic.text.prompt_template import Template
+from deepcritic.text.verdict import read_number
 
 PROMPT = r"""---
 fields: [problem, solution]
@@ -52,21 +51,29 @@ End with one line: the number of the first wrong step in a box, such as \boxed{3
 right.
 """
 
-_NUMBER = re.compile(r"(?:step|paragraph)?\s*(-?\d{1,6})\.?", re.IGNORECASE)
-_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}")
-
 
 class FirstError:
-    """The task. `template` replaces the prompt by a file's; its index base holds for the reply as well. `system` is a system
-    prompt, in place of the template's own if it has one."""
+    r"""The task. `template` replaces the prompt by a file's; its index base holds for the reply as well. `system` is a system
+    prompt and `marker` what the verdict stands behind, in place of the template's own if it has one.
+
+    DeepCritic's critiques hold a box for each step, in which 1 means right and -1 wrong; the verdict follows "**Answer**:".
+
+    >>> task = FirstError(marker="**Answer**:")
+    >>> cut = "The correctness of Step 2 is: \boxed{-1}"
+    >>> task.parse(cut), task.parse(f"{cut}\n\n**Answer**: \boxed{2}"), task.format(2)
+    (None, 2, '**Answer**: \boxed{2}')
+    """
 
     name = "first_error"
     row = Example
     shuffles = False
 
-    def __init__(self, template: str | None = None, system: str | None = None) -> None:
+    def __init__(self, template: str | None = None, system: str | None = None, marker: str | None = None) -> None:
         read = Template.of(template, PROMPT)
-        self.template = read if system is None else dataclasses.replace(read, system=system)
+        self.template = dataclasses.replace(
+            read, system=read.system if system is None else system, marker=read.marker if marker is None else marker
+        )
+        self.marker = self.template.marker
 
     def ask(self, item: Item, *, seed: int | None = 0, sample: int = 0, context: Any = None) -> Question:
         """The same prompt for every sample: the other arguments serve tasks that shuffle."""
@@ -76,21 +83,17 @@ class FirstError:
         return Question(messages=self.template.messages(problem=item.problem, solution=solution))
 
     def parse(self, text: str, context: Any = None) -> int | None:
-        """The step named in the last box, counted from 1, or `ALL_CORRECT`; None where that cannot be read."""
-        answer = strip_thinking(text)
-        box = None if answer is None else last_boxed(answer)
-        found = None if box is None else _NUMBER.fullmatch(_TEXT.sub(r"\1", box).strip().strip("$").strip())
-        if found is None:
-            return None
-        number = int(found.group(1))
-        if number == ALL_CORRECT:
-            return ALL_CORRECT
+        """The step that the reply names, counted from 1, or `ALL_CORRECT`; None where that cannot be read (see `read_number`)."""
+        number = read_number(text, marker=self.marker)
+        if number is None or number == ALL_CORRECT:
+            return number
         step = number + 1 - self.template.index_base
         return step if step >= 1 else None
 
     def format(self, verdict: int) -> str:
         shown = verdict if verdict == ALL_CORRECT else verdict - 1 + self.template.index_base
-        return f"\\boxed{{{shown}}}"
+        box = f"\\boxed{{{shown}}}"
+        return box if self.marker is None else f"{self.marker} {box}"
 
     def hint(self, gold: Gold, context: Any = None) -> str:
         shown = self.format(_known(gold))

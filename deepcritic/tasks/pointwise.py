@@ -26,7 +26,7 @@ from deepcritic.metrics.majority_vote import Ties
 from deepcritic.schema import Judged, Preference, Preferred, Responses, Unlabelled
 from deepcritic.tasks.base import Question, RowScore, Vote, cluster_of, count
 from deepcritic.tasks.pointwise_metrics import figures, show, suite_figures
-from deepcritic.text.parsing import last_boxed, strip_thinking
+from deepcritic.text.parsing import last_box, strip_thinking
 from deepcritic.text.prompt_template import Template
 
 PROMPT = r"""---
@@ -101,6 +101,7 @@ class Pointwise:
     name = "pointwise"
     row = Preference
     shuffles = True
+    marker: str | None = None
 
     def __init__(
         self,
@@ -149,10 +150,10 @@ class Pointwise:
         not whole numbers, or off the scale; and where text follows the box, as principles and critiques may quote one. Without
         a context the scores count as they stand."""
         answer = strip_thinking(text)
-        box = None if answer is None else last_boxed(answer)
-        if answer is None or box is None or not _END.fullmatch(answer.rpartition(f"{box}}}")[2]):
+        box = None if answer is None else last_box(answer)
+        if answer is None or box is None or not _END.fullmatch(answer, box.end):
             return None
-        found = [_SCORE.fullmatch(part) for part in _TEXT.sub(r"\1", box).strip().strip("$").split(",")]
+        found = [_SCORE.fullmatch(part) for part in _TEXT.sub(r"\1", box.content).strip().strip("$").split(",")]
         order = _order(context, len(context)) if context is not None else list(range(1, len(found) + 1))
         if len(found) != len(order):
             return None

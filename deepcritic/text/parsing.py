@@ -11,11 +11,19 @@ r"""Text mechanics: the only reader of `\boxed{}`, and how a solution falls into
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
-_BOX: Final = "\\boxed"
+# The backslash and the "b" of a text that was unescaped once too often are one sign, a backspace.
+_COMMAND: Final = r"(?:\\b|\x08)oxed"
+_OPENS: Final = "{\uff5b"
+_CLOSES: Final = "}\uff5d"
 # An escaped brace is text, and so is an escaped backslash, except before "boxed{": replies that were escaped twice are common.
-_BRACES: Final = re.compile(r"\\boxed\s*\{|\\(?:[{}]|\\(?!boxed\s*\{))|[{}]")
+_BRACES: Final = re.compile(rf"{_COMMAND}\s*+[{_OPENS}]|\\(?:[{{}}]|\\(?!boxed\s*+[{_OPENS}]))|[{_OPENS}{_CLOSES}]")
+# Without braces a number alone is read, and only where it is clear where it ends.
+_UNBRACED: Final = re.compile(
+    rf"{_COMMAND}\s*+(?P<content>[-\u2013\u2212]?[0-9]+(?:[.,][0-9]+)*+)"
+    rf"(?=\s|\Z|[.,;:!?)\]$*{_CLOSES}\u3002\uff0c\uff1b]|\\[)\]])(?!,\s*[-0-9]|[ \t]*+[-+*/=^<>]?[ \t]*+[0-9])"
+)
 _THOUGHT: Final = re.compile(r"</?think>")
 _FENCE_OR_MATH: Final = re.compile(r"^[ \t]*+```|\\[\\\[\]]", re.MULTILINE)
 _FENCE_END: Final = re.compile(r"\n[ \t]*+```")
@@ -33,31 +41,53 @@ _HEADING: Final = re.compile(
 )
 
 
+class Box(NamedTuple):
+    """A box: its content, and where the whole of it stands (`text[start:end]`)."""
+
+    content: str
+    start: int
+    end: int
+
+
 def last_boxed(text: str) -> str | None:
-    r"""What stands in the last complete `\boxed{...}`, or None when there is none. "Last" is the one that opens last.
+    r"""The content of the last complete `\boxed{...}`, or None when there is none. "Last" is the one that opens last, so a box
+    corrects those before it.
 
-    Braces nest, `\{` and `\}` are text. A box that never closes is passed over: the text before it still counts, so a caller
-    who must know about a reply that was cut looks at its `finish_reason`. Takes time linear in the text.
+    Braces nest, `\{` and `\}` are text. `\boxed 5` is read too, where it is clear that the number ends there. A box that never
+    closes is passed over: the text before it still counts, so a caller who must know about a reply that was cut looks at its
+    `finish_reason`. Takes time linear in the text.
 
-    >>> last_boxed(r"\boxed{\{1, 2\}} and \boxed{3")
-    '\\{1, 2\\}'
+    >>> last_boxed(r"\boxed{\{1, 2\}} and \boxed{3"), last_boxed(r"\boxed{3}? No, \boxed 4."), last_boxed(r"\boxed 5/6")
+    ('\\{1, 2\\}', '4', None)
     """
-    start = text.find(_BOX)
-    if start < 0:
+    box = last_box(text)
+    return None if box is None else box.content
+
+
+def last_box(text: str) -> Box | None:
+    """`last_boxed` with its place."""
+    first = text.find("oxed")
+    if first < 0:
         return None
-    open_braces: list[int] = []  # where the content of each open box starts; -1 for a plain brace
-    best = best_end = -1
-    for match in _BRACES.finditer(text, start):
+    open_braces: list[tuple[int, int]] = []  # where the content and the whole of each open box begin; -1 for a plain brace
+    best = Box("", -1, -1)
+    begins = -1
+    for match in _BRACES.finditer(text, max(0, first - 3)):
         token = match.group()
-        if token == "{":
-            open_braces.append(-1)
-        elif token == "}":
-            content = open_braces.pop() if open_braces else -1
-            if content > best:
-                best, best_end = content, match.start()
-        elif token[-1] == "{" and len(token) > 2:
-            open_braces.append(match.end())
-    return text[best:best_end] if best >= 0 else None
+        if token in _OPENS:
+            open_braces.append((-1, -1))
+        elif token in _CLOSES:
+            content, start = open_braces.pop() if open_braces else (-1, -1)
+            if content > begins:
+                begins, best = content, Box("", start, match.end())
+        elif len(token) > 2:
+            open_braces.append((match.end(), match.start()))
+    if begins >= 0:
+        best = Box(text[begins : best.end - 1], best.start, best.end)
+    for match in _UNBRACED.finditer(text, max(0, first - 3)):
+        if match.start("content") > begins:
+            begins, best = match.start("content"), Box(match["content"], match.start(), match.end())
+    return best if begins >= 0 else None
 
 
 def strip_thinking(text: str, *, opened: bool = False) -> str | None:

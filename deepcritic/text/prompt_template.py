@@ -28,7 +28,7 @@ from deepcritic.schema import Message
 from deepcritic.shipped import shipped_path
 
 _PLACEHOLDER: Final = re.compile(r"\{\{[ \t]*+([A-Za-z_][A-Za-z0-9_]*+)[ \t]*+\}\}")
-_KEYS: Final = ("fields", "index_base", "system", "step")
+_KEYS: Final = ("fields", "index_base", "system", "step", "marker")
 _EXAMPLE: Final = "---\nfields: [problem, solution]\nindex_base: 1\n---\n"
 
 
@@ -59,7 +59,8 @@ def placeholders(template: str) -> tuple[str, ...]:
 class Template:
     r"""A prompt with what it needs declared: its fields, and whether the steps that it shows count from 0 or from 1.
 
-    `step` is how a step of the solution is written. In a file the declarations are front matter, between two lines `---`:
+    `step` is how a step of the solution is written. `marker` is what the reply's verdict stands behind, such as "**Answer**:";
+    a box before it is no verdict. In a file the declarations are front matter, between two lines `---`:
 
     >>> template = Template.parse("---\nfields: [problem, solution]\nindex_base: 1\n---\n{{problem}}\n{{solution}}\n")
     >>> steps = template.solution(["1 + 1 = 2", "2 + 1 = 3"])
@@ -72,6 +73,7 @@ class Template:
     index_base: int
     system: str | None = None
     step: str = "Step {{index}}: {{text}}"
+    marker: str | None = None
     name: str = "the template"
 
     def __post_init__(self) -> None:
@@ -90,13 +92,16 @@ class Template:
         if self.system and placeholders(self.system):
             remedy = "a system prompt without placeholders"
             raise InputError("the system prompt is not filled", file=self.name, field="system", found=self.system, remedy=remedy)
+        if self.marker is not None and not self.marker.strip():
+            remedy = 'a text such as "**Answer**:", or no marker'
+            raise InputError("the marker is empty", file=self.name, field="marker", found=self.marker, remedy=remedy)
         if "text" not in placeholders(self.step) or not set(placeholders(self.step)) <= {"index", "text"}:
             remedy = "{{text}}, and {{index}} where steps are numbered"
             raise InputError("a step cannot be written so", file=self.name, field="step", found=self.step, remedy=remedy)
 
     @property
     def sha(self) -> str:
-        """Hash of all that decides a prompt, for manifests; the file's name does not."""
+        """Hash of all that decides a prompt, for manifests; the file's name and the marker do not."""
         content = [self.text, list(self.fields), self.index_base, self.system, self.step]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
@@ -146,10 +151,10 @@ class Template:
         fields, base = head["fields"], head["index_base"]
         if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
             raise InputError("not a list of names", file=name, field="fields", found=fields, remedy="[problem, solution]")
-        for key in ("system", "step"):
+        for key in ("system", "step", "marker"):
             if not isinstance(head.get(key, ""), str):
                 raise InputError("not a text", file=name, field=key, found=head[key], remedy="a text, in quotes")
-        given = {key: head[key] for key in ("system", "step") if key in head}
+        given = {key: head[key] for key in ("system", "step", "marker") if key in head}
         return cls(text=body.strip("\n"), fields=tuple(fields), index_base=base, name=name, **given)
 
 

@@ -141,12 +141,15 @@ class Groups:
     def _judged(self, prompt: Prompt, ids: list[int], replies: list[list[int]], logprobs: Sequence[Any], trainer: Any) -> Group:
         question = prompt.question
         texts = [question.prefix + reply_text(self.tokenizer, ids, reply) for reply in replies]
-        rewards = self.reward(texts, [prompt.gold] * len(texts), [question.context] * len(texts))
-        verdicts = [self.task.parse(text, question.context) for text in texts]
         ends = {*trainer.eos_token_ids, self.tokenizer.pad_token_id}
+        ended = [reply[-1] in ends for reply in replies]
+        # A reply that was cut has no verdict where the task names a marker (see `verdict_of`).
+        read = [text if whole or self.task.marker is None else "" for text, whole in zip(texts, ended, strict=True)]
+        rewards = self.reward(read, [prompt.gold] * len(texts), [question.context] * len(texts))
+        verdicts = [self.task.parse(text, question.context) for text in read]
         samples = [
-            Sample(ids=reply, text=text, verdict=verdict, reward=reward, ended=reply[-1] in ends, logprobs=known)
-            for reply, text, verdict, reward, known in zip(replies, texts, verdicts, rewards, logprobs, strict=True)
+            Sample(ids=reply, text=text, verdict=verdict, reward=reward, ended=whole, logprobs=known)
+            for reply, text, verdict, reward, whole, known in zip(replies, texts, verdicts, rewards, ended, logprobs, strict=True)
         ]
         return Group(prompt, ids, samples)
 

@@ -13,7 +13,7 @@ from deepcritic.hub.models import load_model
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import read_rows
 from deepcritic.schema import Generation
-from deepcritic.tasks.base import CriticTask
+from deepcritic.tasks.base import CriticTask, verdict_of
 from deepcritic.text.chat_template import dialogue_ids
 from deepcritic.training.loop import order_by_epoch, quiet, recorder
 from deepcritic.training.rejection_sampling import HINTED
@@ -44,7 +44,7 @@ def labelled_replies(
                 ledger.drop("longer than max_length")
                 continue
             ledger.keep()
-            verdict = task.parse(reply.prefix + reply.text, reply.context)
+            verdict = verdict_of(reply, task)
             rows.append({"input_ids": ids, "labels": [float(task.reward(verdict, row.gold) > 0)]})
     if len({row["labels"][0] for row in rows}) < 2:
         remedy = "replies some of which are right, and some not"

@@ -28,7 +28,7 @@ from deepcritic.runs.jsonl import write_json
 from deepcritic.samplers.base import Sampler, Sampling
 from deepcritic.samplers.resume import Draws, request
 from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR, Key, sample_seed
-from deepcritic.tasks.base import CriticTask, Question
+from deepcritic.tasks.base import CriticTask, Question, verdict_of
 from deepcritic.text.chat_template import prompt_ids
 from deepcritic.training.processes import leads, world_size
 
@@ -131,7 +131,7 @@ def prefilter(
         drawn = draws.collect(requests, sampler(model=model), "prefilter")
         counts = draws.finish()
     for draw in drawn:
-        verdict = task.parse(draw.prefix + draw.text, draw.context)
+        verdict = verdict_of(draw, task)
         judged.setdefault(draw.key.example_id, []).append(task.reward(verdict, gold[draw.key.example_id]) > 0)
     ledger = folder.ledger("prompts")
     kept = []

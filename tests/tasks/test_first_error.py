@@ -8,13 +8,16 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deepcritic.errors import InputError
-from deepcritic.schema import ALL_CORRECT, Gold, Item, encode
+from deepcritic.evaluation.judging import judge
+from deepcritic.schema import ALL_CORRECT, Example, Generation, Gold, Item, Key, encode
+from deepcritic.tasks.base import verdict_of
 from deepcritic.tasks.first_error import FirstError
 
 GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent.parent / "golden" / "verdicts.json").read_text("utf-8"))
@@ -38,6 +41,9 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[int, FirstError]:
 @pytest.mark.parametrize("case", GOLDEN, ids=[f"{index}: {case['source']}" for index, case in enumerate(GOLDEN)])
 def test_golden_verdicts(case: dict[str, Any], tasks: dict[int, FirstError]) -> None:
     assert case["source"]
+    if "marker" in case:
+        assert FirstError(marker=case["marker"]).parse(case["text"]) == case["verdict"]
+        return
     assert tasks[case.get("index_base", 1)].parse(case["text"]) == case["verdict"]
     if "index_base" not in case:
         assert FirstError().parse(case["text"]) == case["verdict"]
@@ -166,3 +172,26 @@ def test_figures() -> None:
     assert _aggregate([0, 1], ["with an error", "all correct"])["f1"] == 0.0
     assert _aggregate([0, 0], ["with an error", "all correct"])["f1"] == 0.0
     assert math.isnan(_aggregate([1, 1], ["with an error"] * 2)["correct_accuracy"])
+
+
+def test_a_cut_reply_has_no_verdict_where_the_task_names_a_marker() -> None:
+    text = "**Judgement**: The correctness of Step 2 is: \\boxed{-1}\n\n**Answer**: \\boxed{2}"
+    key = Key(example_id="a", request="critique")
+    reply = Generation(key=key, text=text, finish_reason="stop", model="m", fingerprint="", seed=0)
+    cut = msgspec.structs.replace(reply, finish_reason="length")
+    marked = FirstError(marker="**Answer**:")
+    assert [verdict_of(one, task) for task in (marked, FirstError()) for one in (reply, cut)] == [2, None, 2, 2]
+    row = judge(Example(id="a", item=ITEM, gold=Gold(first_error=2), source="made"), [cut], marked, asked=1)
+    assert (row.verdicts, row.correct, row.truncated) == ((None,), 0.0, 1)
+
+
+def test_a_template_may_name_the_marker(tmp_path: Path) -> None:
+    file = tmp_path / "marked.md"
+    head = "---\nfields: [problem, solution]\nindex_base: 0\nmarker: '**Answer**:'\n---\n{{problem}}\n{{solution}}\n"
+    file.write_text(head, "utf-8")
+    task = FirstError(str(file))
+    assert task.format(3) == "**Answer**: \\boxed{2}"
+    assert [task.parse(text) for text in ("\\boxed{2}", "**Answer**: \\boxed{2}", task.format(3))] == [None, 3, 3]
+    assert FirstError(str(file), marker="Verdict:").parse("Verdict: \\boxed{0}") == 1
+    with pytest.raises(InputError, match="marker: the marker is empty"):
+        FirstError(marker=" ")
