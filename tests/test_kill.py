@@ -88,8 +88,8 @@ STAGES = {
     "prm": "stage=evaluate benchmark=examples benchmark.path={data}/rated.jsonl scorer=prm model={data}/prm "
     "stage.threshold_on={data}/tuning.jsonl scorer.batch_size=1",
     "refine": f"experiment=microworld/refine stage.solutions={{data}}/few.jsonl model={SHIPPED}/base sampler.batch_size=4",
-    "reject": f"stage=reject {TEMPLATE} stage.examples={{data}}/rated.jsonl model={SHIPPED}/base stage.samples=3 stage.max_tokens=48 "
-    "stage.temperature=1.5 sampler.batch_size=8",
+    "reject": f"stage=reject {TEMPLATE} stage.examples={{data}}/rated.jsonl model={SHIPPED}/base stage.samples=3 "
+    "stage.max_tokens=48 stage.temperature=1.5 sampler.batch_size=8",
     "meta_rm": f"stage=meta_rm {TEMPLATE} stage.examples={{data}}/rated.jsonl stage.generations=[{{data}}/replies.jsonl] "
     f"model={SHIPPED}/base stage.batch_size=8 stage.device_batch_size=4 stage.max_steps=7 stage.save_steps=2 "
     "stage.logging_steps=1 stage.max_length=512",
