@@ -35,7 +35,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     """
     rows = [row for row in judged if row.correct is not None]
     if not rows:
-        raise InputError("no row has a reply", field="generations", remedy="a model or a recording that answers the benchmark")
+        raise InputError("no row has a reply", field="generations", expected="a model or a recording that answers the benchmark")
     stratum = np.array([row.stratum for row in rows])
     error, cluster = stratum == WITH_ERROR, np.array([row.cluster for row in rows])
     correct = np.array([row.correct for row in rows], float)
