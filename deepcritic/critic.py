@@ -28,7 +28,7 @@ from deepcritic.samplers.resume import engine_for, request
 from deepcritic.schema import ALL_CORRECT, Failure, Generation, Item, Row
 from deepcritic.tasks.base import CriticTask, verdict_of
 from deepcritic.tasks.first_error import FirstError
-from deepcritic.text.parsing import split_steps
+from deepcritic.text.steps import split_steps
 
 CALL = "critique"
 ENGINES = {"transformers": "TransformersSampler", "vllm": "VLLMSampler", "openai": "OpenAISampler", "ray": "RaySampler"}

@@ -22,8 +22,9 @@ from deepcritic.samplers.resume import request
 from deepcritic.samplers.scripted import ScriptedSampler
 from deepcritic.schema import Failure, Generation, Item, Key, Row
 from deepcritic.tasks.base import Question
-from deepcritic.text.parsing import last_boxed, split_steps, strip_heading
+from deepcritic.text.parsing import last_boxed
 from deepcritic.text.prompt_template import Template
+from deepcritic.text.steps import split_steps, strip_heading
 
 PROMPT = r"""---
 fields: [problem, solution, critique, step]

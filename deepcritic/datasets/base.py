@@ -24,7 +24,7 @@ from typing import Final, TypeVar
 from deepcritic.datasets.reading import Record, read_records
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT, Dialogue, Example, Preference
-from deepcritic.text.parsing import strip_heading
+from deepcritic.text.steps import strip_heading
 
 T = TypeVar("T")
 R = TypeVar("R", Example, Dialogue, Preference)

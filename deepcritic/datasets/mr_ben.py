@@ -26,7 +26,7 @@ from deepcritic.datasets.base import Report, convert_rows, take, take_steps
 from deepcritic.datasets.reading import Record
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT, Example, Gold, Item
-from deepcritic.text.parsing import strip_heading
+from deepcritic.text.steps import strip_heading
 
 SOURCE = "mr_ben"
 LICENSE = "MIT"

@@ -14,7 +14,8 @@ from deepcritic.evaluation.contamination import Problems
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import write_rows
 from deepcritic.schema import Example, Failure, Generation, Gold, Item, Key
-from deepcritic.text.parsing import last_boxed, split_steps
+from deepcritic.text.parsing import last_boxed
+from deepcritic.text.steps import split_steps
 
 CALL = "solve"
 PROMPT = r"""---

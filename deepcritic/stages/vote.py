@@ -21,7 +21,8 @@ from deepcritic.samplers.base import Sampler
 from deepcritic.samplers.resume import Draws, engine_for
 from deepcritic.schema import Example, Failure, Generation, Item, Key
 from deepcritic.tasks.base import CriticTask
-from deepcritic.text.parsing import last_boxed, split_steps
+from deepcritic.text.parsing import last_boxed
+from deepcritic.text.steps import split_steps
 
 FILE = "votes.jsonl"
 

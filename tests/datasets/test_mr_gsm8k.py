@@ -12,7 +12,7 @@ import pytest
 from deepcritic.datasets import mr_gsm8k
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT
-from deepcritic.text.parsing import strip_heading
+from deepcritic.text.steps import strip_heading
 
 
 def test_the_sample(samples_dir: Path) -> None:

@@ -13,7 +13,7 @@ from deepcritic.datasets import processbench
 from deepcritic.datasets.base import Report
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT
-from deepcritic.text.parsing import split_steps, strip_heading
+from deepcritic.text.steps import split_steps, strip_heading
 
 GOOD: dict[str, Any] = {"id": "x-1", "generator": "g", "problem": "1 + 1?", "steps": ["a", "b"], "label": 1}
 

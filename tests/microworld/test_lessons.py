@@ -20,8 +20,8 @@ from deepcritic.seeding.prompts import step_verdict, without_verdict
 from deepcritic.shipped import shipped_path
 from deepcritic.tasks.first_error import FirstError
 from deepcritic.text.chat_template import dialogue_ids, prompt_ids, text_ids
-from deepcritic.text.parsing import split_steps
 from deepcritic.text.prompt_template import Template
+from deepcritic.text.steps import split_steps
 
 TEMPLATES = "deepcritic://microworld/templates"
 SECOND_SEED = 1  # what `train` draws its lessons with

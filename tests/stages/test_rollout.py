@@ -17,7 +17,7 @@ from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.samplers.base import Request
 from deepcritic.schema import Example, Generation
 from deepcritic.stages import rollout
-from deepcritic.text.parsing import split_steps
+from deepcritic.text.steps import split_steps
 
 GENERATOR = "deepcritic://microworld/models/generator"
 Command = Callable[..., Any]

@@ -17,7 +17,7 @@ from deepcritic.microworld.world import Problem, judge
 from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.schema import UNLABELLED, Example, Failure, Generation, Gold, Item
 from deepcritic.stages import solve
-from deepcritic.text.parsing import split_steps
+from deepcritic.text.steps import split_steps
 
 GENERATOR = "deepcritic://microworld/models/generator"
 Command = Callable[..., Any]

@@ -1,4 +1,4 @@
-"""Boxes, thoughts, headings and steps."""
+"""Boxes and thoughts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepcritic.text.parsing import last_boxed, split_steps, strip_heading, strip_thinking
+from deepcritic.text.parsing import last_boxed, strip_thinking
 
 GOLDEN: dict[str, list[dict[str, Any]]] = json.loads(
     (Path(__file__).parent.parent / "golden" / "parsing.json").read_text("utf-8")
 )
-CHECKS = {"last_boxed": last_boxed, "strip_thinking": strip_thinking, "split_steps": split_steps, "strip_heading": strip_heading}
+CHECKS = {"last_boxed": last_boxed, "strip_thinking": strip_thinking}
 PIECES = [*"{}\\ab1 \n", "\\boxed{", "<think>", "</think>", "Step 1: ", "Step 2: ", "\\[", "\\]", "```"]
 NOISY = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 
@@ -89,18 +89,6 @@ def test_time_is_linear_for_boxes_and_thoughts(piece: str) -> None:
     assert time.perf_counter() - began < 10
 
 
-@pytest.mark.parametrize(
-    "piece", [" ", "\n", "\\[", "\\]", "```", "\n```", "\n   ```", "**", "Step 1:\n", "step ", "# ", "\t**  ", "\\[ \n\n"]
-)
-def test_time_is_linear_for_steps(piece: str) -> None:
-    text = piece * (1_000_000 // len(piece))
-    began = time.perf_counter()
-    split_steps(text)
-    split_steps("Step 1:" + text)
-    strip_heading("step 1" + text)
-    assert time.perf_counter() - began < 10
-
-
 @given(NOISY)
 def test_thoughts_leave_no_tag(text: str) -> None:
     rest = strip_thinking(text)
@@ -112,28 +100,3 @@ def test_thoughts_leave_no_tag(text: str) -> None:
 def test_a_thought_that_the_template_opened() -> None:
     assert strip_thinking("still thinking", opened=True) is None
     assert strip_thinking("thought</think>\n\nanswer", opened=True) == "answer"
-
-
-STEP = st.text(alphabet="ab1 =+.\n", min_size=1).map(str.strip).filter(bool)
-HEADINGS = ["Step {}: ", "**Step {}:** ", "### Step {}\n", "STEP {}. ", "  step {}) ", "**Step {}.** ", "Step {} - "]
-
-
-@given(st.lists(STEP, min_size=1), st.sampled_from(HEADINGS))
-def test_numbered_steps_come_back(steps: list[str], heading: str) -> None:
-    text = "\n".join(heading.format(number) + step for number, step in enumerate(steps, start=1))
-    assert split_steps(text) == steps
-
-
-@given(st.lists(STEP.filter(lambda step: "\n" not in step), min_size=1))
-def test_paragraphs_come_back(steps: list[str]) -> None:
-    assert split_steps("\n\n".join(steps)) == steps
-
-
-@given(NOISY)
-def test_steps_are_stripped_and_never_empty(text: str) -> None:
-    assert all(step and step == step.strip() for step in split_steps(text))
-
-
-@given(st.text(alphabet="ab1 .\n"))
-def test_text_without_a_heading_stays(text: str) -> None:
-    assert strip_heading(text) == (None, text)

@@ -1,0 +1,315 @@
+r"""How a solution falls into steps, and where each of them stands in the text.
+
+>>> split_steps("Step 1: 1 + 1 = 2.\nStep 2: So it is 2.")
+['1 + 1 = 2.', 'So it is 2.']
+>>> text = "Here is how:\n1. Add 2 and 3.\n2. Multiply by 4."
+>>> [(step.text, text[step.start : step.end]) for step in find_steps(text)][1]
+('Multiply by 4.', '2. Multiply by 4.')
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import itertools
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from deepcritic.text.headings import BLANK, Heading, read_heading
+from deepcritic.text.regions import protected
+
+UNSEEN: Final = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+"""White space, and signs that nobody sees."""
+_WRITTEN_OUT: Final = re.compile(r"(?<!\\)(?:\\r)?\\n(?:(?![a-z])(?!(?:Right|Left|Leftright)arrow|V)|(?=step\b))|(?<=\\n)\\n")
+_TAG: Final = re.compile(
+    r"<(?P<end>/)?(?:step|paragraph)(?:[ _-]?(?P<number>\d{1,6})|\s+id\s*=\s*[\"']?(?P<id>\d{1,6})[\"']?)?\s*>", re.IGNORECASE
+)
+_ITEM: Final = re.compile(
+    rf"(?P<indent>{BLANK}*+)(?:\#{{1,6}}{BLANK}*+)?(?P<bold>\*\*|__)?"
+    rf"(?:(?P<number>[0-9]{{1,3}})(?P<mark>\\?[.)\u3001\uff0e])|[(\uff08](?P<round>[0-9]{{1,3}})[)\uff09]|(?P<circled>[\u2460-\u2473]))"
+    rf"(?P<closed>\*\*|__)?(?:(?={BLANK}|\Z)|(?<=[)\uff09\u3001\u2460-\u2473])(?![0-9]))"
+)
+_BULLET: Final = re.compile(rf"(?P<indent>{BLANK}*+)(?:(?P<mark>[-*•·‣◦▪●○■►➤])(?={BLANK})|(?P<tex>\\item)(?![A-Za-z])){BLANK}*+")
+_LIST_EDGE: Final = re.compile(r"\\(begin|end)\{(?:enumerate|itemize)\}(?:\[[^\]\n]*\])?")
+_INLINE: Final = re.compile(rf"(?<=[\s.;。；])\**step{BLANK}?[0-9]", re.IGNORECASE)
+_PLAIN: Final = Heading(0, True, 0)
+
+
+class Step(NamedTuple):
+    """One step: its text alone, and the part `[start:end]` of the solution that it covers, heading and all."""
+
+    text: str
+    start: int
+    end: int
+
+
+class _Cut(NamedTuple):
+    """Where in the text a step begins, with the heading that stands there."""
+
+    start: int
+    heading: Heading
+
+
+def split_steps(text: str) -> list[str]:
+    r"""A solution's steps, by the layout that it has: tags (`<step_1>`), headings ("Step 1:", "**Step 1**", "第一步："), a list
+    (numbers, bullets, `\item`), else its paragraphs, which blank lines part.
+
+    - A heading stands at the start of a line. The first one has the number 0 or 1, or opens the text (a continuation); each
+      further one must have a higher number than the one before, else it is text ("Step 1:" within a part of Step 3). Headings
+      that could begin a sentence ("Step 1 Add ...") count where they open the text and go on 1, 2, 3.
+    - A list is the layout where it opens the text, or follows one line that ends in a colon. Its numbers go on 1, 2, 3.
+      Paragraphs behind it are steps; so are all paragraphs where each item is one and others stand between.
+    - Text before the first heading belongs to the first step. Headings go, and so do empty steps and the space around steps.
+    - Nothing is split within a code fence, `\[ ... \]`, `$$ ... $$` or an environment of TeX such as align; one that never
+      closes protects nothing. Where a text has no line ends but "\n" written out, those count.
+
+    >>> split_steps("Let me see.\n\nStep 1: one\n\nmore of it\n\n**Step 2:** two")
+    ['Let me see.\none\n\nmore of it', 'two']
+    >>> split_steps("one\n\ntwo\nmore of two")
+    ['one', 'two\nmore of two']
+    """
+    return [step.text for step in find_steps(text)]
+
+
+def find_steps(text: str) -> list[Step]:
+    """The steps of `split_steps` with their places: in order and apart, and all that can be seen of `text` is in one of them.
+
+    >>> find_steps("Step 1: a\\nStep 2: b")[1]
+    Step(text='b', start=10, end=19)
+    """
+    shown, places = _line_ends(text)
+    cuts, clean = _Layout(shown).cuts()
+    ends = [*(cut.start for cut in cuts), len(shown)][1:]
+    steps: list[Step] = []
+    for (start, heading), end in zip(cuts, ends, strict=True):
+        body = clean(heading.rest(shown[start:end])).strip(UNSEEN)
+        whole = shown[start:end].rstrip(UNSEEN)
+        steps.append(Step(body, start + len(whole) - len(whole.lstrip(UNSEEN)), start + len(whole)))
+    before = shown[: cuts[0].start] if cuts else ""
+    if intro := clean(before).strip(UNSEEN):
+        begins = len(before) - len(before.lstrip(UNSEEN))
+        steps[0] = Step(f"{intro}\n{steps[0].text}".strip(UNSEEN), begins, steps[0].end)
+    return [Step(step.text, places(step.start), places(step.end)) for step in _joined(steps)]
+
+
+def strip_heading(step: str) -> tuple[int | None, str]:
+    """The number in a heading such as "Step 2:", "**Step 2:**" or "### Step 2" at the start, and the rest; None without one.
+
+    >>> strip_heading("**Step 2: Add.** 1 + 1 = 2")
+    (2, '**Add.** 1 + 1 = 2')
+    >>> strip_heading("Step 2 is wrong.")
+    (None, 'Step 2 is wrong.')
+    """
+    text = step.lstrip()
+    heading = read_heading(text.partition("\n")[0])
+    return (heading.number, heading.rest(text)) if heading is not None and heading.clear else (None, step)
+
+
+def _joined(steps: list[Step]) -> list[Step]:
+    """Without those that are empty, whose headings go to the step before, or to the first one."""
+    kept: list[Step] = []
+    for step in steps:
+        if step.text:
+            kept.append(step)
+        elif kept:
+            kept[-1] = kept[-1]._replace(end=step.end)
+    if kept and steps:
+        kept[0] = kept[0]._replace(start=steps[0].start)
+    return kept
+
+
+class _Layout:
+    """A text by lines: what each is, and where steps may begin."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.starts = [0, *(match.end() for match in re.finditer("\n", text))]
+        self.lines = text.split("\n")
+        self.blank = [not line.strip(UNSEEN) for line in self.lines]
+        self.regions = protected(text)
+        self._begins = [start for start, _ in self.regions]
+        self.free = [self.is_free(start) for start in self.starts]
+        self.paragraphs = [
+            at
+            for at, (blank, free) in enumerate(zip(self.blank, self.free, strict=True))
+            if not blank and (at == 0 or (free and self.blank[at - 1]))
+        ]
+
+    def is_free(self, place: int) -> bool:
+        """Whether a step may begin here: outside what is protected, or where that begins."""
+        at = bisect.bisect_left(self._begins, place) - 1
+        return at < 0 or self.regions[at][1] <= place
+
+    def cuts(self) -> tuple[list[_Cut], Callable[[str], str]]:
+        """Where the steps begin, and what takes from a step's text what only frames it."""
+        if tagged := self._tagged():
+            return tagged, functools.partial(_TAG.sub, "")
+        headed = self._headed()
+        if len(headed) == 1 and (inline := self._inline(headed[0])):
+            return inline, str
+        if headed:
+            return headed, str
+        if listed := self._listed():
+            return listed, str
+        bullets, tex = self._bullets()
+        if bullets:
+            return bullets, _without_edge if tex else str
+        return [_Cut(self.starts[at], _PLAIN) for at in self.paragraphs], str
+
+    def _tagged(self) -> list[_Cut]:
+        cuts: list[_Cut] = []
+        closed, last = 0, -1
+        for match in _TAG.finditer(self.text):
+            if not self.is_free(match.start()):
+                continue
+            if match["end"]:
+                closed += 1
+                continue
+            said = match["number"] or match["id"]
+            number = int(said) if said else last + 1
+            if number <= last or (not cuts and number > 1 and self.text[: match.start()].strip(UNSEEN)):
+                return []
+            cuts.append(_Cut(match.start(), Heading(number, True, match.end() - match.start())))
+            last = number
+        return cuts if closed or len(cuts) > 1 else []
+
+    def _headed(self) -> list[_Cut]:
+        found = [
+            (at, heading)
+            for at, line in enumerate(self.lines)
+            if self.free[at] and not self.blank[at] and (heading := read_heading(line)) is not None
+        ]
+        first_text = self._first_text()
+        clear: list[_Cut] = []
+        last = -1
+        for at, heading in found:
+            if heading.clear and (heading.number > last if clear else heading.number in (0, 1) or at == first_text):
+                clear.append(_Cut(self.starts[at], heading))
+                last = heading.number
+        if clear or len(found) < 2 or found[0][0] != first_text or found[0][1].number > 1:
+            return clear
+        count = itertools.count(found[0][1].number)
+        numbers = [heading.number for _, heading in found]
+        return [_Cut(self.starts[at], one) for at, one in found] if numbers == list(itertools.islice(count, len(found))) else []
+
+    def _inline(self, only: _Cut) -> list[_Cut]:
+        """Headings within a line, behind the one heading that opens the text: "Step 1: ... Step 2: ..."."""
+        cuts = [only]
+        if only.heading.number > 1 or self.text[: only.start].strip(UNSEEN):
+            return []
+        for match in _INLINE.finditer(self.text, only.start + 1):
+            line = self.text[match.start() : match.start() + 200].partition("\n")[0]
+            heading = read_heading(line)
+            if heading is None or heading.number != cuts[-1].heading.number + 1 or not self.is_free(match.start()):
+                continue
+            if {":", "："} & {*line[: heading.end]}:
+                cuts.append(_Cut(match.start(), heading))
+        return cuts if len(cuts) > 1 else []
+
+    def _listed(self) -> list[_Cut]:
+        """The items of a numbered list that is the text's layout."""
+        items: list[tuple[int, Heading]] = []
+        style: tuple[str | None, ...] = ()
+        for at, line in enumerate(self.lines):
+            match = _ITEM.match(line) if self.free[at] else None
+            if match is None:
+                continue
+            number = _item_number(match)
+            kind = (match["indent"], match["mark"], str(bool(match["round"])), match["bold"])
+            if not items and number in (0, 1) and self._opens(at):
+                style = kind
+            if kind == style and (number == items[-1][1].number + 1 if items else number in (0, 1)):
+                reopen = match["bold"] if match["bold"] and not match["closed"] else ""
+                items.append((at, Heading(number, True, match.end(), reopen, (reopen,) if reopen else ())))
+            elif not items:
+                return []
+        if len(items) < 2:
+            return []
+        lines = [at for at, _ in items]
+        within = [at for at in self.paragraphs if at > lines[0] and at not in lines]
+        indented = [at for at in within if self.lines[at][:1].isspace()]
+        behind = [at for at in within if at > lines[-1] and at not in indented]
+        between = [at for at in within if at < lines[-1] and at not in indented]
+        loose = set(lines[1:]) <= {*self.paragraphs}
+        if not indented and ((loose and between) or len(behind) >= len(items)):
+            return []  # paragraphs, some of which are numbered, or paragraphs behind a plan
+        cuts = [_Cut(self.starts[at], heading) for at, heading in items]
+        return cuts if between else cuts + [_Cut(self.starts[at], _PLAIN) for at in behind]
+
+    def _bullets(self) -> tuple[list[_Cut], bool]:
+        """The items of a list with bullets, where the text has no other paragraphs; and whether they are TeX's."""
+        found = [(at, match) for at, line in enumerate(self.lines) if self.free[at] and (match := _BULLET.match(line))]
+        if len(found) < 2 or not self._opens(found[0][0]):
+            return [], False
+        first = found[0][1]
+        tex = first["tex"] is not None
+        depth = self._depths() if tex else []
+        same = [
+            (at, match)
+            for at, match in found
+            if (tex and match["tex"] and depth[at] == depth[found[0][0]])
+            or (not tex and (match["mark"], match["indent"]) == (first["mark"], first["indent"]))
+        ]
+        lines = {at for at, _ in same}
+        others = [at for at in self.paragraphs if at > found[0][0] and at not in lines and not self.lines[at][:1].isspace()]
+        if len(same) < 2 or (others and not tex):
+            return [], False
+        return [_Cut(self.starts[at], Heading(0, True, match.end())) for at, match in same], tex
+
+    def _depths(self) -> list[int]:
+        """How deep in lists of TeX each line is."""
+        depth, found = 0, []
+        for line in self.lines:
+            for edge in _LIST_EDGE.finditer(line):
+                depth += 1 if edge[1] == "begin" else -1
+            found.append(depth)
+        return found
+
+    def _first_text(self) -> int:
+        return next((at for at, blank in enumerate(self.blank) if not blank), 0)
+
+    def _opens(self, line: int) -> bool:
+        """Whether nothing stands before this line but a paragraph that leads up to it."""
+        before = [at for at in range(line) if not self.blank[at] and not _LIST_EDGE.fullmatch(self.lines[at].strip(UNSEEN))]
+        if not before:
+            return True
+        leads = self.lines[before[-1]].strip(UNSEEN + "*_")
+        return sum(at < line for at in self.paragraphs) <= 1 and (leads.endswith((":", "：")) or leads.startswith("#"))
+
+
+def _without_edge(text: str) -> str:
+    """Without the beginning of a list at the end of what leads up to it, and without its end behind the last item."""
+    edges = [*_LIST_EDGE.finditer(text)]
+    depth = sum(1 if edge[1] == "begin" else -1 for edge in edges)
+    return text[: edges[-1].start()] if depth and not text[edges[-1].end() :].strip(UNSEEN) else text
+
+
+def _item_number(match: re.Match[str]) -> int:
+    said = match["number"] or match["round"]
+    return int(said) if said else ord(match["circled"]) - 0x245F
+
+
+def _line_ends(text: str) -> tuple[str, _Places]:
+    """The text with line ends, and where its characters stand in `text`; the two differ where "\\n" was written out."""
+    if "\n" in text:
+        return text, _Places([])
+    if "\r" in text:
+        return text.replace("\r", "\n"), _Places([])
+    shorter: list[tuple[int, int]] = []
+    gone = 0
+    for match in _WRITTEN_OUT.finditer(text):
+        gone += match.end() - match.start() - 1
+        shorter.append((match.end() - gone, gone))
+    return _WRITTEN_OUT.sub("\n", text), _Places(shorter)
+
+
+class _Places:
+    """From places in a text with line ends to those in the text where they were written out."""
+
+    def __init__(self, shorter: list[tuple[int, int]]) -> None:
+        self._from, self._gone = [place for place, _ in shorter], [gone for _, gone in shorter]
+
+    def __call__(self, place: int) -> int:
+        at = bisect.bisect_right(self._from, place)
+        return place + (self._gone[at - 1] if at else 0)
