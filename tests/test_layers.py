@@ -17,8 +17,8 @@ LEVELS = (
     {"runs", "hub", "answers"},
     {"tasks", "datasets"},
     {"samplers", "scorers"},
-    {"rewards", "evaluation", "labels", "training", "seeding", "microworld", "report"},
-    {"critic", "refining", "stages"},
+    {"rewards", "evaluation", "labels", "training", "seeding", "microworld", "smallworld", "report"},
+    {"critic", "refining", "service", "stages"},
     {"__main__"},
 )
 """A folder imports from its own level and from those before it. Folders of one level do not import each other in a circle."""

@@ -1,0 +1,283 @@
+"""The HTTP service of a critic, as an ASGI application: `python -m deepcritic serve model=PATH` runs it.
+
+    POST /v1/critiques   the first wrong step of one or many solutions, streamed as they finish if asked
+    POST /v1/scores      a number for each step: a PRM's, or the critic's vote shares
+    POST /v1/rewards     rewards for RL trainers
+    GET  /health         whether replies come;  GET /metrics: counters for Prometheus;  GET /docs: the schema
+
+Nothing of a request is logged. Errors are JSON in the shape of OpenAI's protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from deepcritic.critic import Critic
+from deepcritic.errors import DeepCriticError, InputError
+from deepcritic.rewards import judgment_reward
+from deepcritic.samplers.base import Request as Draws
+from deepcritic.schema import Failure, Item, Scores
+from deepcritic.scorers.base import Scorer
+from deepcritic.service.batching import Batcher, ClosedError, QueueFullError
+from deepcritic.service.figures import Figures
+from deepcritic.service.limits import Limits
+from deepcritic.service.messages import (
+    Asking,
+    CritiqueAnswer,
+    CritiqueAnswers,
+    CritiqueMany,
+    CritiqueOne,
+    Health,
+    RewardAnswers,
+    RewardBody,
+    ScoreAnswer,
+    ScoreAnswers,
+    ScoreBody,
+    Solution,
+    problem_of,
+)
+from deepcritic.service.middleware import Guard
+from deepcritic.service.questions import Questions, ToScore, item_of, step_shares, without_item
+
+T = TypeVar("T")
+ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "The bearer key is missing or wrong."},
+    413: {"description": "The body is too large."},
+    429: {"description": "The queue is full; Retry-After says when to come back."},
+    503: {"description": "The engine failed, or the service is stopping; Retry-After says when to come back."},
+    504: {"description": "The deadline has passed."},
+}
+
+
+class Service:
+    """A critic (and a scorer of steps, if there is one) behind batchers that all clients share."""
+
+    def __init__(self, critic: Critic, *, scorer: Scorer[Item] | None = None, limits: Limits, lanes: int) -> None:
+        self.critic, self.scorer, self.limits = critic, scorer, limits
+        self._questions = Questions(critic)
+        self._lanes = lanes
+        self.stopping = False
+
+    async def __aenter__(self) -> Service:
+        engine = await asyncio.to_thread(self.critic.opened)
+        cancel = getattr(engine, "cancel", None)
+        queue = self.limits.queue
+        self.draws: Batcher[Draws] = Batcher(engine.stream, lanes=self._lanes, most_waiting=queue, cancel=cancel).__enter__()
+        self.scores: Batcher[ToScore] | None = None
+        if self.scorer is not None:
+            await asyncio.to_thread(self.scorer.__enter__)
+            self.scores = Batcher(self._scored, most_waiting=queue).__enter__()
+        self.figures = Figures(lambda: self.draws.waiting, lambda: self.draws.under_way)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.stopping = True
+        await asyncio.to_thread(self.draws.__exit__, None, None, None)
+        if self.scores is not None and self.scorer is not None:
+            await asyncio.to_thread(self.scores.__exit__, None, None, None)
+            self.scorer.__exit__(None, None, None)
+        await asyncio.to_thread(self.critic.close)
+
+    def _scored(self, asked: Iterable[ToScore]) -> Any:
+        assert self.scorer is not None
+        return self.scorer.score((one.name, one.item) for one in asked)
+
+    async def critique(self, solution: Solution, index: int, asking: Asking) -> CritiqueAnswer:
+        """The critique of one solution. What cannot be asked about has a note and no verdict."""
+        try:
+            item = item_of(solution)
+            name, draws = self._questions.critique(item, asking)
+        except InputError as error:
+            return without_item(solution, index, str(error))
+        answer = self._questions.answer(solution, index, item, await self.draws.draw(name, draws))
+        self.figures.tokens.inc(answer.tokens)
+        outcome = "none" if answer.first_error is None else "accepted" if answer.first_error == -1 else "rejected"
+        self.figures.verdicts.labels(outcome).inc()
+        return answer
+
+    async def score(self, solution: Solution, index: int, asking: Asking) -> tuple[ScoreAnswer, int]:
+        """The numbers of one solution's steps, and what they cost in tokens."""
+        if self.scores is None:
+            answer = await self.critique(solution, index, asking)
+            return ScoreAnswer(index=index, data=step_shares(answer), note=answer.note), answer.tokens
+        try:
+            item = item_of(solution)
+        except InputError as error:
+            return ScoreAnswer(index=index, data=None, note=str(error)), 0
+        name = self._questions.critique(item, Asking())[0][0]
+        (outcome,) = await self.scores.draw(name, ToScore(name, item))
+        if isinstance(outcome, Scores):
+            return ScoreAnswer(index=index, data=list(outcome.values)), outcome.prompt_tokens
+        assert isinstance(outcome, Failure)
+        return ScoreAnswer(index=index, data=None, note=": ".join(filter(None, (outcome.reason, outcome.detail)))), 0
+
+    def health(self) -> Health:
+        idle = max(self.draws.idle_seconds, self.scores.idle_seconds if self.scores else 0.0)
+        status = "stopping" if self.stopping else "stalled" if idle > self.limits.stall else "ok"
+        return Health(
+            status=status, model=self.critic.model_id, waiting=self.draws.waiting, under_way=self.draws.under_way,
+            idle_seconds=round(idle, 3),
+        )  # fmt: skip
+
+
+def create_app(
+    critic: Critic, *, scorer: Scorer[Item] | None = None, limits: Limits | None = None, key: str = "", lanes: int = 1
+) -> FastAPI:
+    """The application. With a `key`, every path but `/health` asks for it as a bearer token. `lanes`: see `Batcher`."""
+    bounds = limits or Limits()
+    service = Service(critic, scorer=scorer, limits=bounds, lanes=lanes)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service:
+            yield
+
+    app = FastAPI(title="deepcritic", description=__doc__.split("\n\n")[0], lifespan=lifespan, version="1")
+    app.state.service = service
+
+    def allowed(request: Request) -> None:
+        sent = request.headers.get("authorization", "")
+        if key and not hmac.compare_digest(sent.encode(), f"Bearer {key}".encode()):
+            raise HTTPException(401, "the bearer key is missing or wrong", {"WWW-Authenticate": "Bearer"})
+
+    app.add_middleware(Guard, service=service)
+    _answer_errors(app, bounds)
+    secured: dict[str, Any] = {"dependencies": [Depends(allowed)], "responses": ERRORS}
+
+    @app.post("/v1/critiques", response_model=CritiqueAnswers, **secured)
+    async def critiques(body: CritiqueOne | CritiqueMany) -> Any:
+        """The first wrong step of each solution, by the vote of several critiques."""
+        items: Sequence[Solution] = [body] if isinstance(body, CritiqueOne) else body.items
+        work = [service.critique(one, index, body) for index, one in enumerate(items)]
+        deadline = _deadline(body, bounds)
+        if isinstance(body, CritiqueMany) and body.stream:
+            return StreamingResponse(_lines(work, items, deadline), media_type="application/x-ndjson")
+        return CritiqueAnswers(model=critic.model_id, data=await _all(work, deadline))
+
+    @app.post("/v1/scores", **secured)
+    async def scores(body: ScoreBody) -> ScoreAnswers:
+        """A number for each step: the PRM's, or the share of the critic's votes by which it and all before it are right."""
+        found = await _all([service.score(one, index, body) for index, one in enumerate(body.items)], _deadline(body, bounds))
+        tokens = sum(cost for _, cost in found)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return ScoreAnswers(model=critic.model_id, data=[answer for answer, _ in found], usage=usage)
+
+    @app.post("/v1/rewards", **secured)
+    async def rewards(body: RewardBody) -> RewardAnswers:
+        """A reward for each completion. A reward that could not be found out is null, never a number."""
+        if body.labels is not None:
+            given: list[float | None] = [*judgment_reward(body.completions, [int(label) for label in body.labels])]
+            return RewardAnswers(model="", rewards=given, notes=[""] * len(given))
+        pairs = list(zip(body.problems or (), body.completions, strict=True))
+        empty = [not text.strip() for _, text in pairs]
+        work = [
+            service.critique(Solution.model_construct(problem=problem, solution=text, steps=None, id=None), index, body)
+            for index, (problem, text) in enumerate(pairs)
+            if not empty[index]
+        ]
+        found = iter(await _all(work, _deadline(body, bounds)))
+        answers = [None if blank else next(found) for blank in empty]
+        return RewardAnswers(
+            model=critic.model_id,
+            rewards=[0.0 if answer is None else answer.acceptance for answer in answers],
+            notes=["empty completion" if answer is None else answer.note for answer in answers],
+        )
+
+    @app.get("/health", responses={503: {"model": Health}})
+    async def health(response: Response) -> Health:
+        """Whether replies come: 503 where the engine has work and gives nothing, or the service is stopping."""
+        found = service.health()
+        response.status_code = 200 if found.status == "ok" else 503
+        return found
+
+    @app.get("/metrics", response_class=Response, dependencies=[Depends(allowed)])
+    async def metrics() -> Response:
+        """Counters in the format of Prometheus."""
+        return Response(service.figures.text(), media_type="text/plain; version=0.0.4")
+
+    return app
+
+
+def _deadline(asking: Asking, limits: Limits) -> float:
+    return min(asking.timeout or limits.timeout, limits.timeout)
+
+
+async def _all(work: Sequence[Coroutine[Any, Any, T]], deadline: float) -> list[T]:
+    """All results in their order; the first error cancels the others."""
+    try:
+        async with asyncio.timeout(deadline), asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except* DeepCriticError as errors:
+        raise errors.exceptions[0] from None
+    except* (QueueFullError, ClosedError, RuntimeError) as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _lines(
+    work: Sequence[Coroutine[Any, Any, CritiqueAnswer]], items: Sequence[Solution], deadline: float
+) -> AsyncIterator[bytes]:
+    """One line an answer, in the order of finishing. What fails is an answer with a note: the status is sent already."""
+
+    async def one(index: int, coroutine: Coroutine[Any, Any, CritiqueAnswer]) -> CritiqueAnswer:
+        try:
+            async with asyncio.timeout(deadline):
+                return await coroutine
+        except TimeoutError:
+            return without_item(items[index], index, "timed_out: the deadline has passed")
+        except QueueFullError:
+            return without_item(items[index], index, "queue_full: the queue is full, come back later")
+        except ClosedError:
+            return without_item(items[index], index, "stopping: the service is stopping")
+        except (DeepCriticError, RuntimeError) as error:
+            return without_item(items[index], index, f"engine: {error}")
+
+    tasks = [asyncio.create_task(one(index, coroutine)) for index, coroutine in enumerate(work)]
+    try:
+        for finished in asyncio.as_completed(tasks):
+            yield (await finished).model_dump_json().encode() + b"\n"
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _answer_errors(app: FastAPI, limits: Limits) -> None:
+    """Every error as JSON with a message; what may pass has a Retry-After."""
+    retry = {"Retry-After": str(limits.retry_after)}
+
+    def on(kind: type[Exception], status: int, message: str | None = None, headers: dict[str, str] | None = None) -> None:
+        async def handle(_: Request, error: Exception) -> JSONResponse:
+            return JSONResponse(problem_of(message or error), status, headers)
+
+        app.add_exception_handler(kind, handle)
+
+    on(QueueFullError, 429, "the queue is full", retry)
+    on(ClosedError, 503, "the service is stopping", retry)
+    on(TimeoutError, 504, "the deadline has passed")
+    on(DeepCriticError, 503, None, retry)
+    on(RuntimeError, 503, None, retry)
+
+    async def http(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, StarletteHTTPException)
+        return JSONResponse(problem_of(error.detail), error.status_code, dict(error.headers or {}))
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return JSONResponse(problem_of("; ".join(_said(one) for one in error.errors()[:5])), 422)
+
+    app.add_exception_handler(StarletteHTTPException, http)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _said(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"] if part != "body")
+    return f"{place}: {error['msg']}" if place else str(error["msg"])

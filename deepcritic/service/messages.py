@@ -1,0 +1,144 @@
+"""What the service is sent and what it answers, as JSON. Field names are those of `deepcritic.Critique`.
+
+Sizes are limited here, so that what is too large is refused (422) before anything is asked.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MOST_CHARACTERS = 200_000
+MOST_STEPS = 1_000
+MOST_ITEMS = 1_024
+MOST_SAMPLES = 64
+
+Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
+Label = Annotated[int, Field(ge=-1)] | Annotated[str, Field(pattern=r"^\s*(-1|[1-9][0-9]{0,5})\s*$")]
+"""The first wrong step, from 1, or -1 where all are right; 0 is neither."""
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Solution(Message):
+    """A problem and its solution: `solution` is split into steps, `steps` are taken as they are."""
+
+    problem: Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS, examples=["What is 1 + 1 + 3?"])]
+    solution: Text | None = Field(default=None, examples=["Step 1: 1 + 1 = 2\nStep 2: 2 + 3 = 6"])
+    steps: Annotated[list[Text], Field(min_length=1, max_length=MOST_STEPS)] | None = None
+    id: Annotated[str, Field(max_length=200)] | None = Field(default=None, description="Comes back with the answer.")
+
+    @model_validator(mode="after")
+    def _either(self) -> Solution:
+        if (self.solution is None) == (self.steps is None):
+            raise ValueError("give either solution (a text) or steps (a list of texts)")
+        return self
+
+
+class Asking(Message):
+    """How a critic is asked; what is absent is the service's own setting."""
+
+    samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = Field(default=None, description="Critiques that vote.")
+    budget: Annotated[int, Field(ge=1)] | None = Field(default=None, description="At most so many completion tokens in all.")
+    timeout: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Seconds; at most the service's own.")
+
+
+class CritiqueOne(Solution, Asking):
+    """The body of `POST /v1/critiques` for one solution."""
+
+
+class CritiqueMany(Asking):
+    """The body of `POST /v1/critiques` for several; with `stream` each is sent as it finishes, one JSON object a line."""
+
+    items: Annotated[list[Solution], Field(min_length=1, max_length=MOST_ITEMS)]
+    stream: bool = False
+
+
+class CritiqueAnswer(BaseModel):
+    """What the critic found. `first_error` counts from 1; -1: every step is right; null: no verdict, and `note` says why."""
+
+    id: str | None
+    index: int
+    steps: list[str]
+    first_error: int | None
+    votes: dict[str, float] = Field(description="Readable verdicts, counted.")
+    agreement: float
+    acceptance: float | None = Field(description="Share of the votes that find every step right; null without a vote.")
+    text: str = Field(description="The first critique with the winning verdict, or the first unparsed one.")
+    unparsed: int
+    failed: int
+    tokens: int
+    note: str
+
+
+class CritiqueAnswers(BaseModel):
+    model: str
+    data: list[CritiqueAnswer]
+
+
+class ScoreBody(Asking):
+    """The body of `POST /v1/scores`."""
+
+    items: Annotated[list[Solution], Field(min_length=1, max_length=MOST_ITEMS)]
+
+
+class ScoreAnswer(BaseModel):
+    """A number from 0 to 1 for each step: how right it is. Null with a `note` where there is none."""
+
+    index: int
+    object: str = "pooling"
+    data: list[float] | None
+    note: str = ""
+
+
+class ScoreAnswers(BaseModel):
+    """The shape of the answer of vLLM's `/pooling`."""
+
+    object: str = "list"
+    model: str
+    data: list[ScoreAnswer]
+    usage: dict[str, int]
+
+
+class RewardBody(Asking):
+    """The body of `POST /v1/rewards`. With `labels`, completions are critiques and a reward is 1 where the verdict is the label.
+    With `problems`, completions are solutions and a reward is the share of the critic's votes that find every step right."""
+
+    completions: Annotated[list[Text], Field(min_length=1, max_length=MOST_ITEMS)]
+    labels: list[Label] | None = None
+    problems: list[Text] | None = None
+
+    @model_validator(mode="after")
+    def _either(self) -> RewardBody:
+        if (self.labels is None) == (self.problems is None):
+            raise ValueError("give either labels (completions are critiques) or problems (completions are solutions)")
+        if self.labels is not None and 0 in self.labels:
+            raise ValueError("labels: steps count from 1, and -1 says that all are right; found 0")
+        beside = self.labels if self.labels is not None else self.problems
+        if len(beside or ()) != len(self.completions):
+            raise ValueError("labels or problems: one for each completion")
+        return self
+
+
+class RewardAnswers(BaseModel):
+    """One reward for each completion; null, with a note, where the critic gave none. Null is no score."""
+
+    model: str
+    rewards: list[float | None]
+    notes: list[str]
+
+
+class Health(BaseModel):
+    status: str = Field(description="ok, stalled (work is under way and no reply has come for a while) or stopping.")
+    model: str
+    waiting: int
+    under_way: int
+    idle_seconds: float
+
+
+def problem_of(error: Any) -> dict[str, Any]:
+    """The body of an error, in the shape of OpenAI's protocol."""
+    return {"error": {"message": str(error)}}

@@ -1,0 +1,168 @@
+"""The service beside the engine that it serves: throughput with many clients, latency with one, memory over many requests.
+
+    scripts/bench service            # some minutes on two cores
+    scripts/bench service --quick    # a tenth of it: a try-out whose figures are not kept
+
+The critic is the small world's own, sampled by transformers in the same process; for latency and memory it replies by rule, at
+once. Clients and service share the processor. Both sides of a ratio take turns in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import aiohttp
+from table import Bench, row, write
+
+from deepcritic import Critic
+from deepcritic.microworld.source import written
+from deepcritic.samplers.scripted import ScriptedSampler
+from deepcritic.schema import Example
+
+MODEL = "deepcritic://microworld/models/base"
+CLIENTS = (64, 200)
+TURNS = 6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the requests; writes nothing")
+    parser.add_argument("--serve", choices=("small", "instant"), help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(arguments.serve, arguments.port)
+        return
+    share = 10 if arguments.quick else 1
+    rows = [*throughput(4000 // share, 2 if arguments.quick else TURNS), latency(2000 // share), memory(100_000 // share)]
+    for one in rows:
+        print(one)
+    if not arguments.quick:
+        write("service", rows)
+
+
+def critic(kind: str) -> Critic:
+    if kind == "instant":
+        return Critic(sampler=ScriptedSampler("\\boxed{-1}"), samples=1)
+    from deepcritic.tasks.first_error import FirstError
+
+    task = FirstError(template="deepcritic://microworld/templates/critique.txt")
+    return Critic(MODEL, samples=1, task=task, max_tokens=224)
+
+
+def serve(kind: str, port: int) -> None:
+    import uvicorn
+
+    from deepcritic.service.app import create_app
+    from deepcritic.service.limits import Limits
+
+    app = create_app(critic(kind), limits=Limits(queue=10_000))
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
+
+
+@contextlib.contextmanager
+def served(kind: str, port: int) -> Iterator[tuple[str, int]]:
+    """The address of a service in a process of its own, and the number of that process."""
+    process = subprocess.Popen([sys.executable, __file__, "--serve", kind, "--port", str(port)])
+    url = f"http://127.0.0.1:{port}"
+    try:
+        asyncio.run(_awaited(url))
+        yield url, process.pid
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+async def _awaited(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.get(f"{url}/health") as response:
+                    if response.status == 200:
+                        return
+            await asyncio.sleep(0.1)
+    raise TimeoutError(url)
+
+
+def rows_of(count: int, seed: int) -> list[Example]:
+    return list(written(split="test", count=count, seed=seed, lengths=[4, 5, 6]))
+
+
+async def asked(url: str, bodies: Sequence[dict[str, object]], clients: int) -> list[float]:
+    """The seconds that each request took, with so many clients that send the next when they have an answer."""
+    waiting, seconds = iter(bodies), []
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        for body in waiting:
+            began = time.perf_counter()
+            async with session.post(f"{url}/v1/critiques", json=body) as response:
+                found = (await response.json())["data"][0]
+                assert response.status == 200, found
+            seconds.append(time.perf_counter() - began)
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        await asyncio.gather(*(client(session) for _ in range(clients)))
+    return seconds
+
+
+def throughput(count: int, turns: int) -> list[Bench]:
+    results: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
+    ours, theirs = dict.fromkeys(CLIENTS, 0.0), 0.0
+    with served("small", 18231) as (url, _), critic("small") as engine:
+        for turn in range(turns):
+            rows = rows_of(count // turns, turn)
+            began = time.perf_counter()
+            direct = sum(1 for _ in engine.critique_many((row.item.problem, row.item.steps) for row in rows))
+            theirs = direct / (time.perf_counter() - began)
+            for clients in CLIENTS:
+                bodies = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows]
+                began = time.perf_counter()
+                asyncio.run(asked(url, bodies, clients))
+                ours[clients] = len(bodies) / (time.perf_counter() - began)
+                results[clients].append(ours[clients] / theirs)
+    return [
+        row(f"critiques a second, {clients} clients, beside the engine alone", ours[clients], theirs, at_least=0.9,
+            ratio=statistics.median(results[clients]))
+        for clients in CLIENTS
+    ]  # fmt: skip
+
+
+def latency(count: int) -> Bench:
+    bodies = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows_of(count, 77)]
+    with served("instant", 18232) as (url, _), critic("instant") as engine:
+        through = statistics.median(asyncio.run(asked(url, bodies, 1)))
+        alone = []
+        for body in bodies:
+            began = time.perf_counter()
+            engine.critique(str(body["problem"]), body["steps"])  # type: ignore[arg-type]
+            alone.append(time.perf_counter() - began)
+    return row("added median latency, one client, milliseconds", 1000 * (through - statistics.median(alone)), at_most=5)
+
+
+def memory(count: int) -> Bench:
+    """How much the service grows from the first tenth of the requests to the last, in MB."""
+    bodies = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows_of(1000, 78)]
+    with served("instant", 18233) as (url, pid):
+        asyncio.run(asked(url, bodies * (count // 10_000 or 1), 64))
+        before = resident(pid)
+        asyncio.run(asked(url, bodies * (9 * count // 10_000 or 1), 64))
+        return row(f"growth over {count} requests, MB", resident(pid) - before, at_most=10)
+
+
+def resident(pid: int) -> float:
+    """The memory of a process in MB."""
+    with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+if __name__ == "__main__":
+    main()
