@@ -1,0 +1,205 @@
+"""What the models of the small world learn from: conversations about problems and solutions, drawn without end.
+
+All start from one foundation: solutions by students, questions about single steps, and comparisons of two equations.
+The generator goes on solving. The base critic writes critiques that look at nothing. The teacher learns to solve
+without misconceptions and to answer the three calls of `stage=seed`. So the base knows how to do a step and how to
+compare two equations, and has never seen a step checked.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+from deepcritic.schema import ALL_CORRECT
+from deepcritic.smallworld.problems import (
+    LENGTHS,
+    LETTERS,
+    LONGER,
+    Problem,
+    chain,
+    difference,
+    draw_problem,
+    due_equation,
+    equation,
+    judge,
+)
+from deepcritic.smallworld.students import boxed, write_solution, write_step
+
+ACTED, GENERATOR_ACTED, CAREFUL = 0.65, 0.75, 0.25
+"""How often misconceptions show: in the foundation's lessons, in the generator's, and in a step that it is told is wrong."""
+LOOKS_WRONG = 0.08
+"""How often the base critic's lessons call a step wrong, whatever it says."""
+
+Turn = tuple[str, str]
+Lesson = list[Turn]
+"""A conversation: (prompt, reply) for each turn. Several turns about one solution cost its tokens only once."""
+
+
+def numbered(steps: Sequence[str]) -> str:
+    return "\n".join(f"Step {number}: {step}" for number, step in enumerate(steps, start=1))
+
+
+def about(problem: Problem, steps: Sequence[str], turns: Sequence[Turn]) -> Lesson:
+    """`turns` with the problem and its solution put before the first question."""
+    (question, reply), *rest = turns
+    return [(f"{problem.text}\n{numbered(steps)}\n{question}", reply), *rest]
+
+
+def draw_solution(rng: random.Random, lengths: Sequence[int] = LENGTHS) -> tuple[Problem, list[str]]:
+    problem = draw_problem(rng, "train", lengths)
+    return problem, write_solution(problem, rng, acted=rng.choice((0.5, 0.7, 0.9)))
+
+
+def solve_lesson(rng: random.Random, acted: float) -> Lesson:
+    problem = draw_problem(rng, "train", (*LENGTHS, *LONGER))
+    return [(f"{problem.text}\nSolve step by step.", numbered(write_solution(problem, rng, acted=acted)))]
+
+
+def step_lesson(rng: random.Random, acted: float) -> Lesson:
+    """Questions about a solution: what a step says, and a step done anew."""
+    problem, steps = draw_solution(rng, (3, 4, 5, 6))
+    turns = []
+    for number in rng.sample(range(1, len(steps) + 1), 3):
+        if rng.random() < 0.35:
+            turns.append((f"Quote step {number}.", equation(steps[number - 1])))
+        else:
+            turns.append((f"Do step {number}.", write_step(problem, steps, number, rng, acted=acted)))
+    return about(problem, steps, turns)
+
+
+def compare_lesson(rng: random.Random) -> Lesson:
+    """Two equations, of which the second may be changed in one sign, letter or digit."""
+    problem, steps = draw_solution(rng)
+    turns = []
+    for _ in range(3):
+        due = said = due_equation(problem, steps, rng.randint(1, len(steps)))
+        if rng.random() < 0.6:
+            parts = due.split("=")
+            at = rng.randrange(1, len(parts))
+            place = rng.randrange(len(parts[at]))
+            was = parts[at][place]
+            alike = "+-*" if was in "+-*" else LETTERS[: len(steps) + 1] if was in LETTERS else "0123456789"
+            parts[at] = parts[at][:place] + rng.choice([one for one in alike if one != was]) + parts[at][place + 1 :]
+            said = "=".join(parts)
+        differs = difference(due, said)
+        turns.append((f"Compare {due} with {said}.", f"differ in {differs}." if differs else "same."))
+    return turns
+
+
+def mend_lesson(rng: random.Random) -> Lesson:
+    """A solution whose first wrong step is named is done again, that step with more care."""
+    while True:
+        problem, steps = draw_solution(rng)
+        truth = judge(problem, steps)
+        assert truth is not None
+        if truth.first_error != ALL_CORRECT:
+            break
+    first = truth.first_error
+    again = [*steps[: first - 1], write_step(problem, steps, first, rng, acted=CAREFUL)]
+    whole = write_solution(problem, rng, acted=GENERATOR_ACTED, start=again) if len(again) < len(steps) else boxed(again)
+    return about(problem, steps, [(f"Step {first} is wrong. Solve again.", numbered(whole))])
+
+
+def blind_lesson(rng: random.Random) -> Lesson:
+    """A whole critique that looks at nothing and now and then calls a step wrong."""
+    problem, steps = draw_solution(rng, (3, 4, 5, 6))
+    lines: list[str] = []
+    verdict = ALL_CORRECT
+    for number in range(1, len(steps) + 1):
+        if rng.random() < LOOKS_WRONG:
+            lines, verdict = [*lines, f"Check {number}: looks wrong."], number
+            break
+        lines.append(f"Check {number}: fine.")
+    return about(problem, steps, [("First wrong step?", "\n".join([*lines, f"\\boxed{{{verdict}}}"]))])
+
+
+def check(problem: Problem, steps: Sequence[str], number: int) -> tuple[str, bool]:
+    """The check of a step: what is due, what is said, where they differ, the verdict."""
+    due, said = due_equation(problem, steps, number), equation(steps[number - 1])
+    differs = difference(due, said)
+    return f"due {due} said {said} {f'differ in {differs}: wrong' if differs else 'same: ok'}.", not differs
+
+
+def look(step: str) -> tuple[str, bool]:
+    """A look at the calculation alone, as it is stated."""
+    _, _, values, *said = equation(step).split("=")
+    due = chain(tuple(values))
+    good = due == said
+    return f"{'='.join([values, *due])} said {'='.join(said)} {'same: ok' if good else 'differ: wrong'}.", good
+
+
+def call_lesson(rng: random.Random) -> Lesson:
+    """The teacher's three calls about some steps."""
+    problem, steps = draw_solution(rng)
+    turns = []
+    for number in rng.sample(range(1, len(steps) + 1), 3):
+        first, looks_good = look(steps[number - 1])
+        text, good = check(problem, steps, number)
+        checked, draw = f"Check {number}: {text}", rng.random()
+        if draw < 0.25:
+            turns.append((f"Look at step {number}.", _with_box(first, looks_good)))
+        elif draw < 0.7:
+            turns.append((f"First look: {first}\nCheck step {number}.", _with_box(checked, good)))
+        else:
+            merged = checked if good == looks_good else f"Check {number}: {first} But {text}"
+            turns.append((f"First look: {first}\nThen: {checked}\nMerge for step {number}.", _with_box(merged, good)))
+    return about(problem, steps, turns)
+
+
+def deliberate_critique(problem: Problem, steps: Sequence[str]) -> str:
+    """A whole critique that checks each step up to the first wrong one."""
+    lines, verdict = [], ALL_CORRECT
+    for number in range(1, len(steps) + 1):
+        text, good = check(problem, steps, number)
+        lines.append(f"Check {number}: {text}")
+        if not good:
+            verdict = number
+            break
+    return "\n".join([*lines, f"\\boxed{{{verdict}}}"])
+
+
+def whole_lesson(rng: random.Random) -> Lesson:
+    problem, steps = draw_solution(rng)
+    return about(problem, steps, [("First wrong step?", deliberate_critique(problem, steps))])
+
+
+def _with_box(text: str, good: bool) -> str:
+    return f"{text}\n\\boxed{{{1 if good else -1}}}"
+
+
+def foundation_lesson(rng: random.Random) -> Lesson:
+    draw = rng.random()
+    return solve_lesson(rng, ACTED) if draw < 0.5 else step_lesson(rng, ACTED) if draw < 0.85 else compare_lesson(rng)
+
+
+def generator_lesson(rng: random.Random) -> Lesson:
+    return mend_lesson(rng) if rng.random() < 0.3 else solve_lesson(rng, GENERATOR_ACTED)
+
+
+def base_lesson(rng: random.Random) -> Lesson:
+    draw = rng.random()
+    if draw < 0.5:
+        return blind_lesson(rng)
+    return solve_lesson(rng, ACTED) if draw < 0.65 else step_lesson(rng, ACTED) if draw < 0.85 else compare_lesson(rng)
+
+
+def teacher_lesson(rng: random.Random) -> Lesson:
+    draw = rng.random()
+    if draw < 0.65:
+        return call_lesson(rng)
+    return whole_lesson(rng) if draw < 0.8 else step_lesson(rng, 0.0) if draw < 0.9 else solve_lesson(rng, 0.0)
+
+
+LESSONS = {
+    "foundation": foundation_lesson,
+    "generator": generator_lesson,
+    "base": base_lesson,
+    "teacher": teacher_lesson,
+}
+
+
+def lessons(role: str, seed: int) -> Iterator[Lesson]:
+    rng = random.Random(f"{role}/{seed}")
+    while True:
+        yield LESSONS[role](rng)

@@ -1,0 +1,143 @@
+"""Train the small world's models from nothing: one foundation, and from it the generator, the base critic and the teacher.
+
+    python -m deepcritic.smallworld.train runs/smallworld --instance 1        # about an hour on one core
+
+An instance has initial weights and lessons of its own; the misconceptions are the same in all. Only problems of the train split
+occur. A course that is done (its folder holds weights) is not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from deepcritic.microworld.tokenizer import train_tokenizer
+from deepcritic.smallworld.lessons import LESSONS, Lesson, lessons
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BATCH, POOL = 32, 8
+
+
+class Course(NamedTuple):
+    """From which model a role is taught, for how many steps, at which rate (it falls by a cosine)."""
+
+    start: str | None
+    steps: int
+    rate: float
+
+
+COURSES = {
+    "foundation": Course(None, 3500, 2e-3),
+    "generator": Course("foundation", 400, 5e-4),
+    "base": Course("foundation", 400, 5e-4),
+    "teacher": Course("foundation", 1500, 1e-3),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the models are written")
+    parser.add_argument("--instance", type=int, default=1, help="which initial weights and lessons")
+    parser.add_argument("--roles", nargs="+", default=list(COURSES), choices=list(COURSES))
+    arguments = parser.parse_args()
+    for role in arguments.roles:
+        if not (arguments.folder / role / "model.safetensors").exists():
+            train(role, arguments.folder, arguments.instance)
+
+
+def train(role: str, folder: Path, instance: int) -> None:
+    """Teach one course and save its model, with the tokenizer, in `folder`: the foundation in float32, as the roles go on from
+    it, the others in bf16."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    course = COURSES[role]
+    torch.manual_seed(instance)
+    if course.start is None:
+        tokenizer = train_tokenizer(_corpus(), vocabulary=400)
+        model = _new_model(tokenizer)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(folder / course.start)
+        model = AutoModelForCausalLM.from_pretrained(folder / course.start, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=course.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    began = time.monotonic()
+    for step, (ids, labels) in enumerate(itertools.islice(_batches(role, instance, tokenizer), course.steps)):
+        rate = course.rate * min(1, (step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * step / course.steps)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = model(input_ids=ids, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % 50 == 0 or step + 1 == course.steps:
+            print(f"{role}: step {step}, loss {loss.item():.4f}, {time.monotonic() - began:.0f} s", flush=True)
+    saved = model if role == "foundation" else model.to(torch.bfloat16)
+    saved.save_pretrained(folder / role)
+    tokenizer.save_pretrained(folder / role)
+
+
+def _new_model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """Half a million parameters of the Qwen2 architecture, at random. vLLM's attention on a processor wants heads of 32."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    config = Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=96, intermediate_size=288, num_hidden_layers=4, num_attention_heads=3,
+        num_key_value_heads=3, max_position_embeddings=4096, tie_word_embeddings=True, bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return Qwen2ForCausalLM(config)
+
+
+def _corpus() -> Iterator[str]:
+    """What the tokenizer learns its words from, the same for every instance."""
+    for role in LESSONS:
+        for lesson in itertools.islice(lessons(role, 0), 1500):
+            for turn in lesson:
+                yield from turn
+    yield from itertools.repeat("system\nuser\nassistant\n", 50)
+
+
+def _batches(role: str, seed: int, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(ids, labels), both (batch, length): lessons of similar length together, the loss on the replies alone."""
+    import torch
+
+    stream = (_encode(lesson, tokenizer) for lesson in lessons(role, seed))
+    order = random.Random(seed)
+    while True:
+        pool = sorted(itertools.islice(stream, BATCH * POOL), key=lambda row: len(row[0]))
+        groups = [pool[start : start + BATCH] for start in range(0, len(pool), BATCH)]
+        order.shuffle(groups)
+        for rows in groups:
+            width = max(len(ids) for ids, _ in rows)
+            ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row, _ in rows])
+            yield ids, torch.tensor([row + [-100] * (width - len(row)) for _, row in rows])
+
+
+def _encode(lesson: Lesson, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The conversation in the tokenizer's own chat format, with labels on the replies and their ends."""
+
+    def plain(text: str) -> Any:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    ids: list[int] = []
+    labels: list[int] = []
+    for question, reply in lesson:
+        asked = plain(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
+        answered, after = plain(f"{reply}<|im_end|>"), plain("\n")
+        ids += asked + answered + after
+        labels += [-100] * len(asked) + answered + [-100] * len(after)
+    return ids, labels
+
+
+if __name__ == "__main__":
+    main()
