@@ -25,8 +25,8 @@ from pathlib import Path
 from deepcritic.answers import compare
 from deepcritic.answers.decide import decide_answers
 from deepcritic.answers.pool import workers
-from deepcritic.answers.reach import beyond_reach
 from deepcritic.answers.text import answer_of, for_algebra
+from deepcritic.answers.too_big import text_too_big
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASETS = Path(os.environ.get("DEEPCRITIC_DATASETS") or ROOT.parent / "shared" / "datasets")
@@ -87,7 +87,7 @@ def finds(prediction: str, reference: str) -> Iterator[str]:
     began = time.thread_time()
     quick = decide_answers(one, other)
     texts = for_algebra(other), for_algebra(one)
-    hard = any(map(beyond_reach, texts))
+    hard = any(map(text_too_big, texts))
     if time.thread_time() - began > 0.05:
         yield "slow"
     began = time.monotonic()

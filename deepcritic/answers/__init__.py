@@ -12,7 +12,7 @@ math-verify's own timeout needs the main thread and does not stop everything. He
 kernel at its deadline, so all of this works in any thread, in forked children, in Ray, and in a script without a main guard. The
 processes start with the first pair that needs algebra (about a second) and end with this process.
 
-`decide` says what needs no algebra (with `text`, `plain` and `reach`), `known` keeps what was found, `pool` owns the processes
+`decide` says what needs no algebra (with `text`, `plain` and `too_big`), `cache` keeps what was found, `pool` owns the processes
 and talks to them over `wire`, `worker` is what runs in them, and `algebra` is math-verify as it is used there, within `bounds`.
 """
 
@@ -25,8 +25,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from deepcritic.answers.cache import Cache
 from deepcritic.answers.decide import Comparison, Texts, at_once
-from deepcritic.answers.known import Known
 from deepcritic.answers.pool import cores, workers
 
 __all__ = ["COMPARED", "Comparison", "compare", "equivalent"]
@@ -34,7 +34,7 @@ __all__ = ["COMPARED", "Comparison", "compare", "equivalent"]
 COMPARED: Final = "compared.jsonl"
 """The name of a stage's file of comparisons, for `compare(..., cache=folder / COMPARED)`."""
 _AHEAD: Final = 500  # pairs that wait for each worker, so that a slow pair at the head does not idle the others
-_memory: Final = Known()
+_memory: Final = Cache()
 
 
 def equivalent(prediction: str, reference: str, *, deadline: float = 2.0) -> bool | None:
@@ -45,11 +45,11 @@ def equivalent(prediction: str, reference: str, *, deadline: float = 2.0) -> boo
     found = at_once(prediction, reference)
     if isinstance(found, Comparison):
         return found.equal
-    known = _memory.get(found, deadline)
-    if known is None:
-        known = workers().compare(found, deadline)
-        _memory.add(found, known, deadline)
-    return known.equal
+    result = _memory.get(found, deadline)
+    if result is None:
+        result = workers().compare(found, deadline)
+        _memory.add(found, result, deadline)
+    return result.equal
 
 
 def compare(pairs: Iterable[tuple[str, str]], *, cache: Path | None = None, deadline: float = 2.0) -> Iterator[Comparison]:
@@ -62,9 +62,9 @@ def compare(pairs: Iterable[tuple[str, str]], *, cache: Path | None = None, dead
     running: dict[Texts, Future[Comparison]] = {}  # so that one pair is never compared twice at the same time
     most = _AHEAD * cores()
     with contextlib.ExitStack() as stack:
-        known = _memory
+        store = _memory
         if cache is not None:
-            known = stack.enter_context(contextlib.closing(Known(cache)))
+            store = stack.enter_context(contextlib.closing(Cache(cache)))
         threads = ThreadPoolExecutor(cores(), "answers")
         stack.callback(threads.shutdown, cancel_futures=True)
 
@@ -72,14 +72,14 @@ def compare(pairs: Iterable[tuple[str, str]], *, cache: Path | None = None, dead
             if isinstance(item, Comparison):
                 return item
             texts, future = item
-            known.add(texts, future.result(), deadline)
+            store.add(texts, future.result(), deadline)
             running.pop(texts, None)
             return future.result()
 
         for prediction, reference in pairs:
             found = at_once(prediction, reference)
             if not isinstance(found, Comparison):
-                found = known.get(found, deadline) or found
+                found = store.get(found, deadline) or found
             if isinstance(found, Comparison):
                 waiting.append(found)
             else:

@@ -1,6 +1,6 @@
 """math-verify as the workers use it: nothing is evaluated as code, and what is too big, or fails, does so aloud.
 
-Only the nursery imports this, and calls `close_and_bound` before anything else: from then on the process can neither evaluate
+Only the forkserver imports this, and calls `close_and_bound` before anything else: from then on the process can neither evaluate
 text nor work out a number that nobody could write down.
 """
 

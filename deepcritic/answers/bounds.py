@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import sympy
 
-from deepcritic.answers.reach import BITS
+from deepcritic.answers.too_big import BITS
 
 CALCULUS: Final = (sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit, sympy.Derivative)
 _MANY: Final = 10_000  # factorials beyond this are not worked out

@@ -14,8 +14,8 @@ import re
 from typing import Final, NamedTuple, TypeAlias
 
 from deepcritic.answers.plain import number_of, same_number
-from deepcritic.answers.reach import LIMIT, beyond_reach, too_deep
 from deepcritic.answers.text import answer_of, canonical, for_algebra
+from deepcritic.answers.too_big import LIMIT, text_too_big, too_deep
 
 Texts: TypeAlias = tuple[str, str]
 """What math-verify is given: the reference, then the prediction."""
@@ -59,7 +59,7 @@ def at_once(prediction: str, reference: str) -> Comparison | Texts:
     if quick is not None:
         return Comparison(quick)
     texts = for_algebra(other), for_algebra(one)
-    return Comparison(None, "size") if any(map(beyond_reach, texts)) else texts
+    return Comparison(None, "size") if any(map(text_too_big, texts)) else texts
 
 
 def decide(prediction: str, reference: str) -> bool | None:

@@ -1,4 +1,4 @@
-"""The processes that do algebra, seen from the process that asks: a nursery, and the workers that it forks.
+"""The processes that do algebra, seen from the process that asks: a forkserver, and the workers that it forks.
 
 `workers().compare(texts, deadline)` is all that others need. One pool for each process that compares, safe in any thread.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from deepcritic.answers.decide import Comparison, Texts
-from deepcritic.answers.wire import READY, REPLY, REQUEST, exactly, receive, send
+from deepcritic.answers.protocol import READY, REPLY, REQUEST, exactly, receive, send
 from deepcritic.errors import DeepCriticError
 
 _MEMORY: Final = 1 << 30  # address space of a worker, in bytes
@@ -37,13 +37,13 @@ class _Worker(NamedTuple):
 
 
 class Pool:
-    """The nursery and its idle workers."""
+    """The forkserver and its idle workers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(cores())
         self._idle: list[_Worker] = []
-        self._nursery: subprocess.Popen[bytes] | None = None
+        self._forkserver: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
     def compare(self, texts: Texts, deadline: float) -> Comparison:
@@ -71,28 +71,28 @@ class Pool:
         """End all processes, and wait for them."""
         with self._lock:
             self._abandon()
-            nursery, self._nursery = self._nursery, None
-        if nursery is not None:
+            forkserver, self._forkserver = self._forkserver, None
+        if forkserver is not None:
             try:
-                nursery.wait(5)
+                forkserver.wait(5)
             except subprocess.TimeoutExpired:
-                nursery.kill()
-                nursery.wait()
+                forkserver.kill()
+                forkserver.wait()
 
     def forget(self) -> None:
         """In a forked child: the processes belong to the parent."""
         self._abandon()
-        if self._nursery is not None:
-            self._nursery.returncode = 0  # so that nothing here waits for a process that is not our child
-            self._nursery = None
+        if self._forkserver is not None:
+            self._forkserver.returncode = 0  # so that nothing here waits for a process that is not our child
+            self._forkserver = None
 
     def pids(self) -> list[int]:
         """The processes that live now, busy workers aside."""
-        nursery = [] if self._nursery is None else [self._nursery.pid]
-        return nursery + [worker.pid for worker in self._idle]
+        forkserver = [] if self._forkserver is None else [self._forkserver.pid]
+        return forkserver + [worker.pid for worker in self._idle]
 
     def _abandon(self) -> None:
-        """Close our ends of the sockets: the nursery sees that and ends its workers and itself."""
+        """Close our ends of the sockets: the forkserver sees that and ends its workers and itself."""
         for worker in self._idle:
             worker.channel.close()
         self._idle.clear()
@@ -111,7 +111,7 @@ class Pool:
                     try:
                         socket.send_fds(control, [REQUEST.pack(b"F", 0)], [theirs.fileno()])
                         return _Worker(self._answer(control)[0], ours)
-                    except (OSError, EOFError):  # the nursery was killed from outside
+                    except (OSError, EOFError):  # the forkserver was killed from outside
                         ours.close()
                         self._abandon()
                         if last_try:
@@ -119,7 +119,7 @@ class Pool:
             raise AssertionError
 
     def _end(self, worker: _Worker) -> tuple[int, float]:
-        """Kill and reap a worker; its wait status and processor seconds. The nursery does it: only a parent can know that a
+        """Kill and reap a worker; its wait status and processor seconds. The forkserver does it: only a parent can know that a
         pid is still its child."""
         worker.channel.close()
         with self._lock:
@@ -145,14 +145,14 @@ class Pool:
             raise DeepCriticError(
                 "comparing these answers needs algebra, and math-verify is not installed: pip install 'deepcritic[answers]'"
             )
-        if self._nursery is not None:  # it was killed, and is still to be reaped
-            self._nursery.kill()
-            self._nursery.wait()
+        if self._forkserver is not None:  # it was killed, and is still to be reaped
+            self._forkserver.kill()
+            self._forkserver.wait()
         ours, theirs = socket.socketpair()
         with theirs:
             # Without -P the folder that we are in could shadow modules. No other variable comes along: no secret can leak.
             path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-            self._nursery = subprocess.Popen(
+            self._forkserver = subprocess.Popen(
                 [sys.executable, "-P", "-B", "-m", "deepcritic.answers.worker", str(theirs.fileno()), str(_MEMORY)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -164,8 +164,8 @@ class Pool:
         greeting = receive(ours) if _readable(ours, _START) else b"it did not start in time"
         if greeting != READY:
             ours.close()
-            self._nursery.kill()
-            self._nursery.wait()
+            self._forkserver.kill()
+            self._forkserver.wait()
             raise DeepCriticError(f"the process that compares answers does not start: {greeting.decode() or 'it died'}")
         self._control = ours
         return ours

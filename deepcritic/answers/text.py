@@ -11,7 +11,7 @@ import unicodedata
 from typing import Final
 
 from deepcritic.answers.plain import is_whole
-from deepcritic.answers.reach import LIMIT
+from deepcritic.answers.too_big import LIMIT
 from deepcritic.text.parsing import last_boxed
 
 _CLOSE_BOXES: Final = 150

@@ -1,6 +1,6 @@
 """The processes themselves. `pool` starts this module; nothing imports it.
 
-A nursery loads math-verify once and forks a worker whenever it is asked to, in milliseconds. A worker compares one pair after
+A forkserver loads math-verify once and forks a worker whenever it is asked to, in milliseconds. A worker compares one pair after
 the other; the kernel's alarm ends it when a pair's time is up, whatever it is doing, and a limit on memory holds throughout.
 """
 
@@ -19,13 +19,13 @@ import time
 from types import ModuleType
 from typing import Final, NoReturn
 
-from deepcritic.answers.wire import READY, REPLY, REQUEST, receive, send
+from deepcritic.answers.protocol import READY, REPLY, REQUEST, receive, send
 
 _TASKS: Final = 2000  # after so many pairs a worker makes room for a fresh one, so its caches stay small
 
 
 def main(descriptor: int, memory: int) -> None:
-    """Be the nursery: `descriptor` is a socket to the process that asks, `memory` the bytes that a worker may have."""
+    """Be the forkserver: `descriptor` is a socket to the process that asks, `memory` the bytes that a worker may have."""
     control = socket.socket(fileno=descriptor)
     try:
         import deepcritic.answers.algebra as algebra

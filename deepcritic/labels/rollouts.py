@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deepcritic.answers import compare
-from deepcritic.answers.known import Compared
+from deepcritic.answers.cache import Compared
 from deepcritic.labels.rules import Discard, Label, Table, Wanted, decide
 from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.samplers.base import Request

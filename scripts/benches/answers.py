@@ -158,16 +158,16 @@ def timed(pairs: Pairs) -> float:
 
 
 def left_behind() -> int:
-    """Processes that live in the nursery's session five seconds after its owner was killed."""
+    """Processes that live in the forkserver's session five seconds after its owner was killed."""
     process = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    nursery = process.stdout.readline().strip()
+    forkserver = process.stdout.readline().strip()
     time.sleep(1)
-    assert in_session(nursery) >= 2
+    assert in_session(forkserver) >= 2
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(5)
-    return in_session(nursery)
+    return in_session(forkserver)
 
 
 def in_session(leader: str) -> int:

@@ -17,7 +17,7 @@ from deepcritic.answers import compare
 from deepcritic.answers.decide import decide
 
 pytest.importorskip("math_verify", reason="pip install 'deepcritic[answers]'")
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "answers.json").read_text("utf-8"))
+GOLDEN = json.loads((Path(__file__).resolve().parent.parent / "golden" / "answers.json").read_text("utf-8"))
 PAIRS = 10_000
 UNITS = (
     "\\text{ cm}", "\\text{ units}", " cm", " feet", "^\\circ", "^{\\circ}", "\\text{ m}^2", "\\mathrm{ kg}", " hours",

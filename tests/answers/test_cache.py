@@ -12,7 +12,7 @@ import pytest
 
 import deepcritic.answers as answers
 from deepcritic.answers import Comparison, compare
-from deepcritic.answers.known import Compared, Known, checker
+from deepcritic.answers.cache import Cache, Compared, checker
 from deepcritic.runs.jsonl import read_rows, write_rows
 
 
@@ -28,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             return Comparison(None if reason else True, reason)
 
     monkeypatch.setattr(answers, "workers", Pool)
-    monkeypatch.setattr(answers, "_memory", Known())
+    monkeypatch.setattr(answers, "_memory", Cache())
     return questions
 
 
@@ -93,12 +93,12 @@ def test_broken_characters_are_no_answer(tmp_path: Path, asked: list[Any]) -> No
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepcritic.answers.known._MOST", 3)
-    known = Known()
+    monkeypatch.setattr("deepcritic.answers.cache._MOST", 3)
+    cache = Cache()
     for number in range(10):
-        known.add((str(number), "x"), Comparison(True), 2.0)
-        assert known.get((str(number), "x"), 2.0)
-        assert len(known._found) <= 3
+        cache.add((str(number), "x"), Comparison(True), 2.0)
+        assert cache.get((str(number), "x"), 2.0)
+        assert len(cache._found) <= 3
 
 
 KILLED = """

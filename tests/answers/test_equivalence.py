@@ -16,7 +16,7 @@ from deepcritic.answers import Comparison, compare
 from deepcritic.answers.decide import decide
 from deepcritic.answers.text import canonical
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent.parent
 GOLDEN: dict[str, list[dict[str, Any]]] = json.loads((HERE / "golden" / "answers.json").read_text("utf-8"))
 ALGEBRA = importlib.util.find_spec("math_verify") is not None
 needs_algebra = pytest.mark.skipif(not ALGEBRA, reason="math-verify is not installed: pip install 'deepcritic[answers]'")

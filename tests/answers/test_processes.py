@@ -99,12 +99,12 @@ def test_a_pair_that_needs_too_much_memory_is_undecided(monkeypatch: pytest.Monk
     assert equivalent("m + 2", "2 + m", deadline=10)
 
 
-@pytest.mark.parametrize("which", ["nursery", "worker", "both"])
+@pytest.mark.parametrize("which", ["forkserver", "worker", "both"])
 def test_processes_that_are_killed_from_outside_are_replaced(which: str) -> None:
     for number in range(3):
         assert equivalent(f"{which} + {number}", f"{number} + {which}", deadline=10)
-        nursery, *idle = workers().pids()
-        for pid in idle * (which != "nursery") + [nursery] * (which != "worker"):
+        forkserver, *idle = workers().pids()
+        for pid in idle * (which != "forkserver") + [forkserver] * (which != "worker"):
             os.kill(pid, signal.SIGKILL)
 
 

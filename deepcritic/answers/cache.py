@@ -30,7 +30,7 @@ class Compared(Row, frozen=True, kw_only=True):
     """Where `reason` is `time`: the seconds it was given. With more it is tried again."""
 
 
-class Known:
+class Cache:
     """Comparisons by their texts. With a `path` they are read from it first, and each new one is appended at once."""
 
     def __init__(self, path: Path | None = None) -> None:

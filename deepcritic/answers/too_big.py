@@ -1,6 +1,6 @@
 r"""What no process could work out in time, told from the text alone, so that none is kept busy with it.
 
->>> beyond_reach("$9^{9^{9^{9}}}$"), beyond_reach("$2^{2^{2}} + 10^6$")
+>>> text_too_big("$9^{9^{9^{9}}}$"), text_too_big("$2^{2^{2}} + 10^6$")
 (True, False)
 
 This is the cheap half: what passes here is looked at again when it has been parsed (`algebra`), and has its deadline.
@@ -33,7 +33,7 @@ def too_deep(text: str) -> bool:
     return len(text) <= LIMIT + 2 and (_nested(text) or text.count("|") > _BARS or _RUN.search(text) is not None)
 
 
-def beyond_reach(text: str) -> bool:
+def text_too_big(text: str) -> bool:
     """Whether `text`, as `for_algebra` makes it, is longer, deeper or bigger than any answer is."""
     if len(text) > LIMIT + 2 or too_deep(text):
         return True

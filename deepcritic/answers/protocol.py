@@ -1,4 +1,4 @@
-"""How the process that asks, the nursery and the workers talk: requests of a fixed form, and messages that say their length."""
+"""How the asking process, the forkserver and the workers talk: requests of a fixed size, and messages with a length prefix."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 import struct
 from typing import Final
 
-REQUEST: Final = struct.Struct("!cI")  # to the nursery: b"F" (fork; a socket comes along) or b"K" (kill and reap this pid)
+REQUEST: Final = struct.Struct("!cI")  # to the forkserver: b"F" (fork; a socket comes along) or b"K" (kill and reap this pid)
 REPLY: Final = struct.Struct("!Id")  # from it: the new pid and 0, or the wait status and the processor seconds in all
 READY: Final = b"ready"
 _LENGTH: Final = struct.Struct("!I")
