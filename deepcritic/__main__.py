@@ -147,14 +147,14 @@ def run_stage(config: Any) -> Any:
     except OmegaConfBaseException as error:
         raise UsageError(_one_line(error)) from None
     if not isinstance(config.overwrite, bool):
-        raise UsageError(f"overwrite: not a yes or no; found {config.overwrite!r}; would be right: true or false")
+        raise UsageError(f"overwrite: not a yes or no; found {config.overwrite!r}; expected true or false")
     shrink(plain, OmegaConf.to_container(config.most))  # type: ignore[arg-type]
     given = {name: config[name] for name in ("max_cost", "dry_run", "probe")}
     limits = Limits.read({**given, "price": OmegaConf.to_container(config.price)})
     path, stage = _folder(config), plain["_target_"].split(".")[-2]
     call = build(plain, as_partial=True)
     if not isinstance(config.runs, str) and "runs" not in plain:
-        raise UsageError(f"runs: not a folder; found {config.runs!r}; would be right: the folder that holds the runs")
+        raise UsageError(f"runs: not a folder; found {config.runs!r}; expected the folder that holds the runs")
     if limits.trial and "sampler" not in plain and not (limits.dry_run and "trainer" in plain):
         print(f"stage={stage} asks no model: nothing would be sent")
         return None
@@ -234,7 +234,7 @@ def _check_arguments(function: Any, arguments: dict[str, Any], place: str) -> No
             value is None or kinds <= _NAMED.keys()
         ):
             right = " or ".join(sorted(_NAMED.get(kind, "something") for kind in kinds))
-            raise UsageError(f"{place}.{name}: of another type; found {value!r}; would be right: {right}")
+            raise UsageError(f"{place}.{name}: of another type; found {value!r}; expected {right}")
 
 
 def _quoted(written: str) -> str:

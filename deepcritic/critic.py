@@ -106,7 +106,7 @@ class Critic:
         **options: Any,
     ) -> None:
         if samples < 1:
-            raise InputError("out of range", field="samples", found=samples, remedy="a whole number from 1")
+            raise InputError("out of range", field="samples", found=samples, expected="a whole number from 1")
         chosen = (0.6 if samples == 1 else 1.0) if temperature is None else temperature
         self.sampling = Sampling(temperature=chosen, top_p=top_p, max_tokens=max_tokens)
         self.task: CriticTask[int] = task or FirstError()
@@ -298,9 +298,9 @@ def read_item(problem: str, solution: Solution) -> Item:
     """A problem and its solution as an item. Raises `InputError` for what no critic can be asked about."""
     steps = tuple(split_steps(solution)) if isinstance(solution, str) else tuple(solution)
     if not problem.strip():
-        raise InputError("the problem is empty", field="problem", found=problem, remedy="its text")
+        raise InputError("the problem is empty", field="problem", found=problem, expected="its text")
     if not any(step.strip() for step in steps):
-        raise InputError("the solution has no steps", field="solution", found=solution, remedy="a text, or a list of steps")
+        raise InputError("the solution has no steps", field="solution", found=solution, expected="a text, or a list of steps")
     return Item(problem=problem, steps=steps)
 
 

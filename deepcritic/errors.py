@@ -1,12 +1,13 @@
-"""Errors that a user can act on: one line with the place, what was found and what would be right.
+"""Errors that a user can act on: one line with the place, what was found, what was expected and how to fix it.
 
->>> print(InputError("label lies outside the steps", file="rows.json", line=3, field="label", found=9, remedy="0 to 4, or -1"))
-rows.json:3: label: label lies outside the steps; found 9; would be right: 0 to 4, or -1
+>>> print(InputError("label lies outside the steps", file="rows.json", line=3, field="label", found=9, expected="0 to 4, or -1"))
+rows.json:3: label: label lies outside the steps; found 9; expected 0 to 4, or -1
 """
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 _SHOWN = 120
 
@@ -24,7 +25,11 @@ class UsageError(DeepCriticError):
 
 
 class InputError(DeepCriticError):
-    """A file or a row of it cannot be used as it is."""
+    """A file, a row of it or an option cannot be used as it is.
+
+    The message has up to five parts, on one line: the place (`file`, `line`, `field`), the `problem`, the value `found`, what was
+    `expected` (a noun phrase) and a `remedy` (an instruction). Each part is also an attribute.
+    """
 
     def __init__(
         self,
@@ -34,14 +39,22 @@ class InputError(DeepCriticError):
         line: int | None = None,
         field: str | None = None,
         found: object = None,
+        expected: str | None = None,
         remedy: str | None = None,
     ) -> None:
-        self.problem, self.file, self.line, self.field, self.found, self.remedy = problem, file, line, field, found, remedy
+        self.problem, self.file, self.line, self.field = problem, file, line, field
+        self.found, self.expected, self.remedy = found, expected, remedy
         place = "" if file is None else f"{os.fspath(file)}:{line}: " if line is not None else f"{os.fspath(file)}: "
         named = f"{field}: " if field else ""
         shown = "" if found is None else f"; found {_shorten(found)}"
-        right = f"; would be right: {remedy}" if remedy else ""
-        super().__init__(f"{place}{named}{problem}{shown}{right}")
+        wanted = f"; expected {expected}" if expected else ""
+        advice = f"; {remedy}" if remedy else ""
+        super().__init__(f"{place}{named}{problem}{shown}{wanted}{advice}")
+
+    def replace(self, **parts: Any) -> InputError:
+        """The same error with other `parts`: `error.replace(file=path, line=3)`."""
+        same = {name: getattr(self, name) for name in ("problem", "file", "line", "field", "found", "expected", "remedy")}
+        return InputError(**{**same, **parts})
 
 
 class RunConflict(DeepCriticError):

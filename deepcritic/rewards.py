@@ -40,7 +40,7 @@ def compute_score(
     text = str(ground_truth).strip()
     if not re.fullmatch(r"-1|[1-9]\d{0,5}", text):
         raise InputError(
-            "no first wrong step", field="ground_truth", found=ground_truth, remedy="a number from 1, or -1 for none"
+            "no first wrong step", field="ground_truth", found=ground_truth, expected="a number from 1, or -1 for none"
         )
     (reward,) = judgment_reward([solution_str], [int(text)])
     return reward

@@ -8,7 +8,7 @@ gold that nobody knows is `UNLABELLED`, which is neither.
 True
 >>> decode(b'{"id": "a-1"}', Example)
 Traceback (most recent call last):
-deepcritic.errors.InputError: item: required field is missing; would be right: a row of type Example, schema 1
+deepcritic.errors.InputError: item: required field is missing; expected a row of type Example, schema 1
 """
 
 from __future__ import annotations
@@ -267,12 +267,12 @@ def encode(row: Row) -> bytes:
     if b"null" in line or b"NaN" in line or b"Infinity" in line:
         place = _not_finite(row)
         if place is not None:
-            raise InputError("not a finite number", field=place[0], found=place[1], remedy="a number, or null")
+            raise InputError("not a finite number", field=place[0], found=place[1], expected="a number, or null")
     return line
 
 
 def decode(line: bytes, kind: type[R]) -> R:
-    """The row of type `kind` in `line`. Raises `InputError` naming the field and what would be right."""
+    """The row of type `kind` in `line`. Raises `InputError` naming the field, what was found and what was expected."""
     decoder = _DECODERS.get(kind)
     if decoder is None:
         decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
@@ -284,7 +284,9 @@ def decode(line: bytes, kind: type[R]) -> R:
         raise _not_json(line) from None
     schema = getattr(row, "schema", SCHEMA)
     if schema != SCHEMA:
-        raise InputError("unknown schema version", field="schema", found=schema, remedy=f"schema {SCHEMA}, or a newer deepcritic")
+        raise InputError(
+            "unknown schema version", field="schema", found=schema, expected=f"schema {SCHEMA}, or a newer deepcritic"
+        )
     return row
 
 
@@ -314,22 +316,22 @@ def _explain(message: str, line: bytes, kind: type) -> InputError:
     found = _AT.search(message)
     path = found.group(1) if found else ""
     problem = message[: found.start()] if found else message
-    remedy = f"a row of type {kind.__name__}, schema {SCHEMA}"
+    expected = f"a row of type {kind.__name__}, schema {SCHEMA}"
     missing = re.search(r"missing required field `([^`]*)`", problem)
     if missing:
-        return InputError("required field is missing", field=_join(path, missing.group(1)), remedy=remedy)
+        return InputError("required field is missing", field=_join(path, missing.group(1)), expected=expected)
     unknown = re.search(r"unknown field `([^`]*)`", problem)
     if unknown:
-        return InputError("field is not declared", field=_join(path, unknown.group(1)), remedy=remedy)
+        return InputError("field is not declared", field=_join(path, unknown.group(1)), expected=expected)
     try:
         found_value = _value_at(line, path)
     except (ValueError, RecursionError):  # the line breaks off, or goes astray, behind the field that is wrong
         return _not_json(line)
-    return InputError(problem, field=path or None, found=found_value, remedy=remedy)
+    return InputError(problem, field=path or None, found=found_value, expected=expected)
 
 
 def _not_json(line: bytes) -> InputError:
-    return InputError("the line is not JSON", found=line[:80].decode("utf-8", "replace"), remedy="one JSON object a line")
+    return InputError("the line is not JSON", found=line[:80].decode("utf-8", "replace"), expected="one JSON object a line")
 
 
 def _join(path: str, name: str) -> str:

@@ -187,7 +187,7 @@ def test_a_loop_may_leave_a_stream_early() -> None:
 
 def test_an_error_of_the_engine_reaches_who_asked() -> None:
     def broken(*_: object) -> str:
-        raise InputError("refused", field="model", found="m", remedy="another one")
+        raise InputError("refused", field="model", found="m", expected="another one")
 
     with pytest.raises(InputError, match="refused"):
         scripted(broken).critique(PROBLEM, SOLUTION)

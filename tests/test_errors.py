@@ -1,4 +1,4 @@
-"""Errors on one line: place, field, what was found, what would be right."""
+"""Errors on one line: place, field, what was found, what was expected, how to fix it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from deepcritic.errors import DeepCriticError, InputError, RunConflict, StageInc
 
 
 def test_every_part_is_named_in_order() -> None:
-    error = InputError("wrong", file=Path("a.json"), line=3, field="label", found="x", remedy="y")
-    assert str(error) == "a.json:3: label: wrong; found 'x'; would be right: y"
-    assert (error.file, error.line, error.field, error.found, error.remedy) == (Path("a.json"), 3, "label", "x", "y")
+    error = InputError("wrong", file=Path("a.json"), line=3, field="label", found="x", expected="y", remedy="see z")
+    assert str(error) == "a.json:3: label: wrong; found 'x'; expected y; see z"
+    assert (error.file, error.line, error.field) == (Path("a.json"), 3, "label")
+    assert (error.problem, error.found, error.expected, error.remedy) == ("wrong", "x", "y", "see z")
+
+
+def test_other_parts_keep_the_rest() -> None:
+    error = InputError("wrong", field="label", found="x", expected="y", remedy="see z").replace(file="b.json", line=4)
+    assert str(error) == "b.json:4: label: wrong; found 'x'; expected y; see z"
 
 
 def test_what_is_not_known_is_left_out() -> None:

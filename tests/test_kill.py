@@ -1,4 +1,5 @@
-"""Every stage, killed with SIGKILL at random moments and at the sharp ones, ends with the rows of an undisturbed run.
+"""Every stage that writes rows or models, killed with SIGKILL at random moments and before each file operation, ends with the
+files of an undisturbed run.
 
 A process that has loaded the heavy libraries, and computed nothing, forks a child for each start of a stage. The child
 is killed after a time drawn over the measured life of the stage, or right before an operation on the run's files
@@ -40,8 +41,11 @@ pytestmark = [
 ]
 
 KILLS = 20
+CHECKPOINTS = {"sft": 4, "rl": 3, "meta_rm": 4}
+"""How many checkpoints a stage that trains completes."""
 SHARP = re.compile(r"rename|/complete|rmtree|rmdir|trainer_state")
 SHIPPED = "deepcritic://microworld/models"
+TEMPLATE = "task.template=deepcritic://microworld/templates/critique.txt"
 SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
 TIMES = {
     "seconds",
@@ -84,6 +88,13 @@ STAGES = {
     "prm": "stage=evaluate benchmark=examples benchmark.path={data}/rated.jsonl scorer=prm model={data}/prm "
     "stage.threshold_on={data}/tuning.jsonl scorer.batch_size=1",
     "refine": f"experiment=microworld/refine stage.solutions={{data}}/few.jsonl model={SHIPPED}/base sampler.batch_size=4",
+    "reject": f"stage=reject {TEMPLATE} stage.examples={{data}}/rated.jsonl model={SHIPPED}/base stage.samples=3 "
+    "stage.max_tokens=48 stage.temperature=1.5 sampler.batch_size=8",
+    "meta_rm": f"stage=meta_rm {TEMPLATE} stage.examples={{data}}/rated.jsonl stage.generations=[{{data}}/replies.jsonl] "
+    f"model={SHIPPED}/base stage.batch_size=8 stage.device_batch_size=4 stage.max_steps=7 stage.save_steps=2 "
+    "stage.logging_steps=1 stage.max_length=512",
+    "vote": f"experiment=microworld/vote stage.problems={{data}}/few.jsonl stage.solutions={{data}}/solved.jsonl "
+    f"model={SHIPPED}/base stage.samples=2 stage.criticised=3 stage.max_tokens=16 sampler.batch_size=4",
     "report": "stage=report",
 }  # fmt: skip
 
@@ -95,9 +106,9 @@ import scipy.stats, matplotlib.figure, jinja2, hydra, datasets, rich.console
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2ForCausalLM, Qwen2ForTokenClassification, Qwen2Tokenizer
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 import importlib
-for stage in "prepare seed sft solve rollout label rl evaluate refine report".split():
+for stage in "prepare seed sft solve rollout label rl evaluate refine reject meta_rm vote report".split():
     importlib.import_module("deepcritic.stages." + stage)
-import deepcritic.samplers.transformers, deepcritic.scorers.prm, deepcritic.microworld.source
+import deepcritic.samplers.transformers, deepcritic.scorers.prm, deepcritic.microworld.source, deepcritic.training.meta_rm
 from deepcritic.__main__ import main
 
 EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree", "tempfile.mkstemp"}
@@ -203,9 +214,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def make_data(folder: Path) -> None:
-    """Rated solutions with answers, dialogues about them, and rollouts."""
+    """Rated solutions with answers, dialogues and replies about them, rollouts, and solutions of their problems."""
     task, rng = FirstError("deepcritic://microworld/templates/critique.txt"), random.Random(0)
-    rated, dialogues, rollouts = [], [], []
+    rated, dialogues, rollouts, replies, solved = [], [], [], [], []
     for index in range(16):
         problem = draw_problem(rng, "train", (3,))
         while True:
@@ -223,13 +234,23 @@ def make_data(folder: Path) -> None:
             for sample in range(4):
                 key = Key(example_id=name, request="rollout", step=given, sample=sample)
                 text = f"\\boxed{{{apply(problem.answer, '+', rng.randrange(2))}}}"
-                rollouts.append(Generation(key=key, text=text, finish_reason="stop", model="m", fingerprint="f", seed=0))
+                rollouts.append(generation(key, text))
+        for sample, verdict in enumerate((truth.first_error, ALL_CORRECT, 2)):
+            replies.append(generation(Key(example_id=name, request="critique", sample=sample), task.format(verdict)))
+            text = "".join(f"Step {number}: {step}\n" for number, step in enumerate(steps, start=1))
+            solved.append(generation(Key(example_id=name, request="solve", sample=sample), text))
     write_rows(folder / "rated.jsonl", rated)
     write_rows(folder / "few.jsonl", rated[:5])
     write_rows(folder / "tuning.jsonl", (replaced(row, id=f"t-{row.id}", item=replaced(row.item, problem="?")) for row in rated))
     make_prm(folder / "prm")
     write_rows(folder / "dialogues.jsonl", dialogues)
     write_rows(folder / "rollouts.jsonl", rollouts)
+    write_rows(folder / "replies.jsonl", replies)
+    write_rows(folder / "solved.jsonl", solved)
+
+
+def generation(key: Key, text: str) -> Generation:
+    return Generation(key=key, text=text, finish_reason="stop", model="m", fingerprint="f", seed=0)
 
 
 def make_prm(folder: Path) -> None:
@@ -322,9 +343,10 @@ def test_killed_before_each_operation_on_its_files(stage: str, server: Server, r
     """A row file or the manifest before it takes its place, a checkpoint before its mark, a model before its rename."""
     expected, _, operations = _undisturbed(stage, server, runs / stage)
     labels = list(dict.fromkeys(operations))
-    if stage.partition(".")[0] in {"sft", "rl"}:
+    kind = stage.partition(".")[0]
+    if kind in CHECKPOINTS:
         labels = [label for label in labels if SHARP.search(label)]
-        assert sum(label.endswith("/complete") for label in labels) == 4 if stage == "sft" else 3, labels
+        assert sum(label.endswith("/complete") for label in labels) == CHECKPOINTS[kind], labels
         assert f"os.rename {stage}/model" in labels
     assert any(label.startswith("os.rename") and ("/manifest.json" in label or "summary.json" in label) for label in labels)
     place = 0

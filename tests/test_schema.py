@@ -94,9 +94,7 @@ def test_a_number_that_json_cannot_hold_is_refused_by_name(number: float, text: 
         key=key, text=text, finish_reason="stop", model="m", fingerprint="f", seed=0, context=[None, {"x": number}]
     )
     for row, field in ((judged, "correct"), (deep, "item.meta.a.0.b.1"), (drawn, "context.1.x")):
-        with pytest.raises(
-            InputError, match=r"not a finite number; found -?(nan|inf); would be right: a number, or null"
-        ) as caught:
+        with pytest.raises(InputError, match=r"not a finite number; found -?(nan|inf); expected a number, or null") as caught:
             encode(row)
         assert caught.value.field == field
     fine = Judged(id=text, gold=None, stratum="s", cluster="c", verdicts=(None,), correct=None, agreement=0.5)
@@ -106,16 +104,16 @@ def test_a_number_that_json_cannot_hold_is_refused_by_name(number: float, text: 
 @pytest.mark.parametrize(
     ("line", "kind", "said"),
     [
-        (b"not json", Item, "the line is not JSON; found 'not json'; would be right: one JSON object a line"),
+        (b"not json", Item, "the line is not JSON; found 'not json'; expected one JSON object a line"),
         (b'{"problem": "\xff"}', Item, "the line is not JSON"),
         (b'{"problem": "\\ud800"}', Item, "the line is not JSON"),
         (b"", Item, "the line is not JSON"),
         (b'{"problem": 3, "ste', Item, "the line is not JSON"),
-        (b"[1]", Item, r"Expected `object`, got `array`; found \[1\]; would be right: a row of type Item, schema 1"),
-        (b'{"steps": []}', Item, "^problem: required field is missing; would be right"),
-        (b'{"problem": 3}', Item, "^problem: Expected `str`, got `int`; found 3; would be right"),
+        (b"[1]", Item, r"Expected `object`, got `array`; found \[1\]; expected a row of type Item, schema 1"),
+        (b'{"steps": []}', Item, "^problem: required field is missing; expected"),
+        (b'{"problem": 3}', Item, "^problem: Expected `str`, got `int`; found 3; expected"),
         (b'{"problem": "p", "steps": ["a", 1]}', Item, r"^steps\[1\]: Expected `str`, got `int`; found 1;"),
-        (b'{"problem": "p", "step": ["a"]}', Item, "^step: field is not declared; would be right"),
+        (b'{"problem": "p", "step": ["a"]}', Item, "^step: field is not declared; expected"),
         (b'{"id": "a", "source": "s", "item": {"problm": "p"}}', Example, "^item.problm: field is not declared"),
         (b'{"id": "a", "source": "s", "item": {}}', Example, "^item.problem: required field is missing"),
         (
@@ -126,7 +124,7 @@ def test_a_number_that_json_cannot_hold_is_refused_by_name(number: float, text: 
         (
             b'{"id": "a", "source": "s", "item": {"problem": "p"}, "schema": 2}',
             Example,
-            "^schema: unknown schema version; found 2; would be right: schema 1, or a newer deepcritic",
+            "^schema: unknown schema version; found 2; expected schema 1, or a newer deepcritic",
         ),
     ],
 )

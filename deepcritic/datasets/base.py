@@ -83,10 +83,10 @@ def take(record: Record, name: str, kind: type[T]) -> T:
     """The field `name`, which must be there and of that type."""
     if name not in record:
         near = difflib.get_close_matches(name, record, n=1)
-        raise InputError("the field is missing", field=name, remedy=f"{name}, not {near[0]}" if near else _NAMES[kind])
+        raise InputError("the field is missing", field=name, expected=f"{name}, not {near[0]}" if near else _NAMES[kind])
     value = record[name]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InputError("wrong type", field=name, found=value, remedy=_NAMES[kind])
+        raise InputError("wrong type", field=name, found=value, expected=_NAMES[kind])
     return value
 
 
@@ -94,10 +94,10 @@ def take_steps(record: Record, name: str) -> list[str]:
     """A solution's steps: a list of at least one text."""
     steps = take(record, name, list)
     if not steps:
-        raise InputError("a solution without steps", field=name, found=[], remedy="at least one step")
+        raise InputError("a solution without steps", field=name, found=[], expected="at least one step")
     for number, step in enumerate(steps):
         if not isinstance(step, str):
-            raise InputError("wrong type", field=f"{name}[{number}]", found=step, remedy="a text")
+            raise InputError("wrong type", field=f"{name}[{number}]", found=step, expected="a text")
     return steps
 
 
@@ -105,7 +105,9 @@ def take_label(record: Record, name: str, steps: int) -> int:
     """The first error, from a label that counts steps from 0 and says -1 for none."""
     label = take(record, name, int)
     if not -1 <= label < steps:
-        raise InputError("the label lies outside the steps", field=name, found=label, remedy=f"0 to {steps - 1}, or -1 for none")
+        raise InputError(
+            "the label lies outside the steps", field=name, found=label, expected=f"0 to {steps - 1}, or -1 for none"
+        )
     return ALL_CORRECT if label == -1 else label + 1
 
 
@@ -126,11 +128,11 @@ def check_new(identity: str, line: int, lines: dict[str, int]) -> None:
     """Note on which line an id stands; refuse one that has been seen."""
     if identity in lines:
         raise InputError(
-            "the id occurs twice", field="id", found=identity, remedy=f"an id other than that of line {lines[identity]}"
+            "the id occurs twice", field="id", found=identity, expected=f"an id other than that of line {lines[identity]}"
         )
     lines[identity] = line
 
 
 def placed(error: InputError, path: str | os.PathLike[str], line: int) -> InputError:
     """The same error with its place."""
-    return InputError(error.problem, file=path, line=line, field=error.field, found=error.found, remedy=error.remedy)
+    return error.replace(file=path, line=line)

@@ -70,7 +70,9 @@ class Benchmark:
         for example in self._rows():
             groups.setdefault(self._part(example), []).append(example)
         if not groups:
-            raise InputError("the benchmark has no rows", field="benchmark.path", remedy="a file with at least one labelled row")
+            raise InputError(
+                "the benchmark has no rows", field="benchmark.path", expected="a file with at least one labelled row"
+            )
         return [self._made(name, rows, limit) for name, rows in groups.items()]
 
     def rows_of(self, path: str) -> list[Example]:
@@ -91,7 +93,7 @@ class Benchmark:
             files = [file for part in self.parts or () for ending in _ENDINGS if (file := folder / f"{part}{ending}").is_file()]
             if not files:
                 wanted = ", ".join(f"{part}.json" for part in self.parts or ()) or "a file instead"
-                raise InputError("no file of the benchmark in this folder", file=self.path, remedy=wanted)
+                raise InputError("no file of the benchmark in this folder", file=self.path, expected=wanted)
             for file in files:
                 yield from self.reader(str(file), **revision)
         elif self.parts and not folder.exists() and not self.path.endswith(_ENDINGS):

@@ -43,12 +43,12 @@ def _example(record: Record, index_base: int) -> Example:
     asked = [message for message in take(record, "prompt", list) if isinstance(message, dict) and message.get("role") == "user"]
     if not asked:
         raise InputError(
-            "no turn of the user", field="prompt", found=record["prompt"], remedy='[{"role": "user", "content": ...}]'
+            "no turn of the user", field="prompt", found=record["prompt"], expected='[{"role": "user", "content": ...}]'
         )
     problem, steps = problem_and_steps(take(asked[-1], "content", str), "prompt")
     reward = take(record, "reward_model", dict)
     if "ground_truth" not in reward:
-        raise InputError("the field is missing", field="reward_model.ground_truth", remedy="the first wrong step, or -1")
+        raise InputError("the field is missing", field="reward_model.ground_truth", expected="the first wrong step, or -1")
     first = _first_error(reward["ground_truth"], len(steps), index_base)
     item = Item(problem=problem, steps=steps)
     return Example(id=content_id(SOURCE, problem, steps), item=item, gold=Gold(first_error=first), source=SOURCE)
@@ -60,5 +60,5 @@ def _first_error(truth: Any, steps: int, index_base: int) -> int:
         return ALL_CORRECT
     if isinstance(number, int) and not isinstance(number, bool) and index_base <= number < steps + index_base:
         return number + 1 - index_base
-    remedy = f"{index_base} to {steps - 1 + index_base}, or -1 for none"
-    raise InputError("the label lies outside the steps", field="reward_model.ground_truth", found=truth, remedy=remedy)
+    expected = f"{index_base} to {steps - 1 + index_base}, or -1 for none"
+    raise InputError("the label lies outside the steps", field="reward_model.ground_truth", found=truth, expected=expected)

@@ -86,17 +86,17 @@ def _row(record: Record) -> _Critiqued:
     texts = {}
     for at, message in enumerate(take(record, "messages", list)):
         if not isinstance(message, dict):
-            raise InputError("wrong type", field=f"messages[{at}]", found=message, remedy='{"role": ..., "content": ...}')
+            raise InputError("wrong type", field=f"messages[{at}]", found=message, expected='{"role": ..., "content": ...}')
         texts[take(message, "role", str)] = take(message, "content", str)
     for role in ("user", "assistant"):
         if role not in texts:
-            raise InputError("a turn is missing", field="messages", found=list(texts), remedy=f"one of the {role}")
+            raise InputError("a turn is missing", field="messages", found=list(texts), expected=f"one of the {role}")
     problem, steps = problem_and_steps(texts["user"])
     reply = texts["assistant"]
     box = (last_boxed(reply) or "").strip()
     if not re.fullmatch(r"-1|[1-9]\d{0,5}", box) or not (box == "-1" or int(box) <= len(steps)):
-        remedy = f"1 to {len(steps)}, or -1, in the last box"
-        raise InputError("the critique ends in no verdict", field="messages", found=reply[-80:], remedy=remedy)
+        expected = f"1 to {len(steps)}, or -1, in the last box"
+        raise InputError("the critique ends in no verdict", field="messages", found=reply[-80:], expected=expected)
     first = ALL_CORRECT if box == "-1" else int(box)
     before = reply[: reply.rfind("\\boxed")]
     critique = before.rpartition("\n")[0].rstrip()  # the verdict has a line of its own: "**Answer**: ..."
@@ -107,8 +107,8 @@ def problem_and_steps(prompt: str, field: str = "messages") -> tuple[str, tuple[
     """What the authors' prompt asks about."""
     found = _PROMPT.search(prompt)
     if found is None:
-        remedy = "a problem between <Problem> tags and a solution between <Solution> tags"
-        raise InputError("the prompt has another form", field=field, found=prompt, remedy=remedy)
+        expected = "a problem between <Problem> tags and a solution between <Solution> tags"
+        raise InputError("the prompt has another form", field=field, found=prompt, expected=expected)
     return found["problem"], _steps(found["solution"])
 
 
@@ -120,7 +120,7 @@ def _steps(solution: str) -> tuple[str, ...]:
     """
     if not solution.startswith("Step 1: "):
         raise InputError(
-            "the solution does not begin with its first step", field="messages", found=solution, remedy="Step 1: ..."
+            "the solution does not begin with its first step", field="messages", found=solution, expected="Step 1: ..."
         )
     rest = solution.removeprefix("Step 1: ")
     steps: list[str] = []

@@ -29,17 +29,21 @@ def check_gold(row: Example) -> None:
     """Refuse a first error outside the steps, and ratings that are none or do not go with the steps."""
     steps, gold = len(row.item.steps), row.gold
     if gold.first_error is not UNLABELLED and gold.first_error != ALL_CORRECT and not 1 <= gold.first_error <= steps:
-        remedy = f"1 to {steps}, or {ALL_CORRECT} for none" if steps else "unlabelled, as there are no steps"
+        expected = f"1 to {steps}, or {ALL_CORRECT} for none" if steps else "unlabelled, as there are no steps"
         raise InputError(
-            "the first error lies outside the steps", field="gold.first_error", found=gold.first_error, remedy=remedy
+            "the first error lies outside the steps", field="gold.first_error", found=gold.first_error, expected=expected
         )
     if gold.first_error == ALL_CORRECT and not steps:
-        raise InputError("a solution without steps", field="item.steps", found=[], remedy="at least one step, or unlabelled gold")
+        raise InputError(
+            "a solution without steps", field="item.steps", found=[], expected="at least one step, or unlabelled gold"
+        )
     ratings = gold.step_ratings
     if ratings is not None and (len(ratings) != steps or any(rating not in (None, -1, 0, 1) for rating in ratings)):
-        remedy = f"{steps} ratings, each -1, 0, 1 or null"
-        raise InputError("the ratings do not go with the steps", field="gold.step_ratings", found=list(ratings), remedy=remedy)
+        expected = f"{steps} ratings, each -1, 0, 1 or null"
+        raise InputError(
+            "the ratings do not go with the steps", field="gold.step_ratings", found=list(ratings), expected=expected
+        )
     values = gold.step_values
     if values is not None and (len(values) != steps or not all(0 <= value <= 1 for value in values)):
-        remedy = f"{steps} values from 0 to 1"
-        raise InputError("the values do not go with the steps", field="gold.step_values", found=list(values), remedy=remedy)
+        expected = f"{steps} values from 0 to 1"
+        raise InputError("the values do not go with the steps", field="gold.step_values", found=list(values), expected=expected)

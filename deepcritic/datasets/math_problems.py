@@ -80,7 +80,7 @@ def _gsm8k(record: Record) -> Example:
     solution = take(record, "answer", str)
     _, mark, answer = solution.rpartition("#### ")
     if not mark:
-        raise InputError("no final answer", field="answer", found=solution[-60:], remedy="a last line `#### 42`")
+        raise InputError("no final answer", field="answer", found=solution[-60:], expected="a last line `#### 42`")
     return _example("gsm8k", take(record, "question", str), answer.strip().replace(",", ""), "MIT")
 
 
@@ -96,7 +96,7 @@ def _numina(record: Record) -> Example:
 
 def _example(source: str, problem: str, answer: str, licence: str, meta: dict[str, Any] | None = None) -> Example:
     if not problem.strip():
-        raise InputError("the problem is empty", field="problem", found=problem, remedy="a text")
+        raise InputError("the problem is empty", field="problem", found=problem, expected="a text")
     return Example(
         id=content_id(source, " ".join(problem.split())),
         item=Item(problem=problem, meta=meta or {}),

@@ -109,9 +109,9 @@ def _first_error(record: Record, numbers: list[int | None]) -> int:
     if verdict == "correct" and error == "N/A":
         return ALL_CORRECT
     if verdict not in ("correct", "incorrect"):
-        raise InputError("no verdict", field="Model_Solution_Correctness", found=verdict, remedy="correct or incorrect")
+        raise InputError("no verdict", field="Model_Solution_Correctness", found=verdict, expected="correct or incorrect")
     number = int(str(error)) if re.fullmatch(r"[0-9]{1,6}", str(error)) else None
     if verdict == "correct" or number not in numbers or number is None:
-        remedy = "N/A" if verdict == "correct" else f"the number of a step: {said}"
-        raise InputError(f"does not fit the steps of a solution called {verdict}", field=_ERROR, found=error, remedy=remedy)
+        expected = "N/A" if verdict == "correct" else f"the number of a step: {said}"
+        raise InputError(f"does not fit the steps of a solution called {verdict}", field=_ERROR, found=error, expected=expected)
     return numbers.index(number) + 1

@@ -78,7 +78,7 @@ def _full(record: Record) -> Example:
 def _right(record: Record, name: str) -> bool:
     said = take(record, name, str)
     if said.lower() not in _RIGHT:
-        raise InputError("no verdict", field=name, found=said, remedy="correct or wrong")
+        raise InputError("no verdict", field=name, found=said, expected="correct or wrong")
     return _RIGHT[said.lower()]
 
 
@@ -88,5 +88,5 @@ def _first_error(record: Record, steps: int) -> int:
     said = str(record.get(_ERROR)).strip()
     number = int(said) if said.isascii() and said.isdigit() and len(said) < 7 else 0
     if not 1 <= number <= steps:
-        raise InputError("does not fit a wrong solution", field=_ERROR, found=record.get(_ERROR), remedy=f"1 to {steps}")
+        raise InputError("does not fit a wrong solution", field=_ERROR, found=record.get(_ERROR), expected=f"1 to {steps}")
     return number

@@ -53,28 +53,32 @@ def check_best(row: Preference) -> None:
     """Refuse a row without responses or with too many, and one that does not have exactly one best response."""
     shown, gold = len(row.item.responses), row.gold
     if not 1 <= shown <= MOST:
-        raise InputError("no row to judge", field="item.responses", found=f"{shown} responses", remedy=f"1 to {MOST} responses")
+        raise InputError("no row to judge", field="item.responses", found=f"{shown} responses", expected=f"1 to {MOST} responses")
     if gold.scores is not None and (len(gold.scores) != shown or not all(math.isfinite(score) for score in gold.scores)):
-        remedy = f"{shown} numbers, one for each response"
-        raise InputError("the scores do not go with the responses", field="gold.scores", found=list(gold.scores), remedy=remedy)
+        expected = f"{shown} numbers, one for each response"
+        raise InputError(
+            "the scores do not go with the responses", field="gold.scores", found=list(gold.scores), expected=expected
+        )
     if shown == 1:
         if gold.scores is None or gold.scores[0] not in (0, 1):
             found = None if gold.scores is None else gold.scores[0]
-            raise InputError("a single response is right or wrong", field="gold.scores", found=found, remedy="[1] or [0]")
+            raise InputError("a single response is right or wrong", field="gold.scores", found=found, expected="[1] or [0]")
         if not isinstance(gold.best, Unlabelled):
-            remedy = "no best one, but scores: [1] or [0]"
-            raise InputError("a single response has nothing to be better than", field="gold.best", found=gold.best, remedy=remedy)
+            expected = "no best one, but scores: [1] or [0]"
+            raise InputError(
+                "a single response has nothing to be better than", field="gold.best", found=gold.best, expected=expected
+            )
         return
-    remedy = f"the number of the one best response, 1 to {shown}"
+    expected = f"the number of the one best response, 1 to {shown}"
     if isinstance(gold.best, Unlabelled):
-        raise InputError("no best response", field="gold.best", found="unlabelled", remedy=remedy)
+        raise InputError("no best response", field="gold.best", found="unlabelled", expected=expected)
     if not 1 <= gold.best <= shown:
-        raise InputError("the best response is none of them", field="gold.best", found=gold.best, remedy=remedy)
+        raise InputError("the best response is none of them", field="gold.best", found=gold.best, expected=expected)
     if gold.scores is not None:
         leading = [place for place, score in enumerate(gold.scores, start=1) if score == max(gold.scores)]
         if leading != [gold.best]:
-            remedy = "scores of which the best response has the highest, alone"
-            raise InputError("another best response, or two", field="gold.scores", found=list(gold.scores), remedy=remedy)
+            expected = "scores of which the best response has the highest, alone"
+            raise InputError("another best response, or two", field="gold.scores", found=list(gold.scores), expected=expected)
 
 
 def judgebench(
@@ -92,7 +96,7 @@ def judgebench(
 def _judgebench_row(record: Record) -> Preference:
     label, source = take(record, "label", str), take(record, "source", str)
     if label not in ("A>B", "B>A"):
-        raise InputError("no best response, or two", field="label", found=label, remedy="A>B or B>A")
+        raise InputError("no best response, or two", field="label", found=label, expected="A>B or B>A")
     domain = next((name for start, name in DOMAINS.items() if source.startswith(start)), source)
     row = Preference(
         id=take(record, "pair_id", str),
@@ -124,8 +128,10 @@ def judgments(path: str | os.PathLike[str]) -> tuple[str, dict[str, tuple[tuple[
             check_new(name, line, lines)
             made = take(record, "judgments", list)
             if len(made) != 2:
-                remedy = "two: in the order A, B and in the order B, A"
-                raise InputError("a pair is judged in two orders", field="judgments", found=f"{len(made)} of them", remedy=remedy)
+                expected = "two: in the order A, B and in the order B, A"
+                raise InputError(
+                    "a pair is judged in two orders", field="judgments", found=f"{len(made)} of them", expected=expected
+                )
             first, second = (_decision(one, at) for at, one in enumerate(made))
             found[name] = (first, second and (second[1], second[0]))
             judges[str(record.get("judge_name", "recorded"))] = None
@@ -135,17 +141,17 @@ def judgments(path: str | os.PathLike[str]) -> tuple[str, dict[str, tuple[tuple[
         except InputError as error:
             raise placed(error, path, line) from None
     if not found:
-        raise InputError("the file holds no judgments", file=path, remedy="a row with pair_id and judgments for each pair")
+        raise InputError("the file holds no judgments", file=path, expected="a row with pair_id and judgments for each pair")
     return " ".join(judges), found
 
 
 def _decision(judgment: Any, at: int) -> tuple[int, int] | None:
     field = f"judgments[{at}].decision"
     if not isinstance(judgment, dict) or "decision" not in judgment:
-        raise InputError("the decision is missing", field=field, found=judgment, remedy="A>B, B>A, A=B or null")
+        raise InputError("the decision is missing", field=field, found=judgment, expected="A>B, B>A, A=B or null")
     decision = judgment["decision"]
     if decision is not None and decision not in _DECISIONS:
-        raise InputError("not a decision", field=field, found=decision, remedy="A>B, B>A, A=B or null")
+        raise InputError("not a decision", field=field, found=decision, expected="A>B, B>A, A=B or null")
     return None if decision is None else _DECISIONS[decision]
 
 
@@ -166,7 +172,7 @@ def _rewardbench_row(record: Record) -> Preference:
     subset = take(record, "subset", str)
     chosen, rejected, query = (take(record, name, str) for name in ("chosen", "rejected", "prompt"))
     if chosen == rejected:
-        raise InputError("two best responses", field="rejected", found=rejected, remedy="a text other than the chosen one")
+        raise InputError("two best responses", field="rejected", found=rejected, expected="a text other than the chosen one")
     number = take(record, "id", int)
     best = 1 + number % 2
     row = Preference(

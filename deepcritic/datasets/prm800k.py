@@ -153,13 +153,13 @@ def _row(record: Record) -> _Rated:
     history = take(record, "responses", list)
     for number, step in enumerate(history):
         if not isinstance(step, str):
-            raise InputError("wrong type", field=f"responses[{number}]", found=step, remedy="a text")
+            raise InputError("wrong type", field=f"responses[{number}]", found=step, expected="a text")
     rating = record.get("rating")
     if "rating" not in record or isinstance(rating, bool) or rating not in (None, -1, 0, 1):
-        raise InputError("not a rating", field="rating", found=rating, remedy="-1, 0, 1 or null")
+        raise InputError("not a rating", field="rating", found=rating, expected="-1, 0, 1 or null")
     answer = record.get("answer")
     if answer is not None and not isinstance(answer, str):
-        raise InputError("wrong type", field="answer", found=answer, remedy="a text or null")
+        raise InputError("wrong type", field="answer", found=answer, expected="a text or null")
     steps = [*history, take(record, "next_response", str)]
     return _Rated(take(record, "instruction", str), steps, rating, take(record, "is_solution", bool), answer)
 

@@ -123,13 +123,13 @@ def _example(row: _Labelled, ratings: Ratings) -> Example:
 def _row(record: Record) -> _Labelled:
     question, label = take(record, "question", dict), take(record, "label", dict)
     if question.get("pre_generated_steps") is None:
-        remedy = "a row of phase 2; phase 1 is read by source=prm800k from its step-by-step form"
-        raise InputError("the solution is missing", field="question.pre_generated_steps", remedy=remedy)
+        expected = "a row of phase 2; phase 1 is read by source=prm800k from its step-by-step form"
+        raise InputError("the solution is missing", field="question.pre_generated_steps", expected=expected)
     steps = tuple(take_steps(question, "pre_generated_steps"))
     rated = take(label, "steps", list)
     if len(rated) > len(steps):
-        remedy = f"at most {len(steps)}, those of the solution"
-        raise InputError("more labelled steps than steps", field="label.steps", found=len(rated), remedy=remedy)
+        expected = f"at most {len(steps)}, those of the solution"
+        raise InputError("more labelled steps than steps", field="label.steps", found=len(rated), expected=expected)
     ratings: list[int | None] = [None] * len(steps)
     otherwise = 0
     for at, entry in enumerate(rated):
@@ -137,7 +137,7 @@ def _row(record: Record) -> _Labelled:
         otherwise += not same
     end, answer = take(label, "finish_reason", str), question.get("ground_truth_answer")
     if answer is not None and not isinstance(answer, str):
-        raise InputError("wrong type", field="question.ground_truth_answer", found=answer, remedy="a text or null")
+        raise InputError("wrong type", field="question.ground_truth_answer", found=answer, expected="a text or null")
     return _Labelled(take(question, "problem", str), steps, tuple(ratings), end, answer, otherwise)
 
 
@@ -145,13 +145,13 @@ def _rating(entry: object, step: str, field: str) -> tuple[int | None, bool]:
     """The rating of the solution's own step, and whether it is there word for word."""
     completions = take(entry, "completions", list) if isinstance(entry, dict) else None
     if not completions or not all(isinstance(one, dict) for one in completions):
-        raise InputError("a labelled step without completions", field=field, found=entry, remedy="a list of at least one")
+        raise InputError("a labelled step without completions", field=field, found=entry, expected="a list of at least one")
     same = [one for one in completions if one.get("text") == step]
     if not same and len(completions) > 1:
-        raise InputError("none of the completions is the solution's step", field=field, remedy=f"one with the text {step!r}")
+        raise InputError("none of the completions is the solution's step", field=field, expected=f"one with the text {step!r}")
     rating = (same or completions)[0].get("rating")
     if isinstance(rating, bool) or rating not in (None, -1, 0, 1):
-        raise InputError("not a rating", field=f"{field}.rating", found=rating, remedy="-1, 0, 1 or null")
+        raise InputError("not a rating", field=f"{field}.rating", found=rating, expected="-1, 0, 1 or null")
     return rating, bool(same)
 
 

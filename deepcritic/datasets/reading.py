@@ -40,7 +40,7 @@ def read_records(
     file = Path(path).expanduser()
     if file.exists() or not isinstance(path, str) or not (hub := _HUB.fullmatch(path)) or path.endswith(_FILES):
         if revision is not None:
-            raise InputError("a local file has no revision", file=path, found=revision, remedy="a hub id, or no revision")
+            raise InputError("a local file has no revision", file=path, found=revision, expected="a hub id, or no revision")
         _check_file(path, file)
         records = _json_lines(path, on_bad) if file.name.endswith((".jsonl", ".jsonl.gz")) else _json(path)
         return _objects(path, records, on_bad)
@@ -58,12 +58,12 @@ def _check_file(path: str | os.PathLike[str], file: Path) -> None:
     if not file.exists():
         siblings = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
         near = difflib.get_close_matches(file.name, siblings, n=1)
-        remedy = os.fspath(file.with_name(near[0])) if near else "an existing file, or a hub id such as Qwen/ProcessBench"
-        raise InputError("there is no such file", file=path, remedy=remedy)
+        expected = os.fspath(file.with_name(near[0])) if near else "an existing file, or a hub id such as Qwen/ProcessBench"
+        raise InputError("there is no such file", file=path, expected=expected)
     if not file.is_file():
-        raise InputError("this is not a file", file=path, remedy=f"a file ending in {', '.join(_FILES)}")
+        raise InputError("this is not a file", file=path, expected=f"a file ending in {', '.join(_FILES)}")
     if not file.name.endswith(_FILES):
-        raise InputError("unknown kind of file", file=path, remedy=f"a name ending in {', '.join(_FILES)}")
+        raise InputError("unknown kind of file", file=path, expected=f"a name ending in {', '.join(_FILES)}")
 
 
 def _open(path: str | os.PathLike[str]) -> IO[bytes]:
@@ -80,7 +80,7 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
                 if content:
                     yield number, content
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"the file cannot be read ({error})", file=path, line=number + 1, remedy="a whole file") from None
+        raise InputError(f"the file cannot be read ({error})", file=path, line=number + 1, expected="a whole file") from None
 
 
 def _json_lines(path: str | os.PathLike[str], on_bad: Callable[[InputError], None] | None) -> Iterator[tuple[int, Any]]:
@@ -88,8 +88,8 @@ def _json_lines(path: str | os.PathLike[str], on_bad: Callable[[InputError], Non
         try:
             value = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            shown, remedy = line[:80].decode("utf-8", "replace"), "one JSON object a line"
-            bad = InputError(f"not JSON in UTF-8 ({error})", file=path, line=number, found=shown, remedy=remedy)
+            shown, expected = line[:80].decode("utf-8", "replace"), "one JSON object a line"
+            bad = InputError(f"not JSON in UTF-8 ({error})", file=path, line=number, found=shown, expected=expected)
             if on_bad is None:
                 raise bad from None
             on_bad(bad)
@@ -104,7 +104,7 @@ def _objects(
         if isinstance(value, dict):
             yield number, value
             continue
-        bad = InputError("a row must be an object", file=path, line=number, found=value, remedy='{"id": ..., ...}')
+        bad = InputError("a row must be an object", file=path, line=number, found=value, expected='{"id": ..., ...}')
         if on_bad is None:
             raise bad
         on_bad(bad)
@@ -115,17 +115,19 @@ def _json(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:
         with _open(path) as stream:
             text = stream.read().decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(f"the file cannot be read ({error})", file=path, remedy="a whole file in UTF-8") from None
+        raise InputError(f"the file cannot be read ({error})", file=path, expected="a whole file in UTF-8") from None
     line, counted = 1, 0
     try:
         for at, value in _elements(text):
             line, counted = line + text.count("\n", counted, at), at
             yield line, value
     except json.JSONDecodeError as error:
-        remedy = "a JSON array of objects"
-        raise InputError(f"not JSON ({error.msg}, column {error.colno})", file=path, line=error.lineno, remedy=remedy) from None
+        expected = "a JSON array of objects"
+        raise InputError(
+            f"not JSON ({error.msg}, column {error.colno})", file=path, line=error.lineno, expected=expected
+        ) from None
     except RecursionError:
-        raise InputError("nested too deeply", file=path, remedy="a JSON array of objects") from None
+        raise InputError("nested too deeply", file=path, expected="a JSON array of objects") from None
 
 
 def _elements(text: str) -> Iterator[tuple[int, Any]]:
@@ -180,13 +182,15 @@ def _hub(name: str, revision: str | None, split: str | None) -> Iterator[tuple[i
     try:
         import datasets
     except ImportError:
-        remedy = "an existing file, or pip install 'deepcritic[train]' to read from the hub"
+        remedy = "pip install 'deepcritic[train]' to read from the hub"
         raise InputError("there is no such file, and `datasets` is not installed", file=shown, remedy=remedy) from None
     try:
         loaded = datasets.load_dataset(name, revision=revision, split=split)
     except Exception as error:  # the library raises dozens of kinds, for no network, no such name and no such revision alike
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        remedy = "an existing file, or a data set that the hub or its local cache holds"
-        raise InputError(f"there is no such file, and the hub gives no data set ({reason})", file=shown, remedy=remedy) from None
+        expected = "an existing file, or a data set that the hub or its local cache holds"
+        raise InputError(
+            f"there is no such file, and the hub gives no data set ({reason})", file=shown, expected=expected
+        ) from None
     parts = loaded.values() if isinstance(loaded, dict) else [loaded]
     return enumerate((dict(row) for part in parts for row in part), start=1)

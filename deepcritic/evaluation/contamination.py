@@ -89,8 +89,8 @@ def texts(file: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
     for line, record in read_records(file):
         found = [*_texts(record)]
         if not found:
-            remedy = f"a row of this package, or one with a text in {', '.join(FIELDS)}"
-            raise placed(InputError("the row has no problem", found=sorted(record), remedy=remedy), file, line)
+            expected = f"a row of this package, or one with a text in {', '.join(FIELDS)}"
+            raise placed(InputError("the row has no problem", found=sorted(record), expected=expected), file, line)
         for text in found:
             yield line, text
 

@@ -248,12 +248,12 @@ class Deciding:
             if name not in known:
                 raise InputError(
                     "a judgment of a pair that the benchmark does not have", file=self.file, field="pair_id", found=name,
-                    remedy=f"an id of the benchmark, such as {min(known)!r}",
+                    expected=f"an id of the benchmark, such as {min(known)!r}",
                 )  # fmt: skip
         for example in (example for part in self.parts for example in part.examples):
             if example.id not in self.decisions:
-                remedy = "judgments of each pair"
-                raise InputError("a pair without judgments", file=self.file, field="pair_id", found=example.id, remedy=remedy)
+                expected = "judgments of each pair"
+                raise InputError("a pair without judgments", file=self.file, field="pair_id", found=example.id, expected=expected)
 
     @property
     def depends(self) -> dict[str, Path]:
@@ -297,15 +297,15 @@ class Scoring:
             self.parts = [part for part in self.parts if part.name != self.threshold_on]
             self.tuning = _solutions(chosen[0])
         if not self.parts:
-            remedy = "another part, or a file"
-            raise InputError("nothing is left to measure", field="stage.threshold_on", found=self.threshold_on, remedy=remedy)
+            expected = "another part, or a file"
+            raise InputError("nothing is left to measure", field="stage.threshold_on", found=self.threshold_on, expected=expected)
         seen = {(row.item.problem, row.item.steps): row.id for row in self.tuning}
         for part in self.parts:
             for example in _solutions(part):
                 if (example.item.problem, example.item.steps) in seen:
                     raise InputError(
                         "the threshold would be chosen on a row that is measured", field="stage.threshold_on", found=example.id,
-                        remedy="rows of another split",
+                        expected="rows of another split",
                     )  # fmt: skip
 
     @property
@@ -376,12 +376,12 @@ def _recorded_plan(
             near = difflib.get_close_matches(name, known, n=1) or [min(known)]
             raise InputError(
                 "a reply to an example that the benchmark does not have", file=recorded.path, line=replies[0].line,
-                field="example_id", found=name, remedy=f"an id of the benchmark, such as {near[0]!r}",
+                field="example_id", found=name, expected=f"an id of the benchmark, such as {near[0]!r}",
             )  # fmt: skip
     absent = [example.id for example in examples if not samples.get(example.id)]
     if absent and not allow_missing:
         raise InputError(
             f"{len(absent)} of {len(examples)} examples have no reply", file=recorded.path, field="example_id",
-            found=absent[0], remedy="a reply for each, or stage.allow_missing=true to count them as wrong",
+            found=absent[0], expected="a reply for each, or stage.allow_missing=true to count them as wrong",
         )  # fmt: skip
     return {example.id: tuple(reply.sample for reply in samples.get(example.id, [])) for example in examples}

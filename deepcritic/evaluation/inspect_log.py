@@ -35,9 +35,9 @@ def write_log(evaluation: Path, target: Path) -> int:
 
     manifest = manifest_of(evaluation)
     if manifest is None or not (evaluation / "verdicts.jsonl").is_file():
-        remedy = "the folder of a finished stage=evaluate"
+        expected = "the folder of a finished stage=evaluate"
         raise InputError(
-            "no finished evaluation", file=evaluation, field="stage.evaluation", found=evaluation.name, remedy=remedy
+            "no finished evaluation", file=evaluation, field="stage.evaluation", found=evaluation.name, expected=expected
         )
     metrics: dict[str, Any] = json.loads((evaluation / "metrics.json").read_text("utf-8"))
     samples = list(_samples(evaluation))

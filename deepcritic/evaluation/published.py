@@ -78,11 +78,13 @@ def read_published(path: Path) -> Published:
     try:
         found = msgspec.convert(yaml.safe_load(path.read_text("utf-8")), Published)
     except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise InputError(f"not a file of published figures ({error})", file=path, remedy="see data/published.yaml") from None
+        raise InputError(
+            f"not a file of published figures ({error})", file=path, remedy="see data/published.yaml for the form"
+        ) from None
     names = found.benchmarks.keys() | found.sets.keys()
     for figure in found.figures:
         for field, value, known in (("source", figure.source, found.sources.keys()), ("benchmark", figure.benchmark, names)):
             if value not in known:
-                remedy = f"one of {', '.join(sorted(known))}"
-                raise InputError(f"unknown {field} of {figure.name}", file=path, field=field, found=value, remedy=remedy)
+                expected = f"one of {', '.join(sorted(known))}"
+                raise InputError(f"unknown {field} of {figure.name}", file=path, field=field, found=value, expected=expected)
     return found

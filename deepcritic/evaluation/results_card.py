@@ -32,9 +32,9 @@ def check_target(target: str) -> None:
     if Path(target).is_dir():
         return
     if not _HUB_ID.fullmatch(target):
-        raise InputError("neither a folder nor a hub id", field=FIELD, found=target, remedy="a model's folder, or org/name")
+        raise InputError("neither a folder nor a hub id", field=FIELD, found=target, expected="a model's folder, or org/name")
     if not os.environ.get(TOKEN):
-        raise InputError("no token for the hub", field=FIELD, found=target, remedy=f"a token in the environment as {TOKEN}")
+        raise InputError("no token for the hub", field=FIELD, found=target, remedy=f"set {TOKEN} in the environment")
 
 
 def put_results(target: str, metrics: dict[str, Any]) -> str:
@@ -89,7 +89,7 @@ def _put_on_hub(name: str, metrics: dict[str, Any]) -> str:
         return str(card.push_to_hub(name, token=token, commit_message="Results of deepcritic"))
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        remedy = "the same command again, once the hub takes it: what was computed is kept"
+        remedy = "run the same command again later: what was computed is kept"
         raise InputError(f"the hub did not take the results ({reason})", field=FIELD, found=name, remedy=remedy) from None
 
 
@@ -101,7 +101,7 @@ def _card(text: str, target: str) -> ModelCard:
     except Exception as error:  # yaml's errors, and the library's own for what is YAML but no card
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"the card cannot be read ({reason})", file=f"{target}/{README}", remedy="a card with valid metadata"
+            f"the card cannot be read ({reason})", file=f"{target}/{README}", expected="a card with valid metadata"
         ) from None
 
 

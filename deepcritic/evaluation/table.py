@@ -1,4 +1,6 @@
-"""Results beside published ones: on the terminal, as Markdown, CSV and JSON. No published figure without its source and its mark.
+"""Results beside baselines and published figures: on the terminal, as Markdown, CSV and JSON.
+
+No published figure stands without its source and its mark, and none of ours without the baselines that it does not beat.
 
 entries = beside_published({"mine": metrics})
 write_table(folder, entries)        # table.md, table.csv, table.json
@@ -15,17 +17,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from deepcritic.evaluation.published import published
+from deepcritic.metrics.baselines import CONSTANT
 from deepcritic.runs.jsonl import replacing, write_json
 from deepcritic.schema import Row
 
 MEAN: Final = "mean"
 UNCONFIRMED: Final = "unconfirmed"
 OWN: Final = "this run"
-BLIND: Final = "best blind guess"
+BASELINE: Final = "baseline: "
 
 
 class Entry(Row, frozen=True, kw_only=True):
-    """One number of the table: F1 in percent. `confirmed` is None for a result of one's own."""
+    """One number of the table: F1 in percent. `confirmed` is None for a result of one's own, whose `not_above` names the
+    baselines that it is not shown to beat."""
 
     critic: str
     benchmark: str
@@ -37,21 +41,18 @@ class Entry(Row, frozen=True, kw_only=True):
     link: str | None = None
     date: str | None = None
     confirmed: bool | None = None
+    not_above: tuple[str, ...] = ()
 
 
 def beside_published(results: Mapping[str, dict[str, Any]]) -> list[Entry]:
-    """Entries for `results` (metrics by name), the best blind guess on the same rows, and what was published on these tests.
+    """Entries for `results` (metrics by name), baselines on the same rows, and what was published on these tests.
 
     A published mean is taken where all of its tests were run; ours beside it is over the same ones.
     """
     entries = [entry for name, metrics in results.items() for entry in _own(name, metrics)]
     parts = _parts(next(iter(results.values())))
-    blind = {name: part["blind_f1"] for name, part in parts.items()}
     columns = dict.fromkeys(entry.benchmark for entry in entries)
-    for column in columns:
-        guesses = [blind[name] for name in (published().sets.get(column) or ([column] if column in blind else blind))]
-        guess = None if None in guesses else round(sum(guesses) / len(guesses), 4)
-        entries.append(Entry(critic=BLIND, benchmark=column, f1=guess, rows=_rows(parts, column)))
+    entries += [entry for column in columns for entry in _baselines(parts, column)]
     known = published()
     for figure in known.figures:
         if figure.benchmark in columns:
@@ -68,7 +69,10 @@ def beside_published(results: Mapping[str, dict[str, Any]]) -> list[Entry]:
 
 def write_table(folder: Path, entries: Sequence[Entry]) -> None:
     """`table.json` and `table.csv` with one number a line, each with its source, and `table.md`."""
-    lines = [{name: getattr(entry, name) for name in Entry.__struct_fields__} for entry in entries]
+    lines = [
+        {name: getattr(entry, name) for name in Entry.__struct_fields__} | {"not_above": "; ".join(entry.not_above)}
+        for entry in entries
+    ]
     write_json(folder / "table.json", lines)
     text = io.StringIO()
     writer = csv.DictWriter(text, Entry.__struct_fields__, lineterminator="\n")
@@ -117,15 +121,49 @@ def _own(name: str, metrics: dict[str, Any]) -> list[Entry]:
     parts = _parts(metrics)
     votes = max(part["samples"] for part in parts.values())
     columns = {**parts, **_means(metrics)}
+    shown_as = titled(name, metrics)
     return [
         Entry(
             critic=shown, benchmark=column, f1=figures[score], low=figures[f"{score}_interval"][0],
             high=figures[f"{score}_interval"][1], rows=_rows(parts, column),
+            not_above=not_beaten(figures, "maj_" if score == "maj_f1" else ""),
         )
-        for score, shown in (("f1", name), ("maj_f1", f"{name}, Maj@{votes}"))
+        for score, shown in (("f1", shown_as), ("maj_f1", f"{shown_as}, Maj@{votes}"))
         for column, figures in columns.items()
         if score in figures
     ]  # fmt: skip
+
+
+def titled(name: str, metrics: Mapping[str, Any]) -> str:
+    """A critic's name with what must be said beside each of its figures: that it was asked with another prompt than its own."""
+    remark = (metrics.get("critic") or {}).get("remark")
+    return f"{name} ({remark})" if remark else name
+
+
+def not_beaten(figures: Mapping[str, Any], prefix: str = "") -> tuple[str, ...]:
+    """The baselines that a critic (with `prefix` "maj_": its vote) is not shown to beat."""
+    return tuple(name for name, one in figures.get("baselines", {}).items() if not one.get(f"{prefix}beaten", True))
+
+
+def _baselines(parts: Mapping[str, dict[str, Any]], column: str) -> list[Entry]:
+    """The baselines of one column; that of a mean is the mean over its parts, where all of these have it."""
+    covered = published().sets.get(column) or ([column] if column in parts else [*parts])
+    found = [parts[name].get("baselines") or _constant(parts[name]) for name in covered]
+    return [
+        Entry(
+            critic=f"{BASELINE}{name}", benchmark=column, f1=round(sum(one[name]["f1"] for one in found) / len(found), 4),
+            low=found[0][name]["interval"][0] if len(found) == 1 else None,
+            high=found[0][name]["interval"][1] if len(found) == 1 else None, rows=_rows(parts, column),
+        )
+        for name in (found[0] if found else ())
+        if all(name in one for one in found)
+    ]  # fmt: skip
+
+
+def _constant(part: Mapping[str, Any]) -> dict[str, Any]:
+    """The one baseline of an evaluation that was made before the others were measured; none where it is unknown."""
+    f1 = part.get("blind_f1")
+    return {} if f1 is None else {CONSTANT: {"f1": f1, "interval": (None, None)}}
 
 
 def _means(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -133,7 +171,7 @@ def _means(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     parts = frozenset(_parts(metrics))
     if len(parts) == 1:
         return {}
-    every = {key.removeprefix("mean_"): value for key, value in metrics.items() if key.startswith("mean_")}
+    every = {key.removeprefix("mean_"): value for key, value in metrics.items() if key.startswith("mean_")}  # baselines too
     by_tests = {frozenset(mean["parts"]): mean for mean in metrics.get("means", {}).values()} | {parts: every}
     named = {name: by_tests[tests] for name, of in published().sets.items() if (tests := frozenset(of)) in by_tests}
     return named if published().mean_of(parts) else {**named, MEAN: every}
@@ -151,8 +189,7 @@ def _grid(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
     lines: dict[tuple[str, str], dict[str, Entry]] = {}
     for entry in entries:
         lines.setdefault((entry.critic, entry.source), {})[entry.benchmark] = entry
-    titles = {name: test.title for name, test in published().benchmarks.items()}
-    head = ["critic", *(titles.get(name, name) for name in columns), "source"]
+    head = ["critic", *map(_column, columns), "source"]
     body = [
         [critic, *(_cell(cells.get(column)) for column in columns), _source(next(iter(cells.values())))]
         for (critic, _), cells in lines.items()
@@ -166,7 +203,13 @@ def _cell(entry: Entry | None) -> str:
     if entry.f1 is None:
         return "unknown"
     interval = f" ({entry.low:.1f} to {entry.high:.1f})" if entry.low is not None and entry.high is not None else ""
-    return f"{entry.f1:.1f}{interval}{f' {UNCONFIRMED}' if entry.confirmed is False else ''}"
+    marks = f"{' †' if entry.not_above else ''}{f' {UNCONFIRMED}' if entry.confirmed is False else ''}"
+    return f"{entry.f1:.1f}{interval}{marks}"
+
+
+def _column(name: str) -> str:
+    test = published().benchmarks.get(name)
+    return test.title if test else name
 
 
 def _source(entry: Entry) -> str:
@@ -175,6 +218,12 @@ def _source(entry: Entry) -> str:
 
 def _notes(entries: Sequence[Entry]) -> list[str]:
     notes = []
+    lines: dict[str, dict[str, None]] = {}
+    for entry in entries:
+        for name in entry.not_above:
+            said = f"{entry.critic} is not shown to beat the baseline “{name}” on "
+            lines.setdefault(said, {})[_column(entry.benchmark)] = None
+    notes += [f"† {line}{', '.join(columns)}." for line, columns in lines.items()]
     ours = {entry.benchmark: entry.rows for entry in entries if entry.confirmed is None}
     for name, test in published().benchmarks.items():
         rows = ours.get(name)

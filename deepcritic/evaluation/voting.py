@@ -32,7 +32,7 @@ def voting_metrics(candidates: list[Candidate], criticised: int) -> dict[str, An
     vote of as many solutions; and the plain vote at equal tokens, the critic's included.
 
     Tokens are the mean for each problem. Plain voting at equal tokens takes as many whole solutions as they pay for; it is
-    None where fewer were drawn.
+    None where fewer were drawn, or where the solutions say nothing of their tokens.
     """
     by_problem: dict[str, list[Candidate]] = {}
     for candidate in candidates:
@@ -52,8 +52,9 @@ def voting_metrics(candidates: list[Candidate], criticised: int) -> dict[str, An
         for k in range(1, most + 1):
             tokens = k * (write_tokens + critic_tokens)
             points.append(_point(k, values[k - 1], tokens))
-            paid = int(tokens / write_tokens + 1e-9)
-            equal = values[k - 1] - plain[paid - 1] if paid <= deepest else np.full(len(groups), np.nan)
+            paid = int(tokens / write_tokens + 1e-9) if write_tokens else None
+            known = paid is not None and paid <= deepest
+            equal = values[k - 1] - plain[(paid or 1) - 1] if known else np.full(len(groups), np.nan)
             gain.append(
                 {
                     "k": k,

@@ -32,16 +32,16 @@ def find_model(model: str, field: str = "model") -> tuple[str, str | None]:
             if (place / ADAPTER_FILES[0]).is_file():
                 raise InputError(
                     "the folder holds an adapter, not a model", field=field, found=model,
-                    remedy="the model that it belongs to, or a folder into which both were merged",
+                    expected="the model that it belongs to, or a folder into which both were merged",
                 )  # fmt: skip
             raise InputError(
-                "the folder holds no model", field=field, found=model, remedy="a folder with config.json and weights"
+                "the folder holds no model", field=field, found=model, expected="a folder with config.json and weights"
             )
         return str(place), None
     looks_local = model.startswith((".", "/", "~", SHIPPED)) or Path(model.split("/")[0]).is_dir()
     if looks_local or not _HUB_ID.fullmatch(model):
         raise InputError(
-            "no such model folder", field=field, found=model, remedy="a folder that exists, or a hub id org/name@revision"
+            "no such model folder", field=field, found=model, expected="a folder that exists, or a hub id org/name@revision"
         )
     name, _, revision = model.partition("@")
     return _in_cache_or_on_hub(name, revision or None, field), revision or None
@@ -64,7 +64,9 @@ def adapter_id(lora: str, field: str = "sampler.lora") -> str:
     folder = Path(lora).expanduser()
     missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()]
     if missing:
-        raise InputError("the folder holds no adapter", field=field, found=lora, remedy=f"a folder with {' and '.join(missing)}")
+        raise InputError(
+            "the folder holds no adapter", field=field, found=lora, expected=f"a folder with {' and '.join(missing)}"
+        )
     return f"{folder.name}#{_content_hash(folder)}"
 
 
@@ -89,7 +91,7 @@ def load_tokenizer(model: str, field: str = "model", *, chat: bool = True) -> Pr
     with _explained("the tokenizer", model, field):
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
     if chat and not tokenizer.chat_template:
-        raise InputError("the tokenizer has no chat template", field=field, found=model, remedy="an instruction-tuned model")
+        raise InputError("the tokenizer has no chat template", field=field, found=model, expected="an instruction-tuned model")
     return tokenizer
 
 
@@ -107,7 +109,7 @@ def check_causal(model: str, field: str = "model") -> None:
             "a model of another kind",
             field=field,
             found=f"{model} ({', '.join(kinds)})",
-            remedy="one that writes (...ForCausalLM)",
+            expected="one that writes (...ForCausalLM)",
         )
 
 
@@ -134,7 +136,7 @@ def load_model(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     number: Any = (torch.float32 if device == "cpu" else "auto") if dtype == "auto" else getattr(torch, dtype, None)
     if number != "auto" and not isinstance(number, torch.dtype):
-        raise InputError("no such kind of number", field="dtype", found=dtype, remedy="auto, float32, bfloat16 or float16")
+        raise InputError("no such kind of number", field="dtype", found=dtype, expected="auto, float32, bfloat16 or float16")
     with _explained("the model", model, field):
         reader: Any = getattr(transformers, kind) if isinstance(kind, str) else kind
         loaded, found = reader.from_pretrained(
@@ -145,7 +147,7 @@ def load_model(
     ):  # else its user looks for the head
         lacking = f"{model} (without {', '.join(sorted(found['missing_keys'])[:3])})"
         raise InputError(
-            "weights are missing", field=field, found=lacking, remedy="a whole folder, of the model that config.json names"
+            "weights are missing", field=field, found=lacking, expected="a whole folder, of the model that config.json names"
         )
     weights: PreTrainedModel = loaded
     return weights if device == "cpu" else weights.to(device)
@@ -160,8 +162,8 @@ def _explained(what: str, model: str, field: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        remedy = "a whole folder, with weights in safetensors"
-        raise InputError(f"{what} cannot be loaded ({reason})", field=field, found=model, remedy=remedy) from error
+        expected = "a whole folder, with weights in safetensors"
+        raise InputError(f"{what} cannot be loaded ({reason})", field=field, found=model, expected=expected) from error
 
 
 def context_length(model: PreTrainedModel) -> int:
@@ -176,12 +178,16 @@ def _in_cache_or_on_hub(name: str, revision: str | None, field: str) -> str:
 
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
         return name
-    remedy = "a folder that exists, or a hub id that can be reached"
+    expected = "a folder that exists, or a hub id that can be reached"
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes"}:
-        raise InputError("no such folder, and the hub is switched off (HF_HUB_OFFLINE)", field=field, found=name, remedy=remedy)
+        raise InputError(
+            "no such folder, and the hub is switched off (HF_HUB_OFFLINE)", field=field, found=name, expected=expected
+        )
     try:
         HfApi().model_info(name, revision=revision, timeout=5)
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         reason = type(error).__name__
-        raise InputError(f"no such folder, and not found on the hub ({reason})", field=field, found=name, remedy=remedy) from None
+        raise InputError(
+            f"no such folder, and not found on the hub ({reason})", field=field, found=name, expected=expected
+        ) from None
     return name

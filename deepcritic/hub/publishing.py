@@ -90,6 +90,6 @@ def _upload(folder: Path, name: str, kind: str) -> str:
         api.upload_folder(repo_id=name, folder_path=folder, repo_type=kind, commit_message="Written by deepcritic")
     except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:  # its own kinds derive from these
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}".replace(token, "***")
-        remedy = "a repository that the token may write to; or push=./FOLDER, to be uploaded by hand"
-        raise InputError(f"the hub did not take it ({reason})", field="push", found=name, remedy=remedy) from None
+        expected = "a repository that the token may write to; or push=./FOLDER, to be uploaded by hand"
+        raise InputError(f"the hub did not take it ({reason})", field="push", found=name, expected=expected) from None
     return str(page)

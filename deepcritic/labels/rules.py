@@ -78,12 +78,12 @@ class Table:
     def put(self, step: int, sample: int, reached: bool | None) -> None:
         """Note a rollout; None: it was lost or could not be judged, for reasons of our own. Its place may be taken once."""
         if not 1 <= step < self.steps:
-            raise InputError("no such prefix", field="key.step", found=step, remedy=f"1 to {self.steps - 1}")
+            raise InputError("no such prefix", field="key.step", found=step, expected=f"1 to {self.steps - 1}")
         if not 0 <= sample < self.samples:
-            raise InputError("no such sample", field="key.sample", found=sample, remedy=f"0 to {self.samples - 1}")
+            raise InputError("no such sample", field="key.sample", found=sample, expected=f"0 to {self.samples - 1}")
         at = (step - 1) * self.samples + sample
         if self._cells[at] != _UNDRAWN:
-            raise InputError("the same rollout twice", field="key.sample", found=sample, remedy="each sample of a prefix once")
+            raise InputError("the same rollout twice", field="key.sample", found=sample, expected="each sample of a prefix once")
         self._cells[at] = _UNJUDGED if reached is None else _REACHED if reached else _FAILED
 
     def take(self, other: Table, step: int, sample: int) -> None:

@@ -71,7 +71,9 @@ def usable(rows: Iterable[Example], folder: RunFolder, benchmarks: Problems) -> 
     for reason, count in Counter(one.reason for one in aside).items():
         print(f"{folder.path}: {count} problems set aside, {reason}; see set_aside.jsonl")
     if not kept:
-        raise InputError("no problem can be solved and checked", field="stage.problems", remedy="problems with reference answers")
+        raise InputError(
+            "no problem can be solved and checked", field="stage.problems", expected="problems with reference answers"
+        )
     return kept, resembling
 
 

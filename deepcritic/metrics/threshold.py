@@ -53,8 +53,8 @@ def best_threshold(rows: Iterable[tuple[Sequence[float], int]]) -> Choice:
             closes.append(least)
     if not errors or not closes_fine:
         missing = "with an error" if closes_fine else "without an error"
-        remedy = "rows with and without an error"
-        raise InputError(f"no threshold can be chosen without rows {missing}", field="stage.threshold_on", remedy=remedy)
+        expected = "rows with and without an error"
+        raise InputError(f"no threshold can be chosen without rows {missing}", field="stage.threshold_on", expected=expected)
     # At a threshold just above edge k, rows are right whose interval has opened by k and closes after it.
     edges = np.unique(np.array([0.0, *opens, *closes_fine, *(value for value in closes if value < np.inf)]))
     opened = np.searchsorted(np.sort(opens), edges, side="right")

@@ -108,7 +108,7 @@ def judged(
     if half_with_error and any(room.values()):
         raise InputError(
             f"too few solutions: {room[True]} with an error and {room[False]} without are missing", file=Path(path),
-            remedy="more problems, or a smaller count",
+            expected="more problems, or a smaller count",
         )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
-                raise UsageError(f"price.{name}: found {value!r}; would be right: money for a million tokens, from 0")
+                raise UsageError(f"price.{name}: found {value!r}; expected money for a million tokens, from 0")
 
     def __bool__(self) -> bool:
         return bool(self.prompt or self.completion or self.cached)
@@ -71,9 +71,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if self.max_cost is not None and not self.price:
             raise UsageError("max_cost needs a price: give price.prompt= and price.completion=, for a million tokens")
         if self.max_cost is not None and not 0 <= self.max_cost < float("inf"):
-            raise UsageError(f"max_cost: found {self.max_cost!r}; would be right: money, from 0")
+            raise UsageError(f"max_cost: found {self.max_cost!r}; expected money, from 0")
         if self.probe is not None and self.probe < 1:
-            raise UsageError(f"probe: found {self.probe!r}; would be right: a number of rows, from 1")
+            raise UsageError(f"probe: found {self.probe!r}; expected a number of rows, from 1")
         if self.probe is not None and self.dry_run:
             raise UsageError("dry_run sends nothing and probe does: give one of them")
 

@@ -234,7 +234,7 @@ def stage_folder(root: str | Path, run: str, stage: str, name: str | None = None
     """
     for field, value in (("run", run), ("name", name or "x")):
         if not value or set(value) & set("/\\:\0") or value.startswith("."):
-            raise InputError("cannot be a folder's name", field=field, found=value, remedy="letters, digits, '-' and '_'")
+            raise InputError("cannot be a folder's name", field=field, found=value, expected="letters, digits, '-' and '_'")
     return Path(root) / run / (f"{stage}.{name}" if name else stage)
 
 
@@ -266,7 +266,7 @@ def cosmetic(config: Mapping[str, Any], above: str = "") -> set[str]:
 def existing(path: Path, field: str) -> Path:
     """`path`, if it is a file; else an error that names the option it was given by."""
     if not path.is_file():
-        raise InputError("no such file", field=field, found=os.fspath(path), remedy="the path of a file that exists")
+        raise InputError("no such file", field=field, found=os.fspath(path), expected="the path of a file that exists")
     return path
 
 
@@ -296,5 +296,5 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise InputError(f"not JSON: {error}", file=path, remedy="a file that deepcritic wrote, or overwrite=true") from None
+        raise InputError(f"not JSON: {error}", file=path, expected="a file that deepcritic wrote, or overwrite=true") from None
     return value

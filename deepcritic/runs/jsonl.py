@@ -93,9 +93,7 @@ def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
         try:
             yield decode(line, kind)
         except InputError as error:
-            raise InputError(
-                error.problem, file=path, line=number, field=error.field, found=error.found, remedy=error.remedy
-            ) from None
+            raise error.replace(file=path, line=number) from None
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:

@@ -70,10 +70,7 @@ class Rows(Generic[R]):
             try:
                 yield decode(self._file.readline(), self._kind)
             except InputError as error:
-                raise InputError(
-                    f"{error.problem} (at byte {place})", file=self._path, field=error.field, found=error.found,
-                    remedy=error.remedy,
-                ) from None  # fmt: skip
+                raise error.replace(problem=f"{error.problem} (at byte {place})", file=self._path) from None
 
 
 class KeyedRows(Generic[R]):
@@ -204,5 +201,5 @@ def _explained(line: bytes, kind: type[R], path: Path, number: int) -> InputErro
     try:
         decode(line, kind)
     except InputError as error:
-        return InputError(error.problem, file=path, line=number, field=error.field, found=error.found, remedy=error.remedy)
-    return InputError("the row cannot be read", file=path, line=number, remedy=f"a row of type {kind.__name__}")
+        return error.replace(file=path, line=number)
+    return InputError("the row cannot be read", file=path, line=number, expected=f"a row of type {kind.__name__}")

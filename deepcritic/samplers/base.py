@@ -35,7 +35,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ("max_tokens", self.max_tokens, self.max_tokens >= 1, "a whole number from 1"),
         ):
             if not fits:
-                raise InputError("out of range", field=field, found=value, remedy=right)
+                raise InputError("out of range", field=field, found=value, expected=right)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

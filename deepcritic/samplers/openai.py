@@ -118,7 +118,7 @@ class OpenAISampler:
             if request.prefix and self._tokenizer is None and not self._continues:
                 raise InputError(
                     "replies are to go on from their beginning, which a chat server does in its own way or not at all",
-                    field="sampler", remedy="sampler.tokenizer=PATH (prompts of token ids), or sampler.continues=true where "
+                    field="sampler", remedy="give sampler.tokenizer=PATH (prompts of token ids), or sampler.continues=true where "
                     "the server takes continue_final_message, as vLLM does",
                 )  # fmt: skip
             ids = None
@@ -175,7 +175,7 @@ class OpenAISampler:
         self._refusals += 1
         found = f"{error.status} {said}"
         if not self._answers and self._refusals >= REFUSALS_AT_FIRST:
-            remedy = "settings that it takes: stage.max_tokens, sampler.length_field, sampler.seeds, sampler.extra"
+            remedy = "change what it does not take: stage.max_tokens, sampler.length_field, sampler.seeds, sampler.extra"
             raise InputError(f"{error.url} refuses every request", field="sampler", found=found, remedy=remedy)
         return Failure(key=key, reason="rejected", detail=found)
 
@@ -184,13 +184,15 @@ class OpenAISampler:
         found = f"{error.status} {said}"
         if error.status in {401, 403}:
             state = "was not accepted" if _secret(self._key_name) else "is not set"
-            remedy = f"the server's key in the environment variable {self._key_name} (sampler.api_key_env names another)"
+            remedy = f"set the server's key in the environment variable {self._key_name} (sampler.api_key_env names another)"
             raise InputError(f"the key for {error.url} {state}", field="sampler.api_key_env", found=found, remedy=remedy)
         if error.status == 404:
-            remedy = f"{self._near()}; and base URLs as the protocol has them, usually with /v1 at the end"
-            raise InputError(f"{error.url} does not know the model, or the address", field="model", found=found, remedy=remedy)
+            expected = f"{self._near()}; and base URLs that usually end in /v1"
+            raise InputError(
+                f"{error.url} does not know the model, or the address", field="model", found=found, expected=expected
+            )
         if error.status not in {400, 413, 422}:
-            raise InputError(f"{error.url} will not answer", field="sampler.urls", found=found, remedy="a server that does")
+            raise InputError(f"{error.url} will not answer", field="sampler.urls", found=found, expected="a server that does")
 
     def __enter__(self) -> Self:
         self._answers = self._refusals = 0
@@ -226,7 +228,7 @@ class OpenAISampler:
             attempt += 1
             seen = "; ".join(problem for problem in problems if problem)
             if time.monotonic() >= until:
-                raise InputError(f"no server answers: {seen}", field="sampler.urls", remedy="base URLs of servers that run")
+                raise InputError(f"no server answers: {seen}", field="sampler.urls", expected="base URLs of servers that run")
             if attempt == 1:
                 print(f"waiting for up to {self._patience:.0f} s: {seen}", flush=True)
             await asyncio.sleep(min(pause(attempt), max(0.0, until - time.monotonic())))
@@ -250,7 +252,7 @@ class OpenAISampler:
                 self._neutral = NEUTRAL if card.owned_by in OWN else self._neutral
                 return None
         if listed and self._tokenizer is not None:
-            raise InputError(f"{server.url} serves another model", field="model", found=self._model, remedy=self._near())
+            raise InputError(f"{server.url} serves another model", field="model", found=self._model, expected=self._near())
         return None  # hosted models may go by more names than are listed; the first reply tells
 
     def _near(self) -> str:
@@ -262,5 +264,5 @@ def _secret(name: str) -> str:
     """The key in the environment variable `name`; empty where there is none. It is shown to nobody but the servers."""
     key = os.environ.get(name, "").strip()
     if not key.isascii() or not key.isprintable():
-        raise InputError("the key cannot be sent as a header", field=name, remedy="printable ASCII letters alone")
+        raise InputError("the key cannot be sent as a header", field=name, expected="printable ASCII letters alone")
     return key

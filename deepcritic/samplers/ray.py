@@ -54,7 +54,7 @@ class RaySampler:
         if importlib.util.find_spec("ray") is None:
             raise UsageError("sampler=ray needs Ray: pip install 'deepcritic[ray]'")
         if actors != "auto" and not (isinstance(actors, int) and actors >= 1):
-            raise InputError("out of range", field="sampler.actors", found=actors, remedy="auto, or from 1")
+            raise InputError("out of range", field="sampler.actors", found=actors, expected="auto, or from 1")
         self._model, self._engine, self._address = model, engine, address
         self._count, self._gpus, self._cpus, self._block = actors, gpus, cpus, block
         one = engine(model=model)
@@ -131,9 +131,9 @@ class RaySampler:
                 ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
             except (OSError, ValueError, RuntimeError) as error:
                 reason = str(error).strip().partition("\n")[0]
-                remedy = "local, auto, or the address of a cluster that runs"
+                expected = "local, auto, or the address of a cluster that runs"
                 raise InputError(
-                    f"no Ray cluster ({reason})", field="sampler.address", found=self._address, remedy=remedy
+                    f"no Ray cluster ({reason})", field="sampler.address", found=self._address, expected=expected
                 ) from error
         try:
             self._place()
@@ -194,7 +194,7 @@ class _Engine:
             self._sampler = engine(model=model)
             if self._sampler.model_id != wanted:
                 raise InputError(
-                    f"the model on {platform.node()} is another one", field="model", found=self._sampler.model_id, remedy=wanted
+                    f"the model on {platform.node()} is another one", field="model", found=self._sampler.model_id, expected=wanted
                 )
             self._sampler.__enter__()
         except DeepCriticError as error:

@@ -84,7 +84,7 @@ class RecordedSampler:
                 if place in self._saved:
                     raise InputError(
                         "the same sample a second time", file=self.path, line=number, field="sample", found=reply.sample,
-                        remedy=f"each sample of {name!r} once (first on line {self._saved[place].line})",
+                        expected=f"each sample of {name!r} once (first on line {self._saved[place].line})",
                     )  # fmt: skip
                 self._saved[place] = Saved(*place, number, start, len(line))
             start += len(line)
@@ -143,8 +143,8 @@ class RecordedSampler:
         return exact or self._saved.get((key.example_id, None, key.step, key.sample))
 
     def _read(self, number: int, line: bytes, ignored: Counter[str]) -> Reply:
-        def refuse(problem: str, field: str | None, found: object, remedy: str) -> InputError:
-            return InputError(problem, file=self.path, line=number, field=field, found=found, remedy=remedy)
+        def refuse(problem: str, field: str | None, found: object, expected: str) -> InputError:
+            return InputError(problem, file=self.path, line=number, field=field, found=found, expected=expected)
 
         line = line.strip(_BLANK)
         try:

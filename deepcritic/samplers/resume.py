@@ -89,7 +89,7 @@ def engine_for(engine: Callable[..., E], model: str | None, option: str) -> E:
     except InputError as error:
         if error.field != "model" or option == "model":
             raise
-        raise InputError(error.problem, field=option, found=error.found, remedy=error.remedy) from None
+        raise error.replace(field=option) from None
 
 
 class Draws:

@@ -75,7 +75,7 @@ class VLLMSampler:
         if importlib.util.find_spec("vllm") is None:
             raise UsageError("sampler=vllm needs vLLM: pip install 'deepcritic[vllm]'")
         if data_parallel != "auto" and not (isinstance(data_parallel, int) and data_parallel >= 1):
-            raise InputError("out of range", field="sampler.data_parallel", found=data_parallel, remedy="auto, or from 1")
+            raise InputError("out of range", field="sampler.data_parallel", found=data_parallel, expected="auto, or from 1")
         self._id = model_id(model) + (f"+{adapter_id(lora)}" if lora else "")
         self._source, self._lora, self._dtype = model, lora, dtype
         self._tensor_parallel, self._data_parallel = tensor_parallel, data_parallel
@@ -159,7 +159,7 @@ class VLLMSampler:
             except (ValueError, RuntimeError, OSError) as error:
                 reason = str(error).strip().partition("\n")[0]
                 problem = f"vLLM does not start ({reason})"
-                raise InputError(problem, field="sampler", found=self._source, remedy="what it asks for above") from error
+                raise InputError(problem, field="sampler", found=self._source) from error
             self._open = opened.pop_all()
         self._context: int = self._engine.model_config.max_model_len
         self._room = AHEAD * self._max_num_seqs * settings["data_parallel_size"]
@@ -237,4 +237,4 @@ def _room_for(lora: str) -> int:
     for room in RANKS:
         if isinstance(rank, int) and rank <= room:
             return room
-    raise InputError("not a rank that vLLM has room for", field="sampler.lora", found=rank, remedy=f"r up to {RANKS[-1]}")
+    raise InputError("not a rank that vLLM has room for", field="sampler.lora", found=rank, expected=f"r up to {RANKS[-1]}")

@@ -69,7 +69,7 @@ class PoolingScorer:
         api_key_env: str = "OPENAI_API_KEY",
     ) -> None:
         if not 0 <= correct < classes:
-            raise InputError("no such class", field="scorer.correct", found=correct, remedy=f"0 to {classes - 1}")
+            raise InputError("no such class", field="scorer.correct", found=correct, expected=f"0 to {classes - 1}")
         self._model, self._source, self._layout = model, tokenizer or model, layout
         self._correct, self._classes = correct, classes
         try:
@@ -78,10 +78,8 @@ class PoolingScorer:
                 patience=patience, secret=os.environ.get(api_key_env, ""),
             )  # fmt: skip
         except InputError as error:
-            field = (error.field or "").replace("sampler.", "scorer.")
-            raise InputError(
-                error.problem, field=field, found=error.found, remedy=(error.remedy or "").replace("sampler.", "scorer.")
-            ) from None
+            ours = {name: (getattr(error, name) or "").replace("sampler.", "scorer.") for name in ("field", "expected", "remedy")}
+            raise error.replace(**ours) from None
 
     @property
     def model_id(self) -> str:
@@ -104,23 +102,25 @@ class PoolingScorer:
             reason = refusal_of_row(error.status, said)
             if reason is not None:
                 return Failure(key=key, reason=reason, detail=said)
-            remedy = "a vLLM server started with --runner pooling, its model's name, and a key that it takes"
+            expected = "a vLLM server started with --runner pooling, its model's name, and a key that it takes"
             raise InputError(
-                f"{error.url} will not answer", field="scorer.urls", found=f"{error.status} {said}", remedy=remedy
+                f"{error.url} will not answer", field="scorer.urls", found=f"{error.status} {said}", expected=expected
             ) from None
         if len(rows) == len(laid.ids):
             rows = [rows[end] for end in laid.ends]
         elif len(rows) != len(laid.ends):
-            remedy = f"{len(laid.ends)} rows (a pooler of type STEP with the tag's id) or {len(laid.ids)} (ALL)"
-            raise InputError("the server reads other positions", field="scorer.urls", found=f"{len(rows)} rows", remedy=remedy)
+            expected = f"{len(laid.ends)} rows (a pooler of type STEP with the tag's id) or {len(laid.ids)} (ALL)"
+            raise InputError(
+                "the server reads other positions", field="scorer.urls", found=f"{len(rows)} rows", expected=expected
+            )
         values = tuple(self._number(row) for row in rows)
         return Scores(key=key, values=values, model=self._model, prompt_tokens=len(laid.ids))
 
     def _number(self, row: list[float]) -> float:
         """The probability in a row, which must be one: a server may be set to give raw logits."""
         if len(row) != self._classes or not math.isclose(sum(row), 1.0, abs_tol=0.02) or min(row) < -1e-6:
-            remedy = f"{self._classes} probabilities that add up to 1 (a server with the softmax left on)"
-            raise InputError("the server does not give probabilities", field="scorer.urls", found=row[:4], remedy=remedy)
+            expected = f"{self._classes} probabilities that add up to 1 (a server with the softmax left on)"
+            raise InputError("the server does not give probabilities", field="scorer.urls", found=row[:4], expected=expected)
         return round(row[self._correct], 6)
 
     def __enter__(self) -> Self:

@@ -45,11 +45,11 @@ class TokenClasses:
         model = load_model(source, dtype=dtype, device=device, kind="AutoModelForTokenClassification").eval()
         built = model.config.architectures or []
         if not any(name.endswith("ForTokenClassification") for name in built):
-            remedy = "a token classifier, or scorer=qwen_math_prm, rlhflow, math_shepherd or skywork"
-            raise InputError("the model has no head for its tokens", field="model", found=", ".join(built), remedy=remedy)
+            expected = "a token classifier, or scorer=qwen_math_prm, rlhflow, math_shepherd or skywork"
+            raise InputError("the model has no head for its tokens", field="model", found=", ".join(built), expected=expected)
         if not 0 <= self.correct < model.config.num_labels:
-            remedy = f"0 to {model.config.num_labels - 1}"
-            raise InputError("the model has no such class", field="scorer.correct", found=self.correct, remedy=remedy)
+            expected = f"0 to {model.config.num_labels - 1}"
+            raise InputError("the model has no such class", field="scorer.correct", found=self.correct, expected=expected)
         return model
 
     def numbers(self, model: PreTrainedModel, ids: Tensor, mask: Tensor, rows: Tensor, ends: Tensor) -> Tensor:
@@ -81,9 +81,9 @@ class TokenPair:
         model = load_model(source, dtype=dtype, device=device).eval()
         for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
             if getattr(model.config, name, None):
-                remedy = "a model whose logits are its last layer's output, such as Llama, Mistral or Qwen"
+                expected = "a model whose logits are its last layer's output, such as Llama, Mistral or Qwen"
                 raise InputError(
-                    f"logits are changed by {name}, which is not supported", field="model", found=source, remedy=remedy
+                    f"logits are changed by {name}, which is not supported", field="model", found=source, expected=expected
                 )
         self._ids = [token_id(tokenizer, text, f"scorer.{name}") for name, text in (("good", self.good), ("bad", self.bad))]
         return model

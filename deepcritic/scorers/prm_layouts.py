@@ -56,7 +56,7 @@ class Separated:
 
     def check(self, tokenizer: PreTrainedTokenizerBase) -> None:
         if not text_ids(tokenizer, self.separator):
-            raise InputError("gives no token", field="scorer.separator", found=self.separator, remedy="a text such as \\n")
+            raise InputError("gives no token", field="scorer.separator", found=self.separator, expected="a text such as \\n")
 
     def lay(self, tokenizer: PreTrainedTokenizerBase, item: Item) -> Laid:
         ids = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
@@ -100,7 +100,7 @@ class Marked:
 
     def check(self, tokenizer: PreTrainedTokenizerBase) -> None:
         if not text_ids(tokenizer, self.tag):
-            raise InputError("gives no token", field="scorer.tag", found=self.tag, remedy="the model's own tag, such as ки")
+            raise InputError("gives no token", field="scorer.tag", found=self.tag, expected="the model's own tag, such as ки")
 
     def lay(self, tokenizer: PreTrainedTokenizerBase, item: Item) -> Laid:
         text, stops = f"{item.problem} ", []
@@ -113,7 +113,9 @@ class Marked:
         missing = next((stop for stop in stops if stop not in place), None)
         if missing is not None:
             found = text[missing - len(self.tag) - 8 : missing + 8]
-            raise InputError("the tag does not end a token", field="scorer.tag", found=found, remedy="the model's own tokenizer")
+            raise InputError(
+                "the tag does not end a token", field="scorer.tag", found=found, expected="the model's own tokenizer"
+            )
         return Laid([*before, *encoded["input_ids"]], [place[stop] for stop in stops])
 
 
@@ -141,7 +143,7 @@ class Turns:
             if ids and longer[: len(ids) + 1] != [*ids, good]:
                 raise InputError(
                     "the chat template changes earlier turns, so steps cannot be read in one pass", field="model",
-                    remedy="a model whose template only adds turns",
+                    expected="a model whose template only adds turns",
                 )  # fmt: skip
             ids = longer
             ends.append(len(ids) - 1)
@@ -154,5 +156,7 @@ def token_id(tokenizer: PreTrainedTokenizerBase, text: str, field: str) -> int:
     added: dict[str, int] = tokenizer.get_added_vocab()
     ids = [added[text]] if text in added else text_ids(tokenizer, text)
     if len(ids) != 1:
-        raise InputError("not one token of this model", field=field, found=text, remedy="the tag that the model was trained with")
+        raise InputError(
+            "not one token of this model", field=field, found=text, expected="the tag that the model was trained with"
+        )
     return ids[0]

@@ -25,8 +25,8 @@ class RecordedScorer:
         self._rows: dict[str, Scores] = {}
         for row in read_rows(self.path, Scores):
             if row.key.example_id in self._rows:
-                remedy = "each example once"
-                raise InputError("scored twice", file=self.path, field="example_id", found=row.key.example_id, remedy=remedy)
+                expected = "each example once"
+                raise InputError("scored twice", file=self.path, field="example_id", found=row.key.example_id, expected=expected)
             self._rows[row.key.example_id] = row
         self._id = f"recorded#{file_sha256(self.path)[:12]}"
 
@@ -42,9 +42,9 @@ class RecordedScorer:
                 yield Failure(key=key_of(name), reason="not_recorded", detail=detail)
                 continue
             if len(row.values) != len(item.steps):
-                remedy = f"{len(item.steps)}, one for each step of {name!r}"
+                expected = f"{len(item.steps)}, one for each step of {name!r}"
                 raise InputError(
-                    "scores of another solution", file=self.path, field="values", found=len(row.values), remedy=remedy
+                    "scores of another solution", file=self.path, field="values", found=len(row.values), expected=expected
                 )
             yield row
 

@@ -62,10 +62,10 @@ def find_evaluation(name: str, root: Path) -> Path:
         if (place / ROWS).is_file():
             if (place / "manifest.json").is_file():
                 return place
-            raise InputError("the evaluation is not finished", field="runs", found=name, remedy="start its command again first")
+            raise InputError("the evaluation is not finished", field="runs", found=name, remedy="run its command again first")
     near = [f"{name}/{place.parent.name}" for base in (Path(name), root / name) for place in sorted(base.glob(f"*/{ROWS}"))]
-    remedy = " or ".join(near) if near else f"a run in {root}, or the folder of an evaluation"
-    raise InputError("no evaluation there", field="runs", found=name, remedy=remedy)
+    expected = " or ".join(near) if near else f"a run in {root}, or the folder of an evaluation"
+    raise InputError("no evaluation there", field="runs", found=name, expected=expected)
 
 
 def _rows(place: Path) -> list[Judged]:

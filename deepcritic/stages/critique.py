@@ -83,7 +83,7 @@ def read(input: str | None) -> tuple[str, str]:
     try:
         return content.decode("utf-8-sig"), name
     except UnicodeDecodeError as error:
-        raise InputError(f"not UTF-8 ({error.reason})", file=name, remedy="a text in UTF-8") from None
+        raise InputError(f"not UTF-8 ({error.reason})", file=name, expected="a text in UTF-8") from None
 
 
 def parse(text: str, name: str = "input") -> Item:
@@ -102,12 +102,12 @@ def parse(text: str, name: str = "input") -> Item:
         problem, solution = fields.get("problem"), fields.get("solution", fields.get("steps"))
         if isinstance(problem, str) and (isinstance(solution, str) or _is_texts(solution)):
             return read_item(problem, solution)
-        remedy = 'JSON with "problem" and "solution" (or "steps")'
-        raise InputError("not a problem with its solution", file=name, found=text[:80], remedy=remedy)
+        expected = 'JSON with "problem" and "solution" (or "steps")'
+        raise InputError("not a problem with its solution", file=name, found=text[:80], expected=expected)
     parts = re.split(r"^\s*-{3,}\s*$", text, maxsplit=1, flags=re.MULTILINE)
     if len(parts) < 2:
-        remedy = "the problem, a line of dashes (---), and the solution"
-        raise InputError("no line between problem and solution", file=name, found=text[:80], remedy=remedy)
+        expected = "the problem, a line of dashes (---), and the solution"
+        raise InputError("no line between problem and solution", file=name, found=text[:80], expected=expected)
     return read_item(parts[0].strip(), parts[1].strip())
 
 

@@ -71,7 +71,7 @@ def run(
         check_target(push)
     for field, value in (("stage.limit", limit), ("stage.samples", samples)):
         if value is not None and value < 1:
-            raise InputError("out of range", field=field, found=value, remedy="a whole number from 1")
+            raise InputError("out of range", field=field, found=value, expected="a whole number from 1")
     rule = vote_rule(ties, "stage.ties")
     parts = _parts(benchmark, limit)
     _check(parts, task)
@@ -88,7 +88,7 @@ def run(
     else:
         recorded = RecordedSampler(generations) if generations else None
         if recorded is None and not model:
-            raise InputError("nothing to evaluate", field="model", remedy="model=PATH, or stage.generations=ROWS.jsonl")
+            raise InputError("nothing to evaluate", field="model", expected="model=PATH, or stage.generations=ROWS.jsonl")
         critic = Writing(
             parts=parts, task=task, engine=recorded or engine_for(sampler, model, "model"),
             judge_engine=engine_for(sampler, judge, "judge") if judge else None,
@@ -148,8 +148,8 @@ def _parts(benchmark: Benchmark | Mapping[str, Benchmark] | None, limit: int | N
     for part in parts:
         for example in part.examples:
             if example.id in seen:
-                remedy = "benchmarks that share no row"
-                raise InputError(f"an id of {seen[example.id]} occurs in {part.name} too", found=example.id, remedy=remedy)
+                expected = "benchmarks that share no row"
+                raise InputError(f"an id of {seen[example.id]} occurs in {part.name} too", found=example.id, expected=expected)
             seen[example.id] = part.name
     if not parts:
         raise UsageError("the suite has no benchmark with a path")
@@ -166,10 +166,7 @@ def _check(parts: list[Part], task: CriticTask[Any]) -> None:
             task.ask(example.item)
             task.score(None, example.gold, example.item)
         except InputError as error:
-            raise InputError(
-                f"{error.problem} (example {example.id!r})", file=error.file, field=error.field, found=error.found,
-                remedy=error.remedy,
-            ) from None  # fmt: skip
+            raise error.replace(problem=f"{error.problem} (example {example.id!r})") from None
 
 
 def _tuning(parts: list[Part], threshold_on: str | None) -> list[Example]:
@@ -179,6 +176,6 @@ def _tuning(parts: list[Part], threshold_on: str | None) -> list[Example]:
     if not Path(threshold_on).is_file():
         names = ", ".join(part.name for part in parts)
         raise InputError(
-            "neither a file nor a part of the benchmark", field="stage.threshold_on", found=threshold_on, remedy=names
+            "neither a file nor a part of the benchmark", field="stage.threshold_on", found=threshold_on, expected=names
         )
     return [row for row in parts[0].benchmark.rows_of(threshold_on) if isinstance(row, Example)]

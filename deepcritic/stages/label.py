@@ -137,7 +137,7 @@ def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Pat
                 field, found = ("key.step", key.step) if key.example_id in steps else ("key.example_id", key.example_id)
                 raise InputError(
                     "a rollout of another solution", file=rollouts, line=number, field=field, found=found,
-                    remedy="the rollouts of these solutions",
+                    expected="the rollouts of these solutions",
                 )  # fmt: skip
             if key.example_id in tables and key.sample < samples:
                 yield draw

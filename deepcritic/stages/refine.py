@@ -210,5 +210,5 @@ def _usable(rows: list[Example], folder: RunFolder, file: str) -> list[Example]:
         else:
             kept.append(row)
     if not kept:
-        raise InputError("no solution can be used", file=file, remedy="rows with steps and gold.reference_answer")
+        raise InputError("no solution can be used", file=file, expected="rows with steps and gold.reference_answer")
     return kept

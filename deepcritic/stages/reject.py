@@ -50,7 +50,7 @@ def run(
         return folder.manifest or {}
     rows = [row for row in own.read(examples, task.row) if task.stratum(row.gold) is not None][:limit]
     if not rows:
-        raise InputError("no row says what is right", file=examples, remedy="labelled rows")
+        raise InputError("no row says what is right", file=examples, expected="labelled rows")
     rows = folder.probed(rows, lambda row: row.id)
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
 
@@ -80,6 +80,6 @@ def run(
     metrics = account.figures(kept)
     write_json(folder / "metrics.json", metrics)
     if not kept:
-        raise InputError("no reply is right", file=folder / "generations.jsonl", remedy="a better model, or easier rows")
+        raise InputError("no reply is right", file=folder / "generations.jsonl", expected="a better model, or easier rows")
     folder.finish(metrics="metrics.json", dialogues=kept, **counts)
     return metrics

@@ -27,8 +27,8 @@ def run(folder: RunFolder, *, beside: str | None = None, seed: int = 0) -> dict[
     root = folder.path.parent
     for field, place in (("run", root), ("stage.beside", Path(beside) if beside else root)):
         if not dict(finished_manifests(place)):
-            remedy = "a run folder with a manifest.json"
-            raise InputError("no finished stage to report on", field=field, found=str(place), remedy=remedy)
+            expected = "a run folder with a manifest.json"
+            raise InputError("no finished stage to report on", field=field, found=str(place), expected=expected)
     summary = {**summarise(root), "seed": seed}
     write_json(root / "summary.json", summary)
     written = write_page(root, folder.path, summary, beside=Path(beside) if beside else None)

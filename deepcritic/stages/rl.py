@@ -173,7 +173,10 @@ def _account(folder: RunFolder, prompts: list[Prompt], examples: str, prompts_pe
     ledger.drop("balance of classes", ledger.entered - ledger.kept - ledger.filtered.total() - ledger.failed.total())
     if len(prompts) < prompts_per_step:
         raise InputError(
-            "too few prompts are left", file=examples, found=len(prompts), remedy=f"at least prompts_per_step={prompts_per_step}"
+            "too few prompts are left",
+            file=examples,
+            found=len(prompts),
+            expected=f"at least prompts_per_step={prompts_per_step}",
         )
     print(f"{folder.path}: {len(prompts)} prompts, {_told(prompts)}")
 

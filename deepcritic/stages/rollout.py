@@ -53,7 +53,7 @@ def run(
     if rule is not None and rule not in RULES:
         raise UsageError(f"stage.rule must be one of {', '.join(RULES)}; found {rule!r}")
     if samples < 1:
-        raise InputError("out of range", field="stage.samples", found=samples, remedy="a whole number from 1")
+        raise InputError("out of range", field="stage.samples", found=samples, expected="a whole number from 1")
     engine = engine_for(sampler, generator, "generator")
     prompt = Template.of(template, PROMPT)
     if not folder.begin(solutions=Path(solutions), model=engine.model_id, prompt=prompt.sha):

@@ -54,7 +54,7 @@ def run(
         raise UsageError(f"stage.keep must be contrast or all; found {keep!r}")
     for field, value, least in (("samples", samples, 1), ("max_right", max_right, 0)):
         if value < least:
-            raise InputError("out of range", field=f"stage.{field}", found=value, remedy=f"a whole number from {least}")
+            raise InputError("out of range", field=f"stage.{field}", found=value, expected=f"a whole number from {least}")
     engine = engine_for(sampler, generator, "generator")
     prompt = Template.of(template, PROMPT)
     benchmarks = [contamination] if isinstance(contamination, str) else contamination or []

@@ -89,7 +89,7 @@ def _with_reference(rows: list[Example], folder: RunFolder, file: str) -> dict[s
         ledger.drop("no reference answer", len(rows) - len(kept))
     if not kept:
         raise InputError(
-            "no problem can be used", file=file, field="gold.reference_answer", remedy="rows with a reference answer"
+            "no problem can be used", file=file, field="gold.reference_answer", expected="rows with a reference answer"
         )
     return kept
 
@@ -103,7 +103,7 @@ def _by_problem(generations: Iterable[Generation], rows: dict[str, Example]) -> 
     for name, draws_of in drawn.items():
         if not draws_of:
             raise InputError(
-                "a problem without solutions", field="stage.solutions", found=name, remedy="generations for every problem"
+                "a problem without solutions", field="stage.solutions", found=name, expected="generations for every problem"
             )
         draws_of.sort(key=lambda draw: draw.key.sample)
     return drawn

@@ -78,7 +78,7 @@ class FirstError:
     def ask(self, item: Item, *, seed: int | None = 0, sample: int = 0, context: Any = None) -> Question:
         """The same prompt for every sample: the other arguments serve tasks that shuffle."""
         if not item.steps:
-            raise InputError("the solution has no steps", field="item.steps", found=[], remedy="at least one step")
+            raise InputError("the solution has no steps", field="item.steps", found=[], expected="at least one step")
         solution = self.template.solution(item.steps)
         return Question(messages=self.template.messages(problem=item.problem, solution=solution))
 
@@ -157,5 +157,7 @@ class FirstError:
 
 def _known(gold: Gold) -> int:
     if isinstance(gold.first_error, Unlabelled):
-        raise InputError("the example is not labelled", field="gold.first_error", found="unlabelled", remedy="a labelled example")
+        raise InputError(
+            "the example is not labelled", field="gold.first_error", found="unlabelled", expected="a labelled example"
+        )
     return gold.first_error

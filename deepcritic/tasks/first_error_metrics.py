@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from deepcritic.errors import InputError
+from deepcritic.metrics.baselines import baselines
 from deepcritic.metrics.bootstrap import percentiles, pooled, resampled_rates
 from deepcritic.metrics.breakdown import Length, accuracies, errors_found, mistakes
 from deepcritic.metrics.calibration import curves
@@ -34,7 +35,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     """
     rows = [row for row in judged if row.correct is not None]
     if not rows:
-        raise InputError("no row has a reply", field="generations", remedy="a model or a recording that answers the benchmark")
+        raise InputError("no row has a reply", field="generations", expected="a model or a recording that answers the benchmark")
     stratum = np.array([row.stratum for row in rows])
     error, cluster = stratum == WITH_ERROR, np.array([row.cluster for row in rows])
     correct = np.array([row.correct for row in rows], float)
@@ -53,6 +54,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
         "benchmark": {"name": judged[0].benchmark},
         "examples": len(judged),
         **_with_intervals(main, drawn_main),
+        "f1_unknown": _why_unknown(error),
         "f1_bounds": [_f1_if_failed(judged, unknown) for unknown in (0.0, 1.0)],
         "failed": len(judged) - len(rows),
         "missing": sum(row.samples == 0 for row in judged),
@@ -70,11 +72,19 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     }
     if found["samples"] > 1:
         found.update(_votes(rows, unreadable, task, ties))
+    found["baselines"] = _beside_baselines(rows)
     if any(row.liking for row in rows):
         found["guided_by_votes"] = guided_by_votes([row for row in rows if row.liking], task)
         found["unguided"] = sum(not row.liking for row in rows)
-    percent: dict[str, Any] = in_percent({name: value for name, value in found.items() if value != {}})
+    percent: dict[str, Any] = in_percent({name: value for name, value in found.items() if value not in ({}, None)})
     return percent
+
+
+def _why_unknown(error: Array) -> str | None:
+    """Why there is no F1; None where there is one."""
+    if error.all() or not error.any():
+        return f"none of the {error.size} rows is a solution {'without' if error.all() else 'with'} an error, and F1 needs both"
+    return None
 
 
 def suite_figures(benchmarks: Mapping[str, Sequence[Judged]], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
@@ -84,7 +94,7 @@ def suite_figures(benchmarks: Mapping[str, Sequence[Judged]], task: CriticTask[A
     totals["replies"] = {name: sum(part["replies"][name] for part in parts.values()) for name in REPLIES}
     totals["truncated_rate"] = in_percent(_truncated(totals["replies"]))
     means = {f"mean_{name}": value for name, value in mean_figures(benchmarks).items()}
-    return {**means, **totals, "benchmarks": parts}
+    return {**means, "mean_baselines": _mean_beside_baselines(benchmarks), **totals, "benchmarks": parts}
 
 
 def mean_figures(benchmarks: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
@@ -99,6 +109,62 @@ def mean_figures(benchmarks: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
         drawn = [harmonic_f1s(*resampled_rates(*one, seed=seed)) for seed, one in enumerate(scores)]
         found[name] = float(np.mean([f1(values[0], error) for values, error, _ in scores]))
         found[f"{name}_interval"] = percentiles(np.mean(drawn, axis=0))
+    percent: dict[str, Any] = in_percent(found)
+    return percent
+
+
+def baseline_lines(rows: Sequence[Judged]) -> dict[str, Array]:
+    """The chance that each baseline is right on each row; see `deepcritic.metrics.baselines`."""
+    return baselines(
+        [row.gold for row in rows], [row.steps for row in rows], [row.answer_right for row in rows], [row.cluster for row in rows]
+    )
+
+
+def _beside_baselines(rows: Sequence[Judged]) -> dict[str, Any]:
+    """For each baseline its F1, and how far the critic's F1 and that of its vote stand above it, with intervals over the same
+    draws of problems. `beaten` says that the interval of the difference (of the vote, where there is one) lies above 0."""
+    lines = baseline_lines(rows)
+    if not lines:
+        return {}
+    error, cluster = np.array([row.stratum == WITH_ERROR for row in rows]), [row.cluster for row in rows]
+    scores = {"": "correct"} | ({"maj_": "vote_correct"} if max(len(row.verdicts) for row in rows) > 1 else {})
+    ours = [np.array([getattr(row, score) for row in rows], float) for score in scores.values()]
+    drawn = harmonic_f1s(*resampled_rates(np.stack([*ours, *lines.values()]), error, cluster))
+    found: dict[str, Any] = {}
+    for at, (name, line) in enumerate(lines.items(), start=len(ours)):
+        one: dict[str, Any] = {"f1": f1(line, error), "interval": percentiles(drawn[at])}
+        for own, prefix in enumerate(scores):
+            low, high = percentiles(drawn[own] - drawn[at])
+            one |= {
+                f"{prefix}difference": f1(ours[own], error) - one["f1"],
+                f"{prefix}difference_interval": (low, high),
+                f"{prefix}beaten": low > 0,
+            }
+        found[name] = one
+    return found
+
+
+def _mean_beside_baselines(benchmarks: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
+    """The same of the means over benchmarks, for the baselines that all of them have."""
+    parts = [[row for row in judged if row.correct is not None] for judged in benchmarks.values()]
+    lines = [baseline_lines(rows) for rows in parts]
+    names = [name for name in lines[0] if all(name in one for one in lines)]
+    if not names:
+        return {}
+    points, drawn = [], []
+    for seed, (rows, own) in enumerate(zip(parts, lines, strict=True)):
+        error, cluster = np.array([row.stratum == WITH_ERROR for row in rows]), [row.cluster for row in rows]
+        values = np.stack([np.array([row.correct for row in rows], float), *(own[name] for name in names)])
+        points.append([f1(line, error) for line in values])
+        drawn.append(harmonic_f1s(*resampled_rates(values, error, cluster, seed=seed)))
+    means, draws = np.mean(points, axis=0), np.mean(drawn, axis=0)
+    found: dict[str, Any] = {}
+    for at, name in enumerate(names, start=1):
+        low, high = percentiles(draws[0] - draws[at])
+        found[name] = {
+            "f1": float(means[at]), "interval": percentiles(draws[at]), "difference": float(means[0] - means[at]),
+            "difference_interval": (low, high), "beaten": low > 0,
+        }  # fmt: skip
     percent: dict[str, Any] = in_percent(found)
     return percent
 
@@ -193,6 +259,16 @@ def _answer(row: Judged) -> str | None:
     return "right answer, wrong process" if row.answer_right else "wrong answer"
 
 
+def _show_baselines(part: Mapping[str, Any]) -> None:
+    """One line of baselines, and one for each that the critic does not beat."""
+    others = part.get("baselines", {})
+    if others:
+        print("  without reading: " + ", ".join(f"{name} {number(one['f1'])}" for name, one in others.items()))
+    for name, one in others.items():
+        if not one["beaten"]:
+            print(f"  NOT SHOWN TO BEAT {name}: difference {number(one['difference'])} ({span(one['difference_interval'])})")
+
+
 def show(metrics: dict[str, Any]) -> dict[str, Any]:
     """Print the figures; returns them."""
     parts = metrics.get("benchmarks", {"": metrics})
@@ -207,6 +283,9 @@ def show(metrics: dict[str, Any]) -> dict[str, Any]:
             f"{number(part['blind_f1'])}), errors found {number(part['error_accuracy'])}%, "
             f"all-correct seen {number(part['correct_accuracy'])}%, unreadable {number(part['unparsed_rate'])}%"
         )
+        if part.get("f1_unknown"):
+            print(f"  F1 is unknown: {part['f1_unknown']}")
+        _show_baselines(part)
         absent = part["replies"]["refused"] + part["replies"]["failed"]
         if absent:
             low, high = (number(bound) for bound in part["f1_bounds"])

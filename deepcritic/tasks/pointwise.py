@@ -126,7 +126,7 @@ class Pointwise:
         """The responses in an order drawn by `seed` and `sample`: the n-th one shown is number `context[n]` of the item."""
         shown = len(item.responses)
         if not 1 <= shown <= MOST:
-            raise InputError("a question needs responses", field="item.responses", found=shown, remedy=f"1 to {MOST} of them")
+            raise InputError("a question needs responses", field="item.responses", found=shown, expected=f"1 to {MOST} of them")
         order = list(range(1, shown + 1))
         if context is not None:
             order = _order(context, shown)
@@ -206,7 +206,7 @@ class Pointwise:
         """Right or wrong on one row, by the rule of the reward."""
         stratum = self.stratum(gold)
         if stratum is None:
-            raise InputError("the example is not labelled", field="gold.best", found="unlabelled", remedy="a labelled example")
+            raise InputError("the example is not labelled", field="gold.best", found="unlabelled", expected="a labelled example")
         values = {"correct": float(self.reward(verdict, gold) > 0), "unreadable": float(verdict is None)}
         return RowScore(values=values, stratum=stratum, cluster=cluster_of(item.query))
 
@@ -232,12 +232,12 @@ def _order(context: Any, shown: int) -> list[int]:
     order = list(context) if isinstance(context, list | tuple) else []
     if sorted(order) != list(range(1, shown + 1)):
         raise InputError(
-            "no order of the responses", field="context", found=context, remedy=f"the numbers 1 to {shown}, shuffled"
+            "no order of the responses", field="context", found=context, expected=f"the numbers 1 to {shown}, shuffled"
         )
     return order
 
 
 def _truth(gold: Preferred) -> int:
     if gold.scores is None or len(gold.scores) != 1:
-        raise InputError("the example is not labelled", field="gold", found="unlabelled", remedy="a labelled example")
+        raise InputError("the example is not labelled", field="gold", found="unlabelled", expected="a labelled example")
     return int(gold.scores[0])

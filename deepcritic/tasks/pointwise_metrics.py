@@ -40,7 +40,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     """
     rows = [row for row in judged if row.correct is not None]
     if not rows:
-        raise InputError("no row has a reply", field="generations", remedy="a model or a recording that answers the benchmark")
+        raise InputError("no row has a reply", field="generations", expected="a model or a recording that answers the benchmark")
     several, single = [row for row in rows if row.responses > 1], [row for row in rows if row.responses == 1]
     replies = {name: sum(getattr(row, name) for row in judged) for name in REPLIES}
     received = replies["samples"] - replies["refused"] - replies["failed"]

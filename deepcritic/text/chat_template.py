@@ -53,7 +53,7 @@ def dialogue_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]
     """
     *before, reply = messages
     if reply.role != "assistant":
-        raise InputError("the last message is not the assistant's", field="messages", found=reply.role, remedy="assistant")
+        raise InputError("the last message is not the assistant's", field="messages", found=reply.role, expected="assistant")
     prompt = prompt_ids(tokenizer, before)
     answer = [*text_ids(tokenizer, reply.content), tokenizer.eos_token_id]
     return prompt + answer, [0] * len(prompt) + [1] * len(answer)
@@ -109,7 +109,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], con
     rows.append({"role": "assistant", "content": _MARK.format("reply")})
     text, found, _ = str(tokenizer.apply_chat_template(rows, tokenize=False)).rpartition(_MARK.format("reply"))
     if not found:
-        raise InputError("the chat template does not show a reply", field="chat_template", remedy="a plain template")
+        raise InputError("the chat template does not show a reply", field="chat_template", expected="a plain template")
     return text
 
 
@@ -119,7 +119,7 @@ def _pieces(rendered: str, count: int) -> list[str]:
     for index in range(count):
         piece, found, rendered = rendered.partition(_MARK.format(index))
         if not found:
-            raise InputError("the chat template does not show every message", field="chat_template", remedy="a plain template")
+            raise InputError("the chat template does not show every message", field="chat_template", expected="a plain template")
         pieces.append(piece)
     return [*pieces, rendered]
 

@@ -7,7 +7,7 @@ that contains "{{solution}}" stays as it is.
 'Solve $\\frac{1}{2} + {{problem}}$ in {1} line.'
 >>> fill("Solve {{problm}}.", problem="1 + 1")
 Traceback (most recent call last):
-deepcritic.errors.InputError: {{problm}}: the placeholder has no value; would be right: {{problem}}
+deepcritic.errors.InputError: {{problm}}: the placeholder has no value; expected {{problem}}
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ def fill(template: str, /, **fields: object) -> str:
     wanted = placeholders(template)
     for name in wanted:
         if name not in fields:
-            raise InputError("the placeholder has no value", field=_braced(name), remedy=_nearest(name, fields, "a value for it"))
+            raise InputError(
+                "the placeholder has no value", field=_braced(name), expected=_nearest(name, fields, "a value for it")
+            )
     for name in fields:
         if name not in wanted:
             raise InputError(
-                "the template has no place for it", field=name, remedy=_nearest(name, wanted, "a placeholder for it")
+                "the template has no place for it", field=name, expected=_nearest(name, wanted, "a placeholder for it")
             )
     return _PLACEHOLDER.sub(lambda match: str(fields[match[1]]), template)
 
@@ -80,24 +82,26 @@ class Template:
         used = placeholders(self.text)
         for name in self.fields:
             if name not in used:
-                remedy = _nearest(name, used, "a placeholder for it in the text")
-                raise InputError("declared, but not used in the text", file=self.name, field=f"fields: {name}", remedy=remedy)
+                expected = _nearest(name, used, "a placeholder for it in the text")
+                raise InputError("declared, but not used in the text", file=self.name, field=f"fields: {name}", expected=expected)
         for name in used:
             if name not in self.fields:
-                remedy = _nearest(name, self.fields, f"to declare {name} in `fields`", braces=False)
-                raise InputError("used, but not declared in `fields`", file=self.name, field=_braced(name), remedy=remedy)
+                expected = _nearest(name, self.fields, f"{name} in `fields`", braces=False)
+                raise InputError("used, but not declared in `fields`", file=self.name, field=_braced(name), expected=expected)
         if isinstance(self.index_base, bool) or self.index_base not in (0, 1):
-            remedy = "0 or 1: the number of the first step"
-            raise InputError("not an index base", file=self.name, field="index_base", found=self.index_base, remedy=remedy)
+            expected = "0 or 1: the number of the first step"
+            raise InputError("not an index base", file=self.name, field="index_base", found=self.index_base, expected=expected)
         if self.system and placeholders(self.system):
-            remedy = "a system prompt without placeholders"
-            raise InputError("the system prompt is not filled", file=self.name, field="system", found=self.system, remedy=remedy)
+            expected = "a system prompt without placeholders"
+            raise InputError(
+                "the system prompt is not filled", file=self.name, field="system", found=self.system, expected=expected
+            )
         if self.marker is not None and not self.marker.strip():
-            remedy = 'a text such as "**Answer**:", or no marker'
-            raise InputError("the marker is empty", file=self.name, field="marker", found=self.marker, remedy=remedy)
+            expected = 'a text such as "**Answer**:", or no marker'
+            raise InputError("the marker is empty", file=self.name, field="marker", found=self.marker, expected=expected)
         if "text" not in placeholders(self.step) or not set(placeholders(self.step)) <= {"index", "text"}:
-            remedy = "{{text}}, and {{index}} where steps are numbered"
-            raise InputError("a step cannot be written so", file=self.name, field="step", found=self.step, remedy=remedy)
+            expected = "{{text}}, and {{index}} where steps are numbered"
+            raise InputError("a step cannot be written so", file=self.name, field="step", found=self.step, expected=expected)
 
     @property
     def sha(self) -> str:
@@ -109,8 +113,8 @@ class Template:
         """The conversation, filled with the declared fields; `values` may hold more than these."""
         for name in self.fields:
             if name not in values:
-                remedy = _nearest(name, values, "a field of this task", braces=False)
-                raise InputError("no such field to fill in", file=self.name, field=f"fields: {name}", remedy=remedy)
+                expected = _nearest(name, values, "a field of this task", braces=False)
+                raise InputError("no such field to fill in", file=self.name, field=f"fields: {name}", expected=expected)
         user = Message(role="user", content=fill(self.text, **{name: values[name] for name in self.fields}))
         return (user,) if self.system is None else (Message(role="system", content=self.system), user)
 
@@ -133,7 +137,7 @@ class Template:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise InputError(
-                f"the template cannot be read ({reason})", file=source, remedy="a text file with front matter"
+                f"the template cannot be read ({reason})", file=source, expected="a text file with front matter"
             ) from None
         return cls.parse(text, str(source))
 
@@ -143,17 +147,17 @@ class Template:
         head, body = _front_matter(text.replace("\r\n", "\n"), name)
         for key in head:
             if key not in _KEYS:
-                remedy = _nearest(str(key), _KEYS, f"one of {', '.join(_KEYS)}", braces=False)
-                raise InputError("unknown key in the front matter", file=name, field=str(key), remedy=remedy)
+                expected = _nearest(str(key), _KEYS, f"one of {', '.join(_KEYS)}", braces=False)
+                raise InputError("unknown key in the front matter", file=name, field=str(key), expected=expected)
         for key in ("fields", "index_base"):
             if key not in head:
-                raise InputError("not declared in the front matter", file=name, field=key, remedy=repr(_EXAMPLE))
+                raise InputError("not declared in the front matter", file=name, field=key, expected=repr(_EXAMPLE))
         fields, base = head["fields"], head["index_base"]
         if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
-            raise InputError("not a list of names", file=name, field="fields", found=fields, remedy="[problem, solution]")
+            raise InputError("not a list of names", file=name, field="fields", found=fields, expected="[problem, solution]")
         for key in ("system", "step", "marker"):
             if not isinstance(head.get(key, ""), str):
-                raise InputError("not a text", file=name, field=key, found=head[key], remedy="a text, in quotes")
+                raise InputError("not a text", file=name, field=key, found=head[key], expected="a text, in quotes")
         given = {key: head[key] for key in ("system", "step", "marker") if key in head}
         return cls(text=body.strip("\n"), fields=tuple(fields), index_base=base, name=name, **given)
 
@@ -161,14 +165,14 @@ class Template:
 def _front_matter(text: str, name: str) -> tuple[dict[Any, Any], str]:
     parts = re.split(r"^---[ \t]*$\n?", text, maxsplit=2, flags=re.MULTILINE)
     if len(parts) < 3 or parts[0].strip():
-        raise InputError("the front matter is missing", file=name, remedy=f"a file that begins with {_EXAMPLE!r}")
+        raise InputError("the front matter is missing", file=name, expected=f"a file that begins with {_EXAMPLE!r}")
     try:
         head = yaml.safe_load(parts[1])
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 2
-        raise InputError("the front matter is not YAML", file=name, line=line, remedy=repr(_EXAMPLE)) from None
+        raise InputError("the front matter is not YAML", file=name, line=line, expected=repr(_EXAMPLE)) from None
     if not isinstance(head, dict):
-        raise InputError("the front matter holds no declarations", file=name, found=head, remedy=repr(_EXAMPLE))
+        raise InputError("the front matter holds no declarations", file=name, found=head, expected=repr(_EXAMPLE))
     return head, parts[2]
 
 

@@ -42,17 +42,17 @@ def last_checkpoint(folder: Path) -> str | None:
 
 def check_checkpoint(checkpoint: Path, model: Any) -> None:
     """Raises `InputError` for a checkpoint that is not one of `model`: of another architecture or size, or of an adapter."""
-    remedy = "the checkpoint's own model and trainer=, or overwrite=true to start over"
+    expected = "the checkpoint's own model and trainer=, or overwrite=true to start over"
     of_adapter = (checkpoint / ADAPTER_FILES[0]).is_file()
     if of_adapter != hasattr(model, "peft_config"):
         kind = "an adapter, and all weights are to be trained" if of_adapter else "a whole model, and an adapter is to be trained"
-        raise InputError(f"a checkpoint of {kind}", file=checkpoint, remedy=remedy)
+        raise InputError(f"a checkpoint of {kind}", file=checkpoint, expected=expected)
     if of_adapter:
         saved = json.loads((checkpoint / ADAPTER_FILES[0]).read_text("utf-8"))
         rank = model.peft_config["default"].r
         if saved.get("r") != rank:
             raise InputError(
-                "a checkpoint of an adapter of another rank", file=checkpoint, found=saved.get("r"), remedy=str(rank)
+                "a checkpoint of an adapter of another rank", file=checkpoint, found=saved.get("r"), expected=str(rank)
             )
         return
     saved = json.loads((checkpoint / "config.json").read_text("utf-8"))
@@ -60,7 +60,7 @@ def check_checkpoint(checkpoint: Path, model: Any) -> None:
         ours = getattr(model.config, name, None)
         if name in saved and saved[name] != ours:
             raise InputError(
-                "a checkpoint of another architecture", file=checkpoint, field=name, found=saved[name], remedy=str(ours)
+                "a checkpoint of another architecture", file=checkpoint, field=name, found=saved[name], expected=str(ours)
             )
 
 

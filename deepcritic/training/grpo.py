@@ -33,7 +33,7 @@ def check_names(loss_type: str, vllm: str | None) -> None:
     if loss_type not in LOSSES:
         raise UsageError(f"stage.loss_type={loss_type} is none that TRL knows; one of {', '.join(LOSSES)}")
     if vllm not in (None, "colocate", "server"):
-        raise UsageError(f"stage.vllm={vllm} is no way to run vLLM; would be right: colocate, server, or null to draw without it")
+        raise UsageError(f"stage.vllm={vllm} is no way to run vLLM; expected colocate, server, or null to draw without it")
     if vllm and importlib.util.find_spec("vllm") is None:
         raise UsageError(f"stage.vllm={vllm} needs vLLM: pip install 'deepcritic[vllm]', or draw without it (stage.vllm=null)")
 

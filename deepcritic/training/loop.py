@@ -55,7 +55,8 @@ def train(trainer: Any, folder: Path) -> int:
         state = json.loads((Path(checkpoint) / "trainer_state.json").read_text("utf-8"))
         if state["global_step"] >= state["max_steps"]:  # asked to go on from the last step, the trainer would train further
             trainer._load_from_checkpoint(checkpoint)
-            trainer.model.generation_config = GenerationConfig.from_pretrained(checkpoint)
+            if (Path(checkpoint) / "generation_config.json").exists():  # a model that scores has none
+                trainer.model.generation_config = GenerationConfig.from_pretrained(checkpoint)
             return int(state["global_step"])
     trainer.add_callback(watch_for_nan(trainer))
     gc.collect()

@@ -33,7 +33,7 @@ def labelled_replies(
             if row is None:
                 raise InputError(
                     "a reply to a row that is not there", file=file, line=number, field="key.example_id",
-                    found=reply.key.example_id, remedy=f"replies to labelled rows of {examples}",
+                    found=reply.key.example_id, expected=f"replies to labelled rows of {examples}",
                 )  # fmt: skip
             if reply.key.request == HINTED:
                 ledger.drop("the truth was told")
@@ -47,8 +47,8 @@ def labelled_replies(
             verdict = verdict_of(reply, task)
             rows.append({"input_ids": ids, "labels": [float(task.reward(verdict, row.gold) > 0)]})
     if len({row["labels"][0] for row in rows}) < 2:
-        remedy = "replies some of which are right, and some not"
-        raise InputError("nothing to tell apart", file=files[0], found=f"{len(rows)} replies of one kind", remedy=remedy)
+        expected = "replies some of which are right, and some not"
+        raise InputError("nothing to tell apart", file=files[0], found=f"{len(rows)} replies of one kind", expected=expected)
     return rows
 
 

@@ -128,7 +128,7 @@ class Plan:
         if kept > room:
             raise InputError(
                 f"training needs {kept / GIB:.1f} GiB for weights, gradients and optimizer, and {where} has {room / GIB:.1f}",
-                field="model", remedy="a smaller model, trainer=lora, or more devices with conf/accelerate/fsdp2.yaml",
+                field="model", remedy="take a smaller model, trainer=lora, or more devices with conf/accelerate/fsdp2.yaml",
             )  # fmt: skip
 
     def __str__(self) -> str:

@@ -38,7 +38,7 @@ ASK, KEPT = "rl", "kept.json"
 
 @dataclass(frozen=True)
 class Prompt:
-    """A row as RL sees it: what is asked, what would be right, and the class that it counts in."""
+    """A row as RL sees it: the prompt, the gold answer, and the class for balancing."""
 
     id: str
     question: Question
@@ -91,8 +91,8 @@ def room(model: str, max_tokens: int, max_prompt_tokens: int | None) -> int:
     )
     left = int(context) - max_tokens
     if left < 1:
-        remedy = f"at most {int(context) - 1}, and room for the prompts"
-        raise InputError("replies longer than the model's context", field="stage.max_tokens", found=max_tokens, remedy=remedy)
+        expected = f"at most {int(context) - 1}, and room for the prompts"
+        raise InputError("replies longer than the model's context", field="stage.max_tokens", found=max_tokens, expected=expected)
     return left if max_prompt_tokens is None else min(left, max_prompt_tokens)
 
 

@@ -63,7 +63,7 @@ class TrainerSettings:
             ("devices", self.devices is None or self.devices >= 1, "a whole number from 1, or null"),
         ):
             if not fits:
-                raise UsageError(f"trainer.{name}: found {getattr(self, name)!r}; would be right: {right}")
+                raise UsageError(f"trainer.{name}: found {getattr(self, name)!r}; expected {right}")
         if self.quantised and self.lora_rank is None:
             raise UsageError(
                 "trainer.quantised: weights in 4 bits cannot be trained themselves: give trainer.lora_rank, or trainer=qlora"
@@ -71,7 +71,7 @@ class TrainerSettings:
         if self.packing and (self.attention or KEEPS_APART[0]) not in KEEPS_APART:
             raise UsageError(
                 f"trainer.packing: attention={self.attention} is not known to keep dialogues apart; "
-                f"would be right: {', '.join(KEEPS_APART)}, or trainer.packing=false"
+                f"expected {', '.join(KEEPS_APART)}, or trainer.packing=false"
             )
 
     def check(self, model: str) -> None:
@@ -87,8 +87,9 @@ class TrainerSettings:
                 raise UsageError(f"{name} is not installed: pip install {name}, or {instead}")
         for tracker in self.report_to:
             if tracker not in TRACKERS or importlib.util.find_spec(tracker) is None:
-                remedy = f"pip install {tracker}, or leave it out" if tracker in TRACKERS else f"some of {', '.join(TRACKERS)}"
-                raise UsageError(f"trainer.report_to: {tracker} is not there; would be right: {remedy}")
+                known = tracker in TRACKERS
+                advice = f"pip install {tracker}, or leave it out" if known else f"expected some of {', '.join(TRACKERS)}"
+                raise UsageError(f"trainer.report_to: {tracker} is not {'installed' if known else 'known'}; {advice}")
         check_causal(model)
 
     @property

@@ -41,14 +41,14 @@ def encode_dialogues(
         ledger.enter()
         if dialogue.task != task.name:
             raise InputError(
-                "a dialogue of another task", file=path, line=number, field="task", found=dialogue.task, remedy=task.name
+                "a dialogue of another task", file=path, line=number, field="task", found=dialogue.task, expected=task.name
             )
         ids, mask = dialogue_ids(tokenizer, dialogue.messages)
         if len(ids) > max_length:
             if on_too_long == "error":
                 raise InputError(
                     "a dialogue longer than stage.max_length", file=path, line=number, found=f"{len(ids)} tokens",
-                    remedy=f"at most {max_length}, or stage.on_too_long=drop or truncate",
+                    expected=f"at most {max_length}, or stage.on_too_long=drop or truncate",
                 )  # fmt: skip
             if on_too_long == "drop" or not any(mask[:max_length]):
                 ledger.drop("longer than max_length" if on_too_long == "drop" else "prompt longer than max_length")
@@ -58,7 +58,7 @@ def encode_dialogues(
         origins[f"{dialogue.source or 'no source'} ({dialogue.license or 'no licence'})"] += 1
         rows.append({"input_ids": ids, "completion_mask": mask})
     if not rows:
-        raise InputError("no dialogue to learn from", file=path, remedy="rows that fit into max_length")
+        raise InputError("no dialogue to learn from", file=path, expected="rows that fit into max_length")
     if on_too_long == "truncate":
         folder.account({"truncated_dialogues": cut}, {})
         print(f"{folder.path}: {cut} of {len(rows)} dialogues lost the end of their reply (stage.max_length={max_length})")

@@ -54,7 +54,7 @@ class Validation:
         """From a file of examples; those without a label are passed over, of the others the first `limit` are taken."""
         rows = [row for row in example_rows.read(path) if isinstance(row.gold.first_error, int)][:limit]
         if not rows:
-            raise InputError("no labelled example to validate on", file=path, remedy="rows with gold.first_error")
+            raise InputError("no labelled example to validate on", file=path, expected="rows with gold.first_error")
         return cls(rows=rows, task=task, **options)
 
     def check(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -65,7 +65,7 @@ class Validation:
             if tokens > room:
                 raise InputError(
                     f"the prompt of validation example {row.id!r} does not fit beside a reply of {self.max_tokens} tokens",
-                    field="stage.validation_tokens", found=f"{tokens} tokens", remedy=f"at most {room}, or shorter replies",
+                    field="stage.validation_tokens", found=f"{tokens} tokens", expected=f"at most {room}, or shorter replies",
                 )  # fmt: skip
 
     def measure(self, trainer: Any, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:

@@ -88,9 +88,11 @@ def test_a_hub_id_has_a_split_for_each_part_and_its_revision_is_passed_on() -> N
 def test_nothing_to_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"an option is missing: benchmark.path=FILE \(of bench\)"):
         _bench(None).read()
-    with pytest.raises(InputError, match=r"no file of the benchmark in this folder; .*: gsm8k.json, math.json, omnimath.json"):
+    with pytest.raises(
+        InputError, match=r"no file of the benchmark in this folder; expected gsm8k.json, math.json, omnimath.json"
+    ):
         _bench(tmp_path).read()
-    with pytest.raises(InputError, match=r"no file of the benchmark in this folder; .*: a file instead"):
+    with pytest.raises(InputError, match=r"no file of the benchmark in this folder; expected a file instead"):
         _bench(tmp_path, parts=None).read()
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(InputError, match=r"benchmark.path: the benchmark has no rows"):

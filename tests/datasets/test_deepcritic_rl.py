@@ -51,7 +51,7 @@ def test_a_row(tmp_path: Path, truth: Any, index_base: int, expected: int) -> No
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (_row(3), "reward_model.ground_truth: the label lies outside the steps; found 3; would be right: 1 to 2, or -1 for none"),
+        (_row(3), "reward_model.ground_truth: the label lies outside the steps; found 3; expected 1 to 2, or -1 for none"),
         (_row(0), "reward_model.ground_truth: the label lies outside the steps"),
         (_row(True), "reward_model.ground_truth: the label lies outside the steps"),
         (_row(None), "reward_model.ground_truth: the label lies outside the steps"),

@@ -79,7 +79,7 @@ def test_steps(tmp_path: Path, solution: str, steps: tuple[str, ...]) -> None:
         (_row(user="hello"), "the prompt has another form; found 'hello'"),
         (_row(solution="a"), "the solution does not begin with its first step; found 'a'"),
         (_row(reply="So."), "the critique ends in no verdict; found 'So.'"),
-        (_row(reply="\\boxed{2}"), "would be right: 1 to 1, or -1, in the last box"),
+        (_row(reply="\\boxed{2}"), "expected 1 to 1, or -1, in the last box"),
         (_row(reply="\\boxed{0}"), "the critique ends in no verdict"),
     ],
 )

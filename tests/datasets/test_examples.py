@@ -42,14 +42,14 @@ def test_a_problem_without_a_solution(tmp_path: Path) -> None:
     [
         (
             _row(first_error=0),
-            "x.jsonl:1: gold.first_error: the first error lies outside the steps; found 0; would be right: 1 to 2",
+            "x.jsonl:1: gold.first_error: the first error lies outside the steps; found 0; expected 1 to 2",
         ),
         (_row(first_error=3), "gold.first_error: the first error lies outside"),
         (_row((), first_error=1), "gold.first_error: .*unlabelled"),
         (_row((), first_error=-1), "item.steps: a solution without steps"),
         (
             _row(step_ratings=(1,)),
-            r"gold.step_ratings: the ratings do not go with the steps; found \[1\]; would be right: 2 ratings",
+            r"gold.step_ratings: the ratings do not go with the steps; found \[1\]; expected 2 ratings",
         ),
         (_row(step_ratings=(1, 2)), "gold.step_ratings: the ratings do not go"),
     ],

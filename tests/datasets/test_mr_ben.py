@@ -82,11 +82,11 @@ def _read(folder: Path, **change: object) -> list[Any]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"Model_Solution_First_Error_Step": "3"}, "found '3'; would be right: the number of a step: 1, 2"),
-        ({"Model_Solution_First_Error_Step": "N/A"}, "found 'N/A'; would be right: the number of a step"),
+        ({"Model_Solution_First_Error_Step": "3"}, "found '3'; expected the number of a step: 1, 2"),
+        ({"Model_Solution_First_Error_Step": "N/A"}, "found 'N/A'; expected the number of a step"),
         ({"Model_Solution_First_Error_Step": None}, "First_Error_Step: does not fit"),
-        ({"Model_Solution_Correctness": "correct"}, "found '2'; would be right: N/A"),
-        ({"Model_Solution_Correctness": "maybe"}, "found 'maybe'; would be right: correct or incorrect"),
+        ({"Model_Solution_Correctness": "correct"}, "found '2'; expected N/A"),
+        ({"Model_Solution_Correctness": "maybe"}, "found 'maybe'; expected correct or incorrect"),
         ({"Model_Solution_Steps": []}, "a solution without steps"),
         ({"Question": None}, "Question: wrong type|Question: the field"),
     ],

@@ -39,7 +39,7 @@ def test_the_real_file(datasets_dir: Path) -> None:
 
 def test_an_id_must_be_a_number(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"id": "7", "problem": "p", "steps": ["Step 1: a"], "label": 0}')
-    with pytest.raises(InputError, match=r"x.jsonl:1: id: wrong type; found '7'; would be right: a whole number"):
+    with pytest.raises(InputError, match=r"x.jsonl:1: id: wrong type; found '7'; expected a whole number"):
         list(mr_gsm8k.read(tmp_path / "x.jsonl"))
 
 
@@ -57,7 +57,10 @@ def test_the_full_form(samples_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"model_output_solution_first_error_step": 4}, "first_error_step: does not fit a wrong solution; found 4; .*: 1 to 3"),
+        (
+            {"model_output_solution_first_error_step": 4},
+            "first_error_step: does not fit a wrong solution; found 4; expected 1 to 3",
+        ),
         ({"model_output_solution_first_error_step": "N/A"}, "first_error_step: does not fit a wrong solution; found 'N/A'"),
         ({"model_output_solution_correctness": "maybe"}, "solution_correctness: no verdict; found 'maybe'"),
         ({"model_output_answer_correctness": None}, "answer_correctness: wrong type"),

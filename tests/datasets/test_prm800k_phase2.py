@@ -79,11 +79,11 @@ def test_a_packed_file(tmp_path: Path) -> None:
         (_row(("a", 5)), r"label.steps\[0\].rating: not a rating; found 5"),
         (_row(("a", True)), "not a rating; found True"),
         (_row(), r"label.steps\[0\]: a labelled step without completions"),
-        (_row(("x", 1), ("y", -1)), "none of the completions is the solution's step; would be right: one with the text 'a'"),
+        (_row(("x", 1), ("y", -1)), "none of the completions is the solution's step; expected one with the text 'a'"),
         (_row(("a", 1), steps=[]), "pre_generated_steps: a solution without steps"),
         (
             _row(("a", 1), pre_generated_steps=None),
-            "the solution is missing; would be right: a row of phase 2; phase 1 is read by",
+            "the solution is missing; expected a row of phase 2; phase 1 is read by",
         ),
         (_row(("a", 1), ground_truth_answer=3), "question.ground_truth_answer: wrong type; found 3"),
         ({**_row(("a", 1)), "label": {"steps": [{}, {}], "finish_reason": "x"}}, "more labelled steps than steps; found 2"),

@@ -65,7 +65,7 @@ def test_a_single_object_is_one_record(tmp_path: Path) -> None:
         ("x.json", '{"q": [{"a": 1}]\n', "x.json:2: not JSON"),
         ("x.json", "", "x.json:1: not JSON"),
         ("x.json", "[" * 100_000, "x.json: nested too deeply"),
-        ("x.csv", "a,b", "x.csv: unknown kind of file; would be right: a name ending in .json"),
+        ("x.csv", "a,b", "x.csv: unknown kind of file; expected a name ending in .json"),
     ],
 )
 def test_a_file_that_is_off(tmp_path: Path, name: str, text: str, said: str) -> None:
@@ -102,7 +102,7 @@ def test_bad_lines_can_be_set_aside(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_told_at_once(tmp_path: Path) -> None:
     _write(tmp_path / "gsm8k.json", "[]")
-    with pytest.raises(InputError, match=r"there is no such file; would be right: .*gsm8k\.json"):
+    with pytest.raises(InputError, match=r"there is no such file; expected .*gsm8k\.json"):
         read_records(tmp_path / "gsm8.json")
     with pytest.raises(InputError, match="there is no such file"):
         read_records("no/gsm8k.json")

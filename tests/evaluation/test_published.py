@@ -88,7 +88,7 @@ def test_results_stand_beside_published_ones_with_their_marks() -> None:
     entries = beside_published({"mine": _metrics("processbench/math", rows=1000)})
     text = markdown(entries)
     assert "| mine | 50.0 (49.0 to 51.0) | this run |" in text
-    assert "| best blind guess | 20.0 | this run |" in text
+    assert "| baseline: best constant | 20.0 | this run |" in text
     assert "| DeepCritic-7B-RL-PRM800K | 72.9 unconfirmed | DeepCritic, 2025-05-01 |" in text
     assert "unconfirmed: recalled, not read in the source." in text
     assert "https://arxiv.org/abs/2505.00662" in text
@@ -107,11 +107,11 @@ def _by_column(metrics: dict[str, Any]) -> dict[str, dict[str, float | None]]:
 def test_a_published_mean_is_shown_where_all_of_its_tests_were_run() -> None:
     four = _by_column(_suite(*HALVES))
     assert "mean" not in four
-    assert {"mine": 50.0, "mine, Maj@8": 60.0, "best blind guess": 20.0, "GenPRM-7B, Maj@8": 80.5}.items() <= four[
+    assert {"mine": 50.0, "mine, Maj@8": 60.0, "baseline: best constant": 20.0, "GenPRM-7B, Maj@8": 80.5}.items() <= four[
         "ProcessBench mean"
     ].items()
     two = _by_column(_suite(*HALVES[:2]))
-    assert two["mean"] == {"mine": 50.0, "mine, Maj@8": 60.0, "best blind guess": 20.0}
+    assert two["mean"] == {"mine": 50.0, "mine, Maj@8": 60.0, "baseline: best constant": 20.0}
     assert "ProcessBench mean" not in two
 
 
@@ -120,7 +120,7 @@ def test_means_over_a_part_of_a_suite_stand_beside_their_own() -> None:
     five = _by_column({**_suite(*HALVES, "mr_ben"), "means": {"processbench": group}})
     assert (five["ProcessBench mean"]["mine"], five["mean"]["mine"]) == (55.0, 50.0)
     assert five["ProcessBench mean"]["o1-mini"] == 87.9
-    assert five["mean"].keys() == {"mine", "mine, Maj@8", "best blind guess"}
+    assert five["mean"].keys() == {"mine", "mine, Maj@8", "baseline: best constant"}
     six = _by_column({**_suite(*HALVES, "mr_gsm8k", "prm800k"), "means": {"processbench": group}})
     assert six["DeepCritic mean"]["mine"] == 50.0
     assert six["DeepCritic mean"]["DeepCritic-7B-RL-PRM800K, Maj@8"] == 70.5

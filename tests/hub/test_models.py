@@ -27,7 +27,7 @@ def test_what_the_package_ships_has_a_name_of_its_own() -> None:
     [
         (
             "/no/such/folder",
-            "model: no such model folder; found '/no/such/folder'; would be right: a folder that exists, or a hub id",
+            "model: no such model folder; found '/no/such/folder'; expected a folder that exists, or a hub id",
         ),
         ("./nothing", "no such model folder"),
         ("word", "no such model folder"),
@@ -55,9 +55,7 @@ def test_a_local_folder_is_not_taken_for_a_hub_id(tmp_path: Path, monkeypatch: p
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(InputError, match="no such model folder"):
         find_model("checkpoints/lats")
-    with pytest.raises(
-        InputError, match=r"the folder holds no model; found 'checkpoints'; would be right: a folder with config\.json"
-    ):
+    with pytest.raises(InputError, match=r"the folder holds no model; found 'checkpoints'; expected a folder with config\.json"):
         find_model("checkpoints")
 
 
@@ -95,7 +93,7 @@ def test_weights_other_than_safetensors_are_not_loaded(tiny_model: Path, tmp_pat
     copy = tmp_path / "pickled"
     shutil.copytree(tiny_model, copy)
     (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"model: the model cannot be loaded .*; would be right: a whole folder"):
+    with pytest.raises(InputError, match=r"model: the model cannot be loaded .*; expected a whole folder"):
         load_model(str(copy), device="cpu")
 
 

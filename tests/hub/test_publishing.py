@@ -108,7 +108,7 @@ def test_what_the_hub_refuses_is_one_line_with_a_way_out(hub: Any) -> None:
     hub.status = 403
     said = _push(f"http://127.0.0.1:{hub.server_port}")
     assert said.startswith("error: push: the hub did not take it (HfHubHTTPError: ")
-    assert "found 'org/name'; would be right: a repository that the token may write to; or push=./FOLDER" in said
+    assert "found 'org/name'; expected a repository that the token may write to; or push=./FOLDER" in said
 
 
 @pytest.mark.parametrize("offline", ["0", "1"])

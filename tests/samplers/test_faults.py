@@ -303,7 +303,7 @@ def test_a_server_that_is_starting_is_waited_for(server: FakeServer) -> None:
     [
         (401, "the key for .* is not set; found '401 no entry'"),
         (403, "the key for .* is not set; found '403 no entry'"),
-        (404, "does not know the model, or the address; found '404 no entry'; would be right: a model that is there, such as m"),
+        (404, "does not know the model, or the address; found '404 no entry'; expected a model that is there, such as m"),
         (402, "will not answer; found '402 no entry'"),
         (301, "will not answer; found '301 no entry'"),
         (429, "will not answer; found '429 insufficient_quota: no entry'"),

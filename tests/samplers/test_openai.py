@@ -179,7 +179,7 @@ def test_a_server_may_name_the_folder_in_its_own_way(tiny_model: Path) -> None:
 
 def test_another_model_on_the_server_is_named_at_the_start(own: FakeServer, tiny_model: Path) -> None:
     asked = len(own.asked)
-    with pytest.raises(InputError, match=r"model: .* serves another model; found 'other'; would be right: a model that is there"):
+    with pytest.raises(InputError, match=r"model: .* serves another model; found 'other'; expected a model that is there"):
         OpenAISampler("other", urls=own.url, tokenizer=str(tiny_model)).__enter__()
     assert len(own.asked) == asked
 

@@ -105,14 +105,14 @@ def test_the_content_is_the_identity(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (b"no json", "replies.jsonl:2: the line is not JSON; found 'no json'; would be right: one JSON object a line"),
+        (b"no json", "replies.jsonl:2: the line is not JSON; found 'no json'; expected one JSON object a line"),
         (b"[" * 100_000, "replies.jsonl:2: the line is not JSON"),
         (b"\xff", "replies.jsonl:2: the line is not JSON"),
         ([1], "replies.jsonl:2: the line is not an object"),
         ({"sample": 0, "text": "x"}, "replies.jsonl:2: .*missing required field `example_id`"),
         ({"example_id": "a", "text": "x"}, "replies.jsonl:2: .*missing required field `sample`"),
         ({"example_id": "a", "sample": 0}, "replies.jsonl:2: .*missing required field `text`"),
-        (_reply(1, 5), r"replies.jsonl:2: text: Expected `str`, got `int`; found 5; would be right: text: a string"),
+        (_reply(1, 5), r"replies.jsonl:2: text: Expected `str`, got `int`; found 5; expected text: a string"),
         (_reply(1, None), r"replies.jsonl:2: text: Expected `str`, got `null`"),
         (_reply("1"), r"replies.jsonl:2: sample: Expected `int`, got `str`; found '1'"),  # type: ignore[arg-type]
         (_reply(0, "again"), r"replies.jsonl:2: sample: the same sample a second time; found 0; .*first on line 1"),

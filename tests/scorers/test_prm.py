@@ -105,7 +105,7 @@ def test_what_stands_before_the_first_step_and_between_steps_can_be_said(prm_fol
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"correct": 2}, "scorer.correct: the model has no such class; found 2; would be right: 0 to 1"),
+        ({"correct": 2}, "scorer.correct: the model has no such class; found 2; expected 0 to 1"),
         ({"separator": ""}, "scorer.separator: gives no token"),
     ],
 )

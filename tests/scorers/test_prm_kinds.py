@@ -345,7 +345,7 @@ def test_a_server_gives_the_same_numbers(every_token: bool, served: Callable[...
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (lambda body: [[0.2, 0.8]] * 7, "the server reads other positions; found '7 rows'; would be right: 3 rows"),
+        (lambda body: [[0.2, 0.8]] * 7, "the server reads other positions; found '7 rows'; expected 3 rows"),
         (lambda body: [[-1.5, 3.0]] * 3, "the server does not give probabilities"),
         (lambda body: [[0.4]] * 3, "the server does not give probabilities"),
     ],
@@ -379,7 +379,7 @@ def test_refusals_of_a_row_and_of_everything(served: Callable[..., Any], qwen: t
 def test_options_of_a_server_that_do_not_fit() -> None:
     with pytest.raises(InputError, match=r"scorer\.concurrency: out of range"):
         PoolingScorer("m", urls="http://127.0.0.1:1", layout=Tagged(), concurrency=0)
-    with pytest.raises(InputError, match=r"scorer\.correct: no such class; found 2; would be right: 0 to 1"):
+    with pytest.raises(InputError, match=r"scorer\.correct: no such class; found 2; expected 0 to 1"):
         PoolingScorer("m", urls="http://127.0.0.1:1", layout=Tagged(), correct=2)
 
 

@@ -30,7 +30,9 @@ def test_scores_come_back_and_absent_ones_fail(tmp_path: Path) -> None:
 
 def test_scores_of_another_solution(tmp_path: Path) -> None:
     scorer = RecordedScorer(_file(tmp_path, ROW))
-    with pytest.raises(InputError, match=r"scores.jsonl: values: scores of another solution; found 2; .*: 1, one for each step"):
+    with pytest.raises(
+        InputError, match=r"scores.jsonl: values: scores of another solution; found 2; expected 1, one for each step"
+    ):
         list(scorer.score([("a", Item(problem="p", steps=("s",)))]))
 
 

@@ -83,8 +83,8 @@ def test_a_run_that_was_evaluated_anew_is_not_compared_as_before(command: Comman
 @pytest.mark.parametrize(
     ("words", "said", "code"),
     [
-        (["runs=[A,Z]"], "runs: no evaluation there; found 'Z'; would be right: a run in runs", 1),
-        (["runs=[A,N]"], "found 'N'; would be right: N/evaluate.late", 1),
+        (["runs=[A,Z]"], "runs: no evaluation there; found 'Z'; expected a run in runs", 1),
+        (["runs=[A,N]"], "found 'N'; expected N/evaluate.late", 1),
         (["runs=[A]"], "two runs are compared: runs=[A,B]", 2),
         (["runs=[A,B,C]"], "two runs are compared", 2),
         (["runs=[A,[]]"], "two runs are compared", 2),

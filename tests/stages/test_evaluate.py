@@ -248,11 +248,11 @@ def test_a_push_that_cannot_be_is_refused_before_anything_is_drawn(
 ) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     words = _words("processbench", sample, _record(tmp_path / "rows.jsonl", dict(_gold("processbench", sample))))
-    _refused(command(*words, "push=org/name"), "push: no token for the hub", "a token in the environment as HF_TOKEN")
+    _refused(command(*words, "push=org/name"), "push: no token for the hub", "set HF_TOKEN in the environment")
     assert not Path("runs/mine/evaluate/generations.jsonl").exists()
 
 
-# Bad input: one line with the place, what was found and what would be right; nothing lost; no traceback
+# Bad input: one line with the place, what was found and what was expected; nothing lost; no traceback
 
 
 def _refused(outcome: Outcome, *said: str, code: int = 1) -> None:
@@ -272,19 +272,19 @@ def _row(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([_row(), _row(id="x-1", label=...)], (":2: label: the field is missing; would be right: a whole number",)),
+        ([_row(), _row(id="x-1", label=...)], (":2: label: the field is missing; expected a whole number",)),
         ([_row(id=...)], (":1: id: the field is missing",)),
         ([_row(problem=...)], (":1: problem: the field is missing",)),
         ([_row(steps=...)], (":1: steps: the field is missing",)),
         (
             [_row(), _row(id="x-1", label=2)],
-            (":2: label: the label lies outside the steps; found 2; would be right: 0 to 1, or -1",),
+            (":2: label: the label lies outside the steps; found 2; expected 0 to 1, or -1",),
         ),
         ([_row(label=-2)], (":1: label: the label lies outside the steps; found -2",)),
-        ([_row(label="1")], (":1: label: wrong type; found '1'; would be right: a whole number",)),
-        ([_row(steps=[])], (":1: steps: a solution without steps; found []; would be right: at least one step",)),
+        ([_row(label="1")], (":1: label: wrong type; found '1'; expected a whole number",)),
+        ([_row(steps=[])], (":1: steps: a solution without steps; found []; expected at least one step",)),
         ([_row(steps=["a", 3])], (":1: steps[1]: wrong type; found 3",)),
-        ([_row(), _row()], (":2: id: the id occurs twice; found 'x-0'; would be right: an id other than that of line 1",)),
+        ([_row(), _row()], (":2: id: the id occurs twice; found 'x-0'; expected an id other than that of line 1",)),
         ([3], (":1: a row must be an object; found 3",)),
     ],
 )
@@ -305,7 +305,7 @@ def test_bad_rows_of_a_benchmark(command: Command, tmp_path: Path, rows: list[An
         ("bad.json", b'[{"id": "a", "problem": "p", "steps": ["s"], "label": 0}\n', ("bad.json:2: not JSON",)),
         ("bad.json", b"", ("bad.json:1: not JSON",)),
         ("bad.jsonl", b'{"id": "x"\n', ("bad.jsonl:1: not JSON in UTF-8",)),
-        ("bad.json", b'["\xff"]', ("bad.json: the file cannot be read", "would be right: a whole file in UTF-8")),
+        ("bad.json", b'["\xff"]', ("bad.json: the file cannot be read", "expected a whole file in UTF-8")),
         ("bad.json.gz", b"no gzip", ("bad.json.gz: the file cannot be read",)),
         ("bad.json", b"[]", ("benchmark.path: the benchmark has no rows",)),
         ("bad.txt", b"", ("bad.txt: unknown kind of file", "a name ending in .json")),
@@ -321,7 +321,7 @@ def test_benchmark_files_that_cannot_be_read(
 def test_a_benchmark_file_that_is_not_there_offers_the_nearest(command: Command, sample: Path, tmp_path: Path) -> None:
     shutil.copy(sample, "math.json")
     outcome = command(*_words("processbench", tmp_path / "maths.json", _record(Path("r.jsonl"), {"x-0": 2})))
-    _refused(outcome, "maths.json: there is no such file", f"would be right: {tmp_path / 'math.json'}")
+    _refused(outcome, "maths.json: there is no such file", f"expected {tmp_path / 'math.json'}")
 
 
 def test_rows_of_ones_own_without_a_label(command: Command, tmp_path: Path) -> None:
@@ -376,7 +376,7 @@ def test_a_recording_that_is_not_there_or_is_damaged(command: Command, sample: P
         ("model=no-such/model", "model: no such folder, and the hub is switched off"),
         ("model=deepcritic://nothing", "model: no such model folder; found 'deepcritic://nothing'"),
         ("model=.", "model: the folder holds no model; found '.'"),
-        ("model=null", "model: nothing to evaluate; would be right: model=PATH, or stage.generations=ROWS.jsonl"),
+        ("model=null", "model: nothing to evaluate; expected model=PATH, or stage.generations=ROWS.jsonl"),
     ],
 )
 def test_a_model_that_is_not_there(command: Command, sample: Path, word: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,10 +390,10 @@ def test_a_model_that_is_not_there(command: Command, sample: Path, word: str, sa
         ("stage.temperature=-1", "temperature: out of range; found -1", 1),
         ("stage.top_p=0", "top_p: out of range; found 0", 1),
         ("stage.max_tokens=0", "max_tokens: out of range; found 0", 1),
-        ("stage.limit=0", "stage.limit: out of range; found 0; would be right: a whole number from 1", 1),
+        ("stage.limit=0", "stage.limit: out of range; found 0; expected a whole number from 1", 1),
         ("stage.samples=0", "stage.samples: out of range; found 0", 1),
-        ("stage.samples=two", "stage.samples: of another type; found 'two'; would be right: a whole number", 2),
-        ("stage.allow_missing=1", "stage.allow_missing: of another type; found 1; would be right: true or false", 2),
+        ("stage.samples=two", "stage.samples: of another type; found 'two'; expected a whole number", 2),
+        ("stage.allow_missing=1", "stage.allow_missing: of another type; found 1; expected true or false", 2),
         ("stage.generations=7", "stage.generations: of another type; found 7", 2),
         ("task.template=none.md", "none.md: the template cannot be read", 1),
     ],

@@ -29,7 +29,7 @@ CASES: dict[str, list[tuple[str | None, str | None]]] = {
 
 @pytest.fixture
 def voted(tmp_path: Path, fake_sampler: Any, open_folder: Any) -> Callable[..., Any]:
-    def run(cases: dict[str, list[tuple[str | None, str | None]]], **options: Any) -> Any:
+    def run(cases: dict[str, list[tuple[str | None, str | None]]], tokens: tuple[int, int] = (10, 20), **options: Any) -> Any:
         def answer(request: Any, _: int) -> str | None:
             name, _, sample = request.keys[0].example_id.rpartition("/s")
             return cases[name][int(sample)][1]
@@ -39,7 +39,7 @@ def voted(tmp_path: Path, fake_sampler: Any, open_folder: Any) -> Callable[..., 
         solutions = [
             Generation(
                 key=Key(example_id=name, request="solve", sample=sample), prefix="Step 1:", finish_reason="stop", model="m",
-                fingerprint="f", seed=0, prompt_tokens=10, completion_tokens=20,
+                fingerprint="f", seed=0, prompt_tokens=tokens[0], completion_tokens=tokens[1],
                 text=" so it is." if box is None else f" it is \\boxed{{{box}}}.",
             )
             for name, answers in cases.items() for sample, (box, _) in enumerate(answers)
@@ -71,6 +71,11 @@ def test_each_case_by_hand(voted: Any, case: str, majority: float, verified: flo
     metrics = voted({case: CASES[case]}).metrics
     found = [_accuracy(metrics, method, 3) for method in ("majority", "verified", "weighted", "best")]
     assert found == pytest.approx([majority, verified, weighted, best])
+
+
+def test_solutions_that_say_nothing_of_their_tokens_have_no_gain_at_equal_tokens(voted: Any) -> None:
+    gains = voted(CASES, tokens=(0, 0)).metrics["gains"]["verified"]
+    assert [(gain["plain_k_at_equal_tokens"], gain["gain_at_equal_tokens"]) for gain in gains] == [(None, None)] * 3
 
 
 def test_together_with_intervals_and_tokens(voted: Any) -> None:

@@ -43,9 +43,9 @@ def test_a_template_without_placeholders_stays(template: str) -> None:
     ("template", "fields", "said"),
     [
         ("{{problem}}", {}, r"\{\{problem\}\}: the placeholder has no value"),
-        ("{{problm}}", {"problem": "x"}, r"would be right: \{\{problem\}\}"),
+        ("{{problm}}", {"problem": "x"}, r"expected \{\{problem\}\}"),
         ("{{problem}}", {"problem": "x", "solutoin": "y"}, "solutoin: the template has no place for it"),
-        ("{{problem}} {{solution}}", {"problem": "x", "solution": "y", "solutions": "z"}, r"would be right: \{\{solution\}\}"),
+        ("{{problem}} {{solution}}", {"problem": "x", "solution": "y", "solutions": "z"}, r"expected \{\{solution\}\}"),
     ],
 )
 def test_fill_is_strict(template: str, fields: dict[str, str], said: str) -> None:
@@ -92,13 +92,13 @@ def test_the_hash_follows_the_content() -> None:
         ("", "the front matter is missing"),
         ("---\nfields: [problem, solution]\n---\n" + TEXT, "p.md: index_base: not declared"),
         ("---\nindex_base: 1\n---\n" + TEXT, "p.md: fields: not declared"),
-        (FRONT.replace("0", "2") + "---\n" + TEXT, "index_base: not an index base; found 2; would be right: 0 or 1"),
+        (FRONT.replace("0", "2") + "---\n" + TEXT, "index_base: not an index base; found 2; expected 0 or 1"),
         (FRONT.replace("0", "true") + "---\n" + TEXT, "index_base: not an index base"),
         (FRONT.replace("0", "'1'") + "---\n" + TEXT, "index_base: not an index base"),
         (FRONT + "---\n{{problem}}", "fields: solution: declared, but not used"),
         (FRONT + "---\n" + TEXT + " {{index}}", r"\{\{index\}\}: used, but not declared"),
-        (FRONT + "---\n{{problem}} {{soluton}} ", r"declared, but not used .*would be right: \{\{soluton\}\}"),
-        (FRONT + "sytem: x\n---\n" + TEXT, "sytem: unknown key .*would be right: system"),
+        (FRONT + "---\n{{problem}} {{soluton}} ", r"declared, but not used .*expected \{\{soluton\}\}"),
+        (FRONT + "sytem: x\n---\n" + TEXT, "sytem: unknown key .*expected system"),
         (FRONT + "system: 1\n---\n" + TEXT, "system: not a text; found 1"),
         (FRONT + "system: '{{problem}}'\n---\n" + TEXT, "system: the system prompt is not filled"),
         (FRONT + "step: '{{index}}'\n---\n" + TEXT, "step: a step cannot be written so"),
@@ -115,7 +115,7 @@ def test_a_wrong_template_is_refused(text: str, said: str) -> None:
 
 def test_a_field_that_the_task_does_not_offer() -> None:
     template = Template(text="{{solutions}}", fields=("solutions",), index_base=1)
-    with pytest.raises(InputError, match="fields: solutions: no such field to fill in; would be right: solution"):
+    with pytest.raises(InputError, match="fields: solutions: no such field to fill in; expected solution"):
         template.messages(problem="p", solution="s")
 
 

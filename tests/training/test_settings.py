@@ -44,7 +44,7 @@ def test_a_batch_of_nothing_is_refused() -> None:
     ("given", "said"),
     [
         ({"lora_rank": 0}, "trainer.lora_rank: found 0"),
-        ({"mfu": 0.0}, "trainer.mfu: found 0.0; would be right: a share above 0"),
+        ({"mfu": 0.0}, "trainer.mfu: found 0.0; expected a share above 0"),
         ({"devices": 0}, "trainer.devices: found 0"),
         ({"quantised": True}, "trainer.quantised: weights in 4 bits cannot be trained themselves"),
         ({"packing": True, "attention": "paged"}, "attention=paged is not known to keep dialogues apart"),
@@ -61,10 +61,10 @@ def test_a_package_that_is_missing_is_named_with_another_way(monkeypatch: pytest
         ({"lora_rank": 8}, "peft is not installed: pip install peft, or trainer=full"),
         ({"lora_rank": 8, "quantised": True}, "bitsandbytes is not installed: pip install bitsandbytes, or trainer=lora"),
         ({"liger": True}, "liger-kernel is not installed"),
-        ({"report_to": ["trackio"]}, "trainer.report_to: trackio is not there; would be right: pip install trackio"),
+        ({"report_to": ["trackio"]}, "trainer.report_to: trackio is not installed; pip install trackio"),
         (
             {"report_to": ["clearml"]},
-            "trainer.report_to: clearml is not there; would be right: some of tensorboard, trackio, wandb",
+            "trainer.report_to: clearml is not known; expected some of tensorboard, trackio, wandb",
         ),
         ({"attention": "flash_attention_2"}, "flash-attn is not installed: pip install flash-attn, or trainer.attention=sdpa"),
     ):
@@ -79,9 +79,7 @@ def test_a_package_that_is_missing_is_named_with_another_way(monkeypatch: pytest
 
 def test_a_model_that_does_not_write_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "qwen2", "architectures": ["Qwen2ForTokenClassification"]}', "utf-8")
-    with pytest.raises(
-        InputError, match=r"model: a model of another kind; found '.*Qwen2ForTokenClassification\)'; would be right"
-    ):
+    with pytest.raises(InputError, match=r"model: a model of another kind; found '.*Qwen2ForTokenClassification\)'; expected"):
         TrainerSettings().check(str(tmp_path))
 
 

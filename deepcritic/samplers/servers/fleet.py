@@ -83,10 +83,10 @@ class Fleet:
             ("patience", patience, patience >= 0, "seconds from 0"),
         ):
             if not fits:
-                raise InputError("out of range", field=f"sampler.{field}", found=value, remedy=right)
+                raise InputError("out of range", field=f"sampler.{field}", found=value, expected=right)
         self.servers = [Server(base_url(url), concurrency) for url in dict.fromkeys(urls)]
         if not self.servers:
-            raise InputError("no server is named", field="sampler.urls", remedy="sampler.urls=[http://host:8000/v1]")
+            raise InputError("no server is named", field="sampler.urls", remedy="give sampler.urls=[http://host:8000/v1]")
         self.capacity = concurrency * len(self.servers)
         self.usage = Usage()
         self._retries, self._timeout, self._stall, self._patience = retries, timeout, stall, patience

@@ -112,10 +112,13 @@ def base_url(url: str) -> str:
     right = "http://host:8000/v1 or https://host/v1"
     if parsed.user or parsed.password:
         raise InputError(
-            "a name or password in the address", field="sampler.urls", remedy=f"{right}, and a key in the environment"
+            "a name or password in the address",
+            field="sampler.urls",
+            expected=right,
+            remedy="put the key into the environment (sampler.api_key_env)",
         )
     if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.query_string or parsed.fragment:
-        raise InputError("not a base URL", field="sampler.urls", found=url, remedy=right)
+        raise InputError("not a base URL", field="sampler.urls", found=url, expected=right)
     return str(parsed / "v1") if parsed.path in {"", "/"} else str(parsed).rstrip("/")
 
 
