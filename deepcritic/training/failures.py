@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deepcritic.errors import DeepCriticError
+from deepcritic.training.trl_internals import running_loss
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
@@ -50,7 +51,7 @@ def watch_for_nan(trainer: Any) -> Any:
 
     class Watching(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            loss = float(trainer._tr_loss) if control.should_save else 0.0
+            loss = running_loss(trainer) if control.should_save else 0.0
             if not math.isfinite(loss):
                 raise no_number("loss", loss, state.global_step)
 

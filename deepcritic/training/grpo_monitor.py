@@ -33,9 +33,9 @@ from deepcritic.errors import DeepCriticError
 from deepcritic.runs.jsonl import replacing, write_json
 from deepcritic.training.grpo_rollouts import Group, Groups
 from deepcritic.training.processes import from_all, leads
+from deepcritic.training.trl_internals import LOGPROB_GAP, last_advantages, last_metric
 
 GROUPS, STATE = "groups.jsonl", "watch.json"
-GAP = "sampling/sampling_logp_difference/mean"
 STALE = 3
 """After how many steps on end with a gap that is too wide training stops."""
 
@@ -88,9 +88,9 @@ class Watch:
         if self.keep and leads() and state.global_step % state.logging_steps == 0:
             self._keep(state.global_step)
         self._look_for_collapse(state.global_step)
-        gaps = self.trainer._metrics["train"].get(GAP)
-        if gaps:
-            self._look_for_stale_weights(state.global_step, gaps[-1])
+        gap = last_metric(self.trainer, LOGPROB_GAP)
+        if gap is not None:
+            self._look_for_stale_weights(state.global_step, gap)
 
     def _look_for_collapse(self, step: int) -> None:
         verdicts = from_all([_name(sample.verdict) for group in self.groups.batch for sample in group.samples])
@@ -125,7 +125,7 @@ class Watch:
 
     def _keep(self, step: int) -> None:
         size = len(self.groups.batch) * len(self.groups.batch[0].samples)
-        advantages = list(self.trainer._logs["advantages"])[:size]  # of all processes; those of this one come first
+        advantages = last_advantages(self.trainer, size)  # of all processes; those of this one come first
         with (self.folder / GROUPS).open("a", encoding="utf-8") as file:
             for at, group in enumerate(self.groups.batch[: self.keep]):
                 mine = advantages[at * len(group.samples) : (at + 1) * len(group.samples)]

@@ -30,6 +30,7 @@ from deepcritic.tasks.base import CriticTask
 from deepcritic.text.chat_template import reply_text
 from deepcritic.training.processes import from_all, whole_weights
 from deepcritic.training.prompts import Prompt
+from deepcritic.training.trl_internals import generate_with_vllm
 
 CALL = "rl"
 
@@ -85,8 +86,7 @@ def own_engine(tokenizer: Any, sampling: Sampling, batch_size: int) -> Engine:
 
 def vllm_engine(trainer: Any, prompts: list[list[int]], seeds: list[int]) -> tuple[list[list[int]], list[list[float]] | None]:
     """Draws with TRL's vLLM, which holds the weights of this step. It takes no seeds, so that a resumed run draws anew."""
-    replies, logprobs = trainer._generate_single_turn(prompts, None, {}, trainer.num_generations)
-    return replies, logprobs
+    return generate_with_vllm(trainer, prompts)
 
 
 class Groups:

@@ -23,6 +23,7 @@ from deepcritic.training.checkpoints import (
 )
 from deepcritic.training.failures import explained, no_number, watch_for_nan
 from deepcritic.training.processes import leads, world_size
+from deepcritic.training.trl_internals import load_weights, replace_train_sampler
 
 __all__ = [
     "best_of",
@@ -54,7 +55,7 @@ def train(trainer: Any, folder: Path) -> int:
         check_checkpoint(Path(checkpoint), trainer.accelerator.unwrap_model(trainer.model))
         state = json.loads((Path(checkpoint) / "trainer_state.json").read_text("utf-8"))
         if state["global_step"] >= state["max_steps"]:  # asked to go on from the last step, the trainer would train further
-            trainer._load_from_checkpoint(checkpoint)
+            load_weights(trainer, checkpoint)
             if (Path(checkpoint) / "generation_config.json").exists():  # a model that scores has none
                 trainer.model.generation_config = GenerationConfig.from_pretrained(checkpoint)
             return int(state["global_step"])
@@ -103,8 +104,7 @@ def order_by_epoch(trainer: Any, seed: int) -> None:
             )
             return iter(self.inner)
 
-    theirs = trainer._get_train_sampler
-    trainer._get_train_sampler = lambda *given: Ordered(theirs(*given))
+    replace_train_sampler(trainer, lambda theirs: Ordered(theirs()))
 
 
 def recorder(folder: Path) -> Any:

@@ -31,6 +31,7 @@ from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR, Key, sample_seed
 from deepcritic.tasks.base import CriticTask, Question, verdict_of
 from deepcritic.text.chat_template import prompt_ids
 from deepcritic.training.processes import leads, world_size
+from deepcritic.training.trl_internals import replace_train_sampler
 
 CALL = "prefilter"
 ASK, KEPT = "rl", "kept.json"
@@ -216,4 +217,4 @@ def balance_batches(trainer: Any, strata: Sequence[str]) -> None:
             for batch in balanced_batches(strata, size, self.generator.initial_seed()):
                 yield from (place for _ in range(again) for place in batch for _ in range(group))
 
-    trainer._get_train_sampler = lambda *_: Batches()
+    replace_train_sampler(trainer, lambda _: Batches())

@@ -1,0 +1,65 @@
+"""The private members of transformers' and TRL's trainers that this package uses, one function each, and no others.
+
+Neither library promises to keep them: `tests/training/test_trl_internals.py` fails for a version that lacks one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from deepcritic.errors import DeepCriticError
+
+LOGPROB_GAP: Final = "sampling/sampling_logp_difference/mean"
+"""The figure that TRL logs with vLLM: how far engine and trainer differ in the log-probability of a token, in nats."""
+MEMBERS: Final = {
+    "Trainer": ("_get_train_sampler", "_load_from_checkpoint", "_tr_loss"),
+    "GRPOTrainer": ("_generate_single_turn", "_get_train_sampler", "_logs", "_metrics"),
+}
+"""The members by the class that has them."""
+
+
+def running_loss(trainer: Any) -> float:
+    """The sum of the losses since the last line of the log. Waits for the device."""
+    return float(_member(trainer, "_tr_loss"))
+
+
+def load_weights(trainer: Any, checkpoint: str) -> None:
+    """Load the weights of `checkpoint` into the trainer's model, or its adapter."""
+    _member(trainer, "_load_from_checkpoint")(checkpoint)
+
+
+def replace_train_sampler(trainer: Any, sampler: Callable[[Callable[[], Any]], Any]) -> None:
+    """Let `sampler` make the order of the training rows; it is called with a function that makes the trainer's own."""
+    theirs = _member(trainer, "_get_train_sampler")
+    trainer._get_train_sampler = lambda *given: sampler(lambda: theirs(*given))
+
+
+def generate_with_vllm(trainer: Any, prompts: list[list[int]]) -> tuple[list[list[int]], list[list[float]] | None]:
+    """A reply to each prompt, in token ids, and the log-probability of each token, by the engine of a GRPO trainer."""
+    replies, logprobs = _member(trainer, "_generate_single_turn")(prompts, None, {}, trainer.num_generations)
+    return replies, logprobs
+
+
+def last_metric(trainer: Any, name: str) -> float | None:
+    """The last value of the training metric `name` of a GRPO trainer, or None before it has one."""
+    values = _member(trainer, "_metrics")["train"].get(name)
+    return float(values[-1]) if values else None
+
+
+def last_advantages(trainer: Any, count: int) -> list[float]:
+    """The advantages of the last batch of a GRPO trainer, of all processes in order, at most `count`."""
+    return list(_member(trainer, "_logs")["advantages"])[:count]
+
+
+def _member(trainer: Any, name: str) -> Any:
+    try:
+        return getattr(trainer, name)
+    except AttributeError:
+        import transformers
+        import trl
+
+        raise DeepCriticError(
+            f"{type(trainer).__name__} has no {name} in trl {trl.__version__} with transformers {transformers.__version__}; "
+            "install the versions in constraints.txt"
+        ) from None
