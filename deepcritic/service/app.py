@@ -34,8 +34,7 @@ from deepcritic.service.messages import (
     Asking,
     CritiqueAnswer,
     CritiqueAnswers,
-    CritiqueMany,
-    CritiqueOne,
+    CritiqueBody,
     Health,
     RewardAnswers,
     RewardBody,
@@ -49,6 +48,12 @@ from deepcritic.service.middleware import Guard
 from deepcritic.service.questions import Questions, ToScore, item_of, step_shares, without_item
 
 T = TypeVar("T")
+STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "With stream, one CritiqueAnswer a line.",
+        "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+    }
+}
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"description": "The bearer key is missing or wrong."},
     413: {"description": "The body is too large."},
@@ -153,13 +158,13 @@ def create_app(
     _answer_errors(app, bounds)
     secured: dict[str, Any] = {"dependencies": [Depends(allowed)], "responses": ERRORS}
 
-    @app.post("/v1/critiques", response_model=CritiqueAnswers, **secured)
-    async def critiques(body: CritiqueOne | CritiqueMany) -> Any:
+    @app.post("/v1/critiques", response_model=CritiqueAnswers, dependencies=[Depends(allowed)], responses={**ERRORS, **STREAMED})
+    async def critiques(body: CritiqueBody) -> Any:
         """The first wrong step of each solution, by the vote of several critiques."""
-        items: Sequence[Solution] = [body] if isinstance(body, CritiqueOne) else body.items
+        items = body.solutions
         work = [service.critique(one, index, body) for index, one in enumerate(items)]
         deadline = _deadline(body, bounds)
-        if isinstance(body, CritiqueMany) and body.stream:
+        if body.stream:
             return StreamingResponse(_lines(work, items, deadline), media_type="application/x-ndjson")
         return CritiqueAnswers(model=critic.model_id, data=await _all(work, deadline))
 
@@ -280,4 +285,5 @@ def _answer_errors(app: FastAPI, limits: Limits) -> None:
 
 def _said(error: Any) -> str:
     place = ".".join(str(part) for part in error["loc"] if part != "body")
-    return f"{place}: {error['msg']}" if place else str(error["msg"])
+    said = str(error["msg"]).removeprefix("Value error, ")
+    return f"{place}: {said}" if place else said

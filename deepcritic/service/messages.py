@@ -23,6 +23,11 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _check_either(solution: str | None, steps: list[str] | None) -> None:
+    if (solution is None) == (steps is None):
+        raise ValueError("give either solution (a text) or steps (a list of texts)")
+
+
 class Solution(Message):
     """A problem and its solution: `solution` is split into steps, `steps` are taken as they are."""
 
@@ -33,8 +38,7 @@ class Solution(Message):
 
     @model_validator(mode="after")
     def _either(self) -> Solution:
-        if (self.solution is None) == (self.steps is None):
-            raise ValueError("give either solution (a text) or steps (a list of texts)")
+        _check_either(self.solution, self.steps)
         return self
 
 
@@ -46,15 +50,33 @@ class Asking(Message):
     timeout: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Seconds; at most the service's own.")
 
 
-class CritiqueOne(Solution, Asking):
-    """The body of `POST /v1/critiques` for one solution."""
+class CritiqueBody(Asking):
+    """The body of `POST /v1/critiques`: one solution (`problem`, with `solution` or `steps`), or several as `items`.
+    With `stream` each answer is sent as it finishes, one JSON object a line."""
 
-
-class CritiqueMany(Asking):
-    """The body of `POST /v1/critiques` for several; with `stream` each is sent as it finishes, one JSON object a line."""
-
-    items: Annotated[list[Solution], Field(min_length=1, max_length=MOST_ITEMS)]
+    problem: Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS)] | None = None
+    solution: Text | None = None
+    steps: Annotated[list[Text], Field(min_length=1, max_length=MOST_STEPS)] | None = None
+    id: Annotated[str, Field(max_length=200)] | None = None
+    items: Annotated[list[Solution], Field(min_length=1, max_length=MOST_ITEMS)] | None = None
     stream: bool = False
+
+    @model_validator(mode="after")
+    def _one_or_many(self) -> CritiqueBody:
+        if self.items is not None:
+            if {self.problem, self.solution, self.id} != {None} or self.steps is not None:
+                raise ValueError("give either items or one problem")
+        elif self.problem is None:
+            raise ValueError("give a problem with its solution or steps, or several as items")
+        else:
+            _check_either(self.solution, self.steps)
+        return self
+
+    @property
+    def solutions(self) -> list[Solution]:
+        if self.items is not None:
+            return self.items
+        return [Solution.model_construct(problem=self.problem, solution=self.solution, steps=self.steps, id=self.id)]
 
 
 class CritiqueAnswer(BaseModel):

@@ -1,4 +1,4 @@
-"""A server of OpenAI's protocol that answers at once with the same text, as fast as asyncio can: python instant_server.py
+"""A server of OpenAI's protocol that answers at once with the same text, as fast as asyncio can: python instant_server.py [PORT]
 
 Prints its port on the first line and serves until its standard input ends.
 """
@@ -43,7 +43,8 @@ _CARDS, _ANSWER = whole(CARDS), whole(ANSWER)
 
 
 async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Instant, "127.0.0.1", 0, backlog=1024)
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    server = await asyncio.get_running_loop().create_server(Instant, "127.0.0.1", port, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
 import contextlib
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import aiohttp
 from table import Bench, row, write
@@ -26,6 +29,7 @@ from deepcritic import Critic
 from deepcritic.microworld.source import written
 from deepcritic.samplers.scripted import ScriptedSampler
 from deepcritic.schema import Example
+from deepcritic.service.client import ServiceClient
 
 MODEL = "deepcritic://microworld/models/base"
 CLIENTS = (64, 200)
@@ -35,14 +39,19 @@ TURNS = 6
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests; writes nothing")
-    parser.add_argument("--serve", choices=("small", "instant"), help=argparse.SUPPRESS)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.serve, arguments.port)
         return
     share = 10 if arguments.quick else 1
-    rows = [*throughput(4000 // share, 2 if arguments.quick else TURNS), latency(2000 // share), memory(100_000 // share)]
+    rows = [
+        *throughput(4000 // share, 2 if arguments.quick else TURNS),
+        latency(2000 // share),
+        memory(100_000 // share),
+        drill(10_000 // share),
+    ]
     for one in rows:
         print(one)
     if not arguments.quick:
@@ -50,6 +59,8 @@ def main() -> None:
 
 
 def critic(kind: str) -> Critic:
+    if kind.startswith("http"):  # an engine that can be killed
+        return Critic("instant", sampler="openai", urls=[kind], samples=1, max_tokens=64, patience=60.0, retries=20)
     if kind == "instant":
         return Critic(sampler=ScriptedSampler("\\boxed{-1}"), samples=1)
     from deepcritic.tasks.first_error import FirstError
@@ -64,21 +75,26 @@ def serve(kind: str, port: int) -> None:
     from deepcritic.service.app import create_app
     from deepcritic.service.limits import Limits
 
-    app = create_app(critic(kind), limits=Limits(queue=10_000))
+    app = create_app(critic(kind), limits=Limits(queue=10_000), lanes=64 if kind.startswith("http") else 1)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
 
 
 @contextlib.contextmanager
 def served(kind: str, port: int) -> Iterator[tuple[str, int]]:
     """The address of a service in a process of its own, and the number of that process."""
-    process = subprocess.Popen([sys.executable, __file__, "--serve", kind, "--port", str(port)])
+    process = start(kind, port)
     url = f"http://127.0.0.1:{port}"
     try:
-        asyncio.run(_awaited(url))
         yield url, process.pid
     finally:
         process.terminate()
         process.wait(60)
+
+
+def start(kind: str, port: int) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([sys.executable, __file__, "--serve", kind, "--port", str(port)])
+    asyncio.run(_awaited(f"http://127.0.0.1:{port}"))
+    return process
 
 
 async def _awaited(url: str) -> None:
@@ -117,7 +133,7 @@ async def asked(url: str, bodies: Sequence[dict[str, object]], clients: int) -> 
 def throughput(count: int, turns: int) -> list[Bench]:
     results: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
     ours, theirs = dict.fromkeys(CLIENTS, 0.0), 0.0
-    with served("small", 18231) as (url, _), critic("small") as engine:
+    with served("small", free_port()) as (url, _), critic("small") as engine:
         for turn in range(turns):
             rows = rows_of(count // turns, turn)
             began = time.perf_counter()
@@ -138,7 +154,7 @@ def throughput(count: int, turns: int) -> list[Bench]:
 
 def latency(count: int) -> Bench:
     bodies = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows_of(count, 77)]
-    with served("instant", 18232) as (url, _), critic("instant") as engine:
+    with served("instant", free_port()) as (url, _), critic("instant") as engine:
         through = statistics.median(asyncio.run(asked(url, bodies, 1)))
         alone = []
         for body in bodies:
@@ -151,17 +167,61 @@ def latency(count: int) -> Bench:
 def memory(count: int) -> Bench:
     """How much the service grows from the first tenth of the requests to the last, in MB."""
     bodies = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows_of(1000, 78)]
-    with served("instant", 18233) as (url, pid):
+    with served("instant", free_port()) as (url, pid):
         asyncio.run(asked(url, bodies * (count // 10_000 or 1), 64))
         before = resident(pid)
         asyncio.run(asked(url, bodies * (9 * count // 10_000 or 1), 64))
         return row(f"growth over {count} requests, MB", resident(pid) - before, at_most=10)
 
 
+def drill(count: int) -> Bench:
+    """200 clients, while the engine and then the service are killed and started again: who got other than one answer?"""
+    engine_port, port = free_port(), free_port()
+    engine = start_engine(engine_port)
+    service = start(f"http://127.0.0.1:{engine_port}/v1", port)
+    bodies = [{"problem": f"What is {number} + 1?", "steps": ["a", "b"], "id": str(number)} for number in range(count)]
+    answers: collections.Counter[int] = collections.Counter()
+    verdicts = 0
+    try:
+        with ServiceClient(f"http://127.0.0.1:{port}", concurrency=200, patience=120) as client:
+            for answer in client.critiques(bodies):
+                answers[answer.number] += 1
+                verdicts += answer.found is not None and answer.found["first_error"] == -1
+                assert answer.found is None or answer.found["id"] == str(answer.number)
+                if answers.total() == count // 3:
+                    engine.kill()
+                    engine.wait()
+                    engine = start_engine(engine_port)
+                if answers.total() == 2 * count // 3:
+                    service.kill()
+                    service.wait()
+                    service = start(f"http://127.0.0.1:{engine_port}/v1", port)
+    finally:
+        for process in (engine, service):
+            process.kill()
+            process.wait()
+    print(f"{count} requests through a killed engine and a killed service: {verdicts} verdicts, {count - verdicts} refused")
+    return row(f"of {count} requests, those without exactly one answer", sum(answers[n] != 1 for n in range(count)), at_most=0)
+
+
+def start_engine(port: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(Path(__file__).with_name("instant_server.py")), str(port)]
+    engine = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert engine.stdout is not None
+    engine.stdout.readline()
+    return engine
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
 def resident(pid: int) -> float:
     """The memory of a process in MB."""
-    with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    pages = int(Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 if __name__ == "__main__":
