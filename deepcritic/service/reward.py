@@ -1,0 +1,71 @@
+"""A critic behind the service as the reward of a generator: TRL's `reward_funcs=service_reward(["http://host:8765"])`.
+
+The function is asynchronous, so TRL asks it beside other rewards. A reward is None, which TRL leaves out, where the critic
+gave no readable verdict or did not answer: a critic that is down is never a score.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from deepcritic.errors import InputError
+from deepcritic.rewards import Completion, reply_text
+from deepcritic.schema import ALL_CORRECT
+from deepcritic.service.client import ServiceClient
+
+Reward = Callable[..., Awaitable[list[float | None]]]
+PER = ("solution", "step")
+
+
+def service_reward(
+    urls: str | Sequence[str], *, per: str = "step", samples: int | None = None, patience: float = 600.0
+) -> Reward:
+    """A reward function over the services at `urls`, from 0 to 1 for each completion.
+
+    `per="solution"`: the share of the critic's votes that find every step right. `per="step"`: the mean over the steps of the
+    share by which a step and all before it are right, so that a later first error earns more. `samples` critiques vote; None:
+    as many as the service draws by default. An empty completion earns 0. The problem is in the data set's column `problem`,
+    else the prompt.
+
+    Raises `InputError` for a `per` that is none of these.
+    """
+    if per not in PER:
+        raise InputError("no such reward", field="per", found=per, remedy=" or ".join(PER))
+
+    async def critic(
+        prompts: Sequence[Completion], completions: Sequence[Completion], problem: Sequence[str] | None = None, **_: Any
+    ) -> list[float | None]:
+        problems = [reply_text(prompt) for prompt in prompts] if problem is None else list(problem)
+        texts = [reply_text(completion) for completion in completions]
+        asked = [index for index, text in enumerate(texts) if text.strip()]
+        more = {} if samples is None else {"samples": samples}
+        bodies = [{"problem": problems[index], "solution": texts[index], **more} for index in asked]
+
+        def ask() -> list[float | None]:
+            rewards: list[float | None] = [0.0] * len(texts)
+            with ServiceClient(urls, patience=patience) as client:
+                for answer in client.critiques(bodies):
+                    rewards[asked[answer.number]] = None if answer.found is None else share(answer.found, per)
+            return rewards
+
+        return await asyncio.to_thread(ask)
+
+    return critic
+
+
+def share(found: dict[str, Any], per: str) -> float | None:
+    """The reward that one critique (as the service sends it) stands for; None without a vote.
+
+    >>> found = {"steps": ["a", "b"], "votes": {"-1": 1.0, "2": 1.0}, "acceptance": 0.5}
+    >>> share(found, "solution"), share(found, "step")
+    (0.5, 0.75)
+    """
+    if per == "solution" or found["acceptance"] is None:
+        return None if found["acceptance"] is None else float(found["acceptance"])
+    steps = len(found["steps"])
+    votes = {int(verdict): count for verdict, count in found["votes"].items()}
+    earned = sum(count * (steps if verdict == ALL_CORRECT else verdict - 1) for verdict, count in votes.items())
+    whole: float = steps * sum(votes.values())
+    return float(earned / whole)
