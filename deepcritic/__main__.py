@@ -204,7 +204,7 @@ def build(value: Any, *, as_partial: bool = False, place: str = "stage") -> Any:
     arguments = {
         key: build(item, place=key if place == "stage" else f"{place}.{key}")
         for key, item in value.items()
-        if key not in {"_target_", "_partial_", "_cosmetic_"}
+        if key not in {"_target_", "_partial_", "_not_hashed_"}
     }
     if "_target_" not in value:
         return arguments

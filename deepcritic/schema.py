@@ -153,14 +153,14 @@ class Generation(Row, frozen=True, kw_only=True):
 
 REFUSED: Final = "refused"
 """The reason where a model or its server declines to answer."""
-SETTLED: Final = frozenset({"too_long", REFUSED, "cannot_continue", "not_recorded"})
+PERMANENT: Final = frozenset({"too_long", REFUSED, "cannot_continue", "not_recorded"})
 """Reasons that another try would not change: the request does not fit, or the engine will not or cannot answer it."""
 
 
 class Failure(Row, frozen=True, kw_only=True):
     """A draw that no model answered, or an input row set aside, and why. Never a score.
 
-    A reason of `SETTLED` holds for good; any other (`timed_out`, `unreachable`, ...) is trouble that may be over
+    A reason of `PERMANENT` holds for good; any other (`timed_out`, `unreachable`, ...) is trouble that may be over
     at the next start, which asks again.
     """
 
@@ -170,8 +170,8 @@ class Failure(Row, frozen=True, kw_only=True):
     schema: int = SCHEMA
 
     @property
-    def settled(self) -> bool:
-        return self.reason in SETTLED
+    def permanent(self) -> bool:
+        return self.reason in PERMANENT
 
 
 class Scores(Row, frozen=True, kw_only=True):

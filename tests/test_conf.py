@@ -13,7 +13,7 @@ from deepcritic.__main__ import _check_arguments, compose, configuration_folder
 
 CONF = configuration_folder()
 GROUPS = ("benchmark", "source", "task", "sampler", "trainer")
-MARKERS = {"_target_", "_partial_", "_cosmetic_"}
+MARKERS = {"_target_", "_partial_", "_not_hashed_"}
 
 
 def _files(*groups: str) -> Any:

@@ -83,7 +83,7 @@ def _start(path: Path, engine: Engine, overwrite: bool = False, rows: int = 10, 
         if not folder.begin():
             return folder.manifest or {}
         with Draws(folder) as draws:
-            names = folder.probed([f"e{number}" for number in range(rows)], str)
+            names = folder.sampled_for_probe([f"e{number}" for number in range(rows)], str)
             first = draws.collect(_requests(names), engine, "asks")
             second = dict.fromkeys(row.key.example_id for row in first)
             draws.collect(_requests(second, "again", 1), engine, "again")

@@ -1,10 +1,10 @@
 """The kinds of critic that an evaluation can ask, each of them about all parts of all benchmarks in one queue.
 
-`Writing` has a sampler and reads its verdicts out of replies; `Scoring` has a scorer, and its verdict is the first step below a
-threshold; `Deciding` reads recorded judgments of pairs in two orders. All are made before anything is loaded, say what the
-outcome depends on, and give judged rows by part.
+`GenerativeEvaluator` has a sampler and parses a verdict from each reply. `ScalarEvaluator` has a scorer, and its verdict is the
+first step with a score below a threshold. `RecordedPairwise` reads recorded judgments of pairs in two orders. Each is made before
+any model is loaded, names what its outcome depends on, and gives judged rows by part.
 
-    critic = Writing(parts=parts, task=task, engine=TransformersSampler(model=path), samples=8)
+    critic = GenerativeEvaluator(parts=parts, task=task, engine=TransformersSampler(model=path), samples=8)
     outcome = critic.judge(folder)
 """
 
@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class Writing:
+class GenerativeEvaluator:
     """A critic that writes. Temperature and top_p are the benchmark's own where they are None. With a `judge` the reasons that
     critics give are graded, where the benchmark asks for MR-Score; with a `guide`, a Meta RM, replies get its numbers."""
 
@@ -98,12 +98,14 @@ class Writing:
 
     def judge(self, folder: RunFolder) -> Outcome:
         """Draw what is missing, and judge. Replies are read from the disk one after the other."""
-        probed = {example.id for example in folder.probed((example for _, example in self._examples()), lambda row: row.id)}
+        probed = {
+            example.id for example in folder.sampled_for_probe((example for _, example in self._examples()), lambda row: row.id)
+        }
         self.plan = {name: samples if name in probed else () for name, samples in self.plan.items()}
         with Draws(folder) as draws:
             drawn = draws.collect(self._requests(), self.engine, "critiques")
             if self.judge_engine is not None:
-                draws.foresee(self._reasons_at_most(), self.judge_engine, "reasons", more=self.max_tokens)
+                draws.count_at_most(self._reasons_at_most(), self.judge_engine, "reasons", more=self.max_tokens)
             grades = self._grades(draws, drawn)
             counts = draws.finish()
         liking = self._liking(folder, drawn)
@@ -232,7 +234,7 @@ def _has_reasons(part: Part, example: Example) -> bool:
 
 
 @dataclass(kw_only=True)
-class Deciding:
+class RecordedPairwise:
     """Recorded judgments of pairs, each made in both orders (see `sources.preference_pairs.judgments`): `judged_by` is the
     judge's name, and `decisions` holds for each row the two verdicts that they stand for."""
 
@@ -278,7 +280,7 @@ class Deciding:
 
 
 @dataclass(kw_only=True)
-class Scoring:
+class ScalarEvaluator:
     """A critic that gives numbers. The threshold is given, or chosen on rows that are not measured: those of a part
     (`threshold_on` is its name, and it has no figures then) or `tuning` rows from elsewhere."""
 

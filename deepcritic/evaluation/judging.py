@@ -61,7 +61,7 @@ def judge_verdicts(
     def right(verdict: Any) -> float:
         return task.score(verdict, example.gold, example.item).values["correct"]
 
-    wanted = task.wanted(example.gold)
+    target = task.target(example.gold)
     scores = [right(verdict) for verdict in verdicts]
     vote = task.vote(verdicts, seed=sample_seed(0, Key(example_id=example.id, request="tie")))
     most = max(vote.tally.values(), default=0.0)
@@ -72,14 +72,14 @@ def judge_verdicts(
     counted = kinds or {}
     return Judged(
         id=example.id,
-        gold=wanted,
+        gold=target,
         stratum=nothing.stratum,
         cluster=nothing.cluster,
         benchmark=benchmark or example.source,
         verdicts=tuple(verdicts) if scores else (None,) if missing else (),
         correct=float(np.mean(scores)) if scores else 0.0 if missing else None,
         vote=tied[0] if len(tied) == 1 else vote.verdict,
-        vote_correct=float(np.mean([candidate == wanted for candidate in tied])) if tied else 0.0 if scores or missing else None,
+        vote_correct=float(np.mean([candidate == target for candidate in tied])) if tied else 0.0 if scores or missing else None,
         agreement=vote.agreement,
         samples=asked,
         truncated=counted.get("truncated", 0),

@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepcritic.metrics.f1 import Array, blind_guess, harmonic_f1s
+from deepcritic.metrics.f1 import Array, constant_baseline, harmonic_f1s
 from deepcritic.schema import ALL_CORRECT
 
 CONSTANT: Final = "best constant"
@@ -49,7 +49,7 @@ def baselines(gold: ArrayLike, steps: ArrayLike, answer_right: Sequence[bool | N
     error = first != ALL_CORRECT
     if not error.any() or error.all():
         return {}
-    blind = blind_guess(first)
+    blind = constant_baseline(first)
     most = np.bincount(first[error]).argmax()
     found = {CONSTANT: np.where(error, (first == most) * (1 - blind.correct_accuracy), blind.correct_accuracy)}
     if (length > 0).all():

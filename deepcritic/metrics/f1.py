@@ -13,7 +13,7 @@ from deepcritic.schema import ALL_CORRECT
 Array = NDArray[np.float64]
 
 
-class Blind(NamedTuple):
+class ConstantBaseline(NamedTuple):
     """What the best guess without reading may expect."""
 
     f1: float
@@ -56,19 +56,19 @@ def f1(correct: ArrayLike, stratum: ArrayLike) -> float:
     return f1_from_counts(right[error].sum(), int(error.sum()), right[~error].sum(), int((~error).sum()))
 
 
-def blind_guess(first_errors: ArrayLike) -> Blind:
+def constant_baseline(first_errors: ArrayLike) -> ConstantBaseline:
     """The best F1 that a critic can expect without reading: what a score has to beat to mean anything.
 
     Such a critic says "no error" with probability p and otherwise names the most frequent first error, whose share among the rows
     with an error is m; any other index only loses. Then the accuracies are p and (1 - p) m, and their harmonic mean is highest at
     p = sqrt(m) / (1 + sqrt(m)), where it is 2 m / (1 + sqrt(m))^2.
 
-    >>> blind_guess([-1, -1, 2, 2])  # m = 1: say either half of the time
-    Blind(f1=0.5, error_accuracy=0.5, correct_accuracy=0.5)
+    >>> constant_baseline([-1, -1, 2, 2])  # m = 1: say either half of the time
+    ConstantBaseline(f1=0.5, error_accuracy=0.5, correct_accuracy=0.5)
     """
     values = np.asarray(first_errors)
     errors = values[values != ALL_CORRECT]
     if not errors.size or errors.size == values.size:
-        return Blind(math.nan, math.nan, math.nan)
+        return ConstantBaseline(math.nan, math.nan, math.nan)
     root = math.sqrt(np.unique(errors, return_counts=True)[1].max() / errors.size)
-    return Blind(2 * (root / (1 + root)) ** 2, root**2 / (1 + root), root / (1 + root))
+    return ConstantBaseline(2 * (root / (1 + root)) ** 2, root**2 / (1 + root), root / (1 + root))

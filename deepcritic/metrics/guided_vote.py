@@ -3,7 +3,7 @@
 From one draw of n replies: the curve of a row is a mean over subsets of k (all of them, or 64 that are drawn), with the plain
 vote of the very same subsets beside it. Ties are drawn by lot: a winner among t shares counts 1 / t.
 
->>> curve = guided_chances([{1: 9.0, 2: 2.0}, {1: 2.0, 2: 6.0}], wanted=2, liking=[0.1, 0.9], ks=[1, 2])
+>>> curve = guided_chances([{1: 9.0, 2: 2.0}, {1: 2.0, 2: 6.0}], target=2, liking=[0.1, 0.9], ks=[1, 2])
 >>> curve.plain.tolist(), curve.guided.tolist()
 ([0.5, 0.0], [0.5, 1.0])
 """
@@ -26,7 +26,7 @@ Points = Mapping[Hashable, float]
 
 
 class Chances(NamedTuple):
-    """For each k the chance that the wanted candidate wins: by the plain vote, and by the guided one (NaN without a guide)."""
+    """For each k the chance that the target wins: by the plain vote, and by the guided one (NaN without a guide)."""
 
     plain: Array
     guided: Array
@@ -52,14 +52,14 @@ def powers(most: int) -> list[int]:
 
 def guided_chances(
     points: Sequence[Points | None],
-    wanted: Hashable,
+    target: Hashable,
     ks: Sequence[int],
     liking: Sequence[float] = (),
     seed: int = 0,
 ) -> Chances:
     """From what each reply gives to each candidate (None: it cannot be read and does not vote). A k above the number of replies
     counts as that number."""
-    names: dict[Hashable, int] = {wanted: 0}
+    names: dict[Hashable, int] = {target: 0}
     for given in points:
         for candidate in given or ():
             names.setdefault(candidate, len(names))
@@ -89,7 +89,7 @@ def _subsets(size: int, k: int, seed: int) -> NDArray[np.int64]:
 
 
 def _wins(table: Array, readable: NDArray[np.bool_], chosen: NDArray[np.int64]) -> float:
-    """The mean over subsets (lines of `chosen`) of the wanted candidate's share of the first place."""
+    """The mean over subsets (lines of `chosen`) of the target's share of the first place."""
     sums = table[chosen].sum(axis=1)
     first = sums >= sums.max(axis=1, keepdims=True)
     heard = readable[chosen].any(axis=1)

@@ -4,9 +4,9 @@ An unreadable reply (None) is drawn like any other but does not vote; where no r
 go to each of the verdicts alike (`random`), or to the one that is seen first in the order of the samples (`first`, the rule of
 DeepCritic's code, arXiv 2505.00662).
 
->>> chances([2, 2, -1], wanted=2).round(4)  # of one reply, of two, of three
+>>> chances([2, 2, -1], target=2).round(4)  # of one reply, of two, of three
 array([0.6667, 0.6667, 1.    ])
->>> chances([2, 2, -1], wanted=2, ties="first")
+>>> chances([2, 2, -1], target=2, ties="first")
 array([0.66666667, 1.        , 1.        ])
 """
 
@@ -25,7 +25,7 @@ from deepcritic.metrics.f1 import Array
 Ties = Literal["random", "first"]
 TIES: Final[tuple[Ties, ...]] = ("random", "first")
 _Pattern = tuple[int, ...]
-_WANTED, _UNREADABLE = 0, -1
+_TARGET, _UNREADABLE = 0, -1
 
 
 def vote_rule(name: str, field: str) -> Ties:
@@ -36,37 +36,37 @@ def vote_rule(name: str, field: str) -> Ties:
     raise InputError("no such rule for ties", field=field, found=name, expected=" or ".join(TIES))
 
 
-def chances(verdicts: Sequence[Hashable | None], wanted: Hashable, ties: Ties = "random") -> Array:
-    """The chance that `wanted` wins a vote of k of these replies, for k = 1 .. n: an array of shape (n,).
+def chances(verdicts: Sequence[Hashable | None], target: Hashable, ties: Ties = "random") -> Array:
+    """The chance that `target` wins a vote of k of these replies, for k = 1 .. n: an array of shape (n,).
 
     Every subset of size k is as likely as any other, and keeps the order of the samples.
     """
-    if wanted not in verdicts:
+    if target not in verdicts:
         return np.zeros(len(verdicts))
-    names: dict[Any, int] = {wanted: _WANTED, None: _UNREADABLE}
+    names: dict[Any, int] = {target: _TARGET, None: _UNREADABLE}
     pattern = tuple(names.setdefault(verdict, len(names) - 1) for verdict in verdicts)
     return _chances(pattern if ties == "first" else _canonical(pattern), ties).copy()
 
 
 def _canonical(pattern: _Pattern) -> _Pattern:
     """One pattern for all with the same tallies, as the order does not matter when ties are drawn."""
-    counts = sorted((pattern.count(name) for name in set(pattern) - {_WANTED, _UNREADABLE}), reverse=True)
+    counts = sorted((pattern.count(name) for name in set(pattern) - {_TARGET, _UNREADABLE}), reverse=True)
     others = tuple(name for name, count in enumerate(counts, start=1) for _ in range(count))
-    return (_WANTED,) * pattern.count(_WANTED) + others + (_UNREADABLE,) * pattern.count(_UNREADABLE)
+    return (_TARGET,) * pattern.count(_TARGET) + others + (_UNREADABLE,) * pattern.count(_UNREADABLE)
 
 
 @functools.lru_cache(maxsize=20_000)
 def _chances(pattern: _Pattern, ties: Ties) -> Array:
-    """Subsets are counted by how many votes g the wanted verdict has in them. Every other verdict has fewer, or exactly g and
+    """Subsets are counted by how many votes g the target has in them. Every other verdict has fewer, or exactly g and
     loses the tie. `ways[branch, g, k]` counts the subsets of size k that the verdicts so far allow, one verdict after the other.
 
-    The branches take care of ties. By order: in branch b the wanted verdict's first vote is its b-th one, so a tied verdict must
+    The branches take care of ties. By order: in branch b the target's first vote is its b-th one, so a tied verdict must
     have all of its votes later. By lot: t tied verdicts leave a chance of 1 / (t + 1), which is the integral of y^t from 0 to 1,
     a sum over the branches' nodes y that is exact for these degrees (Gauss and Legendre).
     """
     size = len(pattern)
     places = {name: [place for place, other in enumerate(pattern) if other == name] for name in set(pattern)}
-    own, unreadable = places.pop(_WANTED), len(places.pop(_UNREADABLE, []))
+    own, unreadable = places.pop(_TARGET), len(places.pop(_UNREADABLE, []))
     most, choose = len(own), _binomials(size)
     if ties == "first":
         later = np.arange(most)[::-1]

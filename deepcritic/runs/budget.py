@@ -92,7 +92,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.dry_run or self.probe is not None
 
 
-class Stretch(Row, frozen=True, kw_only=True):
+class Segment(Row, frozen=True, kw_only=True):
     """A part of a start: how long it was, and what was sent in it."""
 
     began: str
@@ -102,7 +102,7 @@ class Stretch(Row, frozen=True, kw_only=True):
     duplicates: int = 0
 
 
-class Effort:
+class UsageLog:
     """Time and requests of a stage over all its starts, in a file that grows: one that is killed loses a minute at most."""
 
     FILE = "starts.jsonl"
@@ -112,12 +112,12 @@ class Effort:
         self._path = folder / self.FILE
         self._sent: Counter[str] = Counter()
         self._lock, self._stop = threading.Lock(), threading.Event()
-        self._journal: Journal[Stretch] | None = None
+        self._journal: Journal[Segment] | None = None
         self._written = time.monotonic()
 
     def open(self) -> None:
         """Go on with the account of the starts before this one."""
-        self._journal = Journal(self._path, Stretch)
+        self._journal = Journal(self._path, Segment)
         self._began_at = datetime.now(UTC).isoformat(timespec="seconds")
         threading.Thread(target=self._keep_writing, name="effort", daemon=True).start()
 
@@ -137,7 +137,7 @@ class Effort:
     def totals(self) -> dict[str, Any]:
         """Seconds, requests, retries and duplicates of all starts, once this one is closed."""
         totals = dict.fromkeys(("seconds", "requests", "retries", "duplicates"), 0)
-        for stretch in read_rows(self._path, Stretch) if self._path.exists() else ():
+        for stretch in read_rows(self._path, Segment) if self._path.exists() else ():
             for name in totals:
                 totals[name] += getattr(stretch, name)
         return {**totals, "seconds": round(totals["seconds"], 1)}
@@ -152,6 +152,6 @@ class Effort:
                 return
             now = time.monotonic()
             with contextlib.suppress(OSError):  # on a full disk it is the rows that matter; what is not written stays counted
-                self._journal.append(Stretch(began=self._began_at, seconds=round(now - self._written, 3), **self._sent))
+                self._journal.append(Segment(began=self._began_at, seconds=round(now - self._written, 3), **self._sent))
                 self._written = now
                 self._sent.clear()

@@ -23,10 +23,10 @@ from typing import Any, Self, TypeVar
 import filelock
 
 from deepcritic.errors import InputError, RunConflict, StageIncomplete, Stopped
-from deepcritic.runs.budget import Effort, Limits
+from deepcritic.runs.budget import Limits, UsageLog
 from deepcritic.runs.jsonl import clear_unfinished, file_sha256, write_json
 
-COSMETIC = "_cosmetic_"
+NOT_HASHED = "_not_hashed_"
 """In a configuration, the list of the keys beside it that may change between two starts: they decide no row that comes out."""
 _T = TypeVar("_T")
 
@@ -82,10 +82,10 @@ class RunFolder:
         follows: bool = False,
     ) -> None:
         self.path, self.stage, self.limits = path, stage, limits or Limits()
-        self.effort = Effort(path)
+        self.effort = UsageLog(path)
         self.probing: tuple[frozenset[str], int] = (frozenset(), 0)
         """The names of the rows that a probe asks about, and how many there are in all."""
-        self._config, self._cosmetic = flatten(config), cosmetic(config)
+        self._config, self._not_hashed = flatten(config), not_hashed(config)
         self._depends: dict[str, str] = {}
         self._ledgers: dict[str, Ledger] = {}
         self._facts: dict[str, Any] = {}
@@ -129,15 +129,15 @@ class RunFolder:
             for name, value in depends.items()
         }
         asked = {**self._config, **{f"content of {name}": value for name, value in self._depends.items()}}
-        before = None if self.afresh else _read_json(self.path / "config.json")
+        before = None if self.is_new else _read_json(self.path / "config.json")
         if before is not None and self._holds_work():
             for key in sorted(asked.keys() | before.keys()):
-                if key not in self._cosmetic and asked.get(key) != before.get(key):
+                if key not in self._not_hashed and asked.get(key) != before.get(key):
                     raise RunConflict(
                         f"{self.path} was begun with another {key}: {before.get(key)!r}, now {asked.get(key)!r}; "
                         "give this run another run= or name=, or start over with overwrite=true"
                     )
-        manifest = None if self.afresh else self.manifest
+        manifest = None if self.is_new else self.manifest
         if manifest is not None and not manifest.get("incomplete"):
             print(f"{self.path}: finished before with this configuration; nothing to do")
             return False
@@ -151,13 +151,13 @@ class RunFolder:
         return True
 
     @property
-    def afresh(self) -> bool:
+    def is_new(self) -> bool:
         """Whether a dry run is to look past what is there."""
         return self._overwrite and self.limits.dry_run
 
     def _holds_work(self) -> bool:
         """Whether anything was kept that another configuration could be mixed up with."""
-        own = {"config.json", Effort.FILE}
+        own = {"config.json", UsageLog.FILE}
         return any(entry.name not in own and (entry.is_dir() or entry.stat().st_size) for entry in self.path.iterdir())
 
     @property
@@ -169,7 +169,7 @@ class RunFolder:
         """The account of rows under `name`, made when first asked for."""
         return self._ledgers.setdefault(name, Ledger())
 
-    def probed(self, rows: Iterable[_T], name: Callable[[_T], str]) -> list[_T]:
+    def sampled_for_probe(self, rows: Iterable[_T], name: Callable[[_T], str]) -> list[_T]:
         """The rows to ask about: all, or with `probe` as many of them, the same ones at every start, in their order.
 
         `name` is the `example_id` under which a row is asked about; a hash of it decides.
@@ -208,7 +208,7 @@ class RunFolder:
         """
         self.effort.close()
         assert not self.limits.trial, "a dry run and a probe end before the stage does"
-        files = {file.name: file_sha256(file) for file in sorted(self.path.glob("*.jsonl")) if file.name != Effort.FILE}
+        files = {file.name: file_sha256(file) for file in sorted(self.path.glob("*.jsonl")) if file.name != UsageLog.FILE}
         manifest = {
             "stage": self.stage,
             "package": package_version(),
@@ -247,20 +247,20 @@ def flatten(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{above}{key}"
-        if key == COSMETIC:
+        if key == NOT_HASHED:
             continue
         flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
     return flat
 
 
-def cosmetic(config: Mapping[str, Any], above: str = "") -> set[str]:
-    """The dotted keys that a configuration's `_cosmetic_` lists name.
+def not_hashed(config: Mapping[str, Any], above: str = "") -> set[str]:
+    """The dotted keys that a configuration's `_not_hashed_` lists name.
 
-    >>> sorted(cosmetic({"sampler": {"urls": [], "seeds": True, "_cosmetic_": ["urls"]}}))
+    >>> sorted(not_hashed({"sampler": {"urls": [], "seeds": True, "_not_hashed_": ["urls"]}}))
     ['sampler.urls']
     """
-    keys = {f"{above}{key}" for key in config.get(COSMETIC, ())}
-    return keys.union(*(cosmetic(value, f"{above}{key}.") for key, value in config.items() if isinstance(value, Mapping)))
+    keys = {f"{above}{key}" for key in config.get(NOT_HASHED, ())}
+    return keys.union(*(not_hashed(value, f"{above}{key}.") for key, value in config.items() if isinstance(value, Mapping)))
 
 
 def existing(path: Path, field: str) -> Path:

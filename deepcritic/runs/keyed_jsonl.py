@@ -1,7 +1,7 @@
 """Rows with a key, kept in a file and found again by their keys: in memory is only where each one stands.
 
-rows = KeyedRows(path, Generation)
-for head in rows.open():
+rows = JsonlIndex(path, Generation)
+for header in rows.open():
     ...                            # what is there already, without its text
 rows.append(row)                   # with the operating system when this returns
 digest_of(key) in rows             # about 150 bytes of memory a row, however long its text is
@@ -33,7 +33,7 @@ _PRINT = 32
 """Bits of a fingerprint's checksum. Place and checksum are one number, as two would cost 48 bytes more a row."""
 
 
-class Head(msgspec.Struct, frozen=True):
+class RowHeader(msgspec.Struct, frozen=True):
     """What is read of a row that is there already. Its text stays on the disk."""
 
     key: Key
@@ -45,7 +45,7 @@ class Head(msgspec.Struct, frozen=True):
     cached_tokens: int = 0
 
 
-_HEAD = msgspec.json.Decoder(Head)
+_HEADER = msgspec.json.Decoder(RowHeader)
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -73,7 +73,7 @@ class Rows(Generic[R]):
                 raise error.replace(problem=f"{error.problem} (at byte {place})", file=self._path) from None
 
 
-class KeyedRows(Generic[R]):
+class JsonlIndex(Generic[R]):
     """The rows of one kind in a journal at `path`; of several with one key the first counts."""
 
     def __init__(self, path: Path, kind: type[R]) -> None:
@@ -82,13 +82,13 @@ class KeyedRows(Generic[R]):
         self._places: dict[bytes, int] = {}
         self._journal: Journal[R] | None = None
 
-    def open(self, keep: Callable[[Head], bool] = lambda head: True) -> Iterator[Head]:
-        """Open the file for writing; the heads of the rows that are there and that `keep` takes."""
+    def open(self, keep: Callable[[RowHeader], bool] = lambda header: True) -> Iterator[RowHeader]:
+        """Open the file for writing; the headers of the rows that are there and that `keep` takes."""
         self._journal = Journal(self.path, self.kind)
         self.cut = self._journal.cut
         return self.look(keep)
 
-    def look(self, keep: Callable[[Head], bool] = lambda head: True) -> Iterator[Head]:
+    def look(self, keep: Callable[[RowHeader], bool] = lambda header: True) -> Iterator[RowHeader]:
         """The same without writing anything: a torn last line is passed over."""
         if not self.path.exists():
             return
@@ -99,17 +99,17 @@ class KeyedRows(Generic[R]):
                 if not line.endswith(b"\n") or not line.strip():
                     continue
                 try:
-                    head = _HEAD.decode(line)
+                    header = _HEADER.decode(line)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                     raise _explained(line, self.kind, self.path, number) from None
-                digest = digest_of(head.key)
-                if digest not in self._places and keep(head):
-                    self._places[digest] = _packed(place, head.fingerprint)
-                    yield head
+                digest = digest_of(header.key)
+                if digest not in self._places and keep(header):
+                    self._places[digest] = _packed(place, header.fingerprint)
+                    yield header
 
-    def heads(self) -> Iterator[Head]:
-        """The heads of everything that is there, in the order of the file."""
-        return KeyedRows(self.path, self.kind).look()
+    def headers(self) -> Iterator[RowHeader]:
+        """The headers of everything that is there, in the order of the file."""
+        return JsonlIndex(self.path, self.kind).look()
 
     def append(self, row: R) -> bool:
         """Keep `row`; False if there is one with its key already, which stays."""
@@ -133,7 +133,7 @@ class KeyedRows(Generic[R]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def drawn_otherwise(self, digest: bytes, fingerprint: str) -> bool:
+    def fingerprint_differs(self, digest: bytes, fingerprint: str) -> bool:
         """Whether the key is there with another fingerprint."""
         known = self._places.get(digest)
         return known is not None and known & ((1 << _PRINT) - 1) != _checksum(fingerprint)
@@ -161,7 +161,7 @@ class KeyedRows(Generic[R]):
             for place in map(int, places):
                 file.seek(place)
                 line = file.readline()
-                order.append(_rank(_HEAD.decode(line).key) + place.to_bytes(8, "big"))
+                order.append(_rank(_HEADER.decode(line).key) + place.to_bytes(8, "big"))
                 size += len(line)
             if size == self.path.stat().st_size and all(one < other for one, other in itertools.pairwise(order)):
                 return len(order)

@@ -105,7 +105,7 @@ class Sampler(Protocol):
     """A model that writes. Making one is cheap and says whether the model is there; weights are loaded, or a server is
     waited for, on entering its `with` block. `stream` may be called from several threads.
 
-    What cannot be answered is a `Failure`: a reason of `rows.SETTLED` where another try would change nothing, any other
+    What cannot be answered is a `Failure`: a reason of `rows.PERMANENT` where another try would change nothing, any other
     once the engine has given up trying. An engine may be `Counting` and `Tokenizing` as well.
 
     `model_id` names the model with its content (see `deepcritic.hub.models.model_id`), for fingerprints and rows.

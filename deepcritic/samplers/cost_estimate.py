@@ -1,8 +1,8 @@
 """What asking would take: counted beforehand without sending anything, or projected from a few rows that were asked about.
 
-forecast = Forecast(price)                                    # dry_run=true
-forecast.count("critiques", requests, engine)
-print(forecast)
+estimate = CostEstimate(price)                                    # dry_run=true
+estimate.count("critiques", requests, engine)
+print(estimate)
 
 print(projection(tokens_of_each_row, rest=980, seconds_per_token=0.001, price=price))   # probe=20
 """
@@ -38,7 +38,7 @@ class Call(NamedTuple):
     """Whether these are upper bounds, as the call depends on replies to earlier ones."""
 
 
-class Forecast:
+class CostEstimate:
     """Counts requests, call by call, instead of sending them."""
 
     def __init__(self, price: Price) -> None:

@@ -14,11 +14,11 @@ from typing import Any, Self, TypeVar
 from deepcritic.errors import InputError, RunConflict, StageIncomplete, Stopped, UsageError
 from deepcritic.runs.budget import amount
 from deepcritic.runs.folder import RunFolder
-from deepcritic.runs.keyed_jsonl import DIGEST, Head, KeyedRows, Rows, digest_of
+from deepcritic.runs.keyed_jsonl import DIGEST, JsonlIndex, RowHeader, Rows, digest_of
 from deepcritic.runs.progress import Progress
 from deepcritic.samplers.base import Counting, Ready, Request, Sampler, Sampling, Usage
-from deepcritic.samplers.cost_estimate import Forecast, Spent, projection
-from deepcritic.schema import SETTLED, Failure, Generation, Key, Message, sample_seed
+from deepcritic.samplers.cost_estimate import CostEstimate, Spent, projection
+from deepcritic.schema import PERMANENT, Failure, Generation, Key, Message, sample_seed
 from deepcritic.tasks.base import CriticTask, Question
 
 E = TypeVar("E")
@@ -109,27 +109,27 @@ class Draws:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder, self._limits = folder, folder.limits
-        self._rows = KeyedRows(folder.path / "generations.jsonl", Generation)
-        self._failures = KeyedRows(folder.path / "failures.jsonl", Failure)
+        self._rows = JsonlIndex(folder.path / "generations.jsonl", Generation)
+        self._failures = JsonlIndex(folder.path / "failures.jsonl", Failure)
         self._totals: Counter[str] = Counter()
         self._trouble: Counter[str] = Counter()
-        self._forecast = Forecast(folder.limits.price) if folder.limits.dry_run else None
-        self._handed, self._under_way, self._too_dear = Usage(), 0, False
+        self._estimate = CostEstimate(folder.limits.price) if folder.limits.dry_run else None
+        self._handed, self._under_way, self._budget_spent = Usage(), 0, False
         self._seconds, self._written = 0.0, 0
         self._engine: Sampler | None = None
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        if self._folder.afresh:
+        if self._folder.is_new:
             return self
-        rows, failures = (self._rows.look, self._failures.look) if self._forecast else (self._rows.open, self._failures.open)
-        for head in rows():
-            self._count(head)
-        for _ in failures(lambda head: head.reason in SETTLED and digest_of(head.key) not in self._rows):
+        rows, failures = (self._rows.look, self._failures.look) if self._estimate else (self._rows.open, self._failures.open)
+        for header in rows():
+            self._count(header)
+        for _ in failures(lambda header: header.reason in PERMANENT and digest_of(header.key) not in self._rows):
             pass
         if self._rows.cut:
             print(f"{self._rows.path}: a torn last line of {self._rows.cut} bytes was removed; it will be drawn again")
-        if len(self._rows) and not self._forecast:
+        if len(self._rows) and not self._estimate:
             print(f"{self._rows.path}: going on after {len(self._rows)} rows")
         return self
 
@@ -144,7 +144,7 @@ class Draws:
         The rows stay on the disk and are read as they are gone through, as often as wanted.
         """
         asked = bytearray()
-        with contextlib.nullcontext(Progress(label)) if self._forecast else Progress(label) as progress:
+        with contextlib.nullcontext(Progress(label)) if self._estimate else Progress(label) as progress:
             for _ in self._stream(requests, sampler, progress, asked):
                 pass
         return self._rows.rows(bytes(asked[start : start + DIGEST]) for start in range(0, len(asked), DIGEST))
@@ -153,14 +153,14 @@ class Draws:
         """Draw what is missing of `requests` and yield each outcome once it is kept, so `requests` may grow from what came."""
         return self._stream(requests, sampler, progress, bytearray())
 
-    def foresee(self, requests: Iterable[Request], sampler: Sampler, label: str, *, more: int = 0) -> None:
+    def count_at_most(self, requests: Iterable[Request], sampler: Sampler, label: str, *, more: int = 0) -> None:
         """In a dry run, take down what later calls come to at most; they depend on replies that are not there.
 
         Each prompt may be `more` tokens longer than in `requests`. But for a dry run this does nothing.
         """
-        if self._forecast:
+        if self._estimate:
             missing = (one.only(wanted) for one in requests if (wanted := self._wanted(map(digest_of, one.keys))))
-            self._forecast.count(label, missing, sampler, bound=True, more=more)
+            self._estimate.count(label, missing, sampler, bound=True, more=more)
 
     def kept(self) -> Rows[Generation]:
         """Everything that is there by now, in the order in which it came."""
@@ -190,15 +190,15 @@ class Draws:
 
     def _stream(self, requests: Iterable[Request], sampler: Sampler, progress: Progress, asked: bytearray) -> Iterator[Outcome]:
         missing = self._missing(requests, sampler.model_id, asked, progress)
-        if self._forecast:
-            self._forecast.count(progress.label, missing, sampler)
+        if self._estimate:
+            self._estimate.count(progress.label, missing, sampler)
             return
         if self._limits.price:
             progress.cost, progress.budget = self.cost, self._limits.max_cost
         with contextlib.closing(self._outcomes(missing, sampler)) as outcomes:
             for together in outcomes:
                 yield from self._keep(together, progress)
-        if self._too_dear:
+        if self._budget_spent:
             raise StageIncomplete(
                 f"{self._folder.path}: stopped at a cost of {amount(self.cost)}, as max_cost={self._limits.max_cost:g}; "
                 f"{len(self._rows)} rows are kept: start the same command with a higher max_cost= to go on"
@@ -243,8 +243,8 @@ class Draws:
                 progress.skip(len(digests) - len(wanted))
             if not wanted:
                 continue
-            if self._would_be_too_dear(len(wanted)):
-                self._too_dear = True
+            if self._over_budget(len(wanted)):
+                self._budget_spent = True
                 return
             self._under_way += len(wanted)
             self._handed.requests += len(wanted)
@@ -254,9 +254,9 @@ class Draws:
         """The places of those that are neither drawn nor failed."""
         return [at for at, digest in enumerate(digests) if digest not in self._rows and digest not in self._failures]
 
-    def _would_be_too_dear(self, samples: int) -> bool:
+    def _over_budget(self, samples: int) -> bool:
         """Whether so many more, with what is under way, would pass `max_cost`, if they cost what rows have cost so far."""
-        if self._limits.max_cost is None or self._forecast:
+        if self._limits.max_cost is None or self._estimate:
             return False
         each = self.cost / len(self._rows) if len(self._rows) else 0.0
         return self.cost >= self._limits.max_cost or self.cost + each * (self._under_way + samples) > self._limits.max_cost
@@ -264,7 +264,7 @@ class Draws:
     def _same_prompt(self, one: Request, digests: list[bytes], model_id: str) -> None:
         fingerprint = one.fingerprint(model_id)
         for key, digest in zip(one.keys, digests, strict=True):
-            if self._rows.drawn_otherwise(digest, fingerprint):
+            if self._rows.fingerprint_differs(digest, fingerprint):
                 raise RunConflict(
                     f"{self._rows.path}: {key.text} was drawn with another prompt, model or sampling; "
                     "give this run another name=, or start over with overwrite=true"
@@ -281,7 +281,7 @@ class Draws:
             self._folder.effort.add(duplicates=len(together) - new)
         self._under_way -= new
         for failure in failed:
-            if not failure.settled:
+            if not failure.permanent:
                 self._trouble[failure.reason] += 1
             progress.advance(failed=1)
         for row in drawn:
@@ -292,7 +292,7 @@ class Draws:
             progress.advance(tokens=row.completion_tokens, truncated=row.finish_reason == "length")
         return itertools.chain(drawn, failed)
 
-    def _count(self, row: Generation | Head) -> None:
+    def _count(self, row: Generation | RowHeader) -> None:
         self._totals["prompt"] += row.prompt_tokens
         self._totals["completion"] += row.completion_tokens
         self._totals["cached"] += row.cached_tokens
@@ -300,15 +300,15 @@ class Draws:
 
     def _found(self) -> str:
         """What a dry run or a probe has to say."""
-        if self._forecast:
+        if self._estimate:
             there = f" ({len(self._rows):,} rows are there already)" if len(self._rows) else ""
-            return f"dry run of {self._folder.path}: nothing is sent{there}\n{self._forecast}"
+            return f"dry run of {self._folder.path}: nothing is sent{there}\n{self._estimate}"
         names, total = self._folder.probing
         spent, others = {name: Spent() for name in names}, set[str]()
-        for head in self._rows.heads():
-            name = head.key.example_id
+        for header in self._rows.headers():
+            name = header.key.example_id
             if name in spent:
-                spent[name] = spent[name].plus(head.prompt_tokens, head.completion_tokens, head.cached_tokens)
+                spent[name] = spent[name].plus(header.prompt_tokens, header.completion_tokens, header.cached_tokens)
             else:
                 others.add(name)
         rest = max(0, total - len(names) - len(others))

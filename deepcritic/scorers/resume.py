@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from deepcritic.runs.folder import RunFolder
-from deepcritic.runs.keyed_jsonl import KeyedRows, digest_of
+from deepcritic.runs.keyed_jsonl import JsonlIndex, digest_of
 from deepcritic.runs.progress import Progress
-from deepcritic.schema import SETTLED, Failure, Scores
+from deepcritic.schema import PERMANENT, Failure, Scores
 from deepcritic.scorers.base import Scorer, key_of
 
 T = TypeVar("T")
@@ -25,13 +25,13 @@ class KeptScores:
 
     def __init__(self, folder: RunFolder, failures: str = "failures.jsonl") -> None:
         self._folder = folder
-        self._rows = KeyedRows(folder / "scores.jsonl", Scores)
-        self._failures = KeyedRows(folder / failures, Failure)
+        self._rows = JsonlIndex(folder / "scores.jsonl", Scores)
+        self._failures = JsonlIndex(folder / failures, Failure)
         self._tokens = 0
 
     def __enter__(self) -> Self:
-        self._tokens = sum(head.prompt_tokens for head in self._rows.open())
-        for _ in self._failures.open(lambda head: head.reason in SETTLED):
+        self._tokens = sum(header.prompt_tokens for header in self._rows.open())
+        for _ in self._failures.open(lambda header: header.reason in PERMANENT):
             pass
         if len(self._rows):
             print(f"{self._rows.path}: going on after {len(self._rows)} rows")
@@ -55,7 +55,7 @@ class KeptScores:
             for outcome in scorer.score(missing) if missing else ():
                 if isinstance(outcome, Failure):
                     self._failures.append(outcome)
-                    trouble.update([] if outcome.settled else [outcome.reason])
+                    trouble.update([] if outcome.permanent else [outcome.reason])
                     progress.advance(failed=1)
                 else:
                     self._rows.append(outcome)

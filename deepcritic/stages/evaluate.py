@@ -17,7 +17,7 @@ from deepcritic.datasets.benchmark import Benchmark, Part
 from deepcritic.datasets.preference_pairs import judgments as recorded_judgments
 from deepcritic.errors import InputError, UsageError
 from deepcritic.evaluation.contamination import overlaps
-from deepcritic.evaluation.evaluators import Deciding, Scoring, Writing, content_hash
+from deepcritic.evaluation.evaluators import GenerativeEvaluator, RecordedPairwise, ScalarEvaluator, content_hash
 from deepcritic.evaluation.results import collect_metrics, print_metrics, read_metrics, without_forged
 from deepcritic.evaluation.results_card import check_target, put_results
 from deepcritic.evaluation.table import any_published, beside_published, print_table, write_table
@@ -75,21 +75,21 @@ def run(
     rule = vote_rule(ties, "stage.ties")
     parts = _parts(benchmark, limit)
     _check(parts, task)
-    critic: Writing | Scoring | Deciding
+    critic: GenerativeEvaluator | ScalarEvaluator | RecordedPairwise
     scalar: Scorer[Item] | None = RecordedScorer(scores) if scores else engine_for(scorer, model, "model") if scorer else None
     if judgments is not None:
         judged_by, decisions = recorded_judgments(existing(Path(judgments), "stage.judgments"))
-        critic = Deciding(parts=parts, task=task, file=Path(judgments), judged_by=judged_by, decisions=decisions)
+        critic = RecordedPairwise(parts=parts, task=task, file=Path(judgments), judged_by=judged_by, decisions=decisions)
     elif scalar is not None:
         tuning = _tuning(parts, threshold_on)
-        critic = Scoring(
+        critic = ScalarEvaluator(
             parts=parts, task=task, engine=scalar, threshold=threshold, threshold_on=threshold_on, tuning=tuning
         )  # fmt: skip
     else:
         recorded = RecordedSampler(generations) if generations else None
         if recorded is None and not model:
             raise InputError("nothing to evaluate", field="model", expected="model=PATH, or stage.generations=ROWS.jsonl")
-        critic = Writing(
+        critic = GenerativeEvaluator(
             parts=parts, task=task, engine=recorded or engine_for(sampler, model, "model"),
             judge_engine=engine_for(sampler, judge, "judge") if judge else None,
             guide=engine_for(MetaRM, guide, "stage.guide") if guide else None, samples=samples, temperature=temperature,
@@ -115,7 +115,9 @@ def run(
             ledger.fail("no reply")
         else:
             ledger.keep()
-    ignored = critic.engine.ignored if isinstance(critic, Writing) and isinstance(critic.engine, RecordedSampler) else {}
+    ignored = (
+        critic.engine.ignored if isinstance(critic, GenerativeEvaluator) and isinstance(critic.engine, RecordedSampler) else {}
+    )
     data = {part.name: part.facts for part in measured}
     print_metrics(metrics, task)
     if {"f1", "mean_f1"} & metrics.keys():

@@ -60,7 +60,7 @@ def run(
     inputs = {role: engine.model_id for role, engine in engines.items()}
     if not folder.begin(solutions=Path(solutions), prompt=prompt.sha, **inputs):
         return folder.manifest or {}
-    rows = folder.probed(_usable(list(example_rows.read(solutions))[:limit], folder, solutions), lambda row: row.id)
+    rows = folder.sampled_for_probe(_usable(list(example_rows.read(solutions))[:limit], folder, solutions), lambda row: row.id)
     critic = Critic(
         sampler=engines["critic"], samples=samples, temperature=critique_temperature, top_p=critique_top_p,
         max_tokens=critique_tokens, task=task, seed=seed,
@@ -68,7 +68,7 @@ def run(
     writing = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
     with Draws(folder) as draws:
         if folder.limits.dry_run:
-            _foresee(draws, engines, rows, critic, prompt, writing, rounds)
+            _count_at_most(draws, engines, rows, critic, prompt, writing, rounds)
             draws.finish()
 
         def draw(role: str, requests: list[Request]) -> dict[Key, Generation | Failure]:
@@ -97,7 +97,7 @@ def run(
     return metrics
 
 
-def _foresee(
+def _count_at_most(
     draws: Draws,
     engines: dict[str, Sampler],
     rows: list[Example],
@@ -110,7 +110,7 @@ def _foresee(
     longer = 0
     for number in range(rounds):
         looks = (critic.question(row.item, example_id=row.id, step=number) for row in rows)
-        draws.foresee(looks, engines["critic"], "critiques", more=longer)
+        draws.count_at_most(looks, engines["critic"], "critiques", more=longer)
         rewrites = (
             request(
                 rewrite_question(row.item, Critique(steps=row.item.steps, first_error=len(row.item.steps)), prompt), writing,
@@ -118,7 +118,7 @@ def _foresee(
             )
             for row in rows
         )  # fmt: skip
-        draws.foresee(rewrites, engines["generator"], "rewrites", more=longer + critic.sampling.max_tokens)
+        draws.count_at_most(rewrites, engines["generator"], "rewrites", more=longer + critic.sampling.max_tokens)
         longer = writing.max_tokens
 
 

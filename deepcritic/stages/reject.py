@@ -51,7 +51,7 @@ def run(
     rows = [row for row in own.read(examples, task.row) if task.stratum(row.gold) is not None][:limit]
     if not rows:
         raise InputError("no row says what is right", file=examples, expected="labelled rows")
-    rows = folder.probed(rows, lambda row: row.id)
+    rows = folder.sampled_for_probe(rows, lambda row: row.id)
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
 
     def ask(row: Example | Preference) -> Iterator[Request]:

@@ -123,7 +123,7 @@ def run(
     counts: dict[str, int] = {}
     if prefilter_samples:
         sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
-        considered = folder.probed(prompts[:prefilter_limit], lambda prompt: prompt.id)
+        considered = folder.sampled_for_probe(prompts[:prefilter_limit], lambda prompt: prompt.id)
         folder.ledger("prompts").drop("not considered", len(prompts) - len(considered))
         prompts, counts = prefilter(folder, considered, task, sampler, model, sampling, prefilter_samples, seed)
     folder.require_complete()

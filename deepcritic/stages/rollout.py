@@ -58,7 +58,7 @@ def run(
     prompt = Template.of(template, PROMPT)
     if not folder.begin(solutions=Path(solutions), model=engine.model_id, prompt=prompt.sha):
         return folder.manifest or {}
-    rows = folder.probed(_usable(folder, example_rows.read(solutions)), lambda row: row.id)
+    rows = folder.sampled_for_probe(_usable(folder, example_rows.read(solutions)), lambda row: row.id)
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
 
     def ask(row: Example, given: int, wanted: Iterable[int]) -> Request:
@@ -75,7 +75,7 @@ def run(
             draws.collect(requests, engine, "rollouts")
             asked = everything
         elif folder.limits.dry_run:
-            draws.foresee(requests, engine, "rollouts")
+            draws.count_at_most(requests, engine, "rollouts")
             asked = 0
         else:
             plan = _read(draws, engine, rows, rule, samples, ask, folder / COMPARED, undecided)

@@ -30,7 +30,7 @@ from deepcritic.schema import Item
 from deepcritic.seeding import card
 from deepcritic.seeding import prompts as calls
 from deepcritic.seeding import statistics as account
-from deepcritic.seeding.best_of_n import Answers, ask, foresee
+from deepcritic.seeding.best_of_n import Answers, ask, count_at_most
 from deepcritic.seeding.dialogues import KEPT, compose, headed, lineage, mix, sift
 from deepcritic.seeding.funnel import Funnel, told
 from deepcritic.seeding.prompts import Call, prompt_of, recheck, step_call, take_any, whole_call
@@ -120,10 +120,10 @@ def run(
         merge = replace(merge, wave=1, refuse=recheck if recheck_merges else take_any)
         plan = [(first, False), (deeper, True), (merge, recheck_merges)]
 
-    fates, answers, names = dict[str, str](), dict[str, Answers](), folder.probed(material.rows, str)
+    fates, answers, names = dict[str, str](), dict[str, Answers](), folder.sampled_for_probe(material.rows, str)
     with Draws(folder) as draws:
         if folder.limits.dry_run:
-            foresee([one for one, _ in plan], names, draws, engine, seed)
+            count_at_most([one for one, _ in plan], names, draws, engine, seed)
             draws.finish()
         for one, must_agree in plan:
             places = [place for name in names for place in one.places(name)]

@@ -62,7 +62,7 @@ def run(
     if not folder.begin(problems=Path(problems), model=engine.model_id, prompt=prompt.sha, **inside):
         return folder.manifest or {}
     rows, resembling = usable(itertools.islice(example_rows.read(problems), limit), folder, Problems.of(benchmarks))
-    rows = folder.probed(rows, lambda row: row.id)
+    rows = folder.sampled_for_probe(rows, lambda row: row.id)
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
     requests = (
         request(

@@ -63,7 +63,7 @@ def run(
     asked = [critic.question(item, example_id=name) for name, item in items.items() if item.steps]
     outcomes: dict[Key, Generation | Failure] = {key: Failure(key=key, reason="no reply") for one in asked for key in one.keys}
     with Draws(folder) as draws:
-        asked = folder.probed(asked, lambda one: one.keys[0].example_id)
+        asked = folder.sampled_for_probe(asked, lambda one: one.keys[0].example_id)
         outcomes |= {reply.key: reply for reply in draws.collect(asked, engine, "critiques")}
         counts = draws.finish()
     by_solution: dict[str, list[Generation | Failure]] = {name: [] for name in items}

@@ -90,11 +90,11 @@ class CriticTask(Protocol[V]):
         """The class in which a row counts, such as "with an error"; None where its gold does not say what is right."""
         ...
 
-    def points(self, verdict: V) -> Mapping[Any, float]:
+    def votes_for(self, verdict: V) -> Mapping[Any, float]:
         """What a reply with this verdict gives to each candidate of a vote."""
         ...
 
-    def wanted(self, gold: Any) -> Any:
+    def target(self, gold: Any) -> Any:
         """The candidate that should win."""
         ...
 

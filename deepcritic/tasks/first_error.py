@@ -59,9 +59,9 @@ class FirstError:
     DeepCritic's critiques hold a box for each step, in which 1 means right and -1 wrong; the verdict follows "**Answer**:".
 
     >>> task = FirstError(marker="**Answer**:")
-    >>> cut = "The correctness of Step 2 is: \boxed{-1}"
-    >>> task.parse(cut), task.parse(f"{cut}\n\n**Answer**: \boxed{2}"), task.format(2)
-    (None, 2, '**Answer**: \boxed{2}')
+    >>> cut = r"The correctness of Step 2 is: \boxed{-1}"
+    >>> task.parse(cut), task.parse(cut + "\n\n**Answer**: \\boxed{2}"), task.format(2)
+    (None, 2, '**Answer**: \\boxed{2}')
     """
 
     name = "first_error"
@@ -115,12 +115,12 @@ class FirstError:
         >>> FirstError().vote([2, 2, None, -1])
         Vote(verdict=2, tally={2: 2.0, -1: 1.0}, agreement=0.6666666666666666, unreadable=1, tied=False)
         """
-        return count([None if verdict is None else self.points(verdict) for verdict in verdicts], weights, seed)
+        return count([None if verdict is None else self.votes_for(verdict) for verdict in verdicts], weights, seed)
 
-    def points(self, verdict: int) -> dict[int, float]:
+    def votes_for(self, verdict: int) -> dict[int, float]:
         return {verdict: 1.0}
 
-    def wanted(self, gold: Gold) -> int:
+    def target(self, gold: Gold) -> int:
         return _known(gold)
 
     def score(self, verdict: int | None, gold: Gold, item: Item) -> RowScore:

@@ -20,7 +20,7 @@ from deepcritic.metrics.baselines import baselines
 from deepcritic.metrics.bootstrap import percentiles, pooled, resampled_rates
 from deepcritic.metrics.breakdown import Length, accuracies, errors_found, mistakes
 from deepcritic.metrics.calibration import curves
-from deepcritic.metrics.f1 import Array, blind_guess, f1, harmonic_f1s
+from deepcritic.metrics.f1 import Array, constant_baseline, f1, harmonic_f1s
 from deepcritic.metrics.guided_vote import powers
 from deepcritic.metrics.majority_vote import TIES, Ties, chances
 from deepcritic.schema import ALL_CORRECT, WITH_ERROR, Judged
@@ -49,7 +49,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
         "unparsed_rate": pooled(drawn, error)[1],
     }
     replies = {name: sum(getattr(row, name) for row in judged) for name in REPLIES}
-    blind = blind_guess([row.gold for row in rows])
+    blind = constant_baseline([row.gold for row in rows])
     found: dict[str, Any] = {
         "benchmark": {"name": judged[0].benchmark},
         "examples": len(judged),

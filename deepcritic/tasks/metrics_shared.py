@@ -21,7 +21,7 @@ def vote_chances(rows: Sequence[Judged], task: CriticTask[Any], ks: Sequence[int
     """
     plain, guided = np.zeros((len(ks), len(rows))), np.full((len(ks), len(rows)), np.nan)
     for at, row in enumerate(rows):
-        points = [None if verdict is None else task.points(verdict) for verdict in row.verdicts]
+        points = [None if verdict is None else task.votes_for(verdict) for verdict in row.verdicts]
         plain[:, at], guided[:, at] = guided_chances(points, row.gold, ks, row.liking)
     return plain, guided
 

@@ -172,11 +172,11 @@ class Pointwise:
         cannot be read. There is no reward for the form (arXiv 2504.02495, section 3.2)."""
         if verdict is None:
             return -1.0
-        points = self.points(verdict)
+        points = self.votes_for(verdict)
         most = max(points.values())
-        return 1.0 if [candidate for candidate, value in points.items() if value == most] == [self.wanted(gold)] else -1.0
+        return 1.0 if [candidate for candidate, value in points.items() if value == most] == [self.target(gold)] else -1.0
 
-    def points(self, verdict: Verdict) -> dict[int, float]:
+    def votes_for(self, verdict: Verdict) -> dict[int, float]:
         """The score of each response, by its number. A single response has two candidates, 1 (right) and 0 (wrong), and gives
         them its distance from either end of the scale: a score above the middle speaks for 1."""
         if len(verdict) > 1:
@@ -184,7 +184,7 @@ class Pointwise:
         low, high = self._scale(1)
         return {1: float(verdict[0] - low), 0: float(high - verdict[0])}
 
-    def wanted(self, gold: Preferred) -> int:
+    def target(self, gold: Preferred) -> int:
         """The best response; of a single one whether it is right: 1 or 0."""
         return _truth(gold) if isinstance(gold.best, Unlabelled) else gold.best
 
@@ -200,7 +200,7 @@ class Pointwise:
         >>> Pointwise().vote([(9, 4), (3, 7), None])
         Vote(verdict=1, tally={1: 12.0, 2: 11.0}, agreement=0.5, unreadable=1, tied=False)
         """
-        return count([None if verdict is None else self.points(verdict) for verdict in verdicts], weights, seed)
+        return count([None if verdict is None else self.votes_for(verdict) for verdict in verdicts], weights, seed)
 
     def score(self, verdict: Verdict | None, gold: Preferred, item: Responses) -> RowScore:
         """Right or wrong on one row, by the rule of the reward."""

@@ -131,7 +131,7 @@ def position_bias(judged: Sequence[Judged], task: CriticTask[Any]) -> dict[str, 
 
 def winner(task: CriticTask[Any], verdict: Any) -> Any:
     """The candidate that this one reply puts first, or None where it puts several there."""
-    points = task.points(verdict)
+    points = task.votes_for(verdict)
     first = [candidate for candidate, value in points.items() if value == max(points.values())]
     return first[0] if len(first) == 1 else None
 
@@ -190,7 +190,7 @@ def guided_by_votes(ks: Sequence[int], plain: Array, guided: Array, clusters: An
 def single_figures(rows: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
     """The figures of `rows` of one response each, right or wrong, as fractions."""
     truth = np.array([row.gold == 1 for row in rows])
-    scores = np.array([sum(task.points(verdict)[1] for verdict in row.verdicts if verdict is not None) for row in rows])
+    scores = np.array([sum(task.votes_for(verdict)[1] for verdict in row.verdicts if verdict is not None) for row in rows])
     clusters = np.array([row.cluster for row in rows])
     strict = [float(row.correct or 0.0) for row in rows]
     domains = {}

@@ -10,8 +10,8 @@ from deepcritic.errors import UsageError
 from deepcritic.runs.folder import RunFolder
 from deepcritic.samplers.base import Sampling
 from deepcritic.tasks.base import CriticTask
-from deepcritic.training.grpo_monitor import watch_over
-from deepcritic.training.grpo_rollouts import Groups, own_engine, vllm_engine
+from deepcritic.training.grpo_monitor import rl_monitor
+from deepcritic.training.grpo_rollouts import RolloutFunction, own_engine, vllm_engine
 from deepcritic.training.loop import order_by_epoch, quiet, recorder
 from deepcritic.training.plan import Plan
 from deepcritic.training.prompts import Prompt, balance_batches
@@ -81,19 +81,19 @@ def grpo_trainer(
     config = grpo_config(folder.path, machine, settings)
     sampling = Sampling(temperature=config.temperature, max_tokens=config.max_completion_length)
     engine = vllm_engine if config.use_vllm else own_engine(tokenizer, sampling, config.per_device_train_batch_size)
-    groups = Groups(prompts, task, tokenizer, engine, rounds=rounds, seed=config.seed)
-    watch = watch_over(folder.path, groups, **watching)
+    rollouts = RolloutFunction(prompts, task, tokenizer, engine, rounds=rounds, seed=config.seed)
+    monitor = rl_monitor(folder.path, rollouts, **watching)
     trainer = GRPOTrainer(
         model=machine.load(model, config.seed),
         args=config,
         processing_class=tokenizer,
-        reward_funcs=watch.judgment,
-        rollout_func=groups,
+        reward_funcs=monitor.judgment,
+        rollout_func=rollouts,
         train_dataset=Dataset.from_list([{"prompt": prompt.id} for prompt in prompts]),
         peft_config=machine.adapter(),
-        callbacks=[watch, recorder(folder.path)],
+        callbacks=[monitor, recorder(folder.path)],
     )
-    watch.trainer = trainer
+    monitor.trainer = trainer
     quiet(trainer)
     if balanced:
         balance_batches(trainer, [prompt.stratum for prompt in prompts])

@@ -1,6 +1,6 @@
 """What to look at while RL runs, and two faults that stop it: an engine with stale weights, a critic that says one thing.
 
-    watch = watch_over(folder, groups, keep=2)     # a callback of the trainer; `watch.judgment` is its reward function
+    monitor = rl_monitor(folder, groups, keep=2)     # a callback of the trainer; `monitor.judgment` is its reward function
 
 `training.jsonl` holds, beside TRL's own figures, averages over the steps since the line before:
 
@@ -31,7 +31,7 @@ import msgspec
 
 from deepcritic.errors import DeepCriticError
 from deepcritic.runs.jsonl import replacing, write_json
-from deepcritic.training.grpo_rollouts import Group, Groups
+from deepcritic.training.grpo_rollouts import Group, RolloutFunction
 from deepcritic.training.processes import from_all, leads
 from deepcritic.training.trl_internals import LOGPROB_GAP, last_advantages, last_metric
 
@@ -40,7 +40,7 @@ STALE = 3
 """After how many steps on end with a gap that is too wide training stops."""
 
 
-class Watch:
+class RLMonitor:
     """Keeps an eye on the groups that a trainer learns from. Stands before the recorder, which completes a checkpoint.
 
     Training stops with a `DeepCriticError` when one verdict takes more than `collapse` of the replies for `patience` steps on
@@ -51,7 +51,7 @@ class Watch:
     def __init__(
         self,
         folder: Path,
-        groups: Groups,
+        groups: RolloutFunction,
         *,
         keep: int = 0,
         collapse: float | None = 0.95,
@@ -67,7 +67,7 @@ class Watch:
     def judgment(
         self, completions: list[str], judged: list[float], log_metric: Callable[[str, float], None], **_: Any
     ) -> list[float]:
-        """The trainer's reward function: what `Groups` found. Its name is that of the figure in the log."""
+        """The trainer's reward function: what `RolloutFunction` found. Its name is that of the figure in the log."""
         for name, value in figures(self.groups.batch).items():
             log_metric(name, value)
         log_metric("groups_drawn", len(self.groups.used) / len(self.groups.batch))
@@ -132,11 +132,11 @@ class Watch:
                 file.write(json.dumps(told(step, group, mine), ensure_ascii=False) + "\n")
 
 
-def watch_over(folder: Path, groups: Groups, **options: Any) -> Watch:
-    """A `Watch` as the trainer wants it; its `trainer` is set once there is one."""
+def rl_monitor(folder: Path, groups: RolloutFunction, **options: Any) -> RLMonitor:
+    """A `RLMonitor` as the trainer wants it; its `trainer` is set once there is one."""
     from transformers import TrainerCallback
 
-    class Watching(Watch, TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    class Watching(RLMonitor, TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
         pass
 
     return Watching(folder, groups, **options)

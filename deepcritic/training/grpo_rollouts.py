@@ -13,7 +13,7 @@ takes the sample's standard deviation, by G - 1, and adds 0.0001 to it.) A group
 its advantages are 0, and it teaches nothing.
 
 What this module adds comes from DAPO (Yu et al. 2025, arXiv 2503.14476): a bound of clipping that is higher above than below, and
-`Groups(rounds=...)`, which puts other prompts in the place of those whose group has no variance.
+`RolloutFunction(rounds=...)`, which puts other prompts in the place of those whose group has no variance.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def vllm_engine(trainer: Any, prompts: list[list[int]], seeds: list[int]) -> tup
     return generate_with_vllm(trainer, prompts)
 
 
-class Groups:
+class RolloutFunction:
     """TRL's `rollout_func`: takes the names of a batch of prompts, each as often as the group has replies.
 
     The trainer knows a prompt by its name alone; the question, the gold and the judgement stay here. With `rounds`, groups

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepcritic.metrics.baselines import ANSWER, CONSTANT, POSITION, STEPS, _best_by_length, _best_position, baselines
-from deepcritic.metrics.f1 import blind_guess, f1, harmonic_f1
+from deepcritic.metrics.f1 import constant_baseline, f1, harmonic_f1
 from deepcritic.schema import ALL_CORRECT, Judged
 from deepcritic.tasks.first_error import FirstError
 from deepcritic.tasks.first_error_metrics import figures, suite_figures
@@ -96,7 +96,7 @@ def test_noise_teaches_nothing() -> None:
     steps = rng.integers(2, 12, 3000)
     gold = np.where(rng.random(3000) < 0.5, -1, rng.integers(1, 3, 3000))
     found = _scores([(int(g), int(n), None, f"p{at}") for at, (g, n) in enumerate(zip(gold, steps, strict=True))])
-    assert found[CONSTANT] == pytest.approx(blind_guess(gold).f1)
+    assert found[CONSTANT] == pytest.approx(constant_baseline(gold).f1)
     assert found[POSITION] <= found[CONSTANT] + 0.02
     assert found[STEPS] <= found[CONSTANT] + 0.05
 

@@ -23,7 +23,7 @@ from deepcritic.metrics.bootstrap import (
     seeds_bootstrap_f1,
     wilson,
 )
-from deepcritic.metrics.f1 import blind_guess, f1, f1_from_counts, harmonic_f1, harmonic_f1s
+from deepcritic.metrics.f1 import constant_baseline, f1, f1_from_counts, harmonic_f1, harmonic_f1s
 
 GOLDEN: dict[str, list[dict[str, Any]]] = json.loads(
     (Path(__file__).parent.parent / "golden" / "metrics.json").read_text("utf-8")
@@ -51,8 +51,8 @@ def test_an_empty_stratum_is_unknown() -> None:
     assert math.isnan(f1_from_counts(0, 0, 1, 1))
     assert math.isnan(f1([1.0, 0.0], [True, True]))
     assert all(math.isnan(bound) for bound in bootstrap_f1([1.0, 0.0], [True, True], [0, 1]))
-    assert math.isnan(blind_guess([-1, -1]).f1)
-    assert math.isnan(blind_guess([1, 2]).f1)
+    assert math.isnan(constant_baseline([-1, -1]).f1)
+    assert math.isnan(constant_baseline([1, 2]).f1)
 
 
 @given(st.lists(st.sampled_from([-1, 1, 2, 3, 4]), min_size=2, max_size=40).filter(lambda v: -1 in v and set(v) != {-1}))
@@ -63,8 +63,8 @@ def test_no_blind_guess_is_better(first_errors: list[int]) -> None:
         hit = (gold == verdict).sum() / (gold != -1).sum()
         p = np.linspace(0, 1, 2001)
         best = max(best, float(harmonic_f1s((1 - p) * hit, p).max()))
-    assert best <= blind_guess(first_errors).f1 + 1e-12
-    assert best == pytest.approx(blind_guess(first_errors).f1, abs=1e-5)
+    assert best <= constant_baseline(first_errors).f1 + 1e-12
+    assert best == pytest.approx(constant_baseline(first_errors).f1, abs=1e-5)
 
 
 def _rows(seed: int, problems: int, skill: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

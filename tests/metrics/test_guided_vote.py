@@ -16,21 +16,21 @@ POINTS = st.lists(
 )
 
 
-def _share(points: list[dict[int, float] | None], wanted: int) -> float:
-    """The chance of `wanted` in one vote, ties drawn."""
+def _share(points: list[dict[int, float] | None], target: int) -> float:
+    """The chance of `target` in one vote, ties drawn."""
     heard = [given for given in points if given is not None]
     sums = {name: sum(given[name] for given in heard) for name in (1, 2, 3)} if heard else {}
     best = [name for name, total in sums.items() if total == max(sums.values())]
-    return 1 / len(best) if wanted in best else 0.0
+    return 1 / len(best) if target in best else 0.0
 
 
 @given(POINTS, st.integers(1, 3), st.data())
-def test_all_replies_and_one_are_exact(points: list[dict[int, float] | None], wanted: int, data: st.DataObject) -> None:
+def test_all_replies_and_one_are_exact(points: list[dict[int, float] | None], target: int, data: st.DataObject) -> None:
     liking = data.draw(st.permutations([at / 10 for at in range(len(points))]))
-    found = guided_chances(points, wanted, [len(points)], liking)  # type: ignore[arg-type]
-    assert found.plain[0] == pytest.approx(_share(points, wanted))
+    found = guided_chances(points, target, [len(points)], liking)  # type: ignore[arg-type]
+    assert found.plain[0] == pytest.approx(_share(points, target))
     kept = [given for given, weight in zip(points, kept_half(liking), strict=True) if weight]
-    assert found.guided[0] == pytest.approx(_share(kept, wanted))
+    assert found.guided[0] == pytest.approx(_share(kept, target))
 
 
 def test_the_mean_over_subsets() -> None:

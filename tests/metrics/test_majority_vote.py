@@ -17,7 +17,7 @@ from deepcritic.metrics.majority_vote import TIES, Ties, chances
 VERDICTS = st.lists(st.sampled_from([None, -1, 1, 2, 3, 4]), min_size=1, max_size=8)
 
 
-def _enumerated(verdicts: list[int | None], wanted: int, ties: Ties) -> list[Fraction]:
+def _enumerated(verdicts: list[int | None], target: int, ties: Ties) -> list[Fraction]:
     found = []
     for k in range(1, len(verdicts) + 1):
         won = Fraction(0)
@@ -25,25 +25,25 @@ def _enumerated(verdicts: list[int | None], wanted: int, ties: Ties) -> list[Fra
             tally = Counter(verdict for verdict in subset if verdict is not None)
             best = [verdict for verdict in tally if tally[verdict] == max(tally.values())]  # in the order of being seen
             if ties == "first":
-                won += best[:1] == [wanted]
-            elif wanted in best:
+                won += best[:1] == [target]
+            elif target in best:
                 won += Fraction(1, len(best))
         found.append(won / comb(len(verdicts), k))
     return found
 
 
 @pytest.mark.parametrize("ties", TIES)
-@given(verdicts=VERDICTS, wanted=st.sampled_from([-1, 1, 2, 9]))
-def test_all_subsets_and_ties(ties: Ties, verdicts: list[int | None], wanted: int) -> None:
-    assert chances(verdicts, wanted, ties) == pytest.approx(
-        [float(one) for one in _enumerated(verdicts, wanted, ties)], abs=1e-12
+@given(verdicts=VERDICTS, target=st.sampled_from([-1, 1, 2, 9]))
+def test_all_subsets_and_ties(ties: Ties, verdicts: list[int | None], target: int) -> None:
+    assert chances(verdicts, target, ties) == pytest.approx(
+        [float(one) for one in _enumerated(verdicts, target, ties)], abs=1e-12
     )
 
 
 @pytest.mark.parametrize("ties", TIES)
 @given(verdicts=VERDICTS)
 def test_somebody_wins_wherever_a_vote_can_be_read(ties: Ties, verdicts: list[int | None]) -> None:
-    total = np.sum([chances(verdicts, wanted, ties) for wanted in {*verdicts, 9} - {None}], axis=0)
+    total = np.sum([chances(verdicts, target, ties) for target in {*verdicts, 9} - {None}], axis=0)
     unreadable = verdicts.count(None)
     nobody = [comb(unreadable, k) / comb(len(verdicts), k) for k in range(1, len(verdicts) + 1)]
     assert total + nobody == pytest.approx([1.0] * len(verdicts))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import UsageError
-from deepcritic.runs.budget import Effort, Limits, Price, Stretch
+from deepcritic.runs.budget import Limits, Price, Segment, UsageLog
 from deepcritic.runs.jsonl import read_rows
 
 
@@ -65,7 +65,7 @@ def test_limits_are_read() -> None:
 
 def test_the_account_holds_all_starts(tmp_path: Path) -> None:
     for _ in range(3):
-        effort = Effort(tmp_path)
+        effort = UsageLog(tmp_path)
         effort.open()
         effort.add(requests=2, retries=1)
         effort.add(requests=1, duplicates=1)
@@ -77,16 +77,16 @@ def test_the_account_holds_all_starts(tmp_path: Path) -> None:
         "retries": 3,
         "duplicates": 3,
     }
-    assert totals["seconds"] == pytest.approx(sum(row.seconds for row in read_rows(tmp_path / Effort.FILE, Stretch)), abs=0.06)
+    assert totals["seconds"] == pytest.approx(sum(row.seconds for row in read_rows(tmp_path / UsageLog.FILE, Segment)), abs=0.06)
     effort.close()
     assert effort.totals() == totals, "closing twice is closing once"
 
 
 KILLED = """
 import os, pathlib, sys, time
-from deepcritic.runs.budget import Effort
-Effort.MINUTE = 0.02
-effort = Effort(pathlib.Path(sys.argv[1]))
+from deepcritic.runs.budget import UsageLog
+UsageLog.MINUTE = 0.02
+effort = UsageLog(pathlib.Path(sys.argv[1]))
 effort.open()
 effort.add(requests=5)
 time.sleep(0.3)
@@ -97,7 +97,7 @@ os.kill(os.getpid(), 9)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs SIGKILL")
 def test_a_start_that_is_killed_is_in_the_account(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False).returncode == -9
-    effort = Effort(tmp_path)
+    effort = UsageLog(tmp_path)
     effort.open()
     effort.add(requests=1)
     effort.close()

@@ -18,7 +18,7 @@ from deepcritic.schema import Message
 CONFIG: dict[str, Any] = {
     "model": "m",
     "sampling": {"temperature": 0.5},
-    "sampler": {"batch_size": 8, "device": "cpu", "_cosmetic_": ["batch_size", "device"]},
+    "sampler": {"batch_size": 8, "device": "cpu", "_not_hashed_": ["batch_size", "device"]},
     "seed": 1,
 }
 
@@ -108,7 +108,7 @@ def test_another_configuration_is_refused_by_name(path: Path, finished: bool, ch
     assert len((path / "rows.jsonl").read_bytes().splitlines()) == 1
 
 
-def test_cosmetic_keys_may_change(path: Path) -> None:
+def test_keys_that_are_not_hashed_may_change(path: Path) -> None:
     with _open(path) as folder:
         folder.begin()
         _work(folder)

@@ -132,7 +132,7 @@ def test_killed_at_any_write_of_a_replacement_the_old_file_stands(tmp_path: Path
         "    return wrapped\n"
         "os.fsync, os.fdopen, os.replace = dying(os.fsync), dying(os.fdopen), dying(os.replace)\n"
         "pathlib.Path.replace, pathlib.Path.chmod = dying(pathlib.Path.replace), dying(pathlib.Path.chmod)\n"
-        "store.write_json(pathlib.Path(sys.argv[1]), 'new')\n"
+        "jsonl.write_json(pathlib.Path(sys.argv[1]), 'new')\n"
     )
     seen = set()
     for calls in range(8):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deepcritic.errors import InputError
 from deepcritic.runs.jsonl import read_rows
-from deepcritic.runs.keyed_jsonl import KeyedRows, digest_of
+from deepcritic.runs.keyed_jsonl import JsonlIndex, digest_of
 from deepcritic.schema import Failure, Generation, Key, encode
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=4) | st.sampled_from(["a", "a\0", "a\0b", "a\x01", "ab", ""])
@@ -32,7 +32,7 @@ def test_rows_come_back_by_key_and_in_order(tmp_path: Path, keys: list[Key], ask
     path.unlink(missing_ok=True)
     rows = [_row(key, f"text {number}") for number, key in enumerate(keys)]
     for part in (rows[:cut], rows[cut:]):  # two starts
-        keyed = KeyedRows(path, Generation)
+        keyed = JsonlIndex(path, Generation)
         there = [head.key for head in keyed.open()]
         assert len(there) == len(keyed) == len(set(there))
         for at in range(0, len(part), size):
@@ -43,7 +43,7 @@ def test_rows_come_back_by_key_and_in_order(tmp_path: Path, keys: list[Key], ask
             there += new
         keyed.close()
     first = {row.key: row for row in reversed(rows)}
-    keyed = KeyedRows(path, Generation)
+    keyed = JsonlIndex(path, Generation)
     assert [head.key for head in keyed.open()] == list(dict.fromkeys(keys))
     wanted = [*asked, *keys[::-1], *keys[:1]]
     drawn = keyed.rows(map(digest_of, wanted))
@@ -61,9 +61,9 @@ def test_what_is_in_order_already_is_not_written_anew(tmp_path: Path) -> None:
     rows = [_row(Key(example_id="a", request="r", sample=sample)) for sample in range(300)]
     path.write_bytes(b"".join(encode(row) + b"\n" for row in rows))
     node = path.stat().st_ino
-    for _ in KeyedRows(path, Generation).look():
+    for _ in JsonlIndex(path, Generation).look():
         pass
-    keyed = KeyedRows(path, Generation)
+    keyed = JsonlIndex(path, Generation)
     list(keyed.open())
     assert keyed.put_in_order() == 300
     assert path.stat().st_ino == node
@@ -71,16 +71,16 @@ def test_what_is_in_order_already_is_not_written_anew(tmp_path: Path) -> None:
 
 def test_another_fingerprint_is_seen(tmp_path: Path) -> None:
     key, other = Key(example_id="a", request="r"), Key(example_id="b", request="r")
-    keyed = KeyedRows(tmp_path / "rows.jsonl", Generation)
+    keyed = JsonlIndex(tmp_path / "rows.jsonl", Generation)
     list(keyed.open())
     keyed.append(_row(key, fingerprint="0123456789abcdef"))
     keyed.close()
-    again = KeyedRows(tmp_path / "rows.jsonl", Generation)
+    again = JsonlIndex(tmp_path / "rows.jsonl", Generation)
     list(again.open())
     for rows in (keyed, again):
-        assert not rows.drawn_otherwise(digest_of(key), "0123456789abcdef")
-        assert rows.drawn_otherwise(digest_of(key), "0123456789abcdee")
-        assert not rows.drawn_otherwise(digest_of(other), "x"), "what is not there differs from nothing"
+        assert not rows.fingerprint_differs(digest_of(key), "0123456789abcdef")
+        assert rows.fingerprint_differs(digest_of(key), "0123456789abcdee")
+        assert not rows.fingerprint_differs(digest_of(other), "x"), "what is not there differs from nothing"
 
 
 def test_rows_that_are_not_wanted_leave_the_file_when_it_is_put_in_order(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_rows_that_are_not_wanted_leave_the_file_when_it_is_put_in_order(tmp_pat
         for sample in range(6)
     ]
     path.write_bytes(b"".join(encode(row) + b"\n" for row in rows))
-    keyed = KeyedRows(path, Failure)
+    keyed = JsonlIndex(path, Failure)
     assert len(list(keyed.open(lambda head: head.reason == "too_long"))) == 3
     assert not keyed.append(rows[0])
     assert keyed.append(rows[1])
@@ -111,7 +111,7 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: bytes, field: str | None)
     path = tmp_path / "rows.jsonl"
     path.write_bytes(encode(_row(Key(example_id="a", request="r"))) + b"\n" + line + b"\n")
     with pytest.raises(InputError, match=r"rows.jsonl:2: ") as caught:
-        list(KeyedRows(path, Generation).open())
+        list(JsonlIndex(path, Generation).open())
     assert caught.value.field == field
 
 
@@ -119,7 +119,7 @@ def test_damage_behind_the_key_is_named_when_the_row_is_read(tmp_path: Path) -> 
     path = tmp_path / "rows.jsonl"
     row = _row(Key(example_id="a", request="r"))
     path.write_bytes(encode(row).replace(b'"seed":0', b'"seed":"x"') + b"\n")
-    keyed = KeyedRows(path, Generation)
+    keyed = JsonlIndex(path, Generation)
     list(keyed.open())
     with pytest.raises(InputError, match=r"rows.jsonl: seed: .* \(at byte 0\)"):
         list(keyed.everything())
@@ -132,7 +132,7 @@ def test_a_row_takes_little_memory_however_long_its_text_is(tmp_path: Path) -> N
     with path.open("wb") as file:
         for sample in range(count):
             file.write(encode(_row(Key(example_id=f"olympiadbench-{sample}/s3", request="rollout"), text)) + b"\n")
-    keyed = KeyedRows(path, Generation)
+    keyed = JsonlIndex(path, Generation)
     tracemalloc.start()
     for _ in keyed.open():
         pass

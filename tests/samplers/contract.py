@@ -182,7 +182,7 @@ class Contract:
             row = rows[key]
             assert isinstance(row, Failure)
             assert row.reason == "too_long"
-            assert row.settled
+            assert row.permanent
             assert str(context) in row.detail
         assert isinstance(rows[requests[2].keys[0]], Generation)
         assert isinstance(rows[short.keys[0]], Generation)

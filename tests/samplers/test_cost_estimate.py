@@ -10,7 +10,7 @@ import pytest
 
 from deepcritic.runs.budget import Price
 from deepcritic.samplers.base import Request, Sampling
-from deepcritic.samplers.cost_estimate import Forecast, Spent, projection, sum_interval
+from deepcritic.samplers.cost_estimate import CostEstimate, Spent, projection, sum_interval
 from deepcritic.samplers.resume import request, user
 from deepcritic.samplers.scripted import ScriptedSampler
 from deepcritic.tasks.base import Question
@@ -22,14 +22,14 @@ def _asked(text: str, samples: int = 2, prefix: str = "") -> Request:
 
 
 def test_a_forecast_counts_samples_and_says_what_it_estimates() -> None:
-    forecast = Forecast(Price(prompt=1_000_000.0, completion=1.0))
-    forecast.count("critiques", [_asked("x" * 30), _asked("x" * 28, prefix="yy", samples=1)], ScriptedSampler(""))
-    forecast.count("critiques", [_asked("x" * 3, samples=1)], ScriptedSampler(""))
-    one, note = str(forecast).splitlines()
+    estimate = CostEstimate(Price(prompt=1_000_000.0, completion=1.0))
+    estimate.count("critiques", [_asked("x" * 30), _asked("x" * 28, prefix="yy", samples=1)], ScriptedSampler(""))
+    estimate.count("critiques", [_asked("x" * 3, samples=1)], ScriptedSampler(""))
+    one, note = str(estimate).splitlines()
     assert one == "critiques: 4 requests, 31 prompt tokens, at most 40 completion tokens, cost at most 31.00"
     assert "estimated, 3 characters each" in note
-    forecast.count("rewrites", [_asked("x" * 30, samples=1)], ScriptedSampler(""), bound=True, more=5)
-    one, other, total, _ = str(forecast).splitlines()
+    estimate.count("rewrites", [_asked("x" * 30, samples=1)], ScriptedSampler(""), bound=True, more=5)
+    one, other, total, _ = str(estimate).splitlines()
     assert one.startswith("critiques: 4 requests")
     assert other.startswith("rewrites: at most 1 requests, at most 15 prompt tokens, at most 10 completion")
     assert total.startswith("in all: at most 5 requests, at most 46 prompt tokens, at most 50 completion")
@@ -40,11 +40,11 @@ def test_prompt_tokens_are_those_that_the_engine_makes(tiny_model: Path) -> None
 
     engine = TransformersSampler(str(tiny_model), device="cpu")
     asked = _asked("Find the first wrong step. <|im_end|>", prefix="7 + 5")
-    forecast = Forecast(Price())
-    forecast.count("critiques", [asked], engine)
+    estimate = CostEstimate(Price())
+    estimate.count("critiques", [asked], engine)
     with engine:
         rows = list(engine.stream([asked]))
-    assert str(forecast) == (
+    assert str(estimate) == (
         f"critiques: 2 requests, {sum(row.prompt_tokens for row in rows)} prompt tokens, at most 20 completion tokens"  # type: ignore[union-attr]
     )
 

@@ -20,7 +20,7 @@ from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import read_rows
 from deepcritic.samplers.base import Request, Sampling
 from deepcritic.samplers.resume import Draws, request, user
-from deepcritic.schema import SETTLED, Failure, Generation, Key
+from deepcritic.schema import PERMANENT, Failure, Generation, Key
 from deepcritic.tasks.base import Question
 
 SAMPLING = Sampling(temperature=1.0, max_tokens=8)
@@ -143,15 +143,15 @@ def test_what_failed_for_good_is_kept_and_not_asked_again(tmp_path: Path) -> Non
     assert {row.key.text for row in read_rows(tmp_path / "failures.jsonl", Failure)} == refused
 
 
-@pytest.mark.parametrize("reason", [*sorted(SETTLED), "down"])
+@pytest.mark.parametrize("reason", [*sorted(PERMANENT), "down"])
 def test_a_failure_is_on_the_disk_before_the_next_one(tmp_path: Path, reason: str) -> None:
     """Settled ones outlive a start that came to no end; the others are asked again."""
     refused = frozenset({"e-1|ask|0|0", "e-2|ask|0|2"})
     with Draws(RunFolder(tmp_path, stage="draw", config={})) as draws:
         draws.collect(requests(), Fake(refuse=refused, reason=reason), "draws")
     again = Fake()
-    assert draw(tmp_path, again)["failures"] == (2 if reason in SETTLED else 0)
-    assert {key.text for key in again.asked} == (set() if reason in SETTLED else refused)
+    assert draw(tmp_path, again)["failures"] == (2 if reason in PERMANENT else 0)
+    assert {key.text for key in again.asked} == (set() if reason in PERMANENT else refused)
 
 
 def test_a_row_that_comes_twice_is_kept_once(tmp_path: Path) -> None:

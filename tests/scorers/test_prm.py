@@ -86,7 +86,7 @@ def test_a_solution_that_does_not_fit_is_set_aside(prm_folder: Path, make_sums: 
     with PRMScorer(str(prm_folder), device="cpu") as scorer:
         first, second = _scored(scorer, [long, row])
     assert isinstance(first, Failure)
-    assert first.settled
+    assert first.permanent
     assert (first.reason, "exceed 256" in first.detail) == ("too_long", True)
     assert isinstance(second, Scores)
 

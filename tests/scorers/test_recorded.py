@@ -25,7 +25,7 @@ def test_scores_come_back_and_absent_ones_fail(tmp_path: Path) -> None:
         first, second = scorer.score([("a", Item(problem="p", steps=("s", "t"))), ("b", Item(problem="p"))])
     assert first == ROW
     assert isinstance(second, Failure)
-    assert (second.key, second.reason, second.settled) == (key_of("b"), "not_recorded", True)
+    assert (second.key, second.reason, second.permanent) == (key_of("b"), "not_recorded", True)
 
 
 def test_scores_of_another_solution(tmp_path: Path) -> None:

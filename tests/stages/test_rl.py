@@ -14,7 +14,7 @@ import pytest
 from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.schema import ALL_CORRECT, Example, Generation, Gold
 from deepcritic.tasks.first_error import WITHOUT_ERROR, FirstError
-from deepcritic.training.grpo_rollouts import Groups
+from deepcritic.training.grpo_rollouts import RolloutFunction
 from deepcritic.training.prompts import Prompt, prefilter, prompt_of
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
@@ -116,14 +116,14 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         seen["names"] = [row["prompt"] for row in made.train_dataset]
         return made
 
-    class Watched(Groups):
+    class Watched(RolloutFunction):
         def __call__(self, names: list[str], trainer: Any) -> dict[str, Any]:
             drawn = super().__call__(names, trainer)
             seen["batches"].append(self.batch)
             return drawn
 
     monkeypatch.setattr(rl, "grpo_trainer", trainer)
-    monkeypatch.setattr(grpo, "Groups", Watched)
+    monkeypatch.setattr(grpo, "RolloutFunction", Watched)
     return seen
 
 

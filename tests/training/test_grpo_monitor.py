@@ -25,7 +25,7 @@ from deepcritic.hub.models import load_model  # noqa: E402
 from deepcritic.samplers.base import Sampling  # noqa: E402
 from deepcritic.samplers.transformers import draw_replies  # noqa: E402
 from deepcritic.training import grpo  # noqa: E402
-from deepcritic.training.grpo_rollouts import Groups  # noqa: E402
+from deepcritic.training.grpo_rollouts import RolloutFunction  # noqa: E402
 
 pytestmark = pytest.mark.slow
 BASE = "deepcritic://microworld/models/base"
@@ -56,17 +56,17 @@ def labelled(make_solutions: Any, tmp_path: Path) -> list[Example]:
 
 
 @pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch) -> list[Groups]:
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[RolloutFunction]:
     """A copy of what each step drew."""
     seen: list[Any] = []
 
-    class Watched(Groups):
+    class Watched(RolloutFunction):
         def __call__(self, names: list[str], trainer: Any) -> dict[str, Any]:
             drawn = super().__call__(names, trainer)
             seen.append((names[:: trainer.num_generations], list(self.batch), list(self.used)))
             return drawn
 
-    monkeypatch.setattr(grpo, "Groups", Watched)
+    monkeypatch.setattr(grpo, "RolloutFunction", Watched)
     return seen
 
 

@@ -11,7 +11,7 @@ import pytest
 from deepcritic.schema import Gold, Message
 from deepcritic.tasks.base import Question
 from deepcritic.tasks.first_error import FirstError
-from deepcritic.training.grpo_rollouts import Groups
+from deepcritic.training.grpo_rollouts import RolloutFunction
 from deepcritic.training.prompts import Prompt
 
 END, PAD = 900, 901
@@ -64,15 +64,15 @@ def _trainer(step: int = 0, group: int = 4) -> Any:
     )
 
 
-def _groups(names: list[str], rounds: int) -> Groups:
-    return Groups([_prompt(name) for name in names], FirstError(), Characters(), Engine(), rounds=rounds, seed=3)
+def _groups(names: list[str], rounds: int) -> RolloutFunction:
+    return RolloutFunction([_prompt(name) for name in names], FirstError(), Characters(), Engine(), rounds=rounds, seed=3)
 
 
 NAMES = ["a1", "a2", "b1", "b2", "x1", "x2", "y1", "y2", "x3", "a3", "b4", "x4"]
 """The letter says how often the model is right, the number is the class."""
 
 
-def _drawn(groups: Groups, names: list[str], step: int = 0) -> list[str]:
+def _drawn(groups: RolloutFunction, names: list[str], step: int = 0) -> list[str]:
     groups([name for name in names for _ in range(4)], _trainer(step))
     return [group.prompt.id for group in groups.batch]
 
