@@ -13,7 +13,9 @@ r"""Critique, rewrite from the first wrong step on, and look again: how a genera
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from deepcritic.answers import compare
 from deepcritic.critic import Critic, Critique, Solution, content_name, read_item
@@ -143,6 +145,18 @@ def refine(
         {name: item}, critic=critic, draw=draw, prompt=Template.of(template, PROMPT), rounds=rounds, seed=seed,
         writing=Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens), forced=forced,
     )[name]  # fmt: skip
+
+
+async def arefine(problem: str, solution: Solution, **options: Any) -> Refinement:
+    r"""`refine`, for programs that must not block.
+
+    >>> from deepcritic.critic import Critic
+    >>> from deepcritic.samplers.scripted import ScriptedSampler
+    >>> critic = Critic(sampler=ScriptedSampler("All right. \\boxed{-1}"), samples=1)
+    >>> asyncio.run(arefine("What is 1 + 1?", "1 + 1 = \\boxed{2}", generator=lambda prompt: "", critic=critic)).outcome
+    'accepted'
+    """
+    return await asyncio.to_thread(refine, problem, solution, **options)
 
 
 def refine_many(

@@ -18,7 +18,7 @@ LEVELS = (
     {"tasks", "datasets"},
     {"samplers", "scorers"},
     {"rewards", "evaluation", "labels", "training", "seeding", "microworld", "smallworld", "report"},
-    {"critic", "refining", "service", "stages"},
+    {"critic", "refining", "selecting", "service", "stages"},
     {"__main__"},
 )
 """A folder imports from its own level and from those before it. Folders of one level do not import each other in a circle."""

@@ -1,0 +1,152 @@
+"""Verify, refine, select beside plain refinement and the plain vote, at equal tokens; writes data/evidence/selection.json.
+
+    scripts/demo && scripts/evidence selection            # some minutes; the critic is the demo's, after RL
+
+In the small world, on problems of the test split that the demo does not use. Tokens are prompts and replies of generator and
+critic together, the mean for each problem. Nothing was chosen on these problems: the settings are the functions' defaults, and
+temperature 1.0 as wherever the small world's generator is to err.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from table import row as over_seeds
+from table import show
+
+from deepcritic.critic import Critic
+from deepcritic.labels.solving import CALL
+from deepcritic.metrics.bootstrap import mean_interval
+from deepcritic.microworld.source import problems
+from deepcritic.refining import refine_many, solution_answer
+from deepcritic.runs.jsonl import write_json
+from deepcritic.samplers.base import Request, Sampling
+from deepcritic.samplers.resume import request
+from deepcritic.samplers.transformers import TransformersSampler
+from deepcritic.schema import Example, Failure, Generation, Item, Key
+from deepcritic.selecting import select_many
+from deepcritic.tasks.base import Question
+from deepcritic.tasks.first_error import FirstError
+from deepcritic.text.prompt_template import Template
+from deepcritic.text.steps import split_steps
+
+SMALL = "deepcritic://microworld"
+SEEDS = (11, 12, 13)
+MOST = 24
+"""Solutions drawn for the plain vote."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--critic", default="runs/demo/rl/model")
+    parser.add_argument("--problems", type=int, default=200)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    arguments = parser.parse_args()
+    found = [one_seed(arguments.critic, arguments.problems, seed) for seed in arguments.seeds]
+    rows = []
+    for name in found[0]:
+        values = [one[name][0] for one in found]
+        intervals = [one[name][1] for one in found if one[name][1] is not None]
+        rows.append(over_seeds(name, arguments.seeds, values, _holds(name, intervals), intervals))
+    for one in rows:
+        one["kind"] = "claim" if "over" in one["claim"] else "description"
+    write_json(Path("data/evidence/selection.json"), {"command": "scripts/evidence selection", "rows": rows})
+    show(rows)
+
+
+def _holds(name: str, intervals: Sequence[Sequence[float]]) -> bool:
+    return all(low > 0 for low, _ in intervals) if "over" in name else True
+
+
+def one_seed(critic_model: str, count: int, seed: int) -> dict[str, tuple[float, list[float] | None]]:
+    """Figures in percent or points, each with its interval over problems; tokens have none."""
+    rows = {row.id: row for row in problems(split="test", count=count, seed=5000 + seed, lengths=[4, 5, 6])}
+    solve = Template.of(f"{SMALL}/templates/solve.txt", "")
+    rewrite = Template.of(f"{SMALL}/templates/refine.txt", "")
+    writing = Sampling(temperature=1.0, max_tokens=96)
+    task = FirstError(template=f"{SMALL}/templates/critique.txt")
+    with (
+        TransformersSampler(f"{SMALL}/models/generator") as generator,
+        Critic(critic_model, task=task, samples=4, max_tokens=224, seed=seed) as critic,
+    ):
+
+        def draw(role: str, asked: list[Request]) -> dict[Key, Generation | Failure]:
+            engine = critic.opened() if role == "critic" else generator
+            return {outcome.key: outcome for outcome in engine.stream(asked)}
+
+        asked = [
+            request(
+                Question(messages=solve.messages(problem=row.item.problem)), writing, example_id=name, call=CALL, seed=seed,
+                samples=range(MOST),
+            )
+            for name, row in rows.items()
+        ]  # fmt: skip
+        drawn = draw("generator", asked)
+        first = {one.keys[0].example_id: drawn[one.keys[0]] for one in asked}
+        items = {
+            name: Item(problem=rows[name].item.problem, steps=tuple(split_steps(reply.text)))
+            for name, reply in first.items() if isinstance(reply, Generation)
+        }  # fmt: skip
+        refined = refine_many(items, critic=critic, draw=draw, prompt=rewrite, writing=writing, rounds=4, seed=seed)
+        selected = select_many(
+            {name: row.item.problem for name, row in rows.items()}, critic=critic, draw=draw, writing=writing, solve=solve,
+            rewrite=rewrite, seed=seed,
+        )  # fmt: skip
+    by_problem = {name: [drawn[key] for key in one.keys] for name, one in zip(rows, asked, strict=True)}
+    written = {name: _tokens(replies) / MOST for name, replies in by_problem.items()}
+    right = {
+        "refine": _right(rows, {name: one.answer for name, one in refined.items()}),
+        "select": _right(rows, {name: one.answer for name, one in selected.items()}),
+    }
+    tokens = {
+        "refine": _mean([refined[name].tokens + written[name] for name in rows]),
+        "select": _mean([selected[name].tokens for name in rows]),
+    }
+    figures: dict[str, tuple[float, list[float] | None]] = {
+        "a single solution: right answers": _share(_vote(rows, by_problem, 1))
+    }
+    for name in ("refine", "select"):
+        paid = min(MOST, max(1, int(tokens[name] / _mean(list(written.values())))))
+        plain = _vote(rows, by_problem, paid)
+        figures[f"{name}: right answers"] = _share(right[name])
+        figures[f"{name}: tokens for each problem"] = (tokens[name], None)
+        figures[f"{name}: solutions that its tokens pay for"] = (paid, None)
+        figures[f"{name} over the plain vote at equal tokens"] = _share(right[name] - plain)
+    figures["select over refine, at its own tokens"] = _share(right["select"] - right["refine"])
+    return figures
+
+
+def _vote(rows: Mapping[str, Example], drawn: Mapping[str, Sequence[Generation | Failure]], size: int) -> np.ndarray[Any, Any]:
+    """Whether the commonest answer of the first `size` solutions is right; of equally common ones the first drawn."""
+    winners: dict[str, str | None] = {}
+    for name, replies in drawn.items():
+        answers = [solution_answer([one.text]) for one in replies[:size] if isinstance(one, Generation)]
+        counted = Counter(answer for answer in answers if answer is not None)
+        winners[name] = counted.most_common(1)[0][0] if counted else None
+    return _right(rows, winners)
+
+
+def _right(rows: Mapping[str, Example], answers: Mapping[str, str | None]) -> np.ndarray[Any, Any]:
+    return np.array([100.0 * (answers.get(name) == row.gold.reference_answer) for name, row in rows.items()])
+
+
+def _share(values: np.ndarray[Any, Any]) -> tuple[float, list[float]]:
+    low, high = mean_interval(values)
+    return float(values.mean()), [float(low), float(high)]
+
+
+def _tokens(replies: Sequence[Generation | Failure]) -> int:
+    return sum(one.prompt_tokens + one.completion_tokens for one in replies if isinstance(one, Generation))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+if __name__ == "__main__":
+    main()
