@@ -1,0 +1,237 @@
+"""Released critics as presets (`critic=NAME`): model, prompt, form of verdict, sampling, votes, source and licence in one YAML.
+
+The words of a prompt are its authors' and stand in their repository. A preset names the public file and the constant in it, and
+`critic.prompt` the user's copy: the folder of a clone, a file, or `FILE:NAME`. Nothing in it is run. Where the sha256 of a text
+is known it is compared, and a figure that was made with another prompt carries a remark in every table:
+
+| `critic.prompt` | remark |
+|---|---|
+| the published texts | none |
+| texts whose published form is not known | `prompt not verified` |
+| other texts | `another prompt` |
+| `own`: this package's own question | `own prompt` |
+
+    critic = ReleasedCritic(name="DeepCritic-7B-SFT", prompt="DeepCritic/", parts={"user": {"file": "critique.txt"}}, ...)
+    critic.task(), critic.remark
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from deepcritic.errors import InputError
+from deepcritic.tasks.base import CriticTask
+from deepcritic.tasks.first_error import PROMPT
+from deepcritic.tasks.reference_answer import ReferenceAnswer
+from deepcritic.tasks.released import ReleasedFirstError
+from deepcritic.tasks.step_by_step import StepByStep, StepCall, StepQuestion
+from deepcritic.text.foreign_prompt import from_format, from_replace, prompt_sha, read_prompt, split_place
+from deepcritic.text.prompt_template import Template
+
+OWN: Final = "own"
+USER: Final = "user"
+FORMS: Final = ("box", "line", "labels", "steps", "reference_answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasedCritic:
+    """One preset. All fields have a default, so that `critic.label=NAME` alone names a run.
+
+    `parts` are the texts of the prompt by their role: `user`, `system`, and for a critic of steps `later` and the prefixes of its
+    calls; each with `file` (below the repository's root), `name` (see `deepcritic.text.foreign_prompt`) and `sha256`. `fields`
+    maps the authors' names of fields to ours. `form` says how a verdict is read: `box`, `line`, `labels` (see
+    `deepcritic.tasks.released`), `steps` (one question a step) or `reference_answer`. `single` and `vote` are the authors'
+    sampling for one sample and for several, `samples` how many they draw. `differences` are those from the authors' own run.
+    """
+
+    name: str | None = None
+    label: str | None = None
+    model: str | None = None
+    prompt: str | None = None
+    license: str | None = None
+    paper: str | None = None
+    code: str | None = None
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    grammar: str = "format"
+    fields: Mapping[str, str] = field(default_factory=dict)
+    system: str | None = None
+    form: str = "box"
+    marker: str | None = None
+    index_base: int = 1
+    step: str = "Step {{index}}: {{text}}"
+    between: str = "\n\n"
+    prefix: str = ""
+    first: str | None = None
+    later: str | None = None
+    history: bool = False
+    calls: Sequence[Mapping[str, Any]] = ()
+    step_votes: bool = False
+    single: Mapping[str, float] | None = None
+    vote: Mapping[str, float] | None = None
+    samples: int | None = None
+    max_tokens: int | None = None
+    ties: str | None = None
+    differences: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise InputError("not a form of verdict", field="critic.form", found=self.form, expected=", ".join(FORMS))
+        if self.grammar not in ("format", "replace"):
+            raise InputError("not a grammar", field="critic.grammar", found=self.grammar, expected="format or replace")
+        if self.prompt is not None and not self.name:
+            raise InputError(
+                "no critic is named", field="critic.prompt", found=self.prompt, expected="critic=NAME too, or task.template=FILE"
+            )
+
+    @property
+    def shown(self) -> str | None:
+        """The name in tables: the label that the user gave, else the preset's."""
+        return self.label or self.name
+
+    @property
+    def remark(self) -> str | None:
+        """What must be said beside a figure; None where the prompt is the published one, or no preset is used."""
+        if self.name is None:
+            return None
+        if self.prompt == OWN:
+            return "own prompt"
+        known = [part.get("sha256") for part in self.parts.values()]
+        if any(wanted and wanted != prompt_sha(text) for wanted, text in zip(known, self.texts.values(), strict=True)):
+            return "another prompt"
+        return None if all(known) else "prompt not verified"
+
+    @functools.cached_property
+    def texts(self) -> dict[str, str]:
+        """The texts of the prompt by role, from the user's files. Raises `InputError` where one is not there."""
+        if self.prompt is None:
+            raise InputError(
+                f"the prompt of {self.name} is not in this package",
+                field="critic.prompt",
+                expected=self._where(),
+                remedy=self._how(),
+            )
+        whole = Path(self.prompt).expanduser()
+        if whole.is_dir():
+            return {role: read_prompt(_place(whole, part)) for role, part in self.parts.items()}
+        file, name = split_place(self.prompt)
+        texts = {}
+        for role, part in self.parts.items():
+            if role == USER or len(self.parts) == 1:
+                texts[role] = read_prompt(f"{file}:{name or part.get('name')}" if name or _named(file, part) else str(file))
+            elif part["file"] == self.parts[next(iter(self.parts))]["file"]:
+                texts[role] = read_prompt(f"{file}:{part['name']}")
+            else:
+                raise InputError(
+                    f"{self.name} has texts in several files", field="critic.prompt", found=self.prompt,
+                    expected=f"the folder of a clone of {self.code}",
+                )  # fmt: skip
+        return texts
+
+    def task(self) -> CriticTask[Any] | None:
+        """The question in the critic's own form; None where no preset is used."""
+        if self.name is None:
+            return None
+        if self.form == "steps":
+            return StepByStep(self._steps())
+        if self.form == "reference_answer":
+            return ReferenceAnswer(
+                Template(text=self._filled(USER), fields=self._names(USER), index_base=1, name=str(self.prompt))
+            )
+        return ReleasedFirstError(self._template(), form=self.form, between=self.between, prefix=self.prefix)
+
+    def sampling(self, samples: int) -> Mapping[str, float]:
+        """The authors' temperature and top_p for so many samples; empty where they are not known."""
+        return (self.single if samples == 1 else self.vote) or {}
+
+    def facts(self) -> dict[str, Any]:
+        """What an evaluation keeps of its critic: for `metrics.json` and every table."""
+        found = {"name": self.name, "label": self.label}
+        if self.name is not None:
+            found |= {
+                "paper": self.paper,
+                "code": self.code,
+                "license": self.license,
+                "remark": self.remark,
+                "prompt": self.prompt,
+            }
+            if self.prompt != OWN:
+                found["prompt_sha256"] = prompt_sha(*self.texts.values())
+            found["differences"] = list(self.differences)  # type: ignore[assignment]
+        return {name: value for name, value in found.items() if value}
+
+    def _template(self) -> Template:
+        if self.prompt == OWN:
+            if self.form != "box":
+                raise InputError(
+                    f"there is no question of this package's own in the form of {self.name}", field="critic.prompt", found=OWN,
+                    expected=self._where(),
+                )  # fmt: skip
+            own = Template.parse(PROMPT, "the built-in prompt")
+            return Template(
+                text=own.text,
+                fields=own.fields,
+                index_base=self.index_base,
+                system=self.system,
+                step=own.step,
+                marker=self.marker,
+            )
+        system = self.texts.get("system", self.system)
+        return Template(
+            text=self._filled(USER), fields=self._names(USER), index_base=self.index_base, system=system, step=self.step,
+            marker=self.marker, name=str(self.prompt),
+        )  # fmt: skip
+
+    def _steps(self) -> StepQuestion:
+        if self.prompt == OWN:
+            raise InputError(
+                f"{self.name} was trained on its own words", field="critic.prompt", found=OWN, expected=self._where()
+            )
+        calls = tuple(
+            StepCall(
+                prefix=self._filled(call["prefix"]) if call.get("prefix") else "", stop=tuple(call.get("stop", ())),
+                max_tokens=call.get("max_tokens"),
+            )
+            for call in self.calls or ({},)
+        )  # fmt: skip
+        first = self.first or self._filled(USER)
+        return StepQuestion(
+            first=first, later=self.later or first, system=self.texts.get("system", self.system), history=self.history,
+            written=self.step, calls=calls,
+        )  # fmt: skip
+
+    def _filled(self, role: str) -> str:
+        """A text of the prompt with our names of its fields, of which one may stand for another text (a default instruction)."""
+        convert = from_format if self.grammar == "format" else from_replace
+        texts = {role_: text for role_, text in self.texts.items() if role_ not in (USER, "system")}
+        inserted = {name: ours for name, ours in self.fields.items() if ours in texts}
+        made = convert(self.texts[role], {**self.fields}, str(self.prompt))
+        for ours in inserted.values():
+            made = made.replace(f"{{{{{ours}}}}}", texts[ours])
+        return made
+
+    def _names(self, role: str) -> tuple[str, ...]:
+        from deepcritic.text.prompt_template import placeholders
+
+        return placeholders(self._filled(role))
+
+    def _where(self) -> str:
+        return " and ".join(f"{part['file']}{':' + part['name'] if part.get('name') else ''}" for part in self.parts.values())
+
+    def _how(self) -> str:
+        own = (
+            ", or critic.prompt=own to ask in this package's own words, which every table then says" if self.form == "box" else ""
+        )
+        return f"git clone {self.code} and give critic.prompt=FOLDER{own}"
+
+
+def _place(root: Path, part: Mapping[str, Any]) -> str:
+    name = part.get("name")
+    return f"{root / part['file']}{':' + name if name else ''}"
+
+
+def _named(file: Path, part: Mapping[str, Any]) -> bool:
+    return bool(part.get("name")) and file.suffix.lower() in {".py", ".json", ".md", ".markdown"}
