@@ -28,12 +28,14 @@ from deepcritic.samplers.resume import engine_for, request
 from deepcritic.schema import ALL_CORRECT, Failure, Generation, Item, Row
 from deepcritic.tasks.base import CriticTask, verdict_of
 from deepcritic.tasks.first_error import FirstError
-from deepcritic.text.steps import split_steps
+from deepcritic.text.splitting import split_by_rule
+from deepcritic.text.steps import find_steps
 
 CALL = "critique"
 ENGINES = {"transformers": "TransformersSampler", "vllm": "VLLMSampler", "openai": "OpenAISampler", "ray": "RaySampler"}
 """The engines that can be named, each in the module of its name in `deepcritic.samplers`."""
 
+SPLITS = ("layout", "rule")
 Solution = str | Sequence[str]
 
 
@@ -44,7 +46,8 @@ class Critique(Row, frozen=True, kw_only=True):
     sample gave a readable verdict. `votes` counts the readable verdicts, `agreement` is the winner's share of them,
     `text` the first reply with the winning verdict. `unreadable` and `failed` count the samples without a verdict: those
     whose verdict cannot be read, and those that the engine did not deliver; `note` says why where nothing came of it.
-    `tokens` is what all samples cost, prompts and replies.
+    `tokens` is what all samples cost, prompts and replies. Of a solution that was given as one text, `spans` holds the part
+    `text[start:end]` that each step covers, and `place` that of the first error.
 
     >>> from deepcritic.samplers.scripted import ScriptedSampler
     >>> replies = ["Right. \\boxed{-1}", "Step 1 is off. \\boxed{1}", "No idea.", "Wrong. \\boxed{1}"]
@@ -55,6 +58,7 @@ class Critique(Row, frozen=True, kw_only=True):
     """
 
     steps: tuple[str, ...]
+    spans: tuple[tuple[int, int], ...] = ()
     first_error: int | None = None
     votes: dict[int, float] = {}
     agreement: float = 0.0
@@ -63,6 +67,19 @@ class Critique(Row, frozen=True, kw_only=True):
     failed: int = 0
     tokens: int = 0
     note: str = ""
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        r"""Where the first error stands in the solution's text, as `text[start:end]`; None without one, or for a list of steps.
+
+        >>> from deepcritic.samplers.scripted import ScriptedSampler
+        >>> critic, text = Critic(sampler=ScriptedSampler("\\boxed{2}"), samples=1), "Step 1: 2 * 3 = 6\nStep 2: 6 + 1 = 8"
+        >>> start, end = critic.critique("What is 2 * 3 + 1?", text).place
+        >>> text[start:end]
+        'Step 2: 6 + 1 = 8'
+        """
+        first = self.first_error
+        return self.spans[first - 1] if first is not None and 1 <= first <= len(self.spans) else None
 
     @property
     def accepts(self) -> bool:
@@ -81,7 +98,9 @@ class Critic:
 
     `sampler` is the name of an engine (`transformers`, `vllm`, `openai`, `ray`), with its options as further keywords, or
     a sampler of your own. `samples` critiques are drawn for each solution, at temperature 1.0, or 0.6 where there is only
-    one (DeepCritic's settings). The same seed gives the same critique of the same solution, whatever else is asked beside it.
+    one (DeepCritic's settings). A solution that is one text is split by its `layout` (headings, lists, paragraphs), or with
+    `split="rule"` at its sentences where the layout shows no steps. The same seed gives the same critique of the
+    same solution, whatever else is asked beside it.
 
     The weights are loaded at the first question. `critique` may be called from several threads; a critic that was made
     from names travels to other processes. Raises `InputError` for a model that is not there.
@@ -102,15 +121,18 @@ class Critic:
         top_p: float = 0.9,
         max_tokens: int = 8192,
         task: CriticTask[int] | None = None,
+        split: str = "layout",
         seed: int = 0,
         **options: Any,
     ) -> None:
         if samples < 1:
             raise InputError("out of range", field="samples", found=samples, expected="a whole number from 1")
+        if split not in SPLITS:
+            raise InputError("no way to split a solution", field="split", found=split, expected=" or ".join(SPLITS))
         chosen = (0.6 if samples == 1 else 1.0) if temperature is None else temperature
         self.sampling = Sampling(temperature=chosen, top_p=top_p, max_tokens=max_tokens)
         self.task: CriticTask[int] = task or FirstError()
-        self.samples, self.seed = samples, seed
+        self.samples, self.split, self.seed = samples, split, seed
         self._named = None if not isinstance(sampler, str) else (model, sampler, options)
         self._engine = engine_for(engine_named(sampler, **options), model, "model") if isinstance(sampler, str) else sampler
         self._open = False
@@ -131,8 +153,8 @@ class Critic:
         >>> critic.critique("What is 2 * 3 + 1?", ["2 * 3 = 6", "6 + 1 = 8"]).first_error
         2
         """
-        item = read_item(problem, solution)
-        return next(self.critique_many([(item.problem, item.steps)]))
+        read_item(problem, solution, self.split)
+        return next(self.critique_many([(problem, solution)]))
 
     def critique_many(self, pairs: Iterable[tuple[str, Solution]]) -> Iterator[Critique]:
         r"""A critique for each `(problem, solution)`, in their order, streamed: `pairs` may be endless.
@@ -236,7 +258,7 @@ class _Asked:
     def requests(self) -> Iterator[Request]:
         for number, (problem, solution) in enumerate(self._pairs):
             try:
-                item = read_item(problem, solution)
+                item = read_item(problem, solution, self._critic.split)
                 name = content_name(item)
                 question = self._critic.question(item, example_id=name)
             except InputError as error:
@@ -283,6 +305,7 @@ def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Fai
         note = "no readable verdict" if replies else ", ".join(sorted({one.reason for one in failures})) or "no reply"
     return Critique(
         steps=item.steps,
+        spans=item.meta.get("spans", ()),
         first_error=vote.verdict,
         votes=vote.tally,
         agreement=vote.agreement,
@@ -294,14 +317,17 @@ def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Fai
     )
 
 
-def read_item(problem: str, solution: Solution) -> Item:
-    """A problem and its solution as an item. Raises `InputError` for what no critic can be asked about."""
-    steps = tuple(split_steps(solution)) if isinstance(solution, str) else tuple(solution)
+def read_item(problem: str, solution: Solution, split: str = "layout") -> Item:
+    """A problem and its solution as an item. Of a solution that is one text, `meta` holds the text and the places of its steps
+    (see `deepcritic.labels.splitting`). Raises `InputError` for what no critic can be asked about."""
+    found = (split_by_rule if split == "rule" else find_steps)(solution) if isinstance(solution, str) else []
+    steps = tuple(step.text for step in found) if isinstance(solution, str) else tuple(solution)
     if not problem.strip():
         raise InputError("the problem is empty", field="problem", found=problem, expected="its text")
     if not any(step.strip() for step in steps):
         raise InputError("the solution has no steps", field="solution", found=solution, expected="a text, or a list of steps")
-    return Item(problem=problem, steps=steps)
+    meta = {"solution": solution, "spans": tuple((step.start, step.end) for step in found)} if found else {}
+    return Item(problem=problem, steps=steps, meta=meta)
 
 
 def content_name(item: Item) -> str:

@@ -77,8 +77,13 @@ def usable(rows: Iterable[Example], folder: RunFolder, benchmarks: Problems) -> 
     return kept, resembling
 
 
-def judge_answers(problems: Iterable[Example], drawn: Iterable[Generation], cache: Path) -> Iterator[Solution]:
-    """One for each reply, in the order of `drawn`, with `answer_right` None where that is not known."""
+def judge_answers(
+    problems: Iterable[Example], drawn: Iterable[Generation], cache: Path, min_steps: int = 1
+) -> Iterator[Solution]:
+    """One for each reply, in the order of `drawn`, with `answer_right` None where that is not known.
+
+    A solution that falls into fewer than `min_steps` steps cannot be used.
+    """
     known = {problem.id: problem for problem in problems}
     waiting: deque[tuple[Generation, str | None]] = deque()
 
@@ -99,6 +104,8 @@ def judge_answers(problems: Iterable[Example], drawn: Iterable[Generation], cach
             fault = "no readable answer"
         elif result.equal is None:
             fault = f"the checker could not decide ({result.reason})"
+        elif len(steps) < min_steps:
+            fault = f"fewer than {min_steps} steps"
         row = Example(
             id=f"{problem.id}/s{generation.key.sample}",
             item=Item(problem=problem.item.problem, steps=steps),
@@ -116,11 +123,12 @@ def by_problem(solutions: Iterable[Solution]) -> Iterator[tuple[str | None, Iter
 
 
 class Selection:
-    """Which solutions stay; the others are counted with their reason. `cost` tells solving from what the filter threw out."""
+    """Which solutions stay; the others are counted with their reason. `cost` tells solving from what the filter threw out, and
+    `unsplit` counts the readable solutions that are all one step."""
 
     def __init__(self, folder: RunFolder, keep: str, max_right: int) -> None:
         self._ledger, self._keep, self._max_right = folder.ledger("solutions"), keep, max_right
-        self.right = self.readable = 0
+        self.right = self.readable = self.unsplit = 0
         self.cost = {fate: {"problems": 0, "draws": 0, "tokens": 0} for fate in ("kept", "prefiltered")}
 
     def of(self, solutions: list[Solution]) -> list[Example]:
@@ -129,6 +137,7 @@ class Selection:
             if one.fault:
                 self._ledger.drop(one.fault)
         readable = [one.row for one in solutions if one.fault is None]
+        self.unsplit += sum(len(row.item.steps) < 2 for row in readable)
         right = [row for row in readable if row.gold.answer_right]
         self.right, self.readable = self.right + len(right), self.readable + len(readable)
         kept = readable if self._keep == "all" else self._contrast(right, [row for row in readable if not row.gold.answer_right])

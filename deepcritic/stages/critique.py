@@ -23,7 +23,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from deepcritic.critic import Critic, Critique, read_item
+from deepcritic.critic import SPLITS, Critic, Critique, read_item
 from deepcritic.errors import InputError, Stopped, UsageError
 from deepcritic.runs.folder import RunFolder
 from deepcritic.samplers.base import Sampler
@@ -46,25 +46,31 @@ def run(
     temperature: float | None = None,
     top_p: float = 0.9,
     max_tokens: int = 8192,
+    split: str = "layout",
     seed: int = 0,
 ) -> Critique:
-    """Prints the critique and returns it; nothing is written. `input` is `@FILE`, or None for standard input."""
+    """Prints the critique and returns it; nothing is written. `input` is `@FILE`, or None for standard input. `split` says how a
+    solution that is one text falls into steps: by its `layout`, or by a `rule` where that shows none (see `Critic`)."""
+    if split not in SPLITS:
+        raise UsageError(f"stage.split must be one of {', '.join(SPLITS)}; found {split!r}")
     if format not in FORMATS:
         raise UsageError(f"format must be one of {', '.join(FORMATS)}; found {format!r}")
     if task.name != "first_error":
         raise UsageError(f"stage=critique asks for the first wrong step; task={task.name} asks something else")
-    item = parse(*read(input))
+    item = parse(*read(input), split)
     if folder.limits.trial:
         raise Stopped(f"{folder.path}: {samples} critiques of one solution would be asked for")
     with Critic(
         sampler=engine_for(sampler, model, "model"), samples=samples, temperature=temperature, top_p=top_p,
-        max_tokens=max_tokens, task=task, seed=seed,
+        max_tokens=max_tokens, task=task, split=split, seed=seed,
     ) as critic:  # fmt: skip
-        found = critic.critique(item.problem, item.steps)
+        found = critic.critique(item.problem, item.meta.get("solution", item.steps))
     with contextlib.suppress(OSError):
         folder.path.rmdir()  # nothing was kept in it
     if format == "json":
-        print(json.dumps({"problem": item.problem, **msgspec.to_builtins(found, str_keys=True)}))  # in ASCII, all else escaped
+        print(
+            json.dumps({"problem": item.problem, **_written(item), **msgspec.to_builtins(found, str_keys=True)})
+        )  # in ASCII, all else escaped
     else:
         show(item, found)
     return found
@@ -86,7 +92,7 @@ def read(input: str | None) -> tuple[str, str]:
         raise InputError(f"not UTF-8 ({error.reason})", file=name, expected="a text in UTF-8") from None
 
 
-def parse(text: str, name: str = "input") -> Item:
+def parse(text: str, name: str = "input", split: str = "layout") -> Item:
     """A problem and its solution from a text or from JSON.
 
     >>> parse("What is 1 + 1?\\n---\\nStep 1: 1 + 1 = 3").steps
@@ -101,14 +107,19 @@ def parse(text: str, name: str = "input") -> Item:
         fields: dict[str, Any] = given if isinstance(given, dict) else {}
         problem, solution = fields.get("problem"), fields.get("solution", fields.get("steps"))
         if isinstance(problem, str) and (isinstance(solution, str) or _is_texts(solution)):
-            return read_item(problem, solution)
+            return read_item(problem, solution, split)
         expected = 'JSON with "problem" and "solution" (or "steps")'
         raise InputError("not a problem with its solution", file=name, found=text[:80], expected=expected)
     parts = re.split(r"^\s*-{3,}\s*$", text, maxsplit=1, flags=re.MULTILINE)
     if len(parts) < 2:
         expected = "the problem, a line of dashes (---), and the solution"
         raise InputError("no line between problem and solution", file=name, found=text[:80], expected=expected)
-    return read_item(parts[0].strip(), parts[1].strip())
+    return read_item(parts[0].strip(), parts[1].strip(), split)
+
+
+def _written(item: Item) -> dict[str, str]:
+    """The solution where it was one text: what `spans` are places in."""
+    return {"solution": item.meta["solution"]} if "solution" in item.meta else {}
 
 
 def _is_texts(value: Any) -> TypeGuard[list[str]]:
@@ -133,6 +144,8 @@ def show(item: Item, found: Critique) -> None:
             body.append(f"\n^ named first by {votes:g} of {_counted(found):g} critiques", style="bold" if style == "red" else "")
         steps.add_row(Text(f"{mark} {number}", style=style), body)
     console.print(steps)
+    if item.meta and len(item.steps) == 1:
+        console.print(Text("\nOne step: no heading, list or blank line parts the solution (stage.split=rule).", style="dim"))
     if found.text:
         console.print(Text("\nThe critique", style="bold"))
         console.print(Padding(Text(visible(found.text), overflow="fold"), (0, 0, 0, 2)))

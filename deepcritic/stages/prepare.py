@@ -1,64 +1,149 @@
-"""Read a public data set, convert its conventions once, and write `examples.jsonl`.
+"""Read a data set, convert its conventions once, and write `examples.jsonl`.
 
 python -m deepcritic stage=prepare source=prm800k source.path=phase1.jsonl.gz run=NAME
+python -m deepcritic stage=prepare source=table source.path=mine.csv stage.split=rule run=NAME
 """
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from deepcritic.datasets.base import Report
-from deepcritic.errors import UsageError
+from deepcritic.errors import InputError, Stopped, UsageError
+from deepcritic.labels import splitting
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import write_rows
+from deepcritic.samplers.base import Sampler, Sampling
+from deepcritic.samplers.resume import Draws, engine_for
 from deepcritic.schema import Dialogue, Example, Preference
 from deepcritic.shipped import shipped_path
+from deepcritic.text.prompt_template import Template
+from deepcritic.text.splitting import LEAST, MOST, split_by_rule
 
 FILE = "examples.jsonl"
+SPLITS = ("rule", "model")
+Row = Example | Dialogue | Preference
 
 
 def run(
     folder: RunFolder,
     *,
-    source: Callable[..., Iterable[Example] | Iterable[Dialogue] | Iterable[Preference]] | None,
+    source: Callable[..., Iterable[Row]] | None,
     limit: int | None = None,
     shuffle: bool = False,
+    split: str | None = None,
+    min_steps: int = LEAST,
+    max_steps: int = MOST,
+    model: str | None = None,
+    sampler: Callable[..., Sampler] | None = None,
+    template: str | None = None,
+    max_tokens: int = 4096,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Returns the manifest. `shuffle` before `limit` takes a random part; it holds all rows in memory.
 
-    A source of dialogues, which others have written, gives `dialogues.jsonl` for `stage=sft`.
+    A source of dialogues, which others have written, gives `dialogues.jsonl` for `stage=sft`. With `split` solutions of fewer
+    than `min_steps` steps are split into at most `max_steps`, at their sentences ("rule") or where `model` says so ("model"); see
+    `deepcritic.labels.splitting`. Raises `InputError` where no row can be used.
     """
     if source is None:
         raise UsageError("no source is named: give source=prm800k source.path=FILE, or another of conf/source/")
+    if split not in (None, *SPLITS):
+        raise UsageError(f"stage.split must be null or one of {', '.join(SPLITS)}; found {split!r}")
+    if not 2 <= min_steps <= max_steps:
+        raise InputError("out of range", field="stage.min_steps", found=min_steps, expected=f"2 to stage.max_steps, {max_steps}")
+    if folder.limits.trial and split != "model":
+        raise Stopped(f"{folder.path}: stage=prepare asks no model: nothing would be sent")
     path = getattr(source, "keywords", {}).get("path")
-    inside = {"source": Path(shipped_path(path))} if path and Path(shipped_path(path)).is_file() else {}
+    inside: dict[str, Any] = {"source": Path(shipped_path(path))} if path and Path(shipped_path(path)).is_file() else {}
+    engine = engine_for(sampler, model, "model") if split == "model" and sampler is not None else None
+    prompt = Template.of(template, splitting.PROMPT)
+    if engine is not None:
+        inside |= {"model": engine.model_id, "prompt": prompt.sha}
     if not folder.begin(**inside):
         return folder.manifest or {}
     report = Report()
-    rows: Iterable[Example | Dialogue | Preference] = source(report=report)
+    rows: Iterable[Row] = source(report=report)
     if shuffle:
         rows = list(rows)
         random.Random(seed).shuffle(rows)
+    facts: dict[str, Any] = {}
+    rows = itertools.islice(rows, limit)
+    if split is not None:
+        divide = _Split(folder, min_steps, max_steps)
+        sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
+        rows = divide.by_rule(rows) if engine is None else divide.by_model(list(rows), engine, prompt, sampling, seed)
+        facts["split"] = divide.counts
     waiting = iter(rows)
     first = list(itertools.islice(waiting, 1))
     file = "dialogues.jsonl" if any(isinstance(row, Dialogue) for row in first) else FILE
-    kept = 0
+    single = solutions = 0
 
-    def limited() -> Iterable[Example | Dialogue | Preference]:
-        nonlocal kept
+    def counted() -> Iterator[Row]:
+        nonlocal single, solutions
         for row in itertools.chain(first, waiting):
-            if limit is not None and kept >= limit:
-                break
-            kept += 1
+            if isinstance(row, Example):
+                solutions += bool(row.item.steps)
+                single += len(row.item.steps) == 1
             yield row
 
-    write_rows(folder / file, limited())
+    kept = write_rows(folder / file, counted())
     for error in report.bad:
         print(f"set aside: {error}")
     print(f"{folder.path}: {kept} {Path(file).stem}")
-    return folder.finish(read=dict(report.counts), set_aside=[str(error) for error in report.bad])
+    if not kept:
+        why = f"{len(report.bad)} rows were set aside, the first one: {report.bad[0]}" if report.bad else "the source has none"
+        raise InputError(f"no row can be used: {why}", field="source", expected="at least one row in the form of the source")
+    if single:
+        print(
+            f"{folder.path}: {single} of {solutions} solutions are one step"
+            + ("" if split else " (stage.split=rule splits them)")
+        )
+    return folder.finish(read=dict(report.counts), set_aside=[str(error) for error in report.bad], one_step=single, **facts)
+
+
+class _Split:
+    """Solutions without steps get some; `counts` says what became of them."""
+
+    def __init__(self, folder: RunFolder, least: int, most: int) -> None:
+        self.counts = {"split": 0, "by_rule_instead": 0, "not_splittable": 0, "labelled": 0}
+        self._folder, self._least, self._most = folder, least, most
+
+    def by_rule(self, rows: Iterable[Row]) -> Iterator[Row]:
+        for row in rows:
+            yield self._divided(row) if isinstance(row, Example) and self._wanted(row) else row
+
+    def by_model(self, rows: list[Row], engine: Sampler, prompt: Template, sampling: Sampling, seed: int) -> Iterator[Row]:
+        asked = [row for row in rows if isinstance(row, Example) and self._wanted(row)]
+        asked = self._folder.probed(asked, lambda row: row.id)
+        names = {row.id for row in asked}
+        with Draws(self._folder) as draws:
+            requests = (splitting.ask(row, prompt, sampling, seed) for row in asked)
+            replies = {reply.key.example_id: reply for reply in draws.collect(requests, engine, "splits")}
+            draws.finish()
+        self._folder.require_complete()
+        for row in rows:
+            if not isinstance(row, Example) or row.id not in names:
+                yield row
+                continue
+            steps = splitting.read(replies.get(row.id), splitting.written(row), least=self._least, most=self._most)
+            if steps is None:
+                yield self._divided(row, "by_rule_instead")
+            else:
+                self.counts["split"] += 1
+                yield splitting.divided(row, steps)
+
+    def _wanted(self, row: Example) -> bool:
+        if not splitting.has_no_steps(row, self._least):
+            return False
+        self.counts["labelled"] += splitting.fault_of(row) is not None
+        return splitting.fault_of(row) is None
+
+    def _divided(self, row: Example, kind: str = "split") -> Example:
+        steps = split_by_rule(splitting.written(row), least=self._least, most=self._most)
+        self.counts[kind if len(steps) >= self._least else "not_splittable"] += 1
+        return splitting.divided(row, steps)

@@ -39,6 +39,7 @@ def run(
     max_tokens: int = 2048,
     keep: str = "contrast",
     max_right: int = 1,
+    min_steps: int = 1,
     contamination: list[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -47,12 +48,13 @@ def run(
 
     `keep="contrast"` keeps a problem only if one of its solutions is right and one is wrong with a readable answer:
     of the right ones `max_right`, of the wrong ones all (DeepCritic's filter). `keep="all"` keeps every readable one.
+    Solutions that fall into fewer than `min_steps` steps are set aside, and those that are all one step are counted.
     Problems that occur in the files or hub data sets of `contamination` are left out, and so are those without a reference
     answer that the checker can read: `set_aside.jsonl` lists them.
     """
     if keep not in {"contrast", "all"}:
         raise UsageError(f"stage.keep must be contrast or all; found {keep!r}")
-    for field, value, least in (("samples", samples, 1), ("max_right", max_right, 0)):
+    for field, value, least in (("samples", samples, 1), ("max_right", max_right, 0), ("min_steps", min_steps, 1)):
         if value < least:
             raise InputError("out of range", field=f"stage.{field}", found=value, expected=f"a whole number from {least}")
     engine = engine_for(sampler, generator, "generator")
@@ -77,10 +79,15 @@ def run(
     chosen = Selection(folder, keep, max_right)
     folder.ledger("solutions").enter(len(rows) * samples)
     folder.ledger("solutions").fail("no reply", len(rows) * samples - len(drawn))
-    solutions = judge_answers(rows, drawn, folder / COMPARED)
+    solutions = judge_answers(rows, drawn, folder / COMPARED, min_steps)
     kept = write_rows(folder / FILE, (row for _, of in by_problem(solutions) for row in chosen.of(list(of))))
     print(f"{folder.path}: {len(drawn)} solutions, {chosen.right} with the right answer; {kept} kept")
-    facts = {"right": chosen.right, "readable": chosen.readable, "solving": chosen.cost}
+    if chosen.unsplit:
+        print(
+            f"{folder.path}: {chosen.unsplit} of {chosen.readable} readable solutions are one step: nothing parts them "
+            "(stage.min_steps=2 leaves them out; stage=prepare stage.split=sentences splits them)"
+        )
+    facts = {"right": chosen.right, "readable": chosen.readable, "unsplit": chosen.unsplit, "solving": chosen.cost}
     if benchmarks:
         facts["contamination"] = {"files": benchmarks, "resembling": resembling}
     return folder.finish(model=engine.model_id, **facts)

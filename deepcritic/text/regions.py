@@ -42,7 +42,7 @@ def protected(text: str) -> list[tuple[int, int]]:
                 fences[fence] = False
             else:
                 at, formula = end.end(), -1
-                regions.append((start, at))
+                regions.append((match.start("fence"), at))
         elif name := match["name"]:
             if name.rstrip("*") in PROSE:
                 continue

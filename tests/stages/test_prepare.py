@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from deepcritic.runs.jsonl import file_sha256, read_rows
-from deepcritic.schema import Example
+from deepcritic.datasets import examples
+from deepcritic.labels.splitting import place_of
+from deepcritic.runs.jsonl import file_sha256, read_rows, write_rows
+from deepcritic.schema import Example, Gold, Item
+from deepcritic.stages import prepare
 
 Command = Callable[..., Any]
 FOLDER = Path("runs/mine/prepare")
@@ -113,3 +117,90 @@ def test_bad_input_is_refused(command: Command, words: list[str], code: int, sai
     assert len(outcome.err.splitlines()) == 1
     assert said in outcome.err
     assert not (FOLDER / "manifest.json").exists()
+
+
+THOUGHT = "<think>First 2 * 3 = 6. Then I add 1.\nThat gives 8.\n\nWait, 6 + 1 = 7.</think>\nIt is $\\boxed{7}$."
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """Rows whose solutions have no steps: a thought, a line, one with a label, one that has steps."""
+    gold = {"wrong": Gold(first_error=1), "fine": Gold(first_error=-1, step_ratings=(1,))}
+    steps = {
+        "thought": (THOUGHT,),
+        "line": ("It is 7.",),
+        "wrong": ("It is 8. Sure.",),
+        "fine": ("One. Two.",),
+        "two": ("a", "b"),
+    }
+    rows = [
+        Example(id=name, item=Item(problem="2 * 3 + 1?", steps=some), gold=gold.get(name, Gold()), source="made")
+        for name, some in steps.items()
+    ]
+    write_rows(tmp_path / "plain.jsonl", rows)
+    return tmp_path / "plain.jsonl"
+
+
+def test_solutions_without_steps_are_split_by_a_rule_and_keep_their_places(command: Command, plain: Path) -> None:
+    outcome = command("stage=prepare", "source=examples", f"source.path={plain}", "stage.split=rule", "run=mine")
+    assert outcome.code == 0, outcome.err
+    rows = {row.id: row for row in _rows()}
+    item = rows["thought"].item
+    assert item.steps == ("First 2 * 3 = 6. Then I add 1.\nThat gives 8.", "Wait, 6 + 1 = 7.", "It is $\\boxed{7}$.")
+    assert place_of(item, 3) == "It is $\\boxed{7}$."
+    assert item.meta["solution"] == THOUGHT
+    assert rows["fine"].item.steps == ("One.", "Two.")
+    assert rows["fine"].gold == Gold(first_error=-1)
+    assert rows["wrong"].item.steps == ("It is 8. Sure.",)
+    assert place_of(rows["two"].item, 1) is None
+    assert _manifest()["split"] == {"split": 2, "by_rule_instead": 0, "not_splittable": 1, "labelled": 1}
+    assert "2 of 5 solutions are one step" in outcome.out
+
+
+def test_at_most_so_many_steps(command: Command, plain: Path) -> None:
+    words = ["stage=prepare", "source=examples", f"source.path={plain}", "stage.split=rule", "stage.max_steps=2", "run=mine"]
+    assert command(*words).code == 0
+    item = _rows()[0].item
+    assert len(item.steps) == 2
+    assert " ".join(place_of(item, number) or "" for number in (1, 2)).split() == THOUGHT.removeprefix("<think>").split()
+
+
+def test_a_model_says_where_a_step_begins(plain: Path, fake_sampler: Any, open_folder: Any) -> None:
+    replies = {"thought": "The change of plan is a step.\n\\boxed{1, 4}", "line": "\\boxed{1}", "fine": "no idea"}
+    engine = fake_sampler(lambda request, sample: replies[request.keys[0].example_id])
+    with open_folder("prepare") as folder:
+        source = functools.partial(examples.read, plain)
+        manifest = prepare.run(folder, source=source, split="model", model="m", sampler=engine)
+        rows = {row.id: row for row in read_rows(folder / "examples.jsonl", Example)}
+    asked = engine.asked[0].messages[-1].content
+    assert "[4] Wait, 6 + 1 = 7." in asked
+    assert "think" not in asked.partition("<solution>")[2]
+    assert rows["thought"].item.steps == (
+        "First 2 * 3 = 6. Then I add 1.\nThat gives 8.",
+        "Wait, 6 + 1 = 7.\nIt is $\\boxed{7}$.",
+    )
+    assert place_of(rows["thought"].item, 2) == "Wait, 6 + 1 = 7.</think>\nIt is $\\boxed{7}$."
+    assert rows["fine"].item.steps == ("One.", "Two.")
+    assert manifest["split"] == {"split": 1, "by_rule_instead": 1, "not_splittable": 1, "labelled": 1}
+
+
+def test_a_source_of_which_no_row_can_be_used_fails(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"question": {}}\n' * 3, "utf-8")
+    outcome = command("stage=prepare", "source=prm800k", f"source.path={tmp_path / 'bad.jsonl'}", "run=mine")
+    assert outcome.code == 1
+    assert "no row can be used: 3 rows were set aside, the first one: " in outcome.err
+    assert not (FOLDER / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["stage.split=words"], "stage.split must be null or one of rule, model; found 'words'"),
+        (["stage.min_steps=1"], "stage.min_steps: out of range; found 1; expected 2 to stage.max_steps, 64"),
+        (["stage.split=model"], "no model is named: give model=PATH"),
+    ],
+)
+def test_options_of_splitting(command: Command, plain: Path, words: list[str], said: str) -> None:
+    outcome = command("stage=prepare", "source=examples", f"source.path={plain}", "run=mine", *words)
+    assert outcome.code != 0
+    assert said in outcome.err

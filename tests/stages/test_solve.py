@@ -232,3 +232,25 @@ def test_the_shipped_generator_solves_and_errs(command: Command) -> None:
     manifest = json.loads(Path("runs/mine/solve/manifest.json").read_text("utf-8"))
     assert manifest["counts"]["solutions"]["in"] == 120
     assert manifest["generations"] == 120
+
+
+def test_solutions_of_one_step_are_counted_and_can_be_left_out(solved: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    answers: dict[str, list[str | None]] = {"a": ["7", "8", "7", "9"]}
+
+    def reply(given: str, sample: int) -> str:
+        return f" \\boxed{{{given}}}" if sample % 2 else f" x\nStep 2: \\boxed{{{given}}}"
+
+    done = solved(answers, reply=reply, keep="all")
+    assert done.manifest["unsplit"] == 2
+    assert "2 of 4 readable solutions are one step" in capsys.readouterr().out
+    assert [len(row.item.steps) for row in done.solutions] == [2, 1, 2, 1]
+
+
+def test_so_many_steps_can_be_asked_for(solved: Any) -> None:
+    def reply(given: str, sample: int) -> str:
+        return f" \\boxed{{{given}}}" if sample % 2 else f" x\nStep 2: \\boxed{{{given}}}"
+
+    done = solved({"a": ["7", "8", "7", "9"]}, reply=reply, keep="all", min_steps=2)
+    assert [row.id for row in done.solutions] == ["a/s0", "a/s2"]
+    assert done.manifest["counts"]["solutions"]["filtered"] == {"fewer than 2 steps": 2}
+    assert done.manifest["unsplit"] == 0
