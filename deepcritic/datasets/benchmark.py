@@ -21,7 +21,8 @@ from deepcritic.datasets import examples
 from deepcritic.datasets.forged import forge
 from deepcritic.datasets.reading import read_records
 from deepcritic.errors import InputError, UsageError
-from deepcritic.schema import Example, Preference, encode
+from deepcritic.metrics.subset import subset
+from deepcritic.schema import ALL_CORRECT, Example, Preference, encode
 
 _ENDINGS: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 _SINGLE: Final = {"temperature": 0.6, "top_p": 0.9}
@@ -65,7 +66,7 @@ class Benchmark:
     forged: bool = False
 
     def read(self, limit: int | None = None) -> list[Part]:
-        """The parts, each with its first `limit` rows (not counting forged ones)."""
+        """The parts, each with `limit` of its rows (not counting forged ones), in which both classes have their share."""
         groups: dict[str, list[Example]] = {}
         for example in self._rows():
             groups.setdefault(self._part(example), []).append(example)
@@ -107,7 +108,7 @@ class Benchmark:
         return f"{self.name}/{subset}" if subset and subset != self.name else self.name
 
     def _made(self, name: str, rows: list[Example], limit: int | None) -> Part:
-        everything, examples = (list(forge(some)) if self.forged else some for some in (rows, rows[:limit]))
+        everything, examples = (list(forge(some)) if self.forged else some for some in (rows, _some(rows, limit)))
         whole = self.parts.get(name.rpartition("/")[2]) if self.parts else self.size
         digest = hashlib.sha256()
         for row in rows:
@@ -124,3 +125,8 @@ class Benchmark:
             "metric": self.metric,
         }
         return Part(name=name, benchmark=self, examples=examples, known=frozenset(row.id for row in everything), facts=facts)
+
+
+def _some(rows: list[Example], limit: int | None) -> list[Example]:
+    classes = [row.gold.first_error == ALL_CORRECT if isinstance(row, Example) else None for row in rows]
+    return [rows[position] for position in subset([row.id for row in rows], limit, classes)]

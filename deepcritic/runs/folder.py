@@ -9,7 +9,6 @@ runs/<run>/<stage>[.<name>]/
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from typing import Any, Self, TypeVar
 import filelock
 
 from deepcritic.errors import InputError, RunConflict, StageIncomplete, Stopped
+from deepcritic.metrics.subset import subset
 from deepcritic.runs.budget import Limits, UsageLog
 from deepcritic.runs.jsonl import clear_unfinished, file_sha256, write_json
 
@@ -177,8 +177,8 @@ class RunFolder:
         everything = list(rows)
         if self.limits.probe is None:
             return everything
-        names = sorted((name(row) for row in everything), key=lambda name: hashlib.blake2b(name.encode()).digest())
-        self.probing = (frozenset(names[: self.limits.probe]), len(everything))
+        names = [name(row) for row in everything]
+        self.probing = (frozenset(names[position] for position in subset(names, self.limits.probe)), len(everything))
         return [row for row in everything if name(row) in self.probing[0]]
 
     def account(self, facts: Mapping[str, Any], trouble: Mapping[str, int]) -> None:

@@ -205,7 +205,7 @@ def test_a_finished_evaluation_is_shown_again_and_not_done_again(command: Comman
     assert first.out.splitlines()[-2:] == second.out.splitlines()[-2:]
 
 
-def test_a_limit_takes_the_first_rows_of_recording_and_benchmark(command: Command, sample: Path, tmp_path: Path) -> None:
+def test_a_limit_takes_rows_of_recording_and_benchmark(command: Command, sample: Path, tmp_path: Path) -> None:
     recording = _record(tmp_path / "rows.jsonl", dict(_gold("processbench", sample)))
     assert command(*_words("processbench", sample, recording, "mine", "stage.limit=4")).code == 0
     assert _metrics("mine")["examples"] == 4

@@ -1,0 +1,32 @@
+"""Some rows instead of all: which ones, so that they stand for the whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Sequence
+
+
+def subset(names: Sequence[str], count: int | None, classes: Sequence[Hashable] | None = None) -> list[int]:
+    """The positions of `count` rows, ascending; all of them where `count` is None.
+
+    In each class those are chosen whose name has the lowest hash, as many as is the share of the class. Files are often sorted
+    by class, so that the first rows are all of one. The choice depends on names and classes alone, and a smaller subset is part
+    of a larger one.
+
+    >>> subset(["a", "b", "c", "d"], 2, classes=["wrong", "wrong", "right", "right"])
+    [0, 3]
+    """
+    if count is None or count >= len(names):
+        return list(range(len(names)))
+    groups: dict[Hashable, list[int]] = {}
+    for position in range(len(names)):
+        groups.setdefault(None if classes is None else classes[position], []).append(position)
+    order: list[tuple[float, bytes, int]] = []
+    for positions in groups.values():
+        hashed = sorted((_hash(names[position]), position) for position in positions)
+        order += [((rank + 0.5) / len(hashed), digest, position) for rank, (digest, position) in enumerate(hashed)]
+    return sorted(position for _, _, position in sorted(order)[:count])
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
