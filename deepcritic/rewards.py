@@ -8,42 +8,60 @@ For TRL, `reward_funcs=judgment_reward` with a data set that has a column `first
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from deepcritic.errors import InputError
-from deepcritic.schema import Gold
+from deepcritic.schema import ALL_CORRECT, Gold
 from deepcritic.tasks.base import CriticTask
 from deepcritic.tasks.first_error import FirstError
 
-Completion = str | Sequence[dict[str, str]]
+Completion = str | Sequence[Mapping[str, Any]] | None
+"""A reply as trainers give it: a text, or a conversation whose last message it is. Content may be a text, a list of parts, or
+None."""
+Label = int | str
+"""The first wrong step, counted from 1, or -1 where every step is right; as a number or its text."""
 
 
-def judgment_reward(completions: Sequence[Completion], first_error: Sequence[int], **_: Any) -> list[float]:
-    """DeepCritic's reward (arXiv 2505.00662): 1 if the judged step is the labelled one, else 0; unreadable is 0."""
-    return reward_of(FirstError())(completions, [Gold(first_error=label) for label in first_error])
+def judgment_reward(completions: Sequence[Completion], first_error: Sequence[Label], **_: Any) -> list[float]:
+    """DeepCritic's reward (arXiv 2505.00662): 1 if the judged step is the labelled one, else 0; an unparsed reply earns 0.
+
+    Raises `InputError` for a label that names no step: that is a fault of the data, and no reward.
+    """
+    gold = [Gold(first_error=read_label(label, f"first_error[{place}]")) for place, label in enumerate(first_error)]
+    return reward_of(FirstError())(completions, gold)
 
 
 def compute_score(
-    data_source: str, solution_str: str, ground_truth: int | str, extra_info: Mapping[str, Any] | None = None, **_: Any
+    data_source: str, solution_str: Completion, ground_truth: Label, extra_info: Mapping[str, Any] | None = None, **_: Any
 ) -> float:
     """The same reward for verl: `custom_reward_function.path` is this file, `custom_reward_function.name` compute_score.
 
-    `ground_truth` is the first wrong step, counted from 1, or -1, as a number or its text; `data_source` and `extra_info` do not
-    matter. Raises `InputError` for another ground truth: that is a fault of the data, and no reward. `examples/verl_grpo.sh`
-    is a whole command.
+    `ground_truth` is the label; `data_source` and `extra_info` do not matter. `examples/verl_grpo.sh` is a whole command.
 
     >>> compute_score("deepcritic", "Step 2 adds wrongly. \\\\boxed{2}<|im_end|>", "2", {"index": 7})
     1.0
     """
-    text = str(ground_truth).strip()
-    if not re.fullmatch(r"-1|[1-9]\d{0,5}", text):
-        raise InputError(
-            "no first wrong step", field="ground_truth", found=ground_truth, expected="a number from 1, or -1 for none"
-        )
-    (reward,) = judgment_reward([solution_str], [int(text)])
+    label = read_label(ground_truth, "ground_truth")
+    (reward,) = judgment_reward([solution_str], [label])
     return reward
+
+
+def read_label(value: Any, field: str) -> int:
+    """The label in `value`: a whole number of any integer type, or its text.
+
+    Raises `InputError` for everything else: 0, None, NaN, other numbers and texts.
+    """
+    label = value.strip() if isinstance(value, str) else value
+    if isinstance(label, str) and re.fullmatch(r"-1|[1-9][0-9]{0,5}", label):
+        return int(label)
+    if not isinstance(label, str | bool) and hasattr(label, "__index__"):
+        number = operator.index(label)
+        if number == ALL_CORRECT or 1 <= number < 10**6:
+            return number
+    raise InputError("no first wrong step", field=field, found=value, expected="a whole number from 1, or -1 for none")
 
 
 def reward_of(task: CriticTask[Any]) -> Callable[..., list[float]]:
@@ -59,8 +77,19 @@ def reward_of(task: CriticTask[Any]) -> Callable[..., list[float]]:
 
 
 def reply_text(completion: Completion) -> str:
-    """The text of a completion, which TRL gives as a string or as a list of messages."""
-    return completion if isinstance(completion, str) else completion[-1]["content"]
+    """The text of a completion; of a conversation its last message. Nothing at all is an empty reply.
+
+    >>> reply_text([{"role": "assistant", "content": [{"type": "text", "text": "Step 2 "}, {"type": "text", "text": "is off."}]}])
+    'Step 2 is off.'
+    >>> reply_text([]), reply_text(None), reply_text([{"role": "assistant", "content": None}])
+    ('', '', '')
+    """
+    if completion is None or isinstance(completion, str):
+        return completion or ""
+    content = completion[-1].get("content") if len(completion) else None
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part if isinstance(part, str) else str(part.get("text") or "") for part in content)
 
 
 class Critiques(Protocol):

@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deepcritic.errors import InputError
-from deepcritic.rewards import judgment_reward, reward_of
+from deepcritic.rewards import compute_score, judgment_reward, reward_of
 from deepcritic.runs.jsonl import write_rows
 from deepcritic.schema import ALL_CORRECT, Example, Gold, Item
 from deepcritic.tasks.first_error import FirstError
@@ -119,3 +120,41 @@ def test_any_task_has_its_reward() -> None:
     replies: list[Any] = ["A", "A", "", [{"role": "assistant", "content": "B"}]]
     assert reward(replies, gold=["A", "A", "A", "A"], context=[None, "swapped", None, "swapped"]) == [1.0, -1.0, -1.0, 1.0]
     assert reward(["A"], gold=["A"]) == [1.0]
+
+
+LABELS = [2, "2", " 2 ", np.int64(2), np.int8(2)]
+NO_LABELS = [0, "0", None, float("nan"), 2.0, "2.0", "two", "", True, -2, "-2", "+2", 10**7, [2], "٢"]
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_a_label_is_read_by_both_rewards(label: Any) -> None:
+    assert judgment_reward(["\\boxed{2}", "\\boxed{1}"], first_error=[label, label]) == [1.0, 0.0]
+    assert compute_score("x", "\\boxed{2}", label) == 1.0
+
+
+@pytest.mark.parametrize("label", NO_LABELS, ids=repr)
+def test_what_is_no_label_is_refused_by_name_by_both_rewards(label: Any) -> None:
+    with pytest.raises(InputError, match=r"first_error\[1\]: no first wrong step"):
+        judgment_reward(["\\boxed{2}", "\\boxed{2}"], first_error=[2, label])
+    with pytest.raises(InputError, match="ground_truth: no first wrong step"):
+        compute_score("x", "\\boxed{2}", label)
+
+
+@pytest.mark.parametrize(
+    ("completion", "reward"),
+    [
+        ("\\boxed{2}", 1.0),
+        ([{"role": "assistant", "content": "\\boxed{2}"}], 1.0),
+        ([{"role": "user", "content": "\\boxed{1}"}, {"role": "assistant", "content": [{"text": "\\boxed{2}"}]}], 1.0),
+        ([{"role": "assistant", "content": ["\\boxed", "{2}"]}], 1.0),
+        ([{"role": "assistant", "content": [{"type": "image_url", "image_url": "x"}]}], 0.0),
+        ([{"role": "assistant", "content": None}], 0.0),
+        ([{"role": "assistant"}], 0.0),
+        ([], 0.0),
+        (None, 0.0),
+        ("", 0.0),
+    ],
+)  # fmt: skip
+def test_completions_of_any_form_are_read_by_both_rewards(completion: Any, reward: float) -> None:
+    assert judgment_reward([completion], first_error=[2]) == [reward]
+    assert compute_score("x", completion, 2) == reward

@@ -180,7 +180,7 @@ def create_app(
     async def rewards(body: RewardBody) -> RewardAnswers:
         """A reward for each completion. A reward that could not be found out is null, never a number."""
         if body.labels is not None:
-            given: list[float | None] = [*judgment_reward(body.completions, [int(label) for label in body.labels])]
+            given: list[float | None] = [*judgment_reward(body.completions, body.labels)]
             return RewardAnswers(model="", rewards=given, notes=[""] * len(given))
         pairs = list(zip(body.problems or (), body.completions, strict=True))
         empty = [not text.strip() for _, text in pairs]

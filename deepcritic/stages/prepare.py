@@ -119,7 +119,7 @@ class _Split:
 
     def by_model(self, rows: list[Row], engine: Sampler, prompt: Template, sampling: Sampling, seed: int) -> Iterator[Row]:
         asked = [row for row in rows if isinstance(row, Example) and self._wanted(row)]
-        asked = self._folder.probed(asked, lambda row: row.id)
+        asked = self._folder.sampled_for_probe(asked, lambda row: row.id)
         names = {row.id for row in asked}
         with Draws(self._folder) as draws:
             requests = (splitting.ask(row, prompt, sampling, seed) for row in asked)
