@@ -1,4 +1,4 @@
-"""What others published on the tests that are run here: every figure with its source, its date, and whether it was confirmed.
+"""What others published: every figure with its source, its date, and whether it was read there or at second hand.
 
 >>> critics = {figure.critic for figure in published().figures if figure.benchmark == "ProcessBench mean"}
 >>> "GPT-4o" in critics, published().benchmarks["mr_gsm8k"].rows
@@ -7,9 +7,9 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 import yaml
@@ -18,14 +18,16 @@ from deepcritic.errors import InputError
 from deepcritic.schema import Row
 
 FILE = "published.yaml"
+State = Literal["read", "second hand"]
+"""`read`: in the source itself or its authors' repository. `second hand`: in a text that quotes it."""
 
 
 class Source(Row, frozen=True, kw_only=True):
-    """Where a figure stands."""
+    """Where a figure stands; `date` is a day or a month."""
 
     title: str
     link: str
-    date: datetime.date
+    date: Annotated[str, msgspec.Meta(pattern=r"^20\d\d-\d\d(-\d\d)?$")]
 
 
 class Benchmark(Row, frozen=True, kw_only=True):
@@ -44,21 +46,37 @@ class Figure(Row, frozen=True, kw_only=True):
     benchmark: str
     f1: float
     source: str
-    confirmed: bool
+    state: State
     votes: int = 1
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it was read in the source."""
+        return self.state == "read"
 
     @property
     def name(self) -> str:
         return f"{self.critic}, Maj@{self.votes}" if self.votes > 1 else self.critic
 
 
+class System(Row, frozen=True, kw_only=True):
+    """A system with its best-known result, on a test of its own."""
+
+    name: str
+    result: str
+    license: str
+    source: str
+    state: State
+
+
 class Published(Row, frozen=True, kw_only=True):
-    """The whole file; `sets` are the tests that a mean is over."""
+    """The whole file; `sets` are the tests that a mean is over, `systems` what else is known of the field, best first."""
 
     sources: dict[str, Source]
     benchmarks: dict[str, Benchmark]
     sets: dict[str, tuple[str, ...]]
     figures: tuple[Figure, ...]
+    systems: tuple[System, ...] = ()
 
     def mean_of(self, benchmarks: frozenset[str]) -> str | None:
         """The name of the set of exactly these tests."""
@@ -87,4 +105,10 @@ def read_published(path: Path) -> Published:
             if value not in known:
                 expected = f"one of {', '.join(sorted(known))}"
                 raise InputError(f"unknown {field} of {figure.name}", file=path, field=field, found=value, expected=expected)
+    for system in found.systems:
+        if system.source not in found.sources:
+            expected = f"one of {', '.join(sorted(found.sources))}"
+            raise InputError(
+                f"unknown source of {system.name}", file=path, field="source", found=system.source, expected=expected
+            )
     return found

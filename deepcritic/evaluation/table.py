@@ -61,7 +61,7 @@ def beside_published(results: Mapping[str, dict[str, Any]]) -> list[Entry]:
             entries.append(
                 Entry(
                     critic=figure.name, benchmark=figure.benchmark, f1=figure.f1, rows=test.rows if test else None,
-                    source=figure.source, link=source.link, date=source.date.isoformat(), confirmed=figure.confirmed,
+                    source=figure.source, link=source.link, date=source.date, confirmed=figure.confirmed,
                 )
             )  # fmt: skip
     return entries
@@ -230,7 +230,7 @@ def _notes(entries: Sequence[Entry]) -> list[str]:
         if rows is not None and test.rows is not None and rows != test.rows:
             notes.append(f"{test.title}: {rows:,} rows here, {test.rows:,} in published figures, which do not compare.")
     if any(entry.confirmed is False for entry in entries):
-        notes.append(f"{UNCONFIRMED}: recalled, not read in the source.")
+        notes.append(f"{UNCONFIRMED}: read at second hand, not in the source.")
     sources = {entry.source: entry.link for entry in entries if entry.link}
     notes += [f"{source}: {published().sources[source].title}, {link}" for source, link in sources.items()]
     return notes
