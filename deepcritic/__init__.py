@@ -2,23 +2,41 @@
 
     from deepcritic import Critic, refine
 
-The command line is `python -m deepcritic --help`. Importing the package loads neither torch nor any engine.
+The command line is `python -m deepcritic --help`. Importing the package loads neither torch nor any engine: each public name
+is imported at its first use.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deepcritic import errors, rewards, schema
     from deepcritic.critic import Critic, Critique
     from deepcritic.refining import Refinement, refine
 
-__all__ = ["Critic", "Critique", "Refinement", "refine"]
+    __version__: str
 
-_PLACES = {"Critic": "critic", "Critique": "critic", "Refinement": "refining", "refine": "refining"}
+__all__ = ["Critic", "Critique", "Refinement", "__version__", "errors", "refine", "rewards", "schema"]
+
+_MODULE_OF = {"Critic": "critic", "Critique": "critic", "Refinement": "refining", "refine": "refining"}
+_MODULES = ("errors", "rewards", "schema")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"deepcritic.{_PLACES[name]}"), name)
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("deepcritic")
+        except PackageNotFoundError:  # a checkout that is on the path without being installed
+            return "unknown"
+    if name in _MODULES:
+        return importlib.import_module(f"deepcritic.{name}")
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"deepcritic.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.errors import DeepCriticError, InputError, Stopped, UsageError
+from deepcritic.extras import EXTRA_OF, missing, require_for_stage
 
 USAGE = """\
 deepcritic: make critics of step-by-step mathematical reasoning, measure them and put them to work
@@ -88,6 +89,12 @@ def main(arguments: list[str] | None = None) -> int:
         if not (follows and isinstance(error, InputError | UsageError)):  # the process that leads says the same
             print(f"error: {_one_line(error)}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if debug or package not in EXTRA_OF:
+            raise
+        print(f"error: {missing(package, purpose='this command')}", file=sys.stderr)
+        return UsageError.exit_code
     except OSError as error:
         if debug or error.errno is None:
             raise
@@ -151,7 +158,7 @@ def run_stage(config: Any) -> Any:
     shrink(plain, OmegaConf.to_container(config.most))  # type: ignore[arg-type]
     given = {name: config[name] for name in ("max_cost", "dry_run", "probe")}
     limits = Limits.read({**given, "price": OmegaConf.to_container(config.price)})
-    path, stage = _folder(config), plain["_target_"].split(".")[-2]
+    path, stage = _folder(config), _stage_name(config)
     call = build(plain, as_partial=True)
     if not isinstance(config.runs, str) and "runs" not in plain:
         raise UsageError(f"runs: not a folder; found {config.runs!r}; expected the folder that holds the runs")
@@ -188,7 +195,11 @@ def _folder(config: Any) -> Path:
 
     run, name = (None if value is None else str(value) for value in (config.run, config.name))
     root = config.runs if isinstance(config.runs, str) else "runs"  # runs=[A,B] says what to compare, not where runs stand
-    return stage_folder(root, run or "", config.stage._target_.split(".")[-2], name)
+    return stage_folder(root, run or "", _stage_name(config), name)
+
+
+def _stage_name(config: Any) -> str:
+    return str(config.stage._target_).split(".")[-2]
 
 
 def build(value: Any, *, as_partial: bool = False, place: str = "stage") -> Any:
@@ -269,12 +280,15 @@ def _run_pipeline(config: Any, debug: list[str]) -> None:
     common += debug
     common += [f"price.{name}={value}" for name, value in config.price.items() if value or (name == "cached" and value == 0)]
     left = config.max_cost
-    for line in config.pipeline:
-        words = shlex.split(str(line).replace("{run}", f"{config.runs}/{config.run}"))
-        more = [*common, f"max_cost={left}"] if left is not None else common
+    lines = [shlex.split(str(line).replace("{run}", f"{config.runs}/{config.run}")) for line in config.pipeline]
+    stages = [compose([*words, *common]) for words in lines]
+    for stage in stages:  # before the first of them runs
+        require_for_stage(_stage_name(stage))
+    for words, stage in zip(lines, stages, strict=True):
+        more = common if left is None else [*common, f"max_cost={left}"]
         shown = [word for word in more if word not in {"runs=runs", "seed=0", "overwrite=false"}]
         print(f"\n$ python -m deepcritic {shlex.join([*words, *shown])}", flush=True)
-        stage = compose([*words, *more])
+        stage.max_cost = left
         run_stage(stage)
         if left is not None:
             left = max(0.0, left - (manifest_of(_folder(stage)) or {}).get("cost", 0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import inspect
 import re
@@ -17,9 +18,10 @@ from deepcritic.critic import Critic, Critique
 from deepcritic.refining import Refinement
 from deepcritic.rewards import CriticReward, judgment_reward
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "scripts" / "docs"
 ASKED = ("critique", "critique_many", "acritique", "acritique_many")
-PUBLIC: dict[str, Any] = {name: getattr(deepcritic, name) for name in deepcritic.__all__}
+PUBLIC: dict[str, Any] = {name: getattr(deepcritic, name) for name in deepcritic.__all__ if callable(getattr(deepcritic, name))}
 PUBLIC |= {f"Critic.{name}": getattr(Critic, name) for name in ASKED} | {"CriticReward": CriticReward}
 
 
@@ -28,6 +30,23 @@ def test_a_public_name_has_a_docstring_with_an_example(name: str) -> None:
     text = PUBLIC[name].__doc__ or ""
     assert text.strip()
     assert ">>>" in text, f"{name} shows no example"
+
+
+def test_the_package_lists_its_public_names() -> None:
+    assert dir(deepcritic) == sorted(deepcritic.__all__)
+    assert {"Critic", "Critique", "Refinement", "refine", "errors", "schema", "rewards"} <= set(dir(deepcritic))
+    assert all(getattr(deepcritic, name) is not None for name in deepcritic.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Critik'"):
+        _ = deepcritic.Critik
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert deepcritic.__version__ == importlib.metadata.version("deepcritic")
+    assert f"\nversion: {deepcritic.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+
+
+def test_type_checkers_read_the_annotations() -> None:
+    assert (ROOT / "deepcritic" / "py.typed").is_file()
 
 
 @pytest.mark.parametrize("kind", [Critic, Critique, Refinement, CriticReward])

@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "deepcritic"
 LEVELS = (
-    {"errors", "schema", "shipped", "text", "metrics"},
+    {"errors", "extras", "schema", "shipped", "text", "metrics"},
     {"runs", "hub", "answers"},
     {"tasks", "datasets"},
     {"samplers", "scorers"},

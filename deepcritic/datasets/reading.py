@@ -182,7 +182,7 @@ def _hub(name: str, revision: str | None, split: str | None) -> Iterator[tuple[i
     try:
         import datasets
     except ImportError:
-        remedy = "pip install 'deepcritic[train]' to read from the hub"
+        remedy = "pip install 'deepcritic[datasets]' to read from the hub"
         raise InputError("there is no such file, and `datasets` is not installed", file=shown, remedy=remedy) from None
     try:
         loaded = datasets.load_dataset(name, revision=revision, split=split)

@@ -28,7 +28,7 @@ _HUB_ID: Final = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 def check_target(target: str) -> None:
     """Raises `InputError` for a place where results could not be put."""
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise InputError("huggingface_hub is not installed", field=FIELD, remedy="pip install 'deepcritic[train]'")
+        raise InputError("huggingface_hub is not installed", field=FIELD, remedy="pip install 'deepcritic[datasets]'")
     if Path(target).is_dir():
         return
     if not _HUB_ID.fullmatch(target):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepcritic.errors import InputError
+from deepcritic.extras import require
 from deepcritic.shipped import SHIPPED, shipped_path
 
 if TYPE_CHECKING:
@@ -83,8 +84,14 @@ def _content_hash(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def require_transformers(field: str, model: str) -> None:
+    """Raise `UsageError` where a model cannot be loaded in this process for want of torch and transformers."""
+    require("torch", "transformers", "tokenizers", "safetensors", purpose=f"{field}={model}", extra="transformers")
+
+
 def load_tokenizer(model: str, field: str = "model", *, chat: bool = True) -> PreTrainedTokenizerBase:
     """The model's tokenizer. For a `chat` it must bring a chat template: the format of a chat is never guessed."""
+    require_transformers(field, model)
     from transformers import AutoTokenizer
 
     path, revision = find_model(model, field)
@@ -97,6 +104,7 @@ def load_tokenizer(model: str, field: str = "model", *, chat: bool = True) -> Pr
 
 def check_causal(model: str, field: str = "model") -> None:
     """Raises `InputError` for a model that does not write: transformers would give it random weights where some are missing."""
+    require_transformers(field, model)
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -128,6 +136,7 @@ def load_model(
     Weights of a model that writes, or of our own class, which the files lack are an `InputError`: transformers would draw them
     at random.
     """
+    require_transformers(field, model)
     import torch
     import transformers
 

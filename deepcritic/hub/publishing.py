@@ -82,7 +82,7 @@ def _upload(folder: Path, name: str, kind: str) -> str:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError:
-        raise UsageError(f"push={name}: the hub's client is not installed: pip install 'deepcritic[train]'") from None
+        raise UsageError(f"push={name}: the hub's client is not installed: pip install 'deepcritic[datasets]'") from None
     token = os.environ[TOKEN]
     api = HfApi(token=token, library_name="deepcritic")
     try:
