@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.errors import DeepCriticError, InputError, Stopped, UsageError
-from deepcritic.extras import EXTRA_OF, missing, require_for_stage
+from deepcritic.extras import EXTRA_OF, missing, require_for_stages
 
 USAGE = """\
 deepcritic: make critics of step-by-step mathematical reasoning, measure them and put them to work
@@ -155,6 +155,7 @@ def run_stage(config: Any) -> Any:
         raise UsageError(_one_line(error)) from None
     if not isinstance(config.overwrite, bool):
         raise UsageError(f"overwrite: not a yes or no; found {config.overwrite!r}; expected true or false")
+    require_for_stages(_stage_name(config))
     shrink(plain, OmegaConf.to_container(config.most))  # type: ignore[arg-type]
     given = {name: config[name] for name in ("max_cost", "dry_run", "probe")}
     limits = Limits.read({**given, "price": OmegaConf.to_container(config.price)})
@@ -282,8 +283,7 @@ def _run_pipeline(config: Any, debug: list[str]) -> None:
     left = config.max_cost
     lines = [shlex.split(str(line).replace("{run}", f"{config.runs}/{config.run}")) for line in config.pipeline]
     stages = [compose([*words, *common]) for words in lines]
-    for stage in stages:  # before the first of them runs
-        require_for_stage(_stage_name(stage))
+    require_for_stages(*dict.fromkeys(map(_stage_name, stages)))  # before the first of them runs
     for words, stage in zip(lines, stages, strict=True):
         more = common if left is None else [*common, f"max_cost={left}"]
         shown = [word for word in more if word not in {"runs=runs", "seed=0", "overwrite=false"}]

@@ -52,9 +52,15 @@ PACKAGES_OF_STAGE = {
 _EXTRA_OF_STAGE = {"sft": "train", "rl": "train", "meta_rm": "train"}
 
 
-def require_for_stage(stage: str) -> None:
-    """Raise `UsageError` with the command that installs what `stage` always needs, where it is missing."""
-    require(*PACKAGES_OF_STAGE.get(stage, ()), purpose=f"stage={stage}", extra=_EXTRA_OF_STAGE.get(stage))
+def require_for_stages(*stages: str) -> None:
+    """Raise `UsageError` with one command that installs what `stages` always need, where any of it is missing."""
+    lacking = {stage: [name for name in PACKAGES_OF_STAGE.get(stage, ()) if not _is_installed(name)] for stage in stages}
+    lacking = {stage: names for stage, names in lacking.items() if names}
+    if lacking:
+        names = list(dict.fromkeys(name for found in lacking.values() for name in found))
+        extras = dict.fromkeys(_EXTRA_OF_STAGE.get(stage, EXTRA_OF[found[0]]) for stage, found in lacking.items())
+        purpose = ", ".join(f"stage={stage}" for stage in lacking)
+        raise _error(names, purpose=purpose, extra=",".join(extras))
 
 
 def require(*packages: str, purpose: str, extra: str | None = None) -> None:
@@ -62,12 +68,19 @@ def require(*packages: str, purpose: str, extra: str | None = None) -> None:
 
     `purpose` begins the message ("stage=report"); `extra` is needed where several extras would install the package.
     """
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise missing(package, purpose=purpose, extra=extra)
+    lacking = [package for package in packages if not _is_installed(package)]
+    if lacking:
+        raise _error(lacking, purpose=purpose, extra=extra or EXTRA_OF[lacking[0]])
 
 
-def missing(package: str, *, purpose: str, extra: str | None = None) -> UsageError:
+def missing(package: str, *, purpose: str) -> UsageError:
     """The error for a package that is not installed."""
-    install = f"pip install 'deepcritic[{extra or EXTRA_OF[package]}]'"
-    return UsageError(f"{purpose} needs the package {package}, which is not installed: {install}")
+    return _error([package], purpose=purpose, extra=EXTRA_OF[package])
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _error(packages: list[str], *, purpose: str, extra: str) -> UsageError:
+    return UsageError(f"{purpose}: not installed: {', '.join(packages)}; pip install 'deepcritic[{extra}]'")

@@ -83,13 +83,18 @@ def test_the_extra_of_a_stage_installs_all_that_it_needs(stage: str, monkeypatch
         with monkeypatch.context() as blocked:
             blocked.setitem(sys.modules, package, None)
             with pytest.raises(UsageError) as caught:
-                extras.require_for_stage(stage)
-        named = re.search(
-            r"needs the package (\w+), which is not installed: pip install 'deepcritic\[(\w+)\]'", str(caught.value)
-        )
+                extras.require_for_stages(stage)
+        named = re.fullmatch(rf"stage={stage}: not installed: {package}; pip install 'deepcritic\[(\w+)\]'", str(caught.value))
         assert named, caught.value
         wanted = {DISTRIBUTION.get(name, name) for name in extras.PACKAGES_OF_STAGE[stage]}
-        assert wanted <= _requirements(named[2]), "one installation must be enough"
+        assert wanted <= _requirements(named[1]), "one installation must be enough"
+
+
+def test_several_stages_name_all_their_extras_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("trl", "jinja2"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UsageError, match=r"stage=sft, stage=report: not installed: trl, jinja2; .*'deepcritic\[train,report\]'"):
+        extras.require_for_stages("evaluate", "sft", "report")
 
 
 LOCAL = ("torch", "transformers")

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepcritic.errors import InputError
-from deepcritic.extras import require_for_stage
+from deepcritic.extras import require_for_stages
 from deepcritic.report.page import write_page
 from deepcritic.report.summary import summarise
 from deepcritic.report.tables import tables
@@ -25,7 +25,7 @@ from deepcritic.runs.jsonl import write_json
 
 def run(folder: RunFolder, *, beside: str | None = None, seed: int = 0) -> dict[str, Any]:
     """Returns the summary. It is drawn anew each time: nothing here is expensive. `beside` is the folder of another run."""
-    require_for_stage("report")
+    require_for_stages("report")
     root = folder.path.parent
     for field, place in (("run", root), ("stage.beside", Path(beside) if beside else root)):
         if not dict(finished_manifests(place)):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deepcritic.errors import UsageError
-from deepcritic.extras import require_for_stage
+from deepcritic.extras import require_for_stages
 from deepcritic.hub.models import check_causal, load_model
 from deepcritic.training.processes import world_size
 
@@ -77,7 +77,7 @@ class TrainerSettings:
 
     def check(self, model: str) -> None:
         """Raises an error for a package that is missing, and for a model that no critic can be made of."""
-        require_for_stage("sft")
+        require_for_stages("sft")
         for wanted, package, instead in (
             (self.lora_rank is not None, "peft", "trainer=full"),
             (self.quantised, "bitsandbytes", "trainer=lora"),
