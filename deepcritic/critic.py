@@ -98,7 +98,9 @@ class Critic:
 
     `sampler` is the name of an engine (`transformers`, `vllm`, `openai`, `ray`), with its options as further keywords, or
     a sampler of your own. `samples` critiques are drawn for each solution, at temperature 1.0, or 0.6 where there is only
-    one (DeepCritic's settings). A solution that is one text is split by its `layout` (headings, lists, paragraphs), or with
+    one (DeepCritic's settings). A critique may have `max_tokens` tokens, by default what the context
+    leaves. A solution that is one text is
+    split by its `layout` (headings, lists, paragraphs), or with
     `split="rule"` at its sentences where the layout shows no steps. The same seed gives the same critique of the
     same solution, whatever else is asked beside it.
 
@@ -119,7 +121,7 @@ class Critic:
         samples: int = 8,
         temperature: float | None = None,
         top_p: float = 0.9,
-        max_tokens: int = 8192,
+        max_tokens: int | None = None,
         task: CriticTask[int] | None = None,
         split: str = "layout",
         seed: int = 0,
@@ -302,7 +304,7 @@ def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Fai
     winner = next((reply for reply, verdict in zip(replies, verdicts, strict=True) if verdict == vote.verdict), None)
     note = ""
     if vote.verdict is None:
-        note = "no readable verdict" if replies else ", ".join(sorted({one.reason for one in failures})) or "no reply"
+        note = "no readable verdict" if replies else _why(failures) or "no reply"
     return Critique(
         steps=item.steps,
         spans=item.meta.get("spans", ()),
@@ -315,6 +317,12 @@ def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Fai
         tokens=sum(reply.prompt_tokens + reply.completion_tokens for reply in replies),
         note=note,
     )
+
+
+def _why(failures: Sequence[Failure]) -> str:
+    """The reasons of failures, each with the words of the first one."""
+    details = {one.reason: one.detail for one in reversed(failures)}
+    return ", ".join(f"{reason} ({detail})" if detail else reason for reason, detail in sorted(details.items()))
 
 
 def read_item(problem: str, solution: Solution, split: str = "layout") -> Item:

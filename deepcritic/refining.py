@@ -111,7 +111,7 @@ def refine(
     template: str | None = None,
     temperature: float = 0.7,
     top_p: float = 0.9,
-    max_tokens: int = 4096,
+    max_tokens: int | None = None,
     seed: int = 0,
 ) -> Refinement:
     r"""Up to `rounds` times: criticise, and let the generator write anew from the first wrong step on.

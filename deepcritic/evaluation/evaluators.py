@@ -68,8 +68,8 @@ class GenerativeEvaluator:
     samples: int = 1
     temperature: float | None = None
     top_p: float | None = None
-    max_tokens: int = 32_768
-    judge_tokens: int = 1024
+    max_tokens: int | None = None
+    judge_tokens: int | None = 1024
     seed: int = 0
     allow_missing: bool = False
     ties: Ties = "random"

@@ -175,9 +175,21 @@ def _explained(what: str, model: str, field: str) -> Iterator[None]:
         raise InputError(f"{what} cannot be loaded ({reason})", field=field, found=model, expected=expected) from error
 
 
-def context_length(model: PreTrainedModel) -> int:
-    """How many tokens the model can hold, prompt and reply together."""
-    return int(model.config.max_position_embeddings)
+def context_length(model: PreTrainedModel | str) -> int | None:
+    """How many tokens a model, or the configuration of one that is named, can hold: prompt and reply together.
+
+    None where its configuration does not say, as that of a recurrent model.
+    """
+    if isinstance(model, str):
+        from transformers import AutoConfig
+
+        path, revision = find_model(model)
+        with _explained("the model's configuration", model, "model"):
+            config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+    else:
+        config = model.config
+    length = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(length) if isinstance(length, int) and length > 0 else None
 
 
 def _in_cache_or_on_hub(name: str, revision: str | None, field: str) -> str:

@@ -17,13 +17,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import filelock
 
-from deepcritic.errors import InputError, RunConflict, StageIncomplete, Stopped
+from deepcritic.errors import DeepCriticError, InputError, RunConflict, StageIncomplete, Stopped
 from deepcritic.metrics.subset import subset
 from deepcritic.runs.budget import Limits, UsageLog
+from deepcritic.runs.failures import failures_in
 from deepcritic.runs.jsonl import clear_unfinished, file_sha256, write_json
 
 NOT_HASHED = "_not_hashed_"
@@ -110,11 +112,21 @@ class RunFolder:
         clear_unfinished(self.path)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.effort.close()
         self._lock.release()
+        self._tell_failures(error)
         if self._scratch is not None:
             shutil.rmtree(self._scratch)
+
+    def _tell_failures(self, error: BaseException | None) -> None:
+        """Say last why rows failed: on a line of its own, or in the error that ends the stage."""
+        if self._only_looks or (line := failures_in(self.path)) is None:
+            return
+        if error is None:
+            print(f"{self.path}: {line}", flush=True)
+        elif isinstance(error, DeepCriticError) and not isinstance(error, RunConflict):
+            error.args = (f"{error}; {line}",)
 
     def __truediv__(self, name: str) -> Path:
         return (self._scratch or self.path) / name

@@ -12,27 +12,31 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import msgspec
 
 from deepcritic.errors import InputError
 from deepcritic.schema import Failure, Generation, Key, Message
 
+FLOOR = 16
+"""The least room for a reply, in tokens, with which a request is sent: less holds no verdict."""
+
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How replies are drawn. `temperature` 0 is greedy; `max_tokens` counts new tokens only."""
+    """How replies are drawn. `temperature` 0 is greedy. `max_tokens` is an upper limit on new tokens; None is what the
+    model's context leaves."""
 
     temperature: float = 1.0
     top_p: float = 1.0
-    max_tokens: int = 1024
+    max_tokens: int | None = None
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field, value, fits, right in (
             ("temperature", self.temperature, 0 <= self.temperature < math.inf, "a number from 0"),
             ("top_p", self.top_p, 0 < self.top_p <= 1, "a number above 0, up to 1"),
-            ("max_tokens", self.max_tokens, self.max_tokens >= 1, "a whole number from 1"),
+            ("max_tokens", self.max_tokens, self.max_tokens is None or self.max_tokens >= 1, "a whole number from 1, or null"),
         ):
             if not fits:
                 raise InputError("out of range", field=field, found=value, expected=right)
@@ -67,6 +71,50 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
+class Lengths(NamedTuple):
+    """How many tokens a prompt and its reply may have together. `context` is None where that is not known.
+
+    >>> lengths = Lengths(context=100)
+    >>> lengths.limit(60, Sampling(max_tokens=None)), lengths.limit(60, Sampling(max_tokens=80)), lengths.limit(90, Sampling())
+    (40, 40, 0)
+    """
+
+    context: int | None = None
+    strict: bool = False
+    """Whether a request is sent only where the context has room for all of `max_tokens`."""
+
+    def limit(self, prompt: int, sampling: Sampling) -> int | None:
+        """The most tokens that a reply to a prompt of `prompt` tokens may have; 0 where too few are left (see `FLOOR`), None
+        where neither the context nor `max_tokens` says."""
+        most = sampling.max_tokens
+        if self.context is None:
+            return most
+        left = self.context - prompt
+        least = most if self.strict and most is not None else min(FLOOR, most or FLOOR)
+        return 0 if left < least else left if most is None else min(left, most)
+
+    def refusal(self, prompt: int, sampling: Sampling) -> str:
+        """Why `limit` is 0."""
+        if self.strict and sampling.max_tokens is not None:
+            return f"{prompt} prompt tokens and max_tokens {sampling.max_tokens} exceed {self.context}"
+        return (
+            f"{prompt} prompt tokens leave fewer than {min(FLOOR, sampling.max_tokens or FLOOR)} of a context of {self.context}"
+        )
+
+    def failures(self, request: Request, prompt: int) -> Iterator[Failure]:
+        """The failures of a request whose `limit` is 0."""
+        detail = self.refusal(prompt, request.sampling)
+        return (Failure(key=key, reason="too_long", detail=detail) for key in request.keys)
+
+
+def unknown_context(model: str) -> InputError:
+    """What to raise where a model's context is not known and no `max_tokens` is given."""
+    return InputError(
+        "the length of the model's context is not known", field="max_tokens", found=f"null, with {model}",
+        expected="a number (stage.max_tokens=N)",
+    )  # fmt: skip
+
+
 class Usage(msgspec.Struct):
     """What an engine has sent since it was made; it counts up as it goes."""
 
@@ -91,6 +139,14 @@ class Tokenizing(Protocol):
 
     @property
     def tokenizer_source(self) -> str | None: ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """An engine that knows, before anything is loaded, how long a prompt and its reply may be together."""
+
+    @property
+    def lengths(self) -> Lengths: ...
 
 
 @runtime_checkable

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from deepcritic.runs.budget import Price, amount
-from deepcritic.samplers.base import Request, Sampler, Tokenizing
+from deepcritic.runs.failures import failure_line
+from deepcritic.samplers.base import Bounded, Lengths, Request, Sampler, Tokenizing
 from deepcritic.samplers.recorded import RecordedSampler
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ class Call(NamedTuple):
     completion: int
     bound: bool
     """Whether these are upper bounds, as the call depends on replies to earlier ones."""
+    endless: int = 0
+    """Samples whose reply nothing bounds: `max_tokens` is null, and the engine does not know its context."""
+    too_long: int = 0
+    """Samples that will not be sent, as their prompt leaves no room for a reply; not among `samples`."""
+    example: str = ""
+    """One of them, and why."""
 
 
 class CostEstimate:
@@ -46,15 +53,30 @@ class CostEstimate:
         self._calls: list[Call] = []
         self._estimated = False
 
-    def count(self, label: str, requests: Iterable[Request], engine: Sampler, *, bound: bool = False, more: int = 0) -> None:
-        """Take `requests` down under `label`; each prompt has `more` tokens that are not known yet. What was recorded is sent
-        to nobody."""
-        samples = prompt = completion = 0
-        for one in requests if not isinstance(engine, RecordedSampler) else ():
-            samples += len(one.keys)
-            prompt += len(one.keys) * (self._prompt_tokens(one, engine) + more)
-            completion += len(one.keys) * one.sampling.max_tokens
-        self._calls.append(Call(label, samples, prompt, completion, bound))
+    def count(
+        self, label: str, requests: Iterable[Request], engine: Sampler, *, bound: bool = False, more: int | None = 0
+    ) -> None:
+        """Take `requests` down under `label`; each prompt has `more` tokens that are not known yet (None: up to the context).
+        What was recorded is sent to nobody."""
+        call = Call(label, 0, 0, 0, bound)
+        recorded = isinstance(engine, RecordedSampler)
+        lengths = engine.lengths if isinstance(engine, Bounded) and not recorded else Lengths()
+        for one in requests if not recorded else ():
+            call = self._with(call, one, self._prompt_tokens(one, engine), lengths, more)
+        self._calls.append(call)
+
+    def _with(self, call: Call, one: Request, known: int, lengths: Lengths, more: int | None) -> Call:
+        limit, times = lengths.limit(known, one.sampling), len(one.keys)
+        if limit == 0:
+            example = call.example or f"{one.keys[0].text}: {lengths.refusal(known, one.sampling)}"
+            return call._replace(too_long=call.too_long + times, example=example)
+        prompt = known + more if more is not None else lengths.context or known
+        return call._replace(
+            samples=call.samples + times,
+            prompt=call.prompt + times * min(prompt, lengths.context or prompt),
+            completion=call.completion + times * (limit or 0),
+            endless=call.endless + (times if limit is None else 0),
+        )
 
     def _prompt_tokens(self, request: Request, engine: Sampler) -> int:
         source = engine.tokenizer_source if isinstance(engine, Tokenizing) else None
@@ -69,26 +91,32 @@ class CostEstimate:
     def __str__(self) -> str:
         together: dict[tuple[str, bool], Call] = {}
         for call in self._calls:
-            known = together.get((call.label, call.bound), Call(call.label, 0, 0, 0, call.bound))
-            numbers = (known.samples + call.samples, known.prompt + call.prompt, known.completion + call.completion)
-            together[call.label, call.bound] = Call(call.label, *numbers, call.bound)
+            known = together.get((call.label, call.bound))
+            together[call.label, call.bound] = _sum(call.label, call.bound, [known, call] if known else [call])
         calls = list(together.values())
-        total = Call(
-            "in all", sum(call.samples for call in calls), sum(call.prompt for call in calls),
-            sum(call.completion for call in calls), any(call.bound for call in calls),
-        )  # fmt: skip
+        total = _sum("in all", any(call.bound for call in calls), calls)
         lines = [self._line(call) for call in ([*calls, total] if len(calls) != 1 else calls)]
         if self._estimated:
             lines.append(f"prompt tokens are estimated, {CHARACTERS} characters each: the engine names no tokenizer")
+        if total.too_long:
+            lines.append(failure_line({"too_long": total.too_long}, total.example))
         return "\n".join(lines)
 
     def _line(self, call: Call) -> str:
         most = "at most " if call.bound else ""
+        asked = f"{call.label}: {most}{call.samples:,} requests, {most}{call.prompt:,} prompt tokens, "
+        if call.endless:
+            return f"{asked}completion tokens without a bound (the context is not known: give max_tokens)"
         money = f", cost at most {amount(self._price.of(call.prompt, call.completion))}" if self._price else ""
-        return (
-            f"{call.label}: {most}{call.samples:,} requests, {most}{call.prompt:,} prompt tokens, "
-            f"at most {call.completion:,} completion tokens{money}"
-        )
+        return f"{asked}at most {call.completion:,} completion tokens{money}"
+
+
+def _sum(label: str, bound: bool, calls: Sequence[Call]) -> Call:
+    return Call(
+        label, sum(call.samples for call in calls), sum(call.prompt for call in calls),
+        sum(call.completion for call in calls), bound, sum(call.endless for call in calls),
+        sum(call.too_long for call in calls), next((call.example for call in calls if call.example), ""),
+    )  # fmt: skip
 
 
 class Spent(NamedTuple):

@@ -22,10 +22,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from deepcritic.errors import InputError
-from deepcritic.hub.models import load_tokenizer, model_id
-from deepcritic.samplers.base import Request, Usage
+from deepcritic.hub.models import context_length, load_tokenizer, model_id
+from deepcritic.samplers.base import Lengths, Request, Usage, unknown_context
 from deepcritic.samplers.event_loop import Background
-from deepcritic.samplers.servers.completions import NEUTRAL, cards, encode, message_of, read, refusal_of_row, with_seed
+from deepcritic.samplers.servers.completions import (
+    NEUTRAL,
+    Completion,
+    asks_too_much,
+    cards,
+    encode,
+    message_of,
+    read,
+    refusal_of_row,
+    with_seed,
+)
 from deepcritic.samplers.servers.fleet import Fleet, NoAnswer, Refusal
 from deepcritic.samplers.servers.server import Server, pause
 from deepcritic.schema import Failure, Generation, Key
@@ -42,12 +52,13 @@ OWN = frozenset({"vllm", "sglang"})
 
 
 class _Draw(NamedTuple):
-    """One sample to be drawn; `body` is the request but for its seed."""
+    """One sample to be drawn; `body` is the request but for its seed, `unlimited` the same without a limit on the reply."""
 
     request: Request
     key: Key
     seed: int
     body: bytes
+    unlimited: bytes | None
     fingerprint: str
     prompt_tokens: int
 
@@ -60,6 +71,9 @@ class OpenAISampler:
     reply is an error. `seeds=false` leaves the seed out, for servers that take none: draws are then not reproducible.
     `length_field` is `max_completion_tokens` for models that want that name; `extra` holds further fields of a request,
     and null there takes one away. The key is in the environment variable `api_key_env`. For the rest see `Fleet`.
+
+    A reply may be as long as `max_tokens` and the context allow. Where prompts are messages the server counts: a limit that it
+    refuses is left out and so becomes the most that it allows. With `strict_length` such a request is `too_long`.
     """
 
     def __init__(
@@ -78,6 +92,7 @@ class OpenAISampler:
         stall: float = 300.0,
         patience: float = 600.0,
         api_key_env: str = "OPENAI_API_KEY",
+        strict_length: bool = False,
     ) -> None:
         folder = Path(shipped_path(model)).expanduser()
         self._folder = folder.resolve() if folder.is_dir() else None
@@ -89,7 +104,8 @@ class OpenAISampler:
             self._id += f"+{model_id(tokenizer, 'sampler.tokenizer')}"
         if self._extra:
             self._id += f"+{json.dumps(self._extra, sort_keys=True)}"
-        self._key_name, self._patience = api_key_env, patience
+        self._key_name, self._patience, self._strict = api_key_env, patience, strict_length
+        self._context: int | None = None
         self._fleet = Fleet(
             [urls] if isinstance(urls, str) else urls, concurrency=concurrency, retries=retries, timeout=timeout, stall=stall,
             patience=patience, secret=_secret(api_key_env),
@@ -106,6 +122,12 @@ class OpenAISampler:
         return self._source
 
     @property
+    def lengths(self) -> Lengths:
+        """Of what the server says; before it was asked, of what the configuration of a tokenizer's folder says."""
+        known = self._context or (context_length(self._source) if self._source else None)
+        return Lengths(known, self._strict)
+
+    @property
     def usage(self) -> Usage:
         return self._fleet.usage
 
@@ -114,6 +136,7 @@ class OpenAISampler:
         return self._background.stream(self._draws(requests), self._outcome, room=room, ahead=room)
 
     def _draws(self, requests: Iterable[Request]) -> Iterator[_Draw | Failure]:
+        lengths = self.lengths
         for request in requests:
             if request.prefix and self._tokenizer is None and not self._continues:
                 raise InputError(
@@ -121,26 +144,30 @@ class OpenAISampler:
                     field="sampler", remedy="give sampler.tokenizer=PATH (prompts of token ids), or sampler.continues=true where "
                     "the server takes continue_final_message, as vLLM does",
                 )  # fmt: skip
-            ids = None
+            ids, unlimited, limit = None, None, request.sampling.max_tokens
+            more = {**self._neutral, **self._extra}
             if self._tokenizer is not None:
                 with self._lock:  # a tokenizer holds settings of the call at hand
                     ids = prompt_ids(self._tokenizer, request.messages, request.prefix)
-            length, most = len(ids or ()), request.sampling.max_tokens
-            if ids is not None and self._context is not None and length + most > self._context:
-                detail = f"{length} prompt tokens and max_tokens {most} exceed {self._context}"
-                yield from (Failure(key=key, reason="too_long", detail=detail) for key in request.keys)
-                continue
-            body = encode(self._served, request, ids, self._length_field, {**self._neutral, **self._extra})
+                limit = lengths.limit(len(ids), request.sampling)
+                if limit is None:  # `completions` would write 16 tokens
+                    raise unknown_context(self._id)
+                if limit == 0:
+                    yield from lengths.failures(request, len(ids))
+                    continue
+            elif limit is not None and not self._strict:
+                unlimited = encode(self._served, request, None, self._length_field, more, None)
+            body = encode(self._served, request, ids, self._length_field, more, limit)
             fingerprint = request.fingerprint(self._id)
             for key, seed in zip(request.keys, request.seeds, strict=True):
-                yield _Draw(request, key, seed, body, fingerprint, length)
+                yield _Draw(request, key, seed, body, unlimited, fingerprint, len(ids or ()))
 
     async def _outcome(self, draw: _Draw | Failure) -> Generation | Failure:
         if isinstance(draw, Failure):
             return draw
         path = "chat/completions" if self._tokenizer is None else "completions"
         try:
-            reply = await self._fleet.ask(path, with_seed(draw.body, draw.seed if self._seeds else None), read)
+            reply = await self._ask(path, draw)
         except NoAnswer as error:
             return Failure(key=draw.key, reason=error.reason, detail=error.detail)
         except Refusal as error:
@@ -164,6 +191,15 @@ class OpenAISampler:
             completion_tokens=reply.completion_tokens,
             cached_tokens=reply.cached_tokens,
         )
+
+    async def _ask(self, path: str, draw: _Draw) -> Completion:
+        seed = draw.seed if self._seeds else None
+        try:
+            return await self._fleet.ask(path, with_seed(draw.body, seed), read)
+        except Refusal as error:
+            if draw.unlimited is None or not asks_too_much(error.status, message_of(error.body)):
+                raise
+        return await self._fleet.ask(path, with_seed(draw.unlimited, seed), read)
 
     def _refused(self, key: Key, error: Refusal) -> Failure:
         """The row that a refusal is about, set aside. Raises `InputError` where it is about everything that we ask."""
@@ -197,7 +233,7 @@ class OpenAISampler:
     def __enter__(self) -> Self:
         self._answers = self._refusals = 0
         self._served, self._known = self._model, set[str]()
-        self._context: int | None = None
+        self._context = None
         if self._source:
             self._tokenizer = load_tokenizer(self._source, "model" if self._source == self._model else "sampler.tokenizer")
         self._neutral = NEUTRAL if self._tokenizer is not None or self._continues else {}

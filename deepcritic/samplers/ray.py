@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from deepcritic.errors import DeepCriticError, InputError, StageIncomplete, UsageError
-from deepcritic.samplers.base import Request, Sampler, Tokenizing
+from deepcritic.samplers.base import Bounded, Lengths, Request, Sampler, Tokenizing
 from deepcritic.schema import Failure, Generation
 
 AHEAD = 2
@@ -59,6 +59,7 @@ class RaySampler:
         self._count, self._gpus, self._cpus, self._block = actors, gpus, cpus, block
         one = engine(model=model)
         self._id, self._source = one.model_id, one.tokenizer_source if isinstance(one, Tokenizing) else None
+        self._one = one
         self._actors: list[Any] = []
 
     @property
@@ -68,6 +69,10 @@ class RaySampler:
     @property
     def tokenizer_source(self) -> str | None:
         return self._source
+
+    @property
+    def lengths(self) -> Lengths:
+        return self._one.lengths if isinstance(self._one, Bounded) else Lengths()
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
         import ray

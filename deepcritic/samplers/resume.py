@@ -153,10 +153,11 @@ class Draws:
         """Draw what is missing of `requests` and yield each outcome once it is kept, so `requests` may grow from what came."""
         return self._stream(requests, sampler, progress, bytearray())
 
-    def count_at_most(self, requests: Iterable[Request], sampler: Sampler, label: str, *, more: int = 0) -> None:
+    def count_at_most(self, requests: Iterable[Request], sampler: Sampler, label: str, *, more: int | None = 0) -> None:
         """In a dry run, take down what later calls come to at most; they depend on replies that are not there.
 
-        Each prompt may be `more` tokens longer than in `requests`. But for a dry run this does nothing.
+        Each prompt may be `more` tokens longer than in `requests` (None: as long as the context allows). But for a dry run this
+        does nothing.
         """
         if self._estimate:
             missing = (one.only(wanted) for one in requests if (wanted := self._wanted(map(digest_of, one.keys))))

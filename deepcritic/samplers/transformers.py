@@ -1,7 +1,7 @@
 """The engine that needs nothing but transformers: batches by length, every sample drawn from its own seed.
 
-A reply longer than the context is never cut in silence: a request whose prompt and `max_tokens` do not fit into
-the model's context together is set aside as `too_long`.
+A reply may be as long as `max_tokens`, and as the model's context leaves room for; one that is cut there says so. A request
+that leaves no room for a reply is set aside as `too_long` (see `deepcritic.samplers.base.Lengths`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from deepcritic.hub.models import context_length, load_model, load_tokenizer, model_id
-from deepcritic.samplers.base import Request, Sampling
+from deepcritic.samplers.base import Lengths, Request, Sampling, unknown_context
 from deepcritic.schema import Failure, Generation, Key
 from deepcritic.text.chat_template import prompt_ids, reply_text
 
@@ -33,6 +33,7 @@ class _Draw(NamedTuple):
     key: Key
     seed: int
     request: Request
+    limit: int
 
 
 @dataclass
@@ -47,7 +48,8 @@ class TransformersSampler:
     """Samples with transformers in this process.
 
     `batch_size` is the number of replies drawn together, `batch_tokens` the most tokens (prompt and reply) that one
-    batch may hold. Neither decides what is drawn: a sample's random numbers follow from its own seed.
+    batch may hold. Neither decides what is drawn: a sample's random numbers follow from its own seed. With `strict_length` a
+    request is `too_long` unless there is room for all of its `max_tokens`.
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class TransformersSampler:
         batch_tokens: int = 131_072,
         dtype: str = "auto",
         device: str = "auto",
+        strict_length: bool = False,
     ) -> None:
-        self._id = model_id(model)
+        self._id, self._strict = model_id(model), strict_length
         self._source, self._dtype, self._device = model, dtype, device
         self._model: PreTrainedModel | None = None
         self._batch_size, self._batch_tokens = batch_size, batch_tokens
@@ -69,13 +72,13 @@ class TransformersSampler:
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, **options: Any) -> Self:
         """A sampler of weights that are in memory already, for instance during training."""
         self = cls.__new__(cls)
-        self._id, self._source, self._lock = name, "", threading.Lock()
+        self._id, self._source, self._strict, self._lock = name, "", False, threading.Lock()
         self._batch_size, self._batch_tokens = options.get("batch_size", 256), options.get("batch_tokens", 131_072)
         self._use(model, tokenizer)
         return self
 
     def _use(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._model, self._tokenizer, self._context = model, tokenizer, context_length(model)
+        self._model, self._tokenizer = model, tokenizer
 
     @property
     def model_id(self) -> str:
@@ -85,28 +88,34 @@ class TransformersSampler:
     def tokenizer_source(self) -> str:
         return self._source
 
+    @property
+    def lengths(self) -> Lengths:
+        return Lengths(context_length(self._source if self._model is None else self._model), self._strict)
+
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
-        waiting = iter(requests)
+        waiting, lengths = iter(requests), self.lengths
         while window := list(itertools.islice(waiting, max(1, WINDOW * self._batch_size))):
             fitting: dict[Sampling, list[_Draw]] = {}
             for request in window:
                 ids = prompt_ids(self._tokenizer, request.messages, request.prefix)
-                if len(ids) + request.sampling.max_tokens > self._context:
-                    detail = f"{len(ids)} prompt tokens and max_tokens {request.sampling.max_tokens} exceed {self._context}"
-                    yield from (Failure(key=key, reason="too_long", detail=detail) for key in request.keys)
+                limit = lengths.limit(len(ids), request.sampling)
+                if limit is None:
+                    raise unknown_context(self._id)
+                if limit == 0:
+                    yield from lengths.failures(request, len(ids))
                     continue
-                draws = (_Draw(ids, key, seed, request) for key, seed in zip(request.keys, request.seeds, strict=True))
+                draws = (_Draw(ids, key, seed, request, limit) for key, seed in zip(request.keys, request.seeds, strict=True))
                 fitting.setdefault(request.sampling, []).extend(draws)
             for sampling, draws_of in fitting.items():
-                for batch in self._batches(sorted(draws_of, key=lambda draw: len(draw.ids)), sampling):
+                for batch in self._batches(sorted(draws_of, key=lambda draw: len(draw.ids))):
                     with self._lock:
                         finished = self._generate(batch, sampling)
                     yield from finished
 
-    def _batches(self, draws: list[_Draw], sampling: Sampling) -> Iterator[list[_Draw]]:
+    def _batches(self, draws: list[_Draw]) -> Iterator[list[_Draw]]:
         batch: list[_Draw] = []
         for draw in draws:
-            full = (len(draw.ids) + sampling.max_tokens) * (len(batch) + 1) > self._batch_tokens
+            full = (len(draw.ids) + draw.limit) * (len(batch) + 1) > self._batch_tokens
             if batch and (full or len(batch) == self._batch_size):
                 yield batch
                 batch = []
@@ -117,7 +126,7 @@ class TransformersSampler:
     def _generate(self, batch: list[_Draw], sampling: Sampling) -> list[Generation]:
         prompts, seeds = [draw.ids for draw in batch], [draw.seed for draw in batch]
         assert self._model is not None, "the sampler is used outside its with block"
-        replies = draw_replies(self._model, self._tokenizer, prompts, seeds, sampling)
+        replies = draw_replies(self._model, self._tokenizer, prompts, seeds, sampling, [draw.limit for draw in batch])
         return [self._read(draw, reply, sampling) for draw, reply in zip(batch, replies, strict=True)]
 
     def _read(self, draw: _Draw, reply: Reply, sampling: Sampling) -> Generation:
@@ -149,16 +158,23 @@ class TransformersSampler:
 
 
 def draw_replies(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], seeds: list[int], sampling: Sampling
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+    seeds: list[int],
+    sampling: Sampling,
+    limits: list[int] | None = None,
 ) -> list[Reply]:
     """One reply for each prompt, drawn together; a reply that is finished leaves the batch once a third of it is.
 
-    `prompts` are token ids of any lengths. The k-th token of a reply depends on its prompt, its seed and k alone.
+    `prompts` are token ids of any lengths, `limits` the most tokens of each reply, by default `sampling.max_tokens`. The k-th
+    token of a reply depends on its prompt, its seed and k alone.
     """
     import torch
     from transformers import DynamicCache
 
     device, width = model.device, max(map(len, prompts))
+    limits = limits or [sampling.max_tokens or 0] * len(prompts)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
@@ -168,17 +184,17 @@ def draw_replies(
     alive = list(range(len(prompts)))
     cache = DynamicCache(config=model.config)
     with torch.inference_mode():
-        for at in range(sampling.max_tokens):
+        for at in range(max(limits)):
             output = model(
                 input_ids=ids, attention_mask=mask, position_ids=positions,
                 past_key_values=cache, use_cache=True, logits_to_keep=1,
             )  # fmt: skip
             tokens = choose(output.logits[:, -1], uniforms(row_seeds[alive], at), sampling.temperature, sampling.top_p).cpu()
             for row, token, end in zip(alive, tokens.tolist(), torch.isin(tokens, ends).tolist(), strict=True):
-                if not replies[row].ended:
+                if not replies[row].ended and len(replies[row].ids) < limits[row]:
                     replies[row].ids.append(token)
                     replies[row].ended = end or _stopped(replies[row].ids, sampling, tokenizer)
-            going = [place for place, row in enumerate(alive) if not replies[row].ended]
+            going = [place for place, row in enumerate(alive) if not replies[row].ended and len(replies[row].ids) < limits[row]]
             if not going:
                 break
             ids, positions = tokens.to(device).unsqueeze(-1), positions[:, -1:] + 1

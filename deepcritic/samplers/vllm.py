@@ -3,7 +3,7 @@
     python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json sampler=vllm model=PATH run=mine
 
 What is asked and what is made of it is the same as in `transformers`: prompts are token ids, a sample's random numbers
-follow from its own seed, and a request whose prompt and `max_tokens` do not fit into the context together is `too_long`.
+follow from its own seed, and a reply may be as long as `max_tokens` and the context allow.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from deepcritic.errors import InputError, StageIncomplete, UsageError
-from deepcritic.hub.models import adapter_id, find_model, load_tokenizer, model_id
-from deepcritic.samplers.base import Request, Sampling
+from deepcritic.hub.models import adapter_id, context_length, find_model, load_tokenizer, model_id
+from deepcritic.samplers.base import Lengths, Request, Sampling
 from deepcritic.samplers.event_loop import Background
 from deepcritic.samplers.reaper import Guard
 from deepcritic.schema import Failure, Generation, Key
@@ -50,6 +50,7 @@ class _Draw(NamedTuple):
     seed: int
     request: Request
     fingerprint: str
+    limit: int
 
 
 class VLLMSampler:
@@ -58,6 +59,7 @@ class VLLMSampler:
     `lora` is the folder of an adapter. A model is cut over `tensor_parallel` GPUs; `data_parallel` such engines share
     the requests, by default as many as the machine has GPUs for. `max_num_seqs` is how many replies an engine writes at
     once; eight times as many are begun, so that it never waits. `dtype` auto is the model's own, and float32 without a GPU.
+    With `strict_length` a request is `too_long` unless there is room for all of its `max_tokens`.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class VLLMSampler:
         gpu_memory_utilization: float = 0.9,
         max_model_len: int | None = None,
         max_num_seqs: int = 256,
+        strict_length: bool = False,
     ) -> None:
         if importlib.util.find_spec("vllm") is None:
             raise UsageError("sampler=vllm needs vLLM: pip install 'deepcritic[vllm]'")
@@ -80,6 +83,7 @@ class VLLMSampler:
         self._source, self._lora, self._dtype = model, lora, dtype
         self._tensor_parallel, self._data_parallel = tensor_parallel, data_parallel
         self._memory, self._max_model_len, self._max_num_seqs = gpu_memory_utilization, max_model_len, max_num_seqs
+        self._strict, self._context = strict_length, max_model_len
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._lock, self._numbers = threading.Lock(), itertools.count()
 
@@ -91,25 +95,33 @@ class VLLMSampler:
     def tokenizer_source(self) -> str:
         return self._source
 
+    @property
+    def lengths(self) -> Lengths:
+        return Lengths(self._context or context_length(self._source), self._strict)
+
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
         return self._background.stream(self._draws(requests), self._outcome, room=self._room)
 
     def _draws(self, requests: Iterable[Request]) -> Iterator[_Draw | Failure]:
+        lengths = self.lengths
         for request in requests:
             with self._lock:  # a tokenizer holds settings of the call at hand
                 ids = prompt_ids(self._opened, request.messages, request.prefix)
-            if len(ids) + request.sampling.max_tokens > self._context:
-                detail = f"{len(ids)} prompt tokens and max_tokens {request.sampling.max_tokens} exceed {self._context}"
-                yield from (Failure(key=key, reason="too_long", detail=detail) for key in request.keys)
+            limit = lengths.limit(len(ids), request.sampling)
+            if not limit:  # vLLM always knows its context
+                yield from lengths.failures(request, len(ids))
                 continue
             fingerprint = request.fingerprint(self._id)
             for key, seed in zip(request.keys, request.seeds, strict=True):
-                yield _Draw(ids, key, seed, request, fingerprint)
+                yield _Draw(ids, key, seed, request, fingerprint, limit)
 
     async def _outcome(self, draw: _Draw | Failure) -> Generation | Failure:
         if isinstance(draw, Failure):
             return draw
-        prompt, parameters = {"type": "token", "prompt_token_ids": draw.ids}, _parameters(draw.request.sampling, draw.seed)
+        prompt, parameters = (
+            {"type": "token", "prompt_token_ids": draw.ids},
+            _parameters(draw.request.sampling, draw.limit, draw.seed),
+        )
         last = None
         try:
             async for output in self._engine.generate(prompt, parameters, str(next(self._numbers)), lora_request=self._adapter):
@@ -161,7 +173,7 @@ class VLLMSampler:
                 problem = f"vLLM does not start ({reason})"
                 raise InputError(problem, field="sampler", found=self._source) from error
             self._open = opened.pop_all()
-        self._context: int = self._engine.model_config.max_model_len
+        self._context = self._engine.model_config.max_model_len
         self._room = AHEAD * self._max_num_seqs * settings["data_parallel_size"]
         return self
 
@@ -218,13 +230,13 @@ async def _start(settings: dict[str, Any]) -> Any:
     return AsyncLLM.from_engine_args(AsyncEngineArgs(**settings))
 
 
-def _parameters(sampling: Sampling, seed: int) -> Any:
+def _parameters(sampling: Sampling, limit: int, seed: int) -> Any:
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     return SamplingParams(
         temperature=sampling.temperature,
         top_p=sampling.top_p,
-        max_tokens=sampling.max_tokens,
+        max_tokens=limit,
         stop=list(sampling.stop),
         seed=seed,
         detokenize=bool(sampling.stop),  # vLLM looks for stop strings in the text, which else is read once, at the end

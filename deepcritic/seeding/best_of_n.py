@@ -90,13 +90,13 @@ def ask(call: Call, places: Iterable[Place], draws: Draws, engine: Sampler, seed
 def count_at_most(plan: Iterable[Call], names: Iterable[str], draws: Draws, engine: Sampler, seed: int) -> None:
     """In a dry run, take down what the calls of `plan` about these solutions come to at most: every sample of every place."""
     before: dict[str, dict[Place, Chosen]] = {}
-    longer = 0
+    longer: int | None = 0
     for call in plan:
         places = [place for name in names for place in call.places(name)]
         asked = requests(call, places, range(call.samples), seed, before)
         draws.count_at_most(asked, engine, f"{call.name} critiques", more=longer)
         before[call.name] = {place: Chosen("", "", True) for place in places}
-        longer += call.sampling.max_tokens
+        longer = None if longer is None or call.sampling.max_tokens is None else longer + call.sampling.max_tokens
 
 
 def requests(call: Call, places: Iterable[Place], samples: range, seed: int, before: Earlier) -> Iterator[Request]:

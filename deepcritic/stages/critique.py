@@ -45,7 +45,7 @@ def run(
     samples: int = 8,
     temperature: float | None = None,
     top_p: float = 0.9,
-    max_tokens: int = 8192,
+    max_tokens: int | None = None,
     split: str = "layout",
     seed: int = 0,
 ) -> Critique:

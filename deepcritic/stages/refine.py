@@ -44,10 +44,10 @@ def run(
     samples: int = 1,
     critique_temperature: float = 0.6,
     critique_top_p: float = 0.9,
-    critique_tokens: int = 8192,
+    critique_tokens: int | None = None,
     temperature: float = 0.7,
     top_p: float = 0.9,
-    max_tokens: int = 4096,
+    max_tokens: int | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _count_at_most(
     rounds: int,
 ) -> None:
     """In a dry run: at most, every round finds every solution wrong in its last step."""
-    longer = 0
+    longer: int | None = 0
     for number in range(rounds):
         looks = (critic.question(row.item, example_id=row.id, step=number) for row in rows)
         draws.count_at_most(looks, engines["critic"], "critiques", more=longer)
@@ -118,8 +118,14 @@ def _count_at_most(
             )
             for row in rows
         )  # fmt: skip
-        draws.count_at_most(rewrites, engines["generator"], "rewrites", more=longer + critic.sampling.max_tokens)
+        draws.count_at_most(rewrites, engines["generator"], "rewrites", more=_more(longer, critic.sampling.max_tokens))
         longer = writing.max_tokens
+
+
+def _more(*tokens: int | None) -> int | None:
+    """The sum, None where a part is not bounded."""
+    known = [one for one in tokens if one is not None]
+    return sum(known) if len(known) == len(tokens) else None
 
 
 def answers_right(

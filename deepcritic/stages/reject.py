@@ -38,7 +38,7 @@ def run(
     hinted: int = 1,
     temperature: float = 1.0,
     top_p: float = 1.0,
-    max_tokens: int = 4096,
+    max_tokens: int | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:

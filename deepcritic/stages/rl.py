@@ -26,7 +26,7 @@ from deepcritic.training.grpo import check_names, grpo_trainer, plan_memory, vll
 from deepcritic.training.loop import best_of, remove_checkpoints, save_model, train
 from deepcritic.training.plan import GIB
 from deepcritic.training.processes import leader_first, leads, world_size
-from deepcritic.training.prompts import Prompt, balance, prefilter, read_prompts, room
+from deepcritic.training.prompts import Prompt, balance, prefilter, read_prompts, reply_room, room
 from deepcritic.training.settings import TrainerSettings, accumulation
 from deepcritic.training.validation import Validation, validate
 
@@ -51,7 +51,7 @@ def run(
     beta: float = 0.001,
     epsilon_high: float = 0.28,
     temperature: float = 1.0,
-    max_tokens: int = 8192,
+    max_tokens: int | None = None,
     prefilter_samples: int = 4,
     prefilter_limit: int | None = None,
     all_correct_share: float | None = None,
@@ -114,6 +114,7 @@ def run(
     tokenizer = load_tokenizer(model)
     longest = room(model, max_tokens, max_prompt_tokens)
     prompts = read_prompts(folder, Path(examples), task, tokenizer, longest, shuffle_labels, seed)
+    max_tokens = reply_room(model, prompts, tokenizer, max_tokens)
     plan = plan_memory(prompts, tokenizer, model, trainer, max_tokens, group, prompts_per_step, device_batch_size, _steps(
         len(prompts), prompts_per_step, steps, epochs
     ))  # fmt: skip

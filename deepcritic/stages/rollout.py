@@ -43,7 +43,7 @@ def run(
     samples: int = 8,
     temperature: float = 0.7,
     top_p: float = 0.9,
-    max_tokens: int = 4096,
+    max_tokens: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Returns the manifest; writes `generations.jsonl`, whose keys' `step` says how many steps were given.

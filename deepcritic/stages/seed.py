@@ -66,9 +66,9 @@ def run(
     direct_samples: int = 16,
     direct_temperature: float = 1.0,
     top_p: float = 0.9,
-    critique_tokens: int = 1024,
-    merge_tokens: int = 2048,
-    direct_tokens: int = 8192,
+    critique_tokens: int | None = None,
+    merge_tokens: int | None = None,
+    direct_tokens: int | None = None,
     adaptive: bool = True,
     wave: int = 4,
     plain_correct: int = 250,
@@ -101,7 +101,7 @@ def run(
     chosen = choose_solutions(read, max_problems=max_problems, max_step_characters=max_step_characters, seed=seed, funnel=funnel)
     material = Material(chosen)
 
-    def call(name: str, title: str, prompt: Template, temperature: float, tokens: int, samples: int, at_once: int) -> Call:
+    def call(name: str, title: str, prompt: Template, temperature: float, tokens: int | None, samples: int, at_once: int) -> Call:
         sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=tokens)
         return step_call(name, title, prompt, material, sampling, samples, at_once if adaptive else samples)
 

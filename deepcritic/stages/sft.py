@@ -41,7 +41,7 @@ def run(
     validation: float = 0.0,
     validation_examples: str | None = None,
     validation_limit: int | None = 500,
-    validation_tokens: int = 2048,
+    validation_tokens: int | None = None,
     validation_votes: int = 0,
     limit: int | None = None,
     save_steps: int = 100,

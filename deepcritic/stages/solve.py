@@ -36,7 +36,7 @@ def run(
     samples: int = 8,
     temperature: float = 1.0,
     top_p: float = 1.0,
-    max_tokens: int = 2048,
+    max_tokens: int | None = None,
     keep: str = "contrast",
     max_right: int = 1,
     min_steps: int = 1,

@@ -39,7 +39,7 @@ def run(
     samples: int = 1,
     temperature: float = 0.6,
     top_p: float = 0.9,
-    max_tokens: int = 8192,
+    max_tokens: int | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:

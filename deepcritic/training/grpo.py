@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
 from deepcritic.errors import UsageError
+from deepcritic.hub.models import context_length
 from deepcritic.runs.folder import RunFolder
 from deepcritic.samplers.base import Sampling
 from deepcritic.tasks.base import CriticTask
@@ -24,7 +26,8 @@ def plan_memory(
     prompts: list[Prompt], tokenizer: Any, model: str, trainer: TrainerSettings, max_tokens: int, group: int,
     prompts_per_step: int, rows: int, steps: int,
 ) -> Plan:  # fmt: skip
-    lengths = [len(prompt.ids(tokenizer)) + max_tokens for prompt in prompts] or [max_tokens]
+    context = context_length(model) or sys.maxsize
+    lengths = [min(context, len(prompt.ids(tokenizer)) + max_tokens) for prompt in prompts] or [max_tokens]
     reads = steps * prompts_per_step * group / len(lengths)
     return Plan.of(model, trainer, lengths=lengths, reads=reads, steps=steps, rows=rows)
 

@@ -23,8 +23,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from deepcritic.hub.models import context_length
 from deepcritic.rewards import reward_of
-from deepcritic.samplers.base import Sampling
+from deepcritic.samplers.base import Lengths, Sampling
 from deepcritic.schema import Key, sample_seed
 from deepcritic.tasks.base import CriticTask
 from deepcritic.text.chat_template import reply_text
@@ -76,9 +77,11 @@ def own_engine(tokenizer: Any, sampling: Sampling, batch_size: int) -> Engine:
     def draw(trainer: Any, prompts: list[list[int]], seeds: list[int]) -> tuple[list[list[int]], None]:
         replies = []
         with whole_weights(trainer) as model:
+            lengths = Lengths(context_length(model))
+            limits = [lengths.limit(len(prompt), sampling) or 1 for prompt in prompts]
             for start in range(0, len(prompts), batch_size):
                 part = slice(start, start + batch_size)
-                replies += draw_replies(model, tokenizer, prompts[part], seeds[part], sampling)
+                replies += draw_replies(model, tokenizer, prompts[part], seeds[part], sampling, limits[part])
         return [reply.ids for reply in replies], None
 
     return draw

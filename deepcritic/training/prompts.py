@@ -1,6 +1,6 @@
 """The prompts that RL learns from: read, filtered by the starting model's pass rate, their classes balanced.
 
-    prompts = read_prompts(folder, path, task, tokenizer, room(model, 8192, None), False, seed=0)
+    prompts = read_prompts(folder, path, task, tokenizer, room(model, None, None), False, seed=0)
     prompts, counts = prefilter(folder, prompts, task, sampler, model, Sampling(), samples=4, seed=0)
     prompts = balance(prompts, 0.5)                      # half of them all correct
     balance_batches(trainer, [prompt.stratum for prompt in prompts])     # and half of each batch
@@ -22,10 +22,10 @@ from typing import Any
 
 from deepcritic.datasets import own
 from deepcritic.errors import InputError
-from deepcritic.hub.models import find_model
+from deepcritic.hub.models import context_length
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import write_json
-from deepcritic.samplers.base import Sampler, Sampling
+from deepcritic.samplers.base import FLOOR, Lengths, Sampler, Sampling, unknown_context
 from deepcritic.samplers.resume import Draws, request
 from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR, Key, sample_seed
 from deepcritic.tasks.base import CriticTask, Question, verdict_of
@@ -82,19 +82,26 @@ def read_prompts(
     return fitting
 
 
-def room(model: str, max_tokens: int, max_prompt_tokens: int | None) -> int:
-    """How many tokens a prompt may have, so that a reply of `max_tokens` fits into the model's context beside it."""
-    from transformers import AutoConfig
-
-    path, revision = find_model(model)
-    context = (
-        AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False).get_text_config().max_position_embeddings
-    )
-    left = int(context) - max_tokens
-    if left < 1:
-        expected = f"at most {int(context) - 1}, and room for the prompts"
-        raise InputError("replies longer than the model's context", field="stage.max_tokens", found=max_tokens, expected=expected)
+def room(model: str, max_tokens: int | None, max_prompt_tokens: int | None) -> int:
+    """How many tokens a prompt may have: `FLOOR` of the model's context, or fewer with a smaller `max_tokens`, are left for
+    the reply."""
+    context = context_length(model)
+    if context is None:
+        if max_prompt_tokens is None or max_tokens is None:
+            expected = "numbers for stage.max_prompt_tokens and stage.max_tokens"
+            raise InputError("the length of the model's context is not known", field="model", found=model, expected=expected)
+        return max_prompt_tokens
+    left = context - min(FLOOR, max_tokens or FLOOR)
     return left if max_prompt_tokens is None else min(left, max_prompt_tokens)
+
+
+def reply_room(model: str, prompts: Sequence[Prompt], tokenizer: Any, max_tokens: int | None) -> int:
+    """How many tokens the longest reply may have: `max_tokens`, cut to what the context leaves beside the shortest prompt."""
+    shortest = min((len(prompt.ids(tokenizer)) for prompt in prompts), default=0)
+    limit = Lengths(context_length(model)).limit(shortest, Sampling(max_tokens=max_tokens))
+    if limit is None:
+        raise unknown_context(model)
+    return max(limit, 1)
 
 
 def shuffled(prompts: list[Prompt], seed: int) -> list[Prompt]:

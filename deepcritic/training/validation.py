@@ -23,7 +23,7 @@ from deepcritic.datasets import examples as example_rows
 from deepcritic.errors import InputError
 from deepcritic.evaluation.judging import judge
 from deepcritic.hub.models import context_length
-from deepcritic.samplers.base import Request, Sampling
+from deepcritic.samplers.base import Lengths, Request, Sampling
 from deepcritic.samplers.resume import request
 from deepcritic.schema import Example, Generation, Judged
 from deepcritic.tasks.base import CriticTask
@@ -43,7 +43,7 @@ class Validation:
 
     rows: Sequence[Example]
     task: CriticTask[Any]
-    max_tokens: int
+    max_tokens: int | None = None
     votes: int = 0
     temperature: float = 1.0
     batch_size: int = 256
@@ -58,14 +58,14 @@ class Validation:
         return cls(rows=rows, task=task, **options)
 
     def check(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Raises `InputError` where a prompt leaves no room for a reply of `max_tokens`."""
-        room = context_length(model) - self.max_tokens
+        """Raises `InputError` where a prompt leaves no room for a reply."""
+        lengths, sampling = Lengths(context_length(model)), Sampling(max_tokens=self.max_tokens)
         for row in self.rows:
             tokens = len(prompt_ids(tokenizer, self.task.ask(row.item).messages))
-            if tokens > room:
+            if lengths.limit(tokens, sampling) == 0:
                 raise InputError(
-                    f"the prompt of validation example {row.id!r} does not fit beside a reply of {self.max_tokens} tokens",
-                    field="stage.validation_tokens", found=f"{tokens} tokens", expected=f"at most {room}, or shorter replies",
+                    f"the prompt of validation example {row.id!r} leaves no room for a reply", field="stage.validation_examples",
+                    found=lengths.refusal(tokens, sampling), expected="rows with shorter solutions",
                 )  # fmt: skip
 
     def measure(self, trainer: Any, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:

@@ -192,7 +192,7 @@ def test_what_does_not_fit_is_not_sent(own: FakeServer, tiny_model: Path) -> Non
     for key in long.keys:
         assert isinstance(drawn[key], Failure)
         assert drawn[key].reason == "too_long"
-        assert drawn[key].detail.endswith("prompt tokens and max_tokens 8 exceed 64")
+        assert drawn[key].detail.endswith("prompt tokens leave fewer than 8 of a context of 64")
     assert isinstance(drawn[short.keys[0]], Generation)
     assert len(own.asked) == asked + 1
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from deepcritic.samplers.base import Request, Sampling
+from deepcritic.samplers.base import FLOOR, Request, Sampling
 from deepcritic.schema import Failure, Generation, Key, Message, sample_seed
+from deepcritic.text.chat_template import prompt_ids
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 
@@ -182,8 +183,52 @@ def test_what_does_not_fit_is_set_aside_and_the_rest_goes_on(sampler: Transforme
         assert row.reason == "too_long"
         assert "2048" in row.detail
     assert isinstance(rows[requests[1].keys[0]], Generation)
-    (failed,) = sampler.stream([_ask("p", "7", Sampling(max_tokens=2048))])
+
+
+def _room(sampler: TransformersSampler, tokens: int) -> tuple[str, int]:
+    """A question that leaves room for so many tokens, with the length of its prompt."""
+    context, question = 2048, "7 " * 600
+    ids = prompt_ids(sampler._tokenizer, _ask("p", question, Sampling()).messages)
+    while len(ids) > context - tokens:
+        question = question[1:]
+        ids = prompt_ids(sampler._tokenizer, _ask("p", question, Sampling()).messages)
+    while len(ids) < context - tokens:
+        question += "7"
+        ids = prompt_ids(sampler._tokenizer, _ask("p", question, Sampling()).messages)
+    assert len(ids) == context - tokens
+    return question, len(ids)
+
+
+@pytest.mark.parametrize("max_tokens", [None, 40, 100_000])
+def test_a_limit_is_cut_to_what_the_context_leaves(sampler: TransformersSampler, max_tokens: int | None) -> None:
+    question, _ = _room(sampler, 40)
+    rows = _all(sampler, [_ask("p", question, Sampling(max_tokens=max_tokens), samples=20)]).values()
+    assert all(row.completion_tokens <= 40 for row in rows)
+    cut = [row for row in rows if row.finish_reason == "length"]
+    assert cut, "no reply was long enough"
+    assert all(row.completion_tokens == 40 for row in cut)
+
+
+@pytest.mark.parametrize(
+    ("left", "max_tokens", "sent"), [(FLOOR, None, True), (FLOOR - 1, None, False), (3, 2, True), (1, 2, False)]
+)
+def test_a_request_is_too_long_only_below_a_floor(
+    sampler: TransformersSampler, left: int, max_tokens: int | None, sent: bool
+) -> None:
+    question, length = _room(sampler, left)
+    (row,) = sampler.stream([_ask("p", question, Sampling(max_tokens=max_tokens))])
+    assert isinstance(row, Generation) == sent
+    if isinstance(row, Failure):
+        assert row.detail == f"{length} prompt tokens leave fewer than {min(FLOOR, max_tokens or FLOOR)} of a context of 2048"
+
+
+def test_with_strict_length_there_must_be_room_for_the_whole_limit(tiny_model: Path) -> None:
+    with TransformersSampler(str(tiny_model), device="cpu", strict_length=True) as sampler:
+        failed, drawn = sampler.stream([_ask("p", "7", Sampling(max_tokens=2048)), _ask("q", "7", Sampling(max_tokens=2))])
     assert isinstance(failed, Failure)
+    assert failed.reason == "too_long"
+    assert failed.detail.endswith("prompt tokens and max_tokens 2048 exceed 2048")
+    assert isinstance(drawn, Generation)
 
 
 def test_requests_are_pulled_as_there_is_room(tiny_model: Path) -> None:

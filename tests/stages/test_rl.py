@@ -210,7 +210,6 @@ def test_rows_without_a_label_are_passed_over(command: Command, labelled: list[E
         (["stage.loss_type=gpro"], 2, "stage.loss_type=gpro is none that TRL knows"),
         (["stage.vllm=collocate"], 2, "stage.vllm=collocate is no way to run vLLM"),
         (["stage.eval_steps=2"], 2, "stage.eval_steps asks for a validation: give stage.validation=FILE"),
-        (["stage.max_tokens=100000"], 1, "stage.max_tokens: replies longer than the model's context; found 100000"),
         (["stage.max_prompt_tokens=5", "stage.prefilter_samples=0"], 1, "labelled.jsonl: too few prompts are left; found 0"),
         (["stage.steps=null"], 2, "stage.steps and stage.epochs are both null"),
         (

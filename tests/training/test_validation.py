@@ -98,8 +98,10 @@ def test_rows_without_a_label_are_passed_over(rows: list[Example], critic_task: 
 def test_a_prompt_that_leaves_no_room_is_refused_beforehand(trainer: Lent, rows: list[Example], critic_task: Any) -> None:
     tokenizer, context = load_tokenizer(BASE), trainer.model.config.max_position_embeddings
     Validation(rows=rows, task=critic_task, max_tokens=16).check(trainer.model, tokenizer)
-    with pytest.raises(InputError, match=r"stage.validation_tokens: the prompt of validation example 'p0' does not fit"):
-        Validation(rows=rows, task=critic_task, max_tokens=context - 3).check(trainer.model, tokenizer)
+    Validation(rows=rows, task=critic_task, max_tokens=context).check(trainer.model, tokenizer)
+    long = replaced(rows[0], item=replaced(rows[0].item, problem="7 " * context))
+    with pytest.raises(InputError, match=r"stage.validation_examples: the prompt of validation example 'p0' leaves no room"):
+        Validation(rows=[long], task=critic_task).check(trainer.model, tokenizer)
 
 
 def _state(step: int, epoch: float) -> Any:

@@ -25,6 +25,11 @@ FINISH_REASONS = {"stop": "stop", "length": "length"}
 _TOO_LONG = re.compile(
     r"maximum context length|context[_ ](length|window)|longer than the maximum model|prompt is too long", re.I
 )
+_TOO_MANY_ASKED = re.compile(
+    r"max(_completion|_new|_output)?_tokens\b.{0,80}(too large|at most|less than|must be|exceed|maximum)"
+    r"|(too large|exceed|maximum|reduce).{0,200}max(_completion|_new|_output)?_tokens\b|in the completion|completion tokens",
+    re.I | re.S,
+)
 _UNWANTED = re.compile(r"content[_ ](policy|filter|management)|moderation|flagged", re.I)
 
 
@@ -78,15 +83,17 @@ class Completion(NamedTuple):
 _ANSWER = msgspec.json.Decoder(_Answer)
 
 
-def encode(model: str, request: Request, ids: list[int] | None, length_field: str, extra: Mapping[str, Any]) -> bytes:
+def encode(
+    model: str, request: Request, ids: list[int] | None, length_field: str, extra: Mapping[str, Any], limit: int | None
+) -> bytes:
     """The body of a request but for its seed and its closing brace; `with_seed` completes it.
 
-    With `ids` the prompt is these tokens (for `completions`), else the messages (for `chat/completions`). A field of
-    `extra` takes the place of ours, and None leaves it out.
+    With `ids` the prompt is these tokens (for `completions`), else the messages (for `chat/completions`). A reply may have
+    `limit` tokens; None leaves that to the server. A field of `extra` takes the place of ours, and None leaves it out.
     """
     sampling = request.sampling
     fields: dict[str, Any] = {
-        "model": model, length_field: sampling.max_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
+        "model": model, length_field: limit, "temperature": sampling.temperature, "top_p": sampling.top_p,
     }  # fmt: skip
     if sampling.stop:
         fields["stop"] = sampling.stop
@@ -152,6 +159,17 @@ def refusal_of_row(status: int, said: str) -> str | None:
     if status != 403 and _TOO_LONG.search(said):
         return "too_long"
     return "refused" if _UNWANTED.search(said) else None
+
+
+def asks_too_much(status: int, said: str) -> bool:
+    """Whether a refusal is about the length of the reply that was asked for, and not about the prompt alone.
+
+    >>> asks_too_much(400, "max_tokens is too large: 32768. This model supports at most 16384 completion tokens")
+    True
+    >>> asks_too_much(400, "This model's maximum context length is 2048 tokens. Your prompt has 4096 tokens")
+    False
+    """
+    return status in {400, 413, 422} and bool(_TOO_MANY_ASKED.search(said))
 
 
 def message_of(content: bytes) -> str:
