@@ -44,10 +44,10 @@ class Critique(Row, frozen=True, kw_only=True):
 
     `first_error` is the first wrong step, counted from 1, `ALL_CORRECT` (-1) when every step is right, or None when no
     sample gave a readable verdict. `votes` counts the readable verdicts, `agreement` is the winner's share of them,
-    `text` the first reply with the winning verdict. `unreadable` and `failed` count the samples without a verdict: those
-    whose verdict cannot be read, and those that the engine did not deliver; `note` says why where nothing came of it.
-    `tokens` is what all samples cost, prompts and replies. Of a solution that was given as one text, `spans` holds the part
-    `text[start:end]` that each step covers, and `place` that of the first error.
+    `text` the first reply with the winning verdict, or where there is no verdict the first reply. `unreadable` and `failed`
+    count the samples without a verdict: those whose verdict cannot be read, and those that the engine did not deliver; `note`
+    says why where nothing came of it. `tokens` is what all samples cost, prompts and replies. Of a solution that was given as one
+    text, `spans` holds the part `text[start:end]` that each step covers, and `place` that of the first error.
 
     >>> from deepcritic.samplers.scripted import ScriptedSampler
     >>> replies = ["Right. \\boxed{-1}", "Step 1 is off. \\boxed{1}", "No idea.", "Wrong. \\boxed{1}"]
@@ -311,7 +311,7 @@ def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Fai
         first_error=vote.verdict,
         votes=vote.tally,
         agreement=vote.agreement,
-        text=winner.text if winner and vote.verdict is not None else "",
+        text=winner.text if winner else "",
         unreadable=vote.unreadable,
         failed=len(failures),
         tokens=sum(reply.prompt_tokens + reply.completion_tokens for reply in replies),

@@ -58,11 +58,12 @@ def test_all_correct() -> None:
 @pytest.mark.parametrize(
     ("reply", "note"),
     [("who knows", "no readable verdict"), ("\\boxed{3}", "no readable verdict"), ("<think>\\boxed{2}", "no readable verdict"),
-     ("", "no readable verdict"), (None, "engine")],
+     ("", "no readable verdict"), (None, "engine (the script has no reply)")],
 )  # fmt: skip
 def test_no_verdict_is_none_and_never_accepted(reply: str | None, note: str) -> None:
     found = scripted(lambda *_: reply).critique(PROBLEM, SOLUTION)
-    assert (found.first_error, found.accepts, found.votes, found.text, found.note) == (None, False, {}, "", note)
+    assert (found.first_error, found.accepts, found.votes, found.note) == (None, False, {}, note)
+    assert found.text == (reply or ""), "a reply without a verdict is shown"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,8 @@ def test_a_real_model_with_its_context_and_in_another_place(tmp_path: Path) -> N
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(lambda _: critic.critique(problem, steps), range(6))) == [found] * 6
         long = next(iter(critic.critique_many([(problem, ["3 + 4 = 7."] * 3000)])))
-        assert (long.first_error, long.failed, long.note) == (None, 4, "too_long")
+        assert (long.first_error, long.failed, long.note) == (None, 4, long.note)
+        assert long.note.startswith("too_long (")
     assert sent.critique(problem, steps) == found
     sent.close()
     assert critic.critique(problem, steps) == found, "closed, it opens again"

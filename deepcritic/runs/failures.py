@@ -2,7 +2,7 @@
 
 >>> print(failure_line({"too_long": 2, "timeout": 1}, "gsm8k-1/critique/0: 8190 prompt tokens leave fewer than 16"))
 3 replies failed (too_long: 2, timeout: 1), such as gsm8k-1/critique/0: 8190 prompt tokens leave fewer than 16; to change: \
-shorter prompts, a smaller max_tokens with sampler.strict_length, or a model with a longer context
+a model with a longer context, shorter texts, or with sampler.strict_length a smaller stage.max_tokens
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deepcritic.schema import Failure
 SHOWN = 3
 """How many reasons are named, the commonest first."""
 REMEDIES = {
-    "too_long": "shorter prompts, a smaller max_tokens with sampler.strict_length, or a model with a longer context",
+    "too_long": "a model with a longer context, shorter texts, or with sampler.strict_length a smaller stage.max_tokens",
     "refused": "the server's content filter, or another model",
     "rejected": "what the server names: stage.max_tokens, stage.temperature, sampler.length_field, sampler.extra",
     "not_recorded": "a recording of all replies, or stage.allow_missing=true",
@@ -38,7 +38,7 @@ def failures_in(folder: Path) -> str | None:
     return failure_line(counts, examples[counts.most_common(1)[0][0]]) if counts else None
 
 
-def failure_line(counts: Mapping[str, int], example: str) -> str:
+def failure_line(counts: Mapping[str, int], example: str, happened: str = "failed") -> str:
     """The line about so many failures by reason, of which `example` is one for the commonest reason."""
     common = Counter(counts).most_common()
     total = sum(counts.values())
@@ -47,4 +47,4 @@ def failure_line(counts: Mapping[str, int], example: str) -> str:
         reasons += f", others: {sum(count for _, count in common[SHOWN:]):,}"
     remedy = REMEDIES.get(common[0][0], AGAIN)
     replies = "reply" if total == 1 else "replies"
-    return f"{total:,} {replies} failed ({reasons}), such as {example}; to change: {remedy}"
+    return f"{total:,} {replies} {happened} ({reasons}), such as {example}; to change: {remedy}"

@@ -99,7 +99,7 @@ class CostEstimate:
         if self._estimated:
             lines.append(f"prompt tokens are estimated, {CHARACTERS} characters each: the engine names no tokenizer")
         if total.too_long:
-            lines.append(failure_line({"too_long": total.too_long}, total.example))
+            lines.append(failure_line({"too_long": total.too_long}, total.example, "would fail"))
         return "\n".join(lines)
 
     def _line(self, call: Call) -> str:

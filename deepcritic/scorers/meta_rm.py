@@ -10,6 +10,7 @@ conversations is longer than the model's context, the row is set aside as `too_l
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -39,7 +40,7 @@ class MetaRM:
 
     def score(self, items: Iterable[tuple[str, Conversations]]) -> Iterator[Scores | Failure]:
         assert self._model is not None, "the scorer is used outside its with block"
-        context = context_length(self._model)
+        context = context_length(self._model) or sys.maxsize
         for name, conversations in items:
             ids = [dialogue_ids(self._tokenizer, messages)[0] for messages in conversations]
             longest = max(map(len, ids), default=0)

@@ -13,6 +13,7 @@ A solution that is longer than the model's context is set aside as `too_long`.
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -64,7 +65,7 @@ class LocalScorer:
 
     def score(self, items: Iterable[tuple[str, Item]]) -> Iterator[Scores | Failure]:
         assert self._model is not None, "the scorer is used outside its with block"
-        context = context_length(self._model)
+        context = context_length(self._model) or sys.maxsize
         waiting = iter(items)
         while window := list(itertools.islice(waiting, WINDOW * self._batch_size)):
             fitting: list[_Read] = []

@@ -55,12 +55,14 @@ def _requests(sampling: Sampling, run: int = 0) -> list[Request]:
     ],
 )
 def test_the_same_seed_gives_the_same_rows_in_any_batch_and_order(tiny_model: Path, sampling: Sampling) -> None:
+    # In float64: kernels round by the shape of a batch, and in float32 the logits of so rough a model differ by 1e-5 between
+    # batches. Of 180 draws among 300 tokens about one then lies so near to the boundary of two tokens that it changes sides.
     requests = _requests(sampling)
-    with TransformersSampler(str(tiny_model), device="cpu", batch_size=256) as sampler:
+    with TransformersSampler(str(tiny_model), device="cpu", dtype="float64", batch_size=256) as sampler:
         expected = _all(sampler, requests)
     for options in ({"batch_size": 1}, {"batch_size": 4}, {"batch_tokens": 300}):
         random.Random(str(options)).shuffle(requests)
-        with TransformersSampler(str(tiny_model), device="cpu", **options) as sampler:
+        with TransformersSampler(str(tiny_model), device="cpu", dtype="float64", **options) as sampler:
             assert _all(sampler, requests) == expected
             assert _all(sampler, requests[:1]) == {key: expected[key] for key in requests[0].keys}
 

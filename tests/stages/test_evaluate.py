@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -16,7 +17,8 @@ import pytest
 from deepcritic.datasets import examples as own
 from deepcritic.datasets import mr_ben, mr_gsm8k, processbench
 from deepcritic.evaluation.results import read_judged
-from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, Judged, encode
+from deepcritic.runs.jsonl import read_rows
+from deepcritic.schema import ALL_CORRECT, Example, Generation, Gold, Item, Judged, encode
 
 SOURCES = {"processbench": processbench, "mr_gsm8k": mr_gsm8k, "mr_ben": mr_ben, "examples": own}
 REAL = {
@@ -471,6 +473,28 @@ def test_a_model_is_sampled_and_scored(command: Command, sample: Path, tiny_mode
     assert one == other
 
 
+def test_by_default_a_reply_may_fill_the_context(command: Command, sample: Path, tiny_model: Path) -> None:
+    words = _words("processbench", sample, None, "mine", f"model={tiny_model}", "stage.limit=2", "sampler.device=cpu")
+    foreseen = command(*words, "dry_run=true")
+    found = re.findall(r"([\d,]+) (?:prompt|completion) tokens", foreseen.out)
+    assert sum(int(part.replace(",", "")) for part in found) == 2 * 2048
+    assert command(*words).code == 0
+    rows = list(read_rows(Path("runs/mine/evaluate/generations.jsonl"), Generation))
+    assert len(rows) == 2
+    assert all(row.finish_reason == "stop" or row.prompt_tokens + row.completion_tokens == 2048 for row in rows)
+
+
+def test_where_every_row_failed_the_error_says_why(command: Command, sample: Path, tiny_model: Path) -> None:
+    words = _words("processbench", sample, None, "mine", f"model={tiny_model}", "sampler.device=cpu")
+    outcome = command(*words, "stage.max_tokens=32768", "sampler.strict_length=true")
+    assert outcome.code == 1
+    last = outcome.err.splitlines()[-1]
+    assert "no row has a reply" in last
+    assert "6 replies failed (too_long: 6), such as sample-0" in last
+    assert "prompt tokens and max_tokens 32768 exceed 2048; to change: " in last
+    assert "a smaller stage.max_tokens" in last
+
+
 def test_what_does_not_fit_into_the_model_is_counted_as_failed_not_as_wrong(
     command: Command, sample: Path, tiny_model: Path
 ) -> None:
@@ -478,7 +502,13 @@ def test_what_does_not_fit_into_the_model_is_counted_as_failed_not_as_wrong(
     rows[0]["steps"][0] = "long " * 3000
     Path("long.json").write_text(json.dumps(rows), "utf-8")
     words = _words("processbench", Path("long.json"), None, "mine", f"model={tiny_model}", "stage.max_tokens=4")
-    assert command(*words, "sampler.device=cpu").code == 0
+    foreseen = command(*words, "sampler.device=cpu", "dry_run=true")
+    assert "1 reply would fail (too_long: 1), such as sample-0" in foreseen.out.splitlines()[-1]
+    outcome = command(*words, "sampler.device=cpu")
+    assert outcome.code == 0
+    last = outcome.out.splitlines()[-1]
+    assert last.startswith("runs/mine/evaluate: 1 reply failed (too_long: 1), such as sample-0")
+    assert "a context of 2048; to change: a model with a longer context" in last
     metrics = _metrics("mine")
     assert metrics["failed"] == metrics["failures"] == 1
     manifest = json.loads(Path("runs/mine/evaluate/manifest.json").read_text("utf-8"))

@@ -44,6 +44,7 @@ def told(command: Callable[..., Any], make_solutions: Any, monkeypatch: pytest.M
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: name if name == "vllm" else found(name, *more))
     monkeypatch.setattr(Plan, "check_memory", lambda self: None)
     monkeypatch.setattr(rl, "room", lambda model, max_tokens, max_prompt_tokens: max_prompt_tokens or 2048)
+    monkeypatch.setattr(rl, "reply_room", lambda model, prompts, tokenizer, max_tokens: max_tokens or 8192)
     write_rows(Path("labelled.jsonl"), make_solutions(400))
 
     def call(*words: str) -> dict[str, Any]:

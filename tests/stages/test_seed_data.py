@@ -106,7 +106,7 @@ def test_the_card_says_what_the_data_are(seeded: Any) -> None:
     assert facts["configs"] == [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train.jsonl"}]}]
     for line in (
         "| one | unknown | 1 |", "| two | MIT | 6 |", "| three | CC-BY-4.0 | 1 |", "| 1 | 4 |", "| -1 | 1 |", "| 2 | 3 |",
-        '| recipe | "deliberate" |', "| in_depth_samples | 16 |", "| top_p | 0.9 |", "| merge_tokens | 2048 |",
+        '| recipe | "deliberate" |', "| in_depth_samples | 16 |", "| top_p | 0.9 |", "| initial_temperature | 0.7 |",
         "       8           read",
     ):  # fmt: skip
         assert line in loaded.text, line
