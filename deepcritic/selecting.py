@@ -112,7 +112,7 @@ def select(
     name = content_name(Item(problem=problem))
     return select_many(
         {name: problem}, critic=critic, draw=draw, candidates=candidates, rounds=rounds, budget=budget,
-        writing=writing or Sampling(temperature=0.7, top_p=0.9, max_tokens=4096), seed=seed,
+        writing=writing or Sampling(temperature=0.7, top_p=0.9), seed=seed,
     )[name]  # fmt: skip
 
 

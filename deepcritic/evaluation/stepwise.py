@@ -167,7 +167,8 @@ class StepwiseEvaluator:
     def _count_at_most(self, draws: Draws, walks: list[_Walk]) -> None:
         """What the further calls come to at most, should no step be called wrong."""
         calls = range(len(self.task.question.calls))
-        most = max((self._sampling(walk, call).max_tokens for walk in walks for call in calls), default=0)
+        limits = {self._sampling(walk, call).max_tokens for walk in walks for call in calls}
+        most = None if None in limits else max((limit for limit in limits if limit is not None), default=0)
         for call in calls:
             later = (
                 _Walk(walk.example, walk.sampling, walk.samples, step, dict.fromkeys(walk.samples, ""), [""] * (step - 1))
