@@ -19,6 +19,7 @@ import hashlib
 import importlib
 import json
 import threading
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
@@ -44,7 +45,7 @@ class Critique(Row, frozen=True, kw_only=True):
 
     `first_error` is the first wrong step, counted from 1, `ALL_CORRECT` (-1) when every step is right, or None when no
     sample gave a readable verdict. `votes` counts the readable verdicts, `agreement` is the winner's share of them,
-    `text` the first reply with the winning verdict, or where there is no verdict the first reply. `unreadable` and `failed`
+    `text` the first reply with the winning verdict, or where there is no verdict the first reply. `unparsed` and `failed`
     count the samples without a verdict: those whose verdict cannot be read, and those that the engine did not deliver; `note`
     says why where nothing came of it. `tokens` is what all samples cost, prompts and replies. Of a solution that was given as one
     text, `spans` holds the part `text[start:end]` that each step covers, and `place` that of the first error.
@@ -53,7 +54,7 @@ class Critique(Row, frozen=True, kw_only=True):
     >>> replies = ["Right. \\boxed{-1}", "Step 1 is off. \\boxed{1}", "No idea.", "Wrong. \\boxed{1}"]
     >>> critic = Critic(sampler=ScriptedSampler(lambda request, sample: replies[sample]), samples=4)
     >>> found = critic.critique("What is 1 + 1?", "1 + 1 = 3")
-    >>> found.first_error, found.votes, found.unreadable, found.text
+    >>> found.first_error, found.votes, found.unparsed, found.text
     (1, {1: 2.0, -1: 1.0}, 1, 'Step 1 is off. \\boxed{1}')
     """
 
@@ -63,7 +64,7 @@ class Critique(Row, frozen=True, kw_only=True):
     votes: dict[int, float] = {}
     agreement: float = 0.0
     text: str = ""
-    unreadable: int = 0
+    unparsed: int = 0
     failed: int = 0
     tokens: int = 0
     note: str = ""
@@ -91,6 +92,12 @@ class Critique(Row, frozen=True, kw_only=True):
         """The share of the readable votes that find every step right, 0 to 1; None where no vote is readable."""
         readable = sum(self.votes.values())
         return self.votes.get(ALL_CORRECT, 0.0) / readable if readable else None
+
+    @property
+    def unreadable(self) -> int:
+        """The name of `unparsed` until 0.1; it goes with the next release."""
+        warnings.warn("unreadable is now called unparsed", DeprecationWarning, stacklevel=2)
+        return self.unparsed
 
 
 class Critic:
@@ -312,7 +319,7 @@ def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Fai
         votes=vote.tally,
         agreement=vote.agreement,
         text=winner.text if winner else "",
-        unreadable=vote.unreadable,
+        unparsed=vote.unparsed,
         failed=len(failures),
         tokens=sum(reply.prompt_tokens + reply.completion_tokens for reply in replies),
         note=note,

@@ -52,7 +52,7 @@ Write the solution anew from that step on, in numbered steps, each beginning wit
 the steps before it. State the final answer in the last step, as \boxed{answer}.
 """
 
-ACCEPTED, UNREADABLE, FAILED = "accepted", "no verdict", "failed"
+ACCEPTED, UNPARSED, FAILED = "accepted", "no verdict", "failed"
 REPEATED, NO_ANSWER, ROUNDS = "answer repeated", "no answer", "rounds"
 
 Draw = Callable[[str, list[Request]], Mapping[Key, Generation | Failure]]
@@ -72,7 +72,7 @@ class Round(Row, frozen=True, kw_only=True):
 class Refinement(Row, frozen=True, kw_only=True):
     r"""What became of a solution, and the whole way there.
 
-    `outcome` says why it ended: `accepted` (the critic finds no error), `no verdict` (unreadable, or a step that is not
+    `outcome` says why it ended: `accepted` (the critic finds no error), `no verdict` (unparsed, or a step that is not
     there: the solution stands), `answer repeated` (the rewrite has the same answer), `no answer` (the rewrite has none:
     the solution before it stands), `rounds` (as many as were allowed), `failed` (an engine did not deliver).
 
@@ -182,7 +182,7 @@ def refine_many(
         flagged: dict[str, Request] = {}
         for name, critique in critiques.items():
             if critique.first_error is None or critique.accepts:
-                outcome = ACCEPTED if critique.accepts else FAILED if critique.failed and not critique.unreadable else UNREADABLE
+                outcome = ACCEPTED if critique.accepts else FAILED if critique.failed and not critique.unparsed else UNPARSED
                 trails[name].append(Round(steps=now[name], critique=critique))
                 done[name] = _finished(name, going[name], outcome, trails[name])
             else:

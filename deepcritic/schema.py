@@ -213,7 +213,7 @@ class Judged(Row, frozen=True, kw_only=True):
     """How many replies were asked for; 0 where a recording left the row out, which then counts as wrong."""
     truncated: int = 0
     """Replies that were cut at `max_tokens`, whether or not a verdict could be read."""
-    unreadable: int = 0
+    unparsed: int = 0
     """Replies without a readable verdict that were not cut."""
     refused: int = 0
     """Replies that the model or its server declined to give."""
@@ -231,7 +231,7 @@ class Judged(Row, frozen=True, kw_only=True):
     """What the query is about, where the source says so."""
     contexts: tuple[Any, ...] = ()
     """One for each reply: in which order it saw the responses. Empty where nothing was shuffled."""
-    liking: tuple[float, ...] = ()
+    meta_rm_scores: tuple[float, ...] = ()
     """One for each reply: how right a Meta RM finds it. Empty without one, or where it could not say."""
     schema: int = SCHEMA
 

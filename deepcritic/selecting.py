@@ -48,7 +48,7 @@ class Candidate(Row, frozen=True, kw_only=True):
         """The share of the critiques that accept it; one that is not readable accepts nothing."""
         if self.critique is None:
             return 0.0
-        asked = sum(self.critique.votes.values()) + self.critique.unreadable + self.critique.failed
+        asked = sum(self.critique.votes.values()) + self.critique.unparsed + self.critique.failed
         return self.critique.votes.get(-1, 0.0) / asked if asked else 0.0
 
 

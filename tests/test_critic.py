@@ -42,7 +42,7 @@ def test_the_votes_and_the_critique_of_the_winner() -> None:
     assert found.first_error == 2
     assert found.votes == {2: 2.0, 1: 1.0}
     assert found.agreement == pytest.approx(2 / 3)
-    assert (found.unreadable, found.failed) == (1, 1)
+    assert (found.unparsed, found.failed) == (1, 1)
     assert found.text == "two \\boxed{2}"
     assert found.steps == ("1 + 1 = 2", "2 + 3 = 6")
     assert not found.accepts
@@ -241,7 +241,7 @@ def test_a_real_model_with_its_context_and_in_another_place(tmp_path: Path) -> N
     problem, steps = "Start with 3. Add 4.", ["3 + 4 = 7."]
     with Critic(model=BASE, samples=4, max_tokens=64, task=FirstError(TEMPLATE), device="cpu") as critic:
         found = critic.critique(problem, steps)
-        assert sum(found.votes.values()) + found.unreadable == 4
+        assert sum(found.votes.values()) + found.unparsed == 4
         assert critic.critique(problem, steps) == found
         sent = pickle.loads(pickle.dumps(critic))  # noqa: S301  our own object
         with ThreadPoolExecutor(4) as pool:

@@ -349,7 +349,7 @@ TEXTS = st.one_of(st.text(), st.integers(-3, 12).map(lambda number: f"so \\boxed
 
 
 @given(TEXTS, st.sampled_from([ALL_CORRECT, *range(1, 8)]))
-def test_a_reward_is_0_or_1_and_the_unreadable_earns_nothing(text: str, gold: int) -> None:
+def test_a_reward_is_0_or_1_and_the_unparsed_earns_nothing(text: str, gold: int) -> None:
     judge_of = FirstError()
     (reward,) = reward_of(judge_of)([text], [Gold(first_error=gold)])
     verdict = judge_of.parse(text)
@@ -360,7 +360,7 @@ def test_a_reward_is_0_or_1_and_the_unreadable_earns_nothing(text: str, gold: in
 
 
 @pytest.mark.parametrize("text", ["", "no box", "\\boxed{}", "\\boxed{two}", "\\boxed{0}", "\\boxed{1", "<think>\\boxed{1}"])
-def test_the_unreadable_is_none_and_never_a_guess(text: str) -> None:
+def test_the_unparsed_is_none_and_never_a_guess(text: str) -> None:
     assert FirstError().parse(text) is None
     assert judgment_reward([text] * 3, [ALL_CORRECT, 1, 2]) == [0.0, 0.0, 0.0]
 

@@ -49,7 +49,7 @@ def test_what_the_critic_accepts_stays_without_asking_the_generator() -> None:
 
 
 @pytest.mark.parametrize("nonsense", ["hm", "", "\\boxed{0.5}", "\\boxed{9}", "<think> \\boxed{1}"])
-def test_nothing_is_mended_because_of_an_unreadable_critique(nonsense: str) -> None:
+def test_nothing_is_mended_because_of_an_unparsed_critique(nonsense: str) -> None:
     done = run(nonsense, lambda *_: pytest.fail("the generator is asked for nothing"))
     assert (done.outcome, done.steps, done.answer) == ("no verdict", tuple(STEPS), "6")
     assert done.rounds[0].critique.note == "no readable verdict"

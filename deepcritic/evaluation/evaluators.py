@@ -108,7 +108,7 @@ class GenerativeEvaluator:
                 draws.count_at_most(self._reasons_at_most(), self.judge_engine, "reasons", more=self.max_tokens)
             grades = self._grades(draws, drawn)
             counts = draws.finish()
-        liking = self._liking(folder, drawn)
+        meta_rm_scores = self._meta_rm_scores(folder, drawn)
         judged: dict[str, list[Judged]] = {part.name: [] for part in self.parts}
         replies = self._by_example(drawn)
         failures = read_rows(folder / "failures.jsonl", Failure)
@@ -117,12 +117,12 @@ class GenerativeEvaluator:
             asked, withheld = len(self.plan[example.id]), refused[example.id]
             row = judge(
                 example, next(replies), self.task, asked=asked, refused=withheld, benchmark=part.name, ties=self.ties,
-                liking=liking.get(example.id, ()),
+                meta_rm_scores=meta_rm_scores.get(example.id, ()),
             )  # fmt: skip
             judged[part.name].append(row)
         return Outcome(judged, counts, self._facts(), grades)
 
-    def _liking(self, folder: RunFolder, drawn: Iterable[Generation]) -> Mapping[str, tuple[float, ...]]:
+    def _meta_rm_scores(self, folder: RunFolder, drawn: Iterable[Generation]) -> Mapping[str, tuple[float, ...]]:
         """The Meta RM's number of each reply, in order of sample, by row."""
         if self.guide is None:
             return {}
@@ -133,9 +133,9 @@ class GenerativeEvaluator:
             if (some := next(replies))
         ]
         with KeptScores(folder, failures="scores.failures.jsonl") as kept:
-            liking = kept.collect(asked, self.guide)
+            meta_rm_scores = kept.collect(asked, self.guide)
             kept.finish()
-        return liking
+        return meta_rm_scores
 
     def _examples(self) -> Iterator[tuple[Part, Example | Preference]]:
         return ((part, example) for part in self.parts for example in part.examples)

@@ -17,12 +17,12 @@ from typing import Any
 
 from deepcritic.errors import InputError, UsageError
 from deepcritic.runs.folder import manifest_of, package_version
-from deepcritic.runs.jsonl import read_lines, read_rows
+from deepcritic.runs.jsonl import read_json, read_lines, read_rows
 from deepcritic.schema import ALL_CORRECT, Generation, Judged
 
 SCORER = "first_error"
 CALL = "critique"
-MAIN = ("f1", "error_accuracy", "correct_accuracy", "unparsed_rate", "maj_f1", "blind_f1")
+MAIN = ("f1", "error_accuracy", "correct_accuracy", "unparsed_rate", "maj_f1", "constant_baseline_f1")
 _STOPS = {"stop": "stop", "length": "max_tokens"}
 
 
@@ -39,7 +39,7 @@ def write_log(evaluation: Path, target: Path) -> int:
         raise InputError(
             "no finished evaluation", file=evaluation, field="stage.evaluation", found=evaluation.name, expected=expected
         )
-    metrics: dict[str, Any] = json.loads((evaluation / "metrics.json").read_text("utf-8"))
+    metrics: dict[str, Any] = read_json(evaluation / "metrics.json")
     samples = list(_samples(evaluation))
     parts: Mapping[str, Mapping[str, Any]] = metrics.get("benchmarks") or {_name(metrics): metrics}
     finished = datetime.fromtimestamp((evaluation / "manifest.json").stat().st_mtime, UTC).isoformat()

@@ -1,4 +1,4 @@
-"""From replies to one judged row: the verdicts, the vote, and how many replies were cut, refused, unreadable or never came.
+"""From replies to one judged row: the verdicts, the vote, and how many replies were cut, refused, unparsed or never came.
 
 row = judge(example, replies, task, asked=8, benchmark="processbench/math")
 """
@@ -26,7 +26,7 @@ def judge(
     refused: int = 0,
     benchmark: str | None = None,
     ties: Ties = "random",
-    liking: Sequence[float] = (),
+    meta_rm_scores: Sequence[float] = (),
 ) -> Judged:
     """One row of the evaluation, from the replies that came of those `asked` for; of the others so many were `refused`.
 
@@ -37,7 +37,7 @@ def judge(
     kinds = Counter(_kind(reply, verdict) for reply, verdict in zip(ordered, verdicts, strict=True))
     row = judge_verdicts(example, verdicts, task, asked=asked, kinds=kinds, refused=refused, benchmark=benchmark, ties=ties)
     contexts = tuple(reply.context for reply in ordered) if task.shuffles else ()
-    return msgspec.structs.replace(row, contexts=contexts, liking=tuple(liking))
+    return msgspec.structs.replace(row, contexts=contexts, meta_rm_scores=tuple(meta_rm_scores))
 
 
 def judge_verdicts(
@@ -51,7 +51,7 @@ def judge_verdicts(
     benchmark: str | None = None,
     ties: Ties = "random",
 ) -> Judged:
-    """One row from verdicts that are known; `kinds` counts the replies that were truncated or unreadable.
+    """One row from verdicts that are known; `kinds` counts the replies that were truncated or unparsed.
 
     Where verdicts tie, `vote` is one of them, drawn by the row's own seed or the first one seen, and `vote_correct` is the mean
     over the draws.
@@ -83,7 +83,7 @@ def judge_verdicts(
         agreement=vote.agreement,
         samples=asked,
         truncated=counted.get("truncated", 0),
-        unreadable=counted.get("unreadable", 0),
+        unparsed=counted.get("unparsed", 0),
         refused=refused,
         failed=asked - len(verdicts) - refused,
         **_described(example),
@@ -107,4 +107,4 @@ def _described(example: Example | Preference) -> dict[str, Any]:
 def _kind(reply: Generation, verdict: Any) -> str:
     if reply.finish_reason == "length":
         return "truncated"
-    return "unreadable" if verdict is None else "read"
+    return "unparsed" if verdict is None else "read"

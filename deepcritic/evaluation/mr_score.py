@@ -95,7 +95,7 @@ def ask(example: Example, critique: Generation, sampling: Sampling, seed: int) -
 def mr_score(judged: Iterable[Judged], grades: Mapping[str, Sequence[bool | None]] | None) -> dict[str, Any]:
     """The score and its parts, in percent, over all samples of the rows that have replies; with 95% bootstrap intervals.
 
-    An unreadable verdict is a wrong one of either kind of solution. `grades` has, by row, an entry for each sample whose step is
+    An unparsed verdict is a wrong one of either kind of solution. `grades` has, by row, an entry for each sample whose step is
     right; None there (a judge who failed or cannot be read) counts as a wrong reason in `score` and as a right one in the upper
     of `score_bounds`. Without `grades` there is no score.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 from deepcritic.datasets.benchmark import Part
 from deepcritic.datasets.forged import kind_of
 from deepcritic.evaluation.evaluators import Outcome
-from deepcritic.evaluation.injection import flips
+from deepcritic.evaluation.injection import attack_success_rates
 from deepcritic.evaluation.mr_score import mr_score
 from deepcritic.metrics.majority_vote import Ties
-from deepcritic.runs.jsonl import read_rows
+from deepcritic.runs.jsonl import read_json, read_rows
 from deepcritic.schema import Example, Judged, Preference
 from deepcritic.tasks.base import CriticTask
 from deepcritic.tasks.first_error_metrics import mean_figures
@@ -22,7 +21,7 @@ from deepcritic.tasks.pointwise_metrics import decided_figures
 
 def read_metrics(path: Path) -> dict[str, Any]:
     """What a finished evaluation wrote."""
-    metrics: dict[str, Any] = json.loads((path / "metrics.json").read_text("utf-8"))
+    metrics: dict[str, Any] = read_json(path / "metrics.json")
     return metrics
 
 
@@ -50,7 +49,7 @@ def collect_metrics(
         if part.benchmark.mr_score:
             of_part["mr_score"] = _mr_score(part, plain[part.name], outcome)
         if part.benchmark.forged:
-            of_part["flips"] = flips(outcome.judged[part.name], task)
+            of_part["attack_success_rates"] = attack_success_rates(outcome.judged[part.name], task)
         clean = [row for row in plain[part.name] if row.id not in (found or {}).get("held", {})]
         if clean and len(clean) < len(plain[part.name]):
             without = task.figures({part.name: clean}, ties=ties)
@@ -101,10 +100,10 @@ def print_metrics(metrics: dict[str, Any], task: CriticTask[Any]) -> dict[str, A
             print(f"{name}: {facts['rows']} of its {whole} rows are at hand")
         if "mr_score" in part:
             print(_mr_line(name, part["mr_score"]))
-        for kind, flip in part.get("flips", {}).items():
-            low, high = flip["interval"]
-            rate = "nothing to flip" if flip["rate"] is None else f"{flip['rate']:.1f}% ({low:.1f} to {high:.1f})"
-            print(f"{name}, forged {kind}: {rate} of {flip['rows']} verdicts now say what was forged")
+        for kind, attack in part.get("attack_success_rates", {}).items():
+            low, high = attack["interval"]
+            rate = "no verdict to change" if attack["rate"] is None else f"{attack['rate']:.1f}% ({low:.1f} to {high:.1f})"
+            print(f"{name}, forged {kind}: {rate} of {attack['rows']} verdicts now say what was forged")
         if "without_held" in part:
             clean = part["without_held"]
             score = f"F1 {clean['f1']}" if "f1" in clean else f"accuracy {clean.get('accuracy')}"

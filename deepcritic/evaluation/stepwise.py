@@ -182,7 +182,7 @@ class StepwiseEvaluator:
     def _judged(self, part: Part, example: Example, walks: list[_Walk], refused: set[tuple[str, int]]) -> Judged:
         done = [walk for walk in walks if not walk.failed]
         withheld = sum(any((example.id, sample) in refused for sample in walk.samples) for walk in walks if walk.failed)
-        kinds = {"truncated": sum(walk.cut > 0 for walk in done), "unreadable": sum(walk.verdict is None for walk in done)}
+        kinds = {"truncated": sum(walk.cut > 0 for walk in done), "unparsed": sum(walk.verdict is None for walk in done)}
         return judge_verdicts(
             example, [walk.verdict for walk in done], self.task, asked=len(walks), kinds=kinds, refused=withheld,
             benchmark=part.name, ties=self.ties,

@@ -162,7 +162,7 @@ def _baselines(parts: Mapping[str, dict[str, Any]], column: str) -> list[Entry]:
 
 def _constant(part: Mapping[str, Any]) -> dict[str, Any]:
     """The one baseline of an evaluation that was made before the others were measured; none where it is unknown."""
-    f1 = part.get("blind_f1")
+    f1 = part.get("constant_baseline_f1")
     return {} if f1 is None else {CONSTANT: {"f1": f1, "interval": (None, None)}}
 
 

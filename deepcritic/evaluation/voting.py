@@ -70,7 +70,7 @@ def voting_metrics(candidates: list[Candidate], criticised: int) -> dict[str, An
         "solutions": len(candidates),
         "criticised": len(looked),
         "rejected": sum(candidate.stands is False for candidate in looked),
-        "unreadable_answers": sum(candidate.answer is None for candidate in candidates),
+        "unparsed_answers": sum(candidate.answer is None for candidate in candidates),
         "undecided_answers": sum(candidate.answer is not None and candidate.right is None for candidate in candidates),
         "curves": curves,
         "gains": gains,

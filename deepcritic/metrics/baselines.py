@@ -49,9 +49,9 @@ def baselines(gold: ArrayLike, steps: ArrayLike, answer_right: Sequence[bool | N
     error = first != ALL_CORRECT
     if not error.any() or error.all():
         return {}
-    blind = constant_baseline(first)
+    baseline = constant_baseline(first)
     most = np.bincount(first[error]).argmax()
-    found = {CONSTANT: np.where(error, (first == most) * (1 - blind.correct_accuracy), blind.correct_accuracy)}
+    found = {CONSTANT: np.where(error, (first == most) * (1 - baseline.correct_accuracy), baseline.correct_accuracy)}
     if (length > 0).all():
         found |= _fitted(np.where(error, np.minimum(first, LONGEST), 0), np.minimum(length, LONGEST), problem)
     if all(right is not None for right in answer_right):

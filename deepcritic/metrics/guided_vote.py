@@ -3,7 +3,7 @@
 From one draw of n replies: the curve of a row is a mean over subsets of k (all of them, or 64 that are drawn), with the plain
 vote of the very same subsets beside it. Ties are drawn by lot: a winner among t shares counts 1 / t.
 
->>> curve = guided_chances([{1: 9.0, 2: 2.0}, {1: 2.0, 2: 6.0}], target=2, liking=[0.1, 0.9], ks=[1, 2])
+>>> curve = guided_chances([{1: 9.0, 2: 2.0}, {1: 2.0, 2: 6.0}], target=2, meta_rm_scores=[0.1, 0.9], ks=[1, 2])
 >>> curve.plain.tolist(), curve.guided.tolist()
 ([0.5, 0.0], [0.5, 1.0])
 """
@@ -32,7 +32,7 @@ class Chances(NamedTuple):
     guided: Array
 
 
-def kept_half(liking: Sequence[float]) -> list[float]:
+def kept_half(meta_rm_scores: Sequence[float]) -> list[float]:
     """Weights for a vote: 1 for the half of the replies that is liked best (k / 2, at least one), 0 for the others.
 
     Of equally liked ones those that come first stay.
@@ -40,8 +40,8 @@ def kept_half(liking: Sequence[float]) -> list[float]:
     >>> kept_half([0.2, 0.9, 0.4])
     [0.0, 1.0, 0.0]
     """
-    keep = sorted(range(len(liking)), key=lambda at: -liking[at])[: max(1, len(liking) // 2)]
-    return [float(at in keep) for at in range(len(liking))]
+    keep = sorted(range(len(meta_rm_scores)), key=lambda at: -meta_rm_scores[at])[: max(1, len(meta_rm_scores) // 2)]
+    return [float(at in keep) for at in range(len(meta_rm_scores))]
 
 
 def powers(most: int) -> list[int]:
@@ -54,7 +54,7 @@ def guided_chances(
     points: Sequence[Points | None],
     target: Hashable,
     ks: Sequence[int],
-    liking: Sequence[float] = (),
+    meta_rm_scores: Sequence[float] = (),
     seed: int = 0,
 ) -> Chances:
     """From what each reply gives to each candidate (None: it cannot be read and does not vote). A k above the number of replies
@@ -68,7 +68,7 @@ def guided_chances(
     for at, given in enumerate(points):
         for candidate, value in (given or {}).items():
             table[at, names[candidate]] = value
-    likes = np.asarray(liking, float)
+    likes = np.asarray(meta_rm_scores, float)
     plain, guided = np.zeros(len(ks)), np.full(len(ks), np.nan)
     for place, k in enumerate(ks):
         chosen = _subsets(len(points), min(k, len(points)), seed)

@@ -1,6 +1,6 @@
 """What a majority vote of k replies is worth, from one draw of n >= k: the exact mean over all subsets, not the first k.
 
-An unreadable reply (None) is drawn like any other but does not vote; where no reply of a subset is readable, nobody wins. Ties
+An unparsed reply (None) is drawn like any other but does not vote; where no reply of a subset is readable, nobody wins. Ties
 go to each of the verdicts alike (`random`), or to the one that is seen first in the order of the samples (`first`, the rule of
 DeepCritic's code, arXiv 2505.00662).
 
@@ -25,7 +25,7 @@ from deepcritic.metrics.f1 import Array
 Ties = Literal["random", "first"]
 TIES: Final[tuple[Ties, ...]] = ("random", "first")
 _Pattern = tuple[int, ...]
-_TARGET, _UNREADABLE = 0, -1
+_TARGET, _UNPARSED = 0, -1
 
 
 def vote_rule(name: str, field: str) -> Ties:
@@ -43,16 +43,16 @@ def chances(verdicts: Sequence[Hashable | None], target: Hashable, ties: Ties = 
     """
     if target not in verdicts:
         return np.zeros(len(verdicts))
-    names: dict[Any, int] = {target: _TARGET, None: _UNREADABLE}
+    names: dict[Any, int] = {target: _TARGET, None: _UNPARSED}
     pattern = tuple(names.setdefault(verdict, len(names) - 1) for verdict in verdicts)
     return _chances(pattern if ties == "first" else _canonical(pattern), ties).copy()
 
 
 def _canonical(pattern: _Pattern) -> _Pattern:
     """One pattern for all with the same tallies, as the order does not matter when ties are drawn."""
-    counts = sorted((pattern.count(name) for name in set(pattern) - {_TARGET, _UNREADABLE}), reverse=True)
+    counts = sorted((pattern.count(name) for name in set(pattern) - {_TARGET, _UNPARSED}), reverse=True)
     others = tuple(name for name, count in enumerate(counts, start=1) for _ in range(count))
-    return (_TARGET,) * pattern.count(_TARGET) + others + (_UNREADABLE,) * pattern.count(_UNREADABLE)
+    return (_TARGET,) * pattern.count(_TARGET) + others + (_UNPARSED,) * pattern.count(_UNPARSED)
 
 
 @functools.lru_cache(maxsize=20_000)
@@ -66,7 +66,7 @@ def _chances(pattern: _Pattern, ties: Ties) -> Array:
     """
     size = len(pattern)
     places = {name: [place for place, other in enumerate(pattern) if other == name] for name in set(pattern)}
-    own, unreadable = places.pop(_TARGET), len(places.pop(_UNREADABLE, []))
+    own, unparsed = places.pop(_TARGET), len(places.pop(_UNPARSED, []))
     most, choose = len(own), _binomials(size)
     if ties == "first":
         later = np.arange(most)[::-1]
@@ -86,7 +86,7 @@ def _chances(pattern: _Pattern, ties: Ties) -> Array:
             further[:, votes - 1, votes:] += losing[:, votes - 1, None] * ways[:, votes - 1, :-votes]
         ways = further
     total = ways.sum(axis=(0, 1))
-    total = np.convolve(total, choose[unreadable, : unreadable + 1])[: size + 1]
+    total = np.convolve(total, choose[unparsed, : unparsed + 1])[: size + 1]
     result: Array = np.minimum(1.0, total[1:] / choose[size, 1:])
     return result
 

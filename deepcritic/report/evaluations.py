@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.runs.folder import finished_manifests
-from deepcritic.runs.jsonl import read_lines
+from deepcritic.runs.jsonl import read_json, read_lines
+from deepcritic.runs.renamed import with_current_names
 from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR
 
 FAMILIAR = {
@@ -63,7 +64,7 @@ class Evaluation:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The judged rows as plain values: their gold and verdicts are those of whichever task."""
-        return [json.loads(line) for _, line in read_lines(self.path / "verdicts.jsonl")]
+        return [with_current_names(json.loads(line)) for _, line in read_lines(self.path / "verdicts.jsonl")]
 
 
 def title_of(folder: str) -> str:
@@ -86,7 +87,7 @@ def evaluations(run: Path) -> list[Evaluation]:
     for name, manifest in finished_manifests(run):
         path = run / name
         if manifest.get("stage") == "evaluate" and (path / "verdicts.jsonl").is_file() and (path / "metrics.json").is_file():
-            found.append(Evaluation(path, manifest, json.loads((path / "metrics.json").read_text("utf-8"))))
+            found.append(Evaluation(path, manifest, read_json(path / "metrics.json")))
     return sorted(found, key=lambda one: place_of(one.name))
 
 

@@ -33,7 +33,7 @@ class Caution:
 
 
 def warnings(run: Path, manifests: Mapping[str, Mapping[str, Any]], found: Sequence[Evaluation]) -> Iterator[Caution]:
-    """What was cut, unreadable, lost or unbalanced, and what is not finished."""
+    """What was cut, unparsed, lost or unbalanced, and what is not finished."""
     for folder in sorted(path.parent for path in run.glob("*/config.json")):
         if folder.name not in manifests:
             yield Caution(folder.name, "is not finished: nothing of it is shown")
@@ -71,11 +71,11 @@ def _labels(name: str, manifest: Mapping[str, Any]) -> Iterator[Caution]:
 def _evaluation(one: Evaluation) -> Iterator[Caution]:
     for name, part in one.parts.items():
         where = f" on {name}" if len(one.parts) > 1 else ""
-        cut, unreadable = part.get("truncated_rate"), part.get("unparsed_rate")
+        cut, unparsed = part.get("truncated_rate"), part.get("unparsed_rate")
         if (cut or 0) >= SEEN:
             yield Caution(one.name, f"{cut:.1f}% of the replies{where} were cut at max_tokens")
-        if (unreadable or 0) >= SEEN:
-            yield Caution(one.name, f"{unreadable:.1f}% of the replies{where} have no readable verdict and count as wrong")
+        if (unparsed or 0) >= SEEN:
+            yield Caution(one.name, f"{unparsed:.1f}% of the replies{where} have no readable verdict and count as wrong")
         replies = part.get("replies") or {}
         lost = (replies.get("failed") or 0) + (replies.get("refused") or 0)
         if lost:
@@ -91,8 +91,9 @@ def _evaluation(one: Evaluation) -> Iterator[Caution]:
         facts = part.get("benchmark") or {}
         if facts.get("rows_when_whole") and part.get("examples") and part["examples"] != facts["rows_when_whole"]:
             yield Caution(one.name, f"{part['examples']:,} of the {facts['rows_when_whole']:,} rows of {name} were measured")
-        if None not in (part.get("f1"), part.get("blind_f1")) and part["f1"] < part["blind_f1"]:
-            yield Caution(one.name, f"F1 {part['f1']:.1f}{where} is below that of the best blind guess, {part['blind_f1']:.1f}")
+        f1, constant = part.get("f1"), part.get("constant_baseline_f1")
+        if f1 is not None and constant is not None and f1 < constant:
+            yield Caution(one.name, f"F1 {f1:.1f}{where} is below that of the constant baseline, {constant:.1f}")
         held = (one.metrics.get("contamination") or {}).get("held") or {}
         if held:
             yield Caution(one.name, f"{len(held):,} problems occur in the training data that was looked through")
@@ -181,7 +182,7 @@ def figure_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
                         f"{shown(part.get('f1'))}{maj}",
                         _range(part.get("f1_interval")),
                         *(_with_range(part, key) for key in ("error_accuracy", "correct_accuracy", "unparsed_rate")),
-                        part.get("blind_f1"),
+                        part.get("constant_baseline_f1"),
                         "this run",
                     ]
                 )
@@ -209,8 +210,8 @@ def figure_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
         "95% interval",
         "errors found",
         "all-correct seen",
-        "unreadable",
-        "blind guess",
+        "unparsed",
+        "constant baseline",
         "source",
     ]
     return {
@@ -228,9 +229,9 @@ def preference_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     known = ("accuracy", "vote_accuracy", "pairwise_accuracy", "roc_auc", "unparsed_rate")
     keys = [key for key in known if any(part.get(key) is not None for _, _, part in parts)]
     names = {"accuracy": "better one found", "vote_accuracy": "by vote", "pairwise_accuracy": "of two", "roc_auc": "ROC-AUC"}
-    head = ["judge", "benchmark", "rows", *(names.get(key, "unreadable") for key in keys), "blind guess"]
+    head = ["judge", "benchmark", "rows", *(names.get(key, "unparsed") for key in keys), "chance level"]
     rows = [
-        [one.title, name, part.get("examples"), *(_with_range(part, key) for key in keys), part.get("blind_accuracy")]
+        [one.title, name, part.get("examples"), *(_with_range(part, key) for key in keys), part.get("chance_accuracy")]
         for one, name, part in parts
     ]
     table = {"title": "Judged responses, in percent", "head": head, "words": 2}

@@ -3,12 +3,12 @@ votes, and what all of it cost."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from deepcritic.report.draw import INK, MUTED, PAPER, SERIES, WIDE, Plot, band, bars, figure, legend_above, line, percent_axis
+from deepcritic.runs.jsonl import read_json
 
 
 def plots(run: Path, manifests: Mapping[str, Mapping[str, Any]]) -> Iterator[Plot]:
@@ -324,5 +324,5 @@ def _effort(manifest: Mapping[str, Any]) -> dict[str, float]:
 def _json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    value: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    value: dict[str, Any] = read_json(path)
     return value

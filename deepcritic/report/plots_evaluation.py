@@ -77,7 +77,7 @@ def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
                     "low": low,
                     "high": high,
                     "maj": part.get("maj_f1"),
-                    "blind": part.get("blind_f1"),
+                    "baseline": part.get("constant_baseline_f1"),
                     "kind": "this run",
                 }
             )
@@ -114,9 +114,15 @@ def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
         text=f"F1 in percent: {said}.",
         svg=drawn.svg,
         wide=True,
-        head=("benchmark", "critic", "f1", "low", "high", "maj_f1", "best_blind_guess", "kind"),
+        head=("benchmark", "critic", "f1", "low", "high", "maj_f1", "constant_baseline", "kind"),
         rows=[
-            [row["benchmark"], row["critic"], row["f1"], *(row.get(key) for key in ("low", "high", "maj", "blind")), row["kind"]]
+            [
+                row["benchmark"],
+                row["critic"],
+                row["f1"],
+                *(row.get(key) for key in ("low", "high", "maj", "baseline")),
+                row["kind"],
+            ]
             for row in rows
         ],
     )
@@ -130,12 +136,12 @@ def _f1_line(axes: Any, at: float, row: Point) -> None:
         return
     if row["low"] is not None:
         axes.plot([row["low"], row["high"]], [at, at], color=SERIES[0], linewidth=5, alpha=0.25, solid_capstyle="butt")
-    if row["blind"] is not None:
-        axes.plot([row["blind"]] * 2, [at - 0.38, at + 0.38], color=MUTED, linewidth=1.6)
+    if row["baseline"] is not None:
+        axes.plot([row["baseline"]] * 2, [at - 0.38, at + 0.38], color=MUTED, linewidth=1.6)
     axes.plot(row["f1"], at, "o", color=SERIES[0], markersize=6)
     if row["maj"] is not None:
         axes.plot(row["maj"], at, "^", color=SERIES[1], markersize=6)
-    most = max(row["f1"], row["high"] or 0, row["maj"] or 0, row["blind"] or 0)
+    most = max(row["f1"], row["high"] or 0, row["maj"] or 0, row["baseline"] or 0)
     axes.text(most + 1.6, at, f"{row['f1']:.1f}", va="center", fontsize=9)
 
 
@@ -143,8 +149,8 @@ def _f1_legend(axes: Any, rows: Sequence[Point]) -> None:
     axes.plot([], [], "o", color=SERIES[0], label="one sample")
     if any(row.get("maj") is not None for row in rows):
         axes.plot([], [], "^", color=SERIES[1], label="vote of all samples")
-    if any(row.get("blind") is not None for row in rows):
-        axes.plot([], [], "|", color=MUTED, markersize=9, markeredgewidth=1.6, label="best blind guess")
+    if any(row.get("baseline") is not None for row in rows):
+        axes.plot([], [], "|", color=MUTED, markersize=9, markeredgewidth=1.6, label="constant baseline")
     kinds = {row["kind"] for row in rows}
     if "published" in kinds:
         axes.plot([], [], "D", color=MUTED, markersize=4, label="published")

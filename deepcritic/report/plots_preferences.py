@@ -48,10 +48,10 @@ def accuracies(parts: Sequence[tuple[str, Mapping[str, Any]]]) -> Plot:
             if any(part.get(key) is not None for _, part in parts):
                 axes.plot([], [], label=title, **(line(number) | {"linestyle": "none"}))
         for at, (_, part) in enumerate(parts):
-            if part.get("blind_accuracy") is not None:
-                axes.plot([part["blind_accuracy"]] * 2, [at - 0.38, at + 0.38], color=MUTED, linewidth=1.6)
+            if part.get("chance_accuracy") is not None:
+                axes.plot([part["chance_accuracy"]] * 2, [at - 0.38, at + 0.38], color=MUTED, linewidth=1.6)
         bars(axes, [name for name, _ in parts])
-        percent_axis(axes, "percent, with 95% intervals; upright: a blind guess", along="x")
+        percent_axis(axes, "percent, with 95% intervals; upright: chance level", along="x")
         legend_above(axes, 2)
     said = "; ".join(f"{name}, {title} {value:.1f}" for name, title, value, *_ in rows)
     head = ("judge", "measure", "percent", "low", "high")

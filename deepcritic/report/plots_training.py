@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from deepcritic.report.draw import INK, MUTED, PAPER, SERIES, WIDE, Plot, figure, legend_above, line
 from deepcritic.runs.jsonl import read_lines
+from deepcritic.runs.renamed import with_current_names
 
 TOGETHER: Final = 4
 """Curves that one drawing of several stages can hold."""
@@ -36,7 +37,7 @@ TOPICS: Final[Sequence[tuple[str, str, Mapping[str, str]]]] = (
             "frac_reward_zero_std": "groups without variance",
             "truncated": "cut at max_tokens",
             "completions/clipped_ratio": "cut at max_tokens",
-            "unreadable": "no readable verdict",
+            "unparsed": "no readable verdict",
             "top_verdict": "one verdict's share of all",
         },
     ),
@@ -66,7 +67,8 @@ def plots(run: Path) -> Iterator[Plot]:
     logs: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for path in sorted(run.glob(f"*/{LOG}")):
         stage = path.parent.name
-        logs.setdefault(stage.partition(".")[0], {})[stage] = [json.loads(line_) for _, line_ in read_lines(path)]
+        entries = [with_current_names(json.loads(line_)) for _, line_ in read_lines(path)]
+        logs.setdefault(stage.partition(".")[0], {})[stage] = entries
     for kind, stages in logs.items():
         for topic in TOPICS:
             found = {stage: shown for stage, log in stages.items() if (shown := series(log, topic[2]))}

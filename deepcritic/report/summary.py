@@ -6,7 +6,6 @@ Step critics are found by the names of their evaluations: `evaluate.base`, `eval
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from deepcritic.metrics.bootstrap import wilson
 from deepcritic.metrics.paired_tests import paired_bootstrap_f1
 from deepcritic.runs.folder import finished_manifests
-from deepcritic.runs.jsonl import read_rows
+from deepcritic.runs.jsonl import read_json, read_rows
 from deepcritic.schema import WITH_ERROR, Example, Judged
 
 CRITICS = ("base", "sft", "rl")
@@ -29,7 +28,7 @@ _FIGURES = (
     "error_accuracy_by_kind",
     "error_accuracy_by_position",
 )
-JUDGED = ("accuracy", "accuracy_interval", "vote_accuracy", "roc_auc", "unparsed_rate", "blind_accuracy")
+JUDGED = ("accuracy", "accuracy_interval", "vote_accuracy", "roc_auc", "unparsed_rate", "chance_accuracy")
 
 
 def summarise(run: Path) -> dict[str, Any]:
@@ -43,7 +42,7 @@ def summarise(run: Path) -> dict[str, Any]:
     for critic in CRITICS:
         if metrics := steps.get(f"evaluate.{critic}"):
             summary[critic] = {name: metrics[name] for name in _FIGURES if name in metrics}
-            summary["blind_f1"], summary["examples"] = metrics["blind_f1"], metrics["examples"]
+            summary["constant_baseline_f1"], summary["examples"] = metrics["constant_baseline_f1"], metrics["examples"]
         longer = steps.get(f"evaluate.{critic}_longer")
         if critic in summary and longer:
             summary[critic]["longer_f1"], summary[critic]["longer_f1_interval"] = longer["f1"], longer["f1_interval"]
@@ -145,5 +144,5 @@ def _percent(fraction: float) -> float:
 def _json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    value: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    value: dict[str, Any] = read_json(path)
     return value

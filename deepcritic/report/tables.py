@@ -27,8 +27,8 @@ def tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
             ]
             for name in critics
         ]
-        rows.append(["best blind guess", _number(summary["blind_f1"]), "", "", "", "", ""])
-        head = ["critic", "F1", "95% interval", "errors found", "all-correct seen", "unreadable", "F1, longer"]
+        rows.append(["constant baseline", _number(summary["constant_baseline_f1"]), "", "", "", "", ""])
+        head = ["critic", "F1", "95% interval", "errors found", "all-correct seen", "unparsed", "F1, longer"]
         made.append({"title": f"F1 on {summary['examples']} solutions (percent)", "head": head, "rows": rows})
         for key, title in (
             ("error_accuracy_by_kind", "kind of error"),
@@ -60,7 +60,7 @@ def tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
             ]
             for name, one in sorted(summary["judges"].items(), key=lambda pair: place_of(pair[0]))
         ]
-        head = ["judge", "items", "votes", "accuracy", "95% interval", "by vote", "ROC-AUC", "unreadable", "best blind guess"]
+        head = ["judge", "items", "votes", "accuracy", "95% interval", "by vote", "ROC-AUC", "unparsed", "chance level"]
         made.append({"title": "The best response found (percent)", "head": head, "rows": rows})
     rows = []
     for key, title in (("sft_gain", "SFT over base, F1"), ("rl_gain", "RL over SFT, F1")):

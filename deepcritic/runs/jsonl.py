@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from deepcritic.errors import InputError
+from deepcritic.runs.renamed import RENAMED, with_current_names
 from deepcritic.schema import Row, decode, encode
 
 R = TypeVar("R", bound=Row)
@@ -93,7 +94,13 @@ def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
         try:
             yield decode(line, kind)
         except InputError as error:
-            raise error.replace(file=path, line=number) from None
+            if (error.field or "").rpartition(".")[2] not in RENAMED:
+                raise error.replace(file=path, line=number) from None
+            line = json.dumps(with_current_names(json.loads(line))).encode()
+            try:
+                yield decode(line, kind)
+            except InputError as other:
+                raise other.replace(file=path, line=number) from None
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
@@ -104,6 +111,11 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
             file.write(encode(row) + b"\n")
             count += 1
     return count
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of a run holds, under the current names of its fields."""
+    return with_current_names(json.loads(path.read_text("utf-8")))
 
 
 def write_json(path: Path, value: Any) -> None:

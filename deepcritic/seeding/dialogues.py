@@ -10,7 +10,7 @@ from typing import Any, Final
 from deepcritic.schema import ALL_CORRECT, Dialogue, Message, Row
 from deepcritic.seeding.best_of_n import Answers
 from deepcritic.seeding.funnel import Funnel
-from deepcritic.seeding.prompts import CUT, EMPTY, GIVEN_AWAY, UNREADABLE, WRONG, Call, without_verdict
+from deepcritic.seeding.prompts import CUT, EMPTY, GIVEN_AWAY, UNPARSED, WRONG, Call, without_verdict
 from deepcritic.seeding.solutions import Material
 from deepcritic.tasks.base import CriticTask
 from deepcritic.text.prompt_template import fill, placeholders
@@ -54,8 +54,8 @@ def sift(
             reason = reasons[0] if reasons else WRONG
             lost[reason] += 1
             fates[name] = f"{call.title}: {reason}"
-    for reason in (UNREADABLE, WRONG, CUT, EMPTY, GIVEN_AWAY):
-        if lost[reason] or reason == UNREADABLE or (reason == WRONG and must_agree):
+    for reason in (UNPARSED, WRONG, CUT, EMPTY, GIVEN_AWAY):
+        if lost[reason] or reason == UNPARSED or (reason == WRONG and must_agree):
             funnel.drop(f"{call.title}: {reason}", lost[reason])
     if failed:
         funnel.fail(f"{call.title}: no reply", failed)

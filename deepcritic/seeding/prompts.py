@@ -77,7 +77,7 @@ right; a carry was added twice, it seems."
 End with one line: \boxed{1} if step {{step}} is right, \boxed{-1} if it is wrong.
 """
 
-UNREADABLE: Final = "it is unreadable"
+UNPARSED: Final = "unparsed"
 WRONG: Final = "its verdict is wrong"
 CUT: Final = "it was cut at the limit of tokens"
 EMPTY: Final = "it is nothing but a verdict"
@@ -97,7 +97,7 @@ _GIVEN_AWAY: Final = re.compile(
 
 
 class Reply(NamedTuple):
-    """A draw as its call reads it: whether its verdict agrees with the label (None: unreadable)."""
+    """A draw as its call reads it: whether its verdict agrees with the label (None: unparsed)."""
 
     draw: Generation
     agrees: bool | None
@@ -135,7 +135,7 @@ def step_call(name: str, title: str, prompt: Template, material: Material, sampl
         verdict = step_verdict(text, alone=place.example_id in material.boxed)
         return None if verdict is None else verdict == (material.ratings[place] >= 0)
 
-    return Call(name, title, sampling, samples, wave, material.places.__getitem__, ask, read, refuse_unreadable)
+    return Call(name, title, sampling, samples, wave, material.places.__getitem__, ask, read, refuse_unparsed)
 
 
 def whole_call(
@@ -153,7 +153,7 @@ def whole_call(
         verdict = task.parse(text)
         return None if verdict is None else verdict == material.first_errors[place.example_id]
 
-    return Call("direct", "direct critique", sampling, samples, wave, lambda name: [Place(name, 0)], ask, read, refuse_unreadable)
+    return Call("direct", "direct critique", sampling, samples, wave, lambda name: [Place(name, 0)], ask, read, refuse_unparsed)
 
 
 def prompt_of(file: str | None, built_in: str, more_fields: str, system: str | None) -> Template:
@@ -162,9 +162,9 @@ def prompt_of(file: str | None, built_in: str, more_fields: str, system: str | N
     return replace(template, system=system) if template.system is None and system else template
 
 
-def refuse_unreadable(reply: Reply) -> str | None:
+def refuse_unparsed(reply: Reply) -> str | None:
     """The paper's rule: any readable reply may be taken, one that agrees first."""
-    return UNREADABLE if reply.agrees is None else None
+    return UNPARSED if reply.agrees is None else None
 
 
 def take_any(reply: Reply) -> str | None:
@@ -175,7 +175,7 @@ def take_any(reply: Reply) -> str | None:
 def recheck(reply: Reply) -> str | None:
     """Why a text may not be taken that the critic will learn to write."""
     if reply.agrees is None:
-        return UNREADABLE
+        return UNPARSED
     if not reply.agrees:
         return WRONG
     if reply.draw.finish_reason == "length":

@@ -67,7 +67,7 @@ class Questions:
         return CritiqueAnswer(
             id=solution.id, index=index, steps=list(found.steps), first_error=found.first_error,
             votes={str(verdict): count for verdict, count in found.votes.items()}, agreement=found.agreement,
-            acceptance=found.acceptance, text=found.text, unparsed=found.unreadable, failed=found.failed, tokens=found.tokens,
+            acceptance=found.acceptance, text=found.text, unparsed=found.unparsed, failed=found.failed, tokens=found.tokens,
             note=found.note,
         )  # fmt: skip
 

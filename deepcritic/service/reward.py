@@ -32,7 +32,7 @@ def service_reward(
     Raises `InputError` for a `per` that is none of these.
     """
     if per not in PER:
-        raise InputError("no such reward", field="per", found=per, remedy=" or ".join(PER))
+        raise InputError("no such reward", field="per", found=per, expected=" or ".join(PER))
 
     async def critic(
         prompts: Sequence[Completion], completions: Sequence[Completion], problem: Sequence[str] | None = None, **_: Any

@@ -8,7 +8,6 @@ A run is the name of one that evaluated, or the folder of an evaluation. Several
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from deepcritic.errors import InputError, UsageError
 from deepcritic.evaluation.comparison import compare
 from deepcritic.evaluation.table import beside_published, write_table
 from deepcritic.runs.folder import RunFolder
-from deepcritic.runs.jsonl import read_rows, write_json
+from deepcritic.runs.jsonl import read_json, read_rows, write_json
 from deepcritic.schema import Judged
 
 TITLES = {
@@ -39,7 +38,7 @@ def run(folder: RunFolder, *, runs: Sequence[Any]) -> dict[str, Any]:
     names = [[side] if isinstance(side, str) else [str(one) for one in side] for side in runs]
     places = [[find_evaluation(one, folder.path.parent.parent) for one in side] for side in names]
     if not folder.begin(**{f"rows of {place}": place / ROWS for side in places for place in side}):
-        found: dict[str, Any] = json.loads((folder / "compare.json").read_text("utf-8"))
+        found: dict[str, Any] = read_json(folder / "compare.json")
         return _shown(found)
     sides = [[_rows(place) for place in side] for side in places]
     found = {"a": names[0], "b": names[1], **compare(sides[0], sides[1], names=[*names[0], *names[1]])}
@@ -74,7 +73,7 @@ def _rows(place: Path) -> list[Judged]:
 
 
 def _metrics(place: Path) -> dict[str, Any]:
-    metrics: dict[str, Any] = json.loads((place / "metrics.json").read_text("utf-8"))
+    metrics: dict[str, Any] = read_json(place / "metrics.json")
     return metrics
 
 

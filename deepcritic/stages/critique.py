@@ -185,5 +185,5 @@ def _counted(found: Critique) -> float:
 def _votes(found: Critique) -> str:
     names = {step: "all correct" if step == ALL_CORRECT else f"step {step}" for step in found.votes}
     parts = [f"{names[step]}: {votes:g}" for step, votes in found.votes.items()]
-    parts += [f"{word}: {count}" for word, count in (("unreadable", found.unreadable), ("failed", found.failed)) if count]
+    parts += [f"{word}: {count}" for word, count in (("unparsed", found.unparsed), ("failed", found.failed)) if count]
     return f"votes {', '.join(parts) or 'none'} · {found.tokens:,} tokens"

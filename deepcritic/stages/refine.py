@@ -166,7 +166,7 @@ def figures(rows: list[Example], refined: dict[str, Refinement], right: Array) -
         "by_round": [outcome(rows, right[0], now) for now in right[1:]],
         "outcomes": dict(sorted(Counter(trail.outcome for trail in trails).items())),
         "rewritten": sum(one.rewrite is not None for one in looks),
-        "unreadable": sum(one.critique.unreadable for one in looks),
+        "unparsed": sum(one.critique.unparsed for one in looks),
         "critic_tokens": sum(one.critique.tokens for one in looks),
         "generator_tokens": sum(one.tokens for one in looks),
     }

@@ -132,7 +132,7 @@ def _candidates(
                 problem_id=name,
                 answer=answer,
                 right=None if found is None else found.right,
-                # An unreadable critique rejects nothing, and speaks neither for nor against.
+                # An unparsed critique rejects nothing, and speaks neither for nor against.
                 stands=None if critique is None else critique.first_error is None or critique.accepts,
                 weight=None if critique is None else 0.5 if critique.acceptance is None else critique.acceptance,
                 tokens=draw.prompt_tokens + draw.completion_tokens,

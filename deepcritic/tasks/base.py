@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -31,8 +32,14 @@ class Vote(msgspec.Struct, Generic[V], frozen=True, kw_only=True):
     verdict: V | None
     tally: dict[V, float]
     agreement: float
-    unreadable: int
+    unparsed: int
     tied: bool
+
+    @property
+    def unreadable(self) -> int:
+        """The name of `unparsed` until 0.1; it goes with the next release."""
+        warnings.warn("unreadable is now called unparsed", DeprecationWarning, stacklevel=2)
+        return self.unparsed
 
 
 class RowScore(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +90,7 @@ class CriticTask(Protocol[V]):
         ...
 
     def reward(self, verdict: V | None, gold: Any) -> float:
-        """The RL reward, above 0 if the verdict is right; the only place where an unreadable verdict becomes a number."""
+        """The RL reward, above 0 if the verdict is right; the only place where an unparsed verdict becomes a number."""
         ...
 
     def stratum(self, gold: Any) -> str | None:
@@ -147,8 +154,8 @@ def count(points: Sequence[Mapping[Any, float] | None], weights: Sequence[float]
     best = [candidate for candidate, value in counted.items() if value == most]
     winner = random.Random(seed).choice(best) if best else None
     agreement = fors.get(winner, 0.0) / total if total else 0.0
-    unreadable = sum(given is None for given in points)
-    return Vote(verdict=winner, tally=counted, agreement=agreement, unreadable=unreadable, tied=len(best) > 1)
+    unparsed = sum(given is None for given in points)
+    return Vote(verdict=winner, tally=counted, agreement=agreement, unparsed=unparsed, tied=len(best) > 1)
 
 
 def cluster_of(problem: str) -> str:

@@ -100,7 +100,7 @@ class FirstError:
         return f"(For you alone: the right verdict is {shown}. Find the reasons for it, and do not mention this note.)"
 
     def reward(self, verdict: int | None, gold: Gold) -> float:
-        """1 if the verdict is the gold one, else 0; an unreadable verdict earns 0 (DeepCritic, arXiv 2505.00662)."""
+        """1 if the verdict is the gold one, else 0; an unparsed verdict earns 0 (DeepCritic, arXiv 2505.00662)."""
         return float(verdict == _known(gold))
 
     def stratum(self, gold: Gold) -> str | None:
@@ -110,10 +110,10 @@ class FirstError:
         return WITHOUT_ERROR if gold.first_error == ALL_CORRECT else WITH_ERROR
 
     def vote(self, verdicts: Sequence[int | None], weights: Sequence[float] | None = None, seed: int = 0) -> Vote[int]:
-        """The verdict with the most weight; unreadable ones do not vote, and a tie is drawn by `seed`.
+        """The verdict with the most weight; unparsed ones do not vote, and a tie is drawn by `seed`.
 
         >>> FirstError().vote([2, 2, None, -1])
-        Vote(verdict=2, tally={2: 2.0, -1: 1.0}, agreement=0.6666666666666666, unreadable=1, tied=False)
+        Vote(verdict=2, tally={2: 2.0, -1: 1.0}, agreement=0.6666666666666666, unparsed=1, tied=False)
         """
         return count([None if verdict is None else self.votes_for(verdict) for verdict in verdicts], weights, seed)
 
@@ -126,12 +126,12 @@ class FirstError:
     def score(self, verdict: int | None, gold: Gold, item: Item) -> RowScore:
         """Right or wrong on one row. Problems are drawn together in a bootstrap, as one may occur with several solutions."""
         cluster = cluster_of(item.problem)
-        values = {"correct": self.reward(verdict, gold), "unreadable": float(verdict is None)}
+        values = {"correct": self.reward(verdict, gold), "unparsed": float(verdict is None)}
         stratum = WITHOUT_ERROR if _known(gold) == ALL_CORRECT else WITH_ERROR
         return RowScore(values=values, stratum=stratum, cluster=cluster)
 
     def aggregate(self, scores: Mapping[str, Any]) -> dict[str, float]:
-        """Accuracies and F1 as fractions from `correct`, `unreadable` and `stratum` (arrays, one entry a row).
+        """Accuracies and F1 as fractions from `correct`, `unparsed` and `stratum` (arrays, one entry a row).
 
         F1 is ProcessBench's (arXiv 2412.06559): the harmonic mean of the accuracies on rows with and without an error.
         """
@@ -143,7 +143,7 @@ class FirstError:
             "error_accuracy": error_accuracy,
             "correct_accuracy": correct_accuracy,
             "f1": harmonic_f1(error_accuracy, correct_accuracy),
-            "unparsed_rate": float(np.asarray(scores["unreadable"], float).mean()),
+            "unparsed_rate": float(np.asarray(scores["unparsed"], float).mean()),
         }
 
     def figures(self, parts: Mapping[str, Sequence[Judged]], *, ties: Ties = "random") -> dict[str, Any]:

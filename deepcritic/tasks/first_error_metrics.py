@@ -39,9 +39,9 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     stratum = np.array([row.stratum for row in rows])
     error, cluster = stratum == WITH_ERROR, np.array([row.cluster for row in rows])
     correct = np.array([row.correct for row in rows], float)
-    unreadable = np.array([np.mean([verdict is None for verdict in row.verdicts]) for row in rows])
-    main = task.aggregate({"correct": correct, "unreadable": unreadable, "stratum": stratum})
-    drawn = resampled_rates([correct, unreadable], error, cluster)
+    unparsed = np.array([np.mean([verdict is None for verdict in row.verdicts]) for row in rows])
+    main = task.aggregate({"correct": correct, "unparsed": unparsed, "stratum": stratum})
+    drawn = resampled_rates([correct, unparsed], error, cluster)
     drawn_main = {
         "error_accuracy": drawn[0][0],
         "correct_accuracy": drawn[1][0],
@@ -49,7 +49,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
         "unparsed_rate": pooled(drawn, error)[1],
     }
     replies = {name: sum(getattr(row, name) for row in judged) for name in REPLIES}
-    blind = constant_baseline([row.gold for row in rows])
+    baseline = constant_baseline([row.gold for row in rows])
     found: dict[str, Any] = {
         "benchmark": {"name": judged[0].benchmark},
         "examples": len(judged),
@@ -60,8 +60,8 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
         "missing": sum(row.samples == 0 for row in judged),
         "replies": replies,
         "truncated_rate": _truncated(replies),
-        "blind_f1": blind.f1,
-        "blind": blind._asdict(),
+        "constant_baseline_f1": baseline.f1,
+        "constant_baseline": baseline._asdict(),
         "samples": max(len(row.verdicts) for row in rows),
         "mistakes": mistakes(rows),
         "error_accuracy_by_position": errors_found(rows, lambda row: row.gold),
@@ -71,11 +71,11 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
         "by_generator": accuracies(rows, lambda row: row.generator),
     }
     if found["samples"] > 1:
-        found.update(_votes(rows, unreadable, task, ties))
+        found.update(_votes(rows, unparsed, task, ties))
     found["baselines"] = _beside_baselines(rows)
-    if any(row.liking for row in rows):
-        found["guided_by_votes"] = guided_by_votes([row for row in rows if row.liking], task)
-        found["unguided"] = sum(not row.liking for row in rows)
+    if any(row.meta_rm_scores for row in rows):
+        found["guided_by_votes"] = guided_by_votes([row for row in rows if row.meta_rm_scores], task)
+        found["unguided"] = sum(not row.meta_rm_scores for row in rows)
     percent: dict[str, Any] = in_percent({name: value for name, value in found.items() if value not in ({}, None)})
     return percent
 
@@ -189,14 +189,14 @@ def vote_scores(rows: Sequence[Judged], ties: Ties) -> Array:
     return scores
 
 
-def _votes(rows: Sequence[Judged], unreadable: Array, task: CriticTask[Any], ties: Ties) -> dict[str, Any]:
+def _votes(rows: Sequence[Judged], unparsed: Array, task: CriticTask[Any], ties: Ties) -> dict[str, Any]:
     """Maj@k for every k, by both rules for ties, and what the agreement of all votes says about their being right."""
     error, cluster = np.array([row.stratum == WITH_ERROR for row in rows]), [row.cluster for row in rows]
     scores = {rule: vote_scores(rows, rule) for rule in TIES}
     drawn = resampled_rates(np.concatenate(list(scores.values())), error, cluster)
     drawn_f1s = dict(zip(TIES, np.split(harmonic_f1s(*drawn), len(TIES)), strict=True))
     at_all = scores[ties][-1]
-    main = task.aggregate({"correct": at_all, "unreadable": unreadable, "stratum": np.array([row.stratum for row in rows])})
+    main = task.aggregate({"correct": at_all, "unparsed": unparsed, "stratum": np.array([row.stratum for row in rows])})
     agreement = np.array([row.agreement for row in rows])
     drawn_agreement = pooled(resampled_rates([agreement], error, cluster), error)[0]
     return {
@@ -279,9 +279,9 @@ def show(metrics: dict[str, Any]) -> dict[str, Any]:
     print(f"{metrics['examples']} examples, truncated {number(metrics['truncated_rate'])}%{lost}")
     for name, part in parts.items():
         print(
-            f"{f'{name}: ' if name else ''}F1 {number(part['f1'])} ({span(part['f1_interval'])}; best blind guess "
-            f"{number(part['blind_f1'])}), errors found {number(part['error_accuracy'])}%, "
-            f"all-correct seen {number(part['correct_accuracy'])}%, unreadable {number(part['unparsed_rate'])}%"
+            f"{f'{name}: ' if name else ''}F1 {number(part['f1'])} ({span(part['f1_interval'])}; constant baseline "
+            f"{number(part['constant_baseline_f1'])}), errors found {number(part['error_accuracy'])}%, "
+            f"all-correct seen {number(part['correct_accuracy'])}%, unparsed {number(part['unparsed_rate'])}%"
         )
         if part.get("f1_unknown"):
             print(f"  F1 is unknown: {part['f1_unknown']}")

@@ -22,11 +22,11 @@ def vote_chances(rows: Sequence[Judged], task: CriticTask[Any], ks: Sequence[int
     plain, guided = np.zeros((len(ks), len(rows))), np.full((len(ks), len(rows)), np.nan)
     for at, row in enumerate(rows):
         points = [None if verdict is None else task.votes_for(verdict) for verdict in row.verdicts]
-        plain[:, at], guided[:, at] = guided_chances(points, row.gold, ks, row.liking)
+        plain[:, at], guided[:, at] = guided_chances(points, row.gold, ks, row.meta_rm_scores)
     return plain, guided
 
 
-REPLIES: Final = ("samples", "truncated", "unreadable", "refused", "failed")
+REPLIES: Final = ("samples", "truncated", "unparsed", "refused", "failed")
 """What became of the replies: how many were asked for, and of those how many were cut, not readable, withheld or lost."""
 
 

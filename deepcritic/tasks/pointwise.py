@@ -195,10 +195,10 @@ class Pointwise:
         return SINGLE if gold.scores is not None and len(gold.scores) == 1 else None
 
     def vote(self, verdicts: Sequence[Verdict | None], weights: Sequence[float] | None = None, seed: int = 0) -> Vote[int]:
-        """The response with the highest sum of scores; unreadable replies do not vote, and a tie is drawn by `seed`.
+        """The response with the highest sum of scores; unparsed replies do not vote, and a tie is drawn by `seed`.
 
         >>> Pointwise().vote([(9, 4), (3, 7), None])
-        Vote(verdict=1, tally={1: 12.0, 2: 11.0}, agreement=0.5, unreadable=1, tied=False)
+        Vote(verdict=1, tally={1: 12.0, 2: 11.0}, agreement=0.5, unparsed=1, tied=False)
         """
         return count([None if verdict is None else self.votes_for(verdict) for verdict in verdicts], weights, seed)
 
@@ -207,13 +207,13 @@ class Pointwise:
         stratum = self.stratum(gold)
         if stratum is None:
             raise InputError("the example is not labelled", field="gold.best", found="unlabelled", expected="a labelled example")
-        values = {"correct": float(self.reward(verdict, gold) > 0), "unreadable": float(verdict is None)}
+        values = {"correct": float(self.reward(verdict, gold) > 0), "unparsed": float(verdict is None)}
         return RowScore(values=values, stratum=stratum, cluster=cluster_of(item.query))
 
     def aggregate(self, scores: Mapping[str, Any]) -> dict[str, float]:
-        """Fractions from `correct` and `unreadable` (arrays, one entry a row)."""
-        correct, unreadable = (np.asarray(scores[name], float) for name in ("correct", "unreadable"))
-        return {"accuracy": float(correct.mean()), "unparsed_rate": float(unreadable.mean())}
+        """Fractions from `correct` and `unparsed` (arrays, one entry a row)."""
+        correct, unparsed = (np.asarray(scores[name], float) for name in ("correct", "unparsed"))
+        return {"accuracy": float(correct.mean()), "unparsed_rate": float(unparsed.mean())}
 
     def figures(self, parts: Mapping[str, Sequence[Judged]], *, ties: Ties = "random") -> dict[str, Any]:
         if len(parts) == 1:
@@ -228,7 +228,7 @@ class Pointwise:
 
 
 def _order(context: Any, shown: int) -> list[int]:
-    """The order that a context says, which is our own to get right: never a reason to call a reply unreadable."""
+    """The order that a context says, which is our own to get right: never a reason to call a reply unparsed."""
     order = list(context) if isinstance(context, list | tuple) else []
     if sorted(order) != list(range(1, shown + 1)):
         raise InputError(

@@ -44,7 +44,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     several, single = [row for row in rows if row.responses > 1], [row for row in rows if row.responses == 1]
     replies = {name: sum(getattr(row, name) for row in judged) for name in REPLIES}
     received = replies["samples"] - replies["refused"] - replies["failed"]
-    unreadable = [float(np.mean([verdict is None for verdict in row.verdicts])) for row in rows]
+    unparsed = [float(np.mean([verdict is None for verdict in row.verdicts])) for row in rows]
     clusters = [row.cluster for row in rows]
     found: dict[str, Any] = {
         "benchmark": {"name": judged[0].benchmark},
@@ -53,8 +53,8 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
         "missing": sum(row.samples == 0 for row in judged),
         "replies": replies,
         "truncated_rate": replies["truncated"] / received if received else math.nan,
-        "unparsed_rate": float(np.mean(unreadable)),
-        "unparsed_rate_interval": mean_interval(unreadable, clusters),
+        "unparsed_rate": float(np.mean(unparsed)),
+        "unparsed_rate_interval": mean_interval(unparsed, clusters),
         "samples": max(len(row.verdicts) for row in rows),
     }
     if several:
@@ -148,7 +148,7 @@ def _several(rows: Sequence[Judged], task: CriticTask[Any], samples: int) -> dic
         "accuracy_interval": mean_interval(plain[0], clusters),
         "strict_accuracy": float(np.mean(strict)),
         "strict_accuracy_interval": mean_interval(strict, clusters),
-        "blind_accuracy": float(np.mean([1 / row.responses for row in rows])),
+        "chance_accuracy": float(np.mean([1 / row.responses for row in rows])),
         "accuracy_by_responses": _groups(rows, plain[0], lambda row: str(row.responses)),
         "accuracy_by_domain": _groups(rows, plain[0], lambda row: row.domain),
         "position": position_bias(rows, task),
@@ -265,9 +265,9 @@ def show(metrics: dict[str, Any]) -> None:
     for name, part in metrics.get("benchmarks", {"": metrics}).items():
         lead = f"{name}: " if name else ""
         if "accuracy" in part:
-            blind = f"; best blind guess {number(part['blind_accuracy'])}" if "blind_accuracy" in part else ""
+            blind = f"; chance level {number(part['chance_accuracy'])}" if "chance_accuracy" in part else ""
             accuracy = f"{number(part['accuracy'])} ({span(part['accuracy_interval'])}{blind})"
-            print(f"{lead}{part['examples']} examples, accuracy {accuracy}, unreadable {number(part['unparsed_rate'])}%")
+            print(f"{lead}{part['examples']} examples, accuracy {accuracy}, unparsed {number(part['unparsed_rate'])}%")
         if "roc_auc" in part:
             area = f"{number(part['roc_auc'])} ({span(part['roc_auc_interval'])})"
             print(f"{lead}ROC-AUC of {part['singles']} single responses {area}")

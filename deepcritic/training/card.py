@@ -158,7 +158,7 @@ def _last(run: Path) -> list[tuple[str, str]]:
     return rows + [(f"best {key}", _shown(value)) for key, value in best.items()]
 
 
-_OF_EVALUATION: Final = ("eval_loss", "eval_f1", "eval_maj_f1", "eval_error_accuracy", "eval_correct_accuracy", "eval_unreadable")
+_OF_EVALUATION: Final = ("eval_loss", "eval_f1", "eval_maj_f1", "eval_error_accuracy", "eval_correct_accuracy", "eval_unparsed")
 
 
 def _shown(value: Any) -> str:

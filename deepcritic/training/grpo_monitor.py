@@ -7,7 +7,7 @@
 | field | what |
 |---|---|
 | `reward`, `reward_with_error`, `reward_all_correct` | the mean reward; that of each class (`reward_<class>` of other tasks) |
-| `unreadable`, `truncated` | shares of the replies without a verdict, and of those cut at `max_tokens` (which teach nothing) |
+| `unparsed`, `truncated` | shares of the replies without a verdict, and of those cut at `max_tokens` (which teach nothing) |
 | `top_verdict` | the share of the replies that the most frequent verdict takes |
 | `frac_reward_zero_std` | the share of groups without variance among those learnt from |
 | `groups_drawn` | groups drawn for each one learnt from: above 1 where dynamic sampling replaced some |
@@ -151,7 +151,7 @@ def figures(batch: Iterable[Group]) -> dict[str, float]:
     verdicts = Counter(_name(sample.verdict) for _, sample in samples)
     return {
         **{name: sum(values) / len(values) for name, values in sorted(rewards.items())},
-        "unreadable": verdicts["null"] / len(samples),
+        "unparsed": verdicts["null"] / len(samples),
         "truncated": sum(not sample.ended for _, sample in samples) / len(samples),
         "top_verdict": max(verdicts.values()) / len(samples),
     }

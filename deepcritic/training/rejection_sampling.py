@@ -37,9 +37,9 @@ class Statistics:
         for call, judged in calls.items():
             for reply, verdict, right in judged:
                 drawn.enter()
-                self.counts += Counter({call: 1, f"{call} right": right, "unreadable": verdict is None})
+                self.counts += Counter({call: 1, f"{call} right": right, "unparsed": verdict is None})
                 if not right or (call == PLAIN and easy):
-                    drawn.drop(f"{call}: unreadable" if verdict is None else f"{call}: too easy" if right else f"{call}: wrong")
+                    drawn.drop(f"{call}: unparsed" if verdict is None else f"{call}: too easy" if right else f"{call}: wrong")
                     continue
                 drawn.keep()
                 became += 1
@@ -62,7 +62,7 @@ class Statistics:
                 found[name] = round(100 * counts[part] / counts[whole], 2)
                 found[f"{name}_interval"] = [round(100 * bound, 2) for bound in wilson(counts[part], counts[whole])]
         found |= {"kept_plain": counts[f"{PLAIN} kept"], "kept_hinted": counts[f"{HINTED} kept"]}
-        found["unreadable"] = round(100 * counts["unreadable"] / max(1, counts[PLAIN] + counts[HINTED]), 2)
+        found["unparsed"] = round(100 * counts["unparsed"] / max(1, counts[PLAIN] + counts[HINTED]), 2)
         print(
             f"{found['rows']} rows: right without a hint {found.get('right')}%, all right (too easy) {found.get('too_easy')}%, "
             f"never right {found.get('never_right')}%, right with a hint {found.get('hinted_right')}%; "

@@ -71,7 +71,7 @@ class Validation:
     def measure(self, trainer: Any, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
         """Figures with the trainer's weights of now, all in percent; each process asks about its share of the rows.
 
-        `eval_f1`, `eval_error_accuracy`, `eval_correct_accuracy`, `eval_unreadable`, `eval_truncated`; with votes `eval_maj_f1`.
+        `eval_f1`, `eval_error_accuracy`, `eval_correct_accuracy`, `eval_unparsed`, `eval_truncated`; with votes `eval_maj_f1`.
         """
         accelerator = trainer.accelerator
         share = self.rows[accelerator.process_index :: accelerator.num_processes]
@@ -113,7 +113,7 @@ class Validation:
             "eval_f1": found["f1"],
             "eval_error_accuracy": found["error_accuracy"],
             "eval_correct_accuracy": found["correct_accuracy"],
-            "eval_unreadable": float(np.mean([row.unreadable for row in judged])),
+            "eval_unparsed": float(np.mean([row.unparsed for row in judged])),
             "eval_truncated": float(np.mean([row.truncated for row in judged])),
         }
 
@@ -121,7 +121,7 @@ class Validation:
         scored = [row for row in judged if getattr(row, value) is not None]
         columns = {
             "correct": np.array([getattr(row, value) for row in scored], float),
-            "unreadable": np.array([row.unreadable for row in scored], float),
+            "unparsed": np.array([row.unparsed for row in scored], float),
             "stratum": np.array([row.stratum for row in scored]),
         }
         return self.task.aggregate(columns)

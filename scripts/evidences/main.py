@@ -84,7 +84,7 @@ def claims(results: list[dict[str, Any]], seeds: list[int]) -> list[dict[str, An
     return [
         row("base critic: F1 between 5 and 30", base, all(5 <= f1 <= 30 for f1 in base), each("base", "f1_interval")),
         row("base critic: the lower of its two accuracies is at least 5", both, min(both) >= 5),
-        row("best blind guess: F1", each("blind_f1"), True),
+        row("best blind guess: F1", each("constant_baseline_f1"), True),
         row(
             "after SFT: F1 at least that of the base + 20",
             sft,

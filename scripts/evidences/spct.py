@@ -177,7 +177,7 @@ def figures(folder: Path) -> dict[str, Figure]:
             claim = f"{title}: ROC-AUC of single responses, by the sum of {FEW} replies of 0 or 1"
             found[claim] = singles(folder / f"evaluate.{name}_binary")
     if one := done.get("evaluate.base"):
-        found["best blind guess: accuracy"] = (one["blind_accuracy"], None, True)
+        found["best blind guess: accuracy"] = (one["chance_accuracy"], None, True)
     for ours, theirs, title in (
         ("rft", "base", "RFT over base"), ("rl", "rft", "RL over RFT"), ("rl", "base", "RL over base"),
         ("rl", "no_kl", "RL over RL without KL"), ("rft", "unhinted", "RFT over RFT without hinted samples"),

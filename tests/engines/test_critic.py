@@ -45,4 +45,4 @@ def test_a_critic_travels_into_a_task(cluster: Any, critic_model: Path, here: Cr
 def test_an_engine_of_the_cluster_by_its_name(cluster: Any, critic_model: Path, here: Critique) -> None:
     with Critic(str(critic_model), sampler="ray", engine="transformers", actors=1, cpus=0.5, **ASKED) as critic:
         found = critic.critique(PROBLEM, STEPS)
-    assert (found.failed, found.steps, sum(found.votes.values()) + found.unreadable) == (0, here.steps, 4)
+    assert (found.failed, found.steps, sum(found.votes.values()) + found.unparsed) == (0, here.steps, 4)

@@ -70,7 +70,7 @@ def test_as_the_authors_script_adds_it_up(cells: list[tuple[int, int, bool]]) ->
         assert found["score"] is None
 
 
-def test_an_unreadable_verdict_is_a_wrong_one_of_either_kind() -> None:
+def test_an_unparsed_verdict_is_a_wrong_one_of_either_kind() -> None:
     assert mr_score([_judged("a", 1, None), _judged("b", -1, None)], {})["mcc"] == -100
 
 

@@ -21,7 +21,8 @@ HALVES = ("processbench/gsm8k", "processbench/math", "processbench/olympiadbench
 def _metrics(benchmark: str, f1: float | None = 50.0, rows: int = 400, **more: Any) -> dict[str, Any]:
     interval = [None, None] if f1 is None else [f1 - 1, f1 + 1]
     return {
-        "benchmark": {"name": benchmark}, "examples": rows, "f1": f1, "f1_interval": interval, "blind_f1": 20.0, "samples": 1,
+        "benchmark": {"name": benchmark}, "examples": rows, "f1": f1, "f1_interval": interval,
+        "constant_baseline_f1": 20.0, "samples": 1,
         **more,
     }  # fmt: skip
 

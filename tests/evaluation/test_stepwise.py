@@ -103,7 +103,7 @@ def test_what_cannot_be_read_and_what_did_not_come(tmp_path: Path) -> None:
         return "no decision" if "BAD" in _seen(request) else "\\boxed{Yes}"
 
     judged, _ = _run(tmp_path / "run", ALONE, script)
-    assert (judged["second"].verdicts, judged["second"].unreadable, judged["second"].correct) == ((None,), 1, 0.0)
+    assert (judged["second"].verdicts, judged["second"].unparsed, judged["second"].correct) == ((None,), 1, 0.0)
     assert (judged["first"].verdicts, judged["first"].failed, judged["first"].correct) == ((), 1, None)
 
     def some(request: Request, sample: int) -> str | None:

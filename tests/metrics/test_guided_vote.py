@@ -26,32 +26,32 @@ def _share(points: list[dict[int, float] | None], target: int) -> float:
 
 @given(POINTS, st.integers(1, 3), st.data())
 def test_all_replies_and_one_are_exact(points: list[dict[int, float] | None], target: int, data: st.DataObject) -> None:
-    liking = data.draw(st.permutations([at / 10 for at in range(len(points))]))
-    found = guided_chances(points, target, [len(points)], liking)  # type: ignore[arg-type]
+    meta_rm_scores = data.draw(st.permutations([at / 10 for at in range(len(points))]))
+    found = guided_chances(points, target, [len(points)], meta_rm_scores)  # type: ignore[arg-type]
     assert found.plain[0] == pytest.approx(_share(points, target))
-    kept = [given for given, weight in zip(points, kept_half(liking), strict=True) if weight]
+    kept = [given for given, weight in zip(points, kept_half(meta_rm_scores), strict=True) if weight]
     assert found.guided[0] == pytest.approx(_share(kept, target))
 
 
 def test_the_mean_over_subsets() -> None:
     points: list[dict[int, float] | None] = [{1: 9, 2: 1, 3: 1}, {1: 2, 2: 5, 3: 1}, None, {1: 3, 2: 3, 3: 1}, {1: 1, 2: 9, 3: 9}]
-    liking = [0.9, 0.2, 0.8, 0.5, 0.1]
+    meta_rm_scores = [0.9, 0.2, 0.8, 0.5, 0.1]
     for k in (1, 2, 3, 4):
         subsets = list(itertools.combinations(range(5), k))
         plain = np.mean([_share([points[at] for at in some], 1) for some in subsets])
-        best = [sorted(some, key=lambda at: -liking[at])[: max(1, k // 2)] for some in subsets]
+        best = [sorted(some, key=lambda at: -meta_rm_scores[at])[: max(1, k // 2)] for some in subsets]
         guided = np.mean([_share([points[at] for at in some], 1) for some in best])
-        found = guided_chances(points, 1, [k], liking)  # type: ignore[arg-type]
+        found = guided_chances(points, 1, [k], meta_rm_scores)  # type: ignore[arg-type]
         assert (found.plain[0], found.guided[0]) == (pytest.approx(plain), pytest.approx(guided))
 
 
 def test_the_mean_over_drawn_subsets_is_that_over_all() -> None:
     chance = np.random.default_rng(0)
     points = [dict(zip((1, 2, 3), map(float, chance.integers(1, 10, size=3)), strict=True)) for _ in range(12)]
-    liking = list(chance.random(12))
+    meta_rm_scores = list(chance.random(12))
     subsets = list(itertools.combinations(range(12), 4))
     plain = np.mean([_share([points[at] for at in some], 1) for some in subsets])
-    drawn = [guided_chances(points, 1, [4], liking, seed=seed).plain[0] for seed in range(60)]  # type: ignore[arg-type]
+    drawn = [guided_chances(points, 1, [4], meta_rm_scores, seed=seed).plain[0] for seed in range(60)]  # type: ignore[arg-type]
     assert np.mean(drawn) == pytest.approx(plain, abs=0.02)
 
 

@@ -44,8 +44,8 @@ def test_all_subsets_and_ties(ties: Ties, verdicts: list[int | None], target: in
 @given(verdicts=VERDICTS)
 def test_somebody_wins_wherever_a_vote_can_be_read(ties: Ties, verdicts: list[int | None]) -> None:
     total = np.sum([chances(verdicts, target, ties) for target in {*verdicts, 9} - {None}], axis=0)
-    unreadable = verdicts.count(None)
-    nobody = [comb(unreadable, k) / comb(len(verdicts), k) for k in range(1, len(verdicts) + 1)]
+    unparsed = verdicts.count(None)
+    nobody = [comb(unparsed, k) / comb(len(verdicts), k) for k in range(1, len(verdicts) + 1)]
     assert total + nobody == pytest.approx([1.0] * len(verdicts))
 
 
@@ -73,6 +73,6 @@ def test_the_caller_may_change_what_it_got() -> None:
     assert chances([1, 1, 2], 1).tolist() == pytest.approx([2 / 3, 2 / 3, 1.0])
 
 
-def test_unreadable_votes_never_win() -> None:
+def test_unparsed_votes_never_win() -> None:
     assert chances([None, None, None, 2], 2).tolist() == [0.25, 0.5, 0.75, 1.0]
     assert chances([None, None], 2).tolist() == [0, 0]

@@ -128,7 +128,7 @@ def test_a_model_that_claims_to_come_from_itself_ends(stage: Stage) -> None:
 
 def test_cautions_come_first_and_only_where_there_is_reason(stage: Stage) -> None:
     rows = [judged(f"r{at}", 2 if at % 2 else -1, [2 if at % 2 else -1]) for at in range(240)]
-    calm = {"model": "m", "f1": 90.0, "blind_f1": 20.0, "truncated_rate": 0.0, "unparsed_rate": 0.0, "examples": 240}
+    calm = {"model": "m", "f1": 90.0, "constant_baseline_f1": 20.0, "truncated_rate": 0.0, "unparsed_rate": 0.0, "examples": 240}
     run = stage("evaluate.calm", files={"verdicts.jsonl": rows, "metrics.json": calm}).parent
     assert list(warnings(run, dict(finished_manifests(run)), evaluations(run))) == []
     loud = {
@@ -153,7 +153,7 @@ def test_cautions_come_first_and_only_where_there_is_reason(stage: Stage) -> Non
         "rule deepcritic is not confirmed", "50 of 150 solutions (33.3%) have no label", "3.2% of the replies were cut",
         "1.0% of the replies have no readable verdict", "4 replies did not come; F1 lies between 9.0 and 11.0",
         "2 rows have no reply",
-        "240 of the 400 rows of b", "F1 10.0 is below that of the best blind guess, 20.0", "only 15 solutions are “all correct”",
+        "240 of the 400 rows of b", "F1 10.0 is below that of the constant baseline, 20.0", "only 15 solutions are “all correct”",
     ):  # fmt: skip
         assert piece in said, piece
     assert "evaluate.calm" not in said

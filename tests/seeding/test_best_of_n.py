@@ -71,7 +71,7 @@ def test_the_first_that_agrees_is_taken_whatever_the_wave(asked: Any, replies: R
         expected, chosen = _by_definition(replies[place]), answers.chosen.get(place)
         if expected is None:
             assert chosen is None
-            assert answers.refused[place] == calls.UNREADABLE
+            assert answers.refused[place] == calls.UNPARSED
         else:
             assert chosen == Chosen(
                 f"{place.example_id}|some|{place.step}|{expected[0]}", replies[place][expected[0]], expected[1]
@@ -111,6 +111,6 @@ def test_a_text_that_may_not_be_taken_is_drawn_again(asked: Any) -> None:
     assert answers.chosen.keys() == {PLACES[0]}
     assert answers.refused[PLACES[1]] == calls.WRONG
     assert answers.refused[PLACES[2]] == calls.GIVEN_AWAY
-    assert answers.reasons == {calls.GIVEN_AWAY: 4, calls.WRONG: 3, calls.UNREADABLE: 1}
+    assert answers.reasons == {calls.GIVEN_AWAY: 4, calls.WRONG: 3, calls.UNPARSED: 1}
     assert drawn == 9
     assert answers.accuracy() == {"asked": 3, "accuracy": 1 / 3}, "of the first samples, as the teacher wrote them"

@@ -75,7 +75,7 @@ def test_a_critique_without_its_verdict(text: str, rest: str) -> None:
     [
         ("Half of 6 is 3. \\boxed{-1}", True, None),
         ("Let me look again at the first step. \\boxed{-1}", True, None),
-        ("Half of 6 is 3.", None, calls.UNREADABLE),
+        ("Half of 6 is 3.", None, calls.UNPARSED),
         ("Half of 6 is 3. \\boxed{1}", False, calls.WRONG),
         ("\\boxed{-1}", True, calls.EMPTY),
         ("As the original critique says, 3. \\boxed{-1}", True, calls.GIVEN_AWAY),

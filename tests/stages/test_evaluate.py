@@ -195,7 +195,7 @@ def test_withheld_replies_are_neither_right_nor_wrong(command: Command, sample: 
     assert outcome.code == 0, outcome.err
     assert "6 examples, truncated 0.0%, refused 1\n" in outcome.out
     metrics = _metrics("mine")
-    assert metrics["replies"] == {"samples": 6, "truncated": 0, "unreadable": 0, "refused": 1, "failed": 0}
+    assert metrics["replies"] == {"samples": 6, "truncated": 0, "unparsed": 0, "refused": 1, "failed": 0}
     assert metrics["f1"] == metrics["f1_bounds"][1] == 100
     assert metrics["f1_bounds"][0] < 100
 
@@ -225,7 +225,7 @@ def test_results_stand_beside_published_ones(command: Command, samples_dir: Path
     assert "| DeepCritic-7B-SFT | 61.2 unconfirmed | DeepCritic, 2025-05-01 |" in text
     assert "ProcessBench MATH: 6 rows here, 1,000 in published figures, which do not compare." in text
     assert "unconfirmed: recalled, not read in the source." in outcome.out
-    assert "best blind guess" in outcome.out
+    assert "constant baseline" in outcome.out
     assert Path("runs/mine/evaluate/table.csv").is_file()
     assert any(
         line["critic"].startswith("recorded#") for line in json.loads(Path("runs/mine/evaluate/table.json").read_text("utf-8"))

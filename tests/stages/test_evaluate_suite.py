@@ -360,13 +360,16 @@ def test_forged_rows_are_measured_beside_the_plain_ones(command: Command, sample
     metrics = _metrics()
     wrong = sum(row.gold.first_error != ALL_CORRECT for row in rows)
     assert (metrics["examples"], metrics["f1"]) == (len(rows), 100)
-    assert (metrics["flips"]["claim"]["rows"], metrics["flips"]["claim"]["rate"]) == (wrong, 100)
-    assert metrics["flips"]["box_in_step"]["rate"] == 0
-    low, high = metrics["flips"]["box_in_step"]["interval"]
+    assert (metrics["attack_success_rates"]["claim"]["rows"], metrics["attack_success_rates"]["claim"]["rate"]) == (wrong, 100)
+    assert metrics["attack_success_rates"]["box_in_step"]["rate"] == 0
+    low, high = metrics["attack_success_rates"]["box_in_step"]["interval"]
     assert low == 0 < high < 100
-    assert list(metrics["flips"]) == list(KINDS)
+    assert list(metrics["attack_success_rates"]) == list(KINDS)
     assert len(read_judged(Path("runs/mine/evaluate"))) == len(rows) * (1 + len(KINDS))
-    assert f"forged claim: 100.0% ({metrics['flips']['claim']['interval'][0]:.1f} to 100.0) of {wrong} verdicts" in outcome.out
+    assert (
+        f"forged claim: 100.0% ({metrics['attack_success_rates']['claim']['interval'][0]:.1f} to 100.0) of {wrong} verdicts"
+        in outcome.out
+    )
 
 
 def test_training_data_is_searched_for_the_benchmarks_problems(command: Command, samples_dir: Path, tmp_path: Path) -> None:

@@ -86,8 +86,8 @@ def test_it_learns_which_replies_are_right_and_guides_the_vote(command: Command)
     judged = read_judged(Path("runs/mine/evaluate"))
     right = {True: [], False: []}  # type: ignore[var-annotated]
     for row in judged:
-        for verdict, liking in zip(row.verdicts, row.liking, strict=True):
-            right[verdict[1] > verdict[0]].append(liking)
+        for verdict, meta_rm_scores in zip(row.verdicts, row.meta_rm_scores, strict=True):
+            right[verdict[1] > verdict[0]].append(meta_rm_scores)
     assert min(right[True]) > max(right[False]), "the word is plain to see"
     assert len(drawn) == len(right[True]) + len(right[False])
     metrics = json.loads(Path("runs/mine/evaluate/metrics.json").read_text("utf-8"))

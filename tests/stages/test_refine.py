@@ -34,7 +34,7 @@ CASES: dict[str, tuple[str, str | None, str | None]] = {
     "still right": ("7", "\\boxed{3}", "Step 3: \\boxed{7.0}"),
     "left right": ("7", "\\boxed{-1}", None),
     "left wrong": ("8", "\\boxed{-1}", None),
-    "unreadable": ("7", "hm", None),
+    "unparsed": ("7", "hm", None),
     "beyond": ("7", "\\boxed{9}", None),
     "mumbled": ("7", "\\boxed{3}", "Step 3: who knows"),
     "no critique": ("7", None, None),
@@ -78,7 +78,7 @@ def test_the_outcome_counted_by_hand(refined: Any) -> None:
         assert metrics[f"{move}_interval"][0] <= metrics[f"{move}_percent"] <= metrics[f"{move}_interval"][1]
         assert metrics["by_round"][0][move] == metrics[move]
     assert metrics["rewritten"] == 6
-    assert metrics["unreadable"] == 2, "a critique that we did not get is not one that cannot be read"
+    assert metrics["unparsed"] == 2, "a critique that we did not get is not one that cannot be read"
     assert metrics["failures"] == 2
     low, high = metrics["gain_interval"]
     assert low <= 0 <= high
@@ -89,7 +89,7 @@ def test_only_what_follows_the_flagged_step_is_written_anew(refined: Any) -> Non
     done = refined(CASES)
     assert done.after["mended"].item.steps == ("one", "two, better", "\\boxed{7}")
     assert done.after["mended too"].item.steps == ("anew", "\\boxed{14/2}")
-    for name in ("left right", "left wrong", "unreadable", "beyond", "no critique", "no rewrite"):
+    for name in ("left right", "left wrong", "unparsed", "beyond", "no critique", "no rewrite"):
         assert done.after[name] == next(row for row in done.rows if row.id == name), "the solution stands"
     rewrites = {request.keys[0].example_id: request for request in done.asked if request.keys[0].request == "rewrite"}
     assert rewrites["mended"].prefix == "Step 1: one\n"

@@ -20,7 +20,7 @@ from deepcritic.stages import refine
 from deepcritic.tasks.first_error import FirstError
 
 GOLDEN = json.loads((Path(__file__).resolve().parent.parent / "golden" / "refine_gsm8k.json").read_text("utf-8"))
-CRITICS = ("oracle", "first step", "unreadable", "beyond the end", "oracle")
+CRITICS = ("oracle", "first step", "unparsed", "beyond the end", "oracle")
 REWRITES = ("right", "wrong", "empty", "repeats")
 UNKNOWN, WRONG = "7919", "104729"
 """The public data say which answers are right and not what is right where one is wrong: there the test makes a reference up."""

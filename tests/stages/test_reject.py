@@ -50,7 +50,7 @@ def _run(folder: Any, path: Path, sampler: Any, **more: Any) -> dict[str, Any]:
 
 
 def test_what_stays_and_what_goes(rows: list[Preference], open_folder: Any, fake_sampler: Any, tmp_path: Path) -> None:
-    """p-0: always right (too easy). p-1: never. p-2: once. p-3: unreadable. p-4: right with the hint alone. The others always."""
+    """p-0: always right (too easy). p-1: never. p-2: once. p-3: unparsed. p-4: right with the hint alone. The others always."""
     known = {row.id: row for row in rows}
 
     def answer(request: Request, sample: int) -> str:
@@ -74,7 +74,7 @@ def test_what_stays_and_what_goes(rows: list[Preference], open_folder: Any, fake
     assert (metrics["rows"], metrics["dialogues"], metrics["kept_plain"], metrics["kept_hinted"]) == (10, 8, 1, 7)
     counts = json.loads((tmp_path / "runs/mine/reject/manifest.json").read_text("utf-8"))["counts"]
     assert counts["replies"]["in"] == 40
-    assert counts["replies"]["filtered"]["reject: unreadable"] == 3
+    assert counts["replies"]["filtered"]["reject: unparsed"] == 3
     assert counts["replies"]["filtered"]["reject: too easy"] == 3 * len(easy)
 
 

@@ -114,7 +114,7 @@ def test_the_summary_has_the_figures_that_were_agreed_on(command: Command, run: 
     assert summary["rl"]["votes"] == 8
     assert summary["rl"]["longer_f1"] == pytest.approx(70)
     assert summary["rl"]["maj_gain_interval"][0] > 0
-    assert 0 < summary["blind_f1"] < 100
+    assert 0 < summary["constant_baseline_f1"] < 100
     assert summary["labels"]["exact"] == 100
     assert summary["labels"]["discarded"] == 25
     assert summary["refine"].keys() >= {"before", "after", "wrong_to_right", "right_to_wrong"}
@@ -196,7 +196,7 @@ def test_the_page_fetches_nothing_and_runs_nothing_else(command: Command, run: l
     assert all(f"'sha256-{_sha(text)}'" in allowed for text in [*links.run, *links.styles])
     assert links.tags.count("svg") == links.tags.count("figcaption") > 5
     assert 'lang="en"' in page
-    shown = ("80.0", "best blind guess", "wrong to right / right to wrong", "From solutions to seed critiques", "no rated step")
+    shown = ("80.0", "constant baseline", "wrong to right / right to wrong", "From solutions to seed critiques", "no rated step")
     for text in shown:
         assert text in page
 

@@ -145,7 +145,7 @@ def test_where_the_solutions_go(seeded: Any) -> None:
     assert gone == {
         "no rated step": 1,
         "another solution of the problem is taken": 1,
-        "initial critique: it is unreadable": 1,
+        "initial critique: unparsed": 1,
         "in-depth critique: its verdict is wrong": 1,
         "merged critique: its verdict is wrong": 1,
         "merged critique: it speaks of another critique": 1,
@@ -155,7 +155,7 @@ def test_where_the_solutions_go(seeded: Any) -> None:
     kept = next(iter(teacher.dialogues))
     assert fates == {
         kept: "kept",
-        "mute": "initial critique: it is unreadable", "deaf": "in-depth critique: its verdict is wrong",
+        "mute": "initial critique: unparsed", "deaf": "in-depth critique: its verdict is wrong",
         "torn": "merged critique: its verdict is wrong", "told": "merged critique: it speaks of another critique",
         "lost": "in-depth critique: no reply",
     }  # fmt: skip
@@ -242,7 +242,7 @@ def test_the_recipe_of_initial_critiques_takes_those_that_are_right(seeded: Any)
     assert {request.keys[0].request for request in teacher.asked} == {"initial"}
     assert teacher.dialogues["a"].messages[-1].content == "Step 1. a initial 1 0\n\nStep 2. a initial 2 0\n\\boxed{2}"
     assert teacher.dialogues["a"].provenance == ("a|initial|1|0", "a|initial|2|0")
-    assert _gone(teacher.manifest) == {"initial critique: its verdict is wrong": 1, "initial critique: it is unreadable": 1}
+    assert _gone(teacher.manifest) == {"initial critique: its verdict is wrong": 1, "initial critique: unparsed": 1}
 
 
 def test_the_direct_recipe_takes_the_first_whole_critique_that_agrees(seeded: Any) -> None:

@@ -176,7 +176,7 @@ def test_a_critique_that_only_quotes_the_solutions_box_has_no_verdict(command: C
     outcome = command("stage=seed", "stage.examples=rows.jsonl", "stage.generations=replies.jsonl", "run=mine")
     assert outcome.code == 0, outcome.err
     assert _dialogues() == {}
-    assert "-1 initial critique: it is unreadable" in outcome.out
+    assert "-1 initial critique: unparsed" in outcome.out
 
 
 @pytest.mark.slow

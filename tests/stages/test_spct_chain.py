@@ -88,4 +88,4 @@ def test_rl_on_scores(command: Command) -> None:
     assert outcome.code == 0, outcome.err
     first = json.loads(Path("runs/mine/rl/training.jsonl").read_text("utf-8").splitlines()[0])
     assert first["reward"] == -1, "what cannot be read costs as much as what is wrong"
-    assert first["unreadable"] == 1, "the form is watched, not rewarded"
+    assert first["unparsed"] == 1, "the form is watched, not rewarded"

@@ -22,7 +22,7 @@ CASES: dict[str, list[tuple[str | None, str | None]]] = {
     "saved": [("8", "\\boxed{1}"), ("8", "\\boxed{1}"), ("7", "\\boxed{-1}")],
     "spoilt": [("7", "\\boxed{1}"), ("7", "\\boxed{1}"), ("8", "\\boxed{-1}")],
     "all rejected": [("7", "\\boxed{1}"), ("14/2", "\\boxed{1}"), ("8", "\\boxed{1}")],
-    "unreadable stand": [("7", "hm"), ("7.0", None), ("8", "\\boxed{-1}")],
+    "unparsed stand": [("7", "hm"), ("7.0", None), ("8", "\\boxed{-1}")],
     "no answer": [(None, "\\boxed{-1}"), (None, "\\boxed{-1}"), ("7", "\\boxed{1}")],
 }
 
@@ -65,7 +65,7 @@ def _accuracy(metrics: dict[str, Any], method: str, k: int) -> float:
 @pytest.mark.parametrize(
     ("case", "majority", "verified", "weighted", "best"),
     [("saved", 0, 100, 100, 100), ("spoilt", 100, 0, 0, 0), ("all rejected", 100, 100, 100, 66.6667),
-     ("unreadable stand", 100, 100, 50, 0), ("no answer", 100, 100, 100, 100)],
+     ("unparsed stand", 100, 100, 50, 0), ("no answer", 100, 100, 100, 100)],
 )  # fmt: skip
 def test_each_case_by_hand(voted: Any, case: str, majority: float, verified: float, weighted: float, best: float) -> None:
     metrics = voted({case: CASES[case]}).metrics
@@ -82,7 +82,7 @@ def test_together_with_intervals_and_tokens(voted: Any) -> None:
     done = voted(CASES)
     metrics = done.metrics
     assert (metrics["problems"], metrics["solutions"], metrics["criticised"]) == (5, 15, 15)
-    assert (metrics["rejected"], metrics["unreadable_answers"], metrics["undecided_answers"]) == (8, 2, 0)
+    assert (metrics["rejected"], metrics["unparsed_answers"], metrics["undecided_answers"]) == (8, 2, 0)
     assert _accuracy(metrics, "majority", 3) == 80
     assert _accuracy(metrics, "verified", 3) == 80
     last = metrics["curves"]["majority"][-1]

@@ -58,7 +58,7 @@ def test_what_is_written_is_read(tasks: dict[int, FirstError], verdict: int, bef
 
 
 @given(st.text(max_size=60) | st.text("\\boxed{}-1 23.<>think/", max_size=40))
-def test_any_text_is_a_verdict_or_unreadable(text: str) -> None:
+def test_any_text_is_a_verdict_or_unparsed(text: str) -> None:
     verdict = FirstError().parse(text)
     assert verdict is None or verdict == ALL_CORRECT or verdict >= 1
 
@@ -101,7 +101,7 @@ def test_the_reward_is_the_metric(verdict: int | None, gold: int) -> None:
     task = FirstError()
     score = task.score(verdict, Gold(first_error=gold), ITEM)
     assert task.reward(verdict, Gold(first_error=gold)) == score.values["correct"] == float(verdict == gold)
-    assert score.values["unreadable"] == float(verdict is None)
+    assert score.values["unparsed"] == float(verdict is None)
     assert score.stratum == ("all correct" if gold == ALL_CORRECT else "with an error")
 
 
@@ -123,7 +123,7 @@ def test_votes(votes: list[int | None], seed: int) -> None:
     task = FirstError()
     vote = task.vote(votes, seed=seed)
     readable = [verdict for verdict in votes if verdict is not None]
-    assert vote.unreadable == len(votes) - len(readable)
+    assert vote.unparsed == len(votes) - len(readable)
     if not readable:
         assert vote.verdict is None
         assert vote.agreement == 0.0
@@ -163,7 +163,7 @@ def test_weights(votes: list[int | None], data: st.DataObject) -> None:
 
 
 def _aggregate(correct: list[float], stratum: list[str]) -> dict[str, float]:
-    return FirstError().aggregate({"correct": correct, "unreadable": np.zeros(len(correct)), "stratum": stratum})
+    return FirstError().aggregate({"correct": correct, "unparsed": np.zeros(len(correct)), "stratum": stratum})
 
 
 def test_figures() -> None:

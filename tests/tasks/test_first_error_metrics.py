@@ -137,11 +137,11 @@ def test_replies_are_counted_apart() -> None:
         _row("d", 1, [], asked=2),
         _row("e", 1, [], asked=0),
     ]
-    assert [(row.unreadable, row.truncated, row.refused, row.failed) for row in rows] == [
+    assert [(row.unparsed, row.truncated, row.refused, row.failed) for row in rows] == [
         (1, 0, 0, 1), (0, 2, 0, 0), (0, 0, 1, 0), (0, 0, 0, 2), (0, 0, 0, 0),
     ]  # fmt: skip
     found = figures(rows, TASK)
-    assert found["replies"] == {"samples": 8, "truncated": 2, "refused": 1, "unreadable": 1, "failed": 3}
+    assert found["replies"] == {"samples": 8, "truncated": 2, "refused": 1, "unparsed": 1, "failed": 3}
     assert (found["examples"], found["failed"], found["missing"]) == (5, 2, 1)
     assert found["truncated_rate"] == 50
     assert rows[2].correct is rows[3].correct is None

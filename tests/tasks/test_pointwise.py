@@ -49,7 +49,7 @@ def test_parse_undoes_the_shuffle(drawn: tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @given(st.text(max_size=60) | st.text("\\boxed{}-1,2 3.<>think/", max_size=40), st.integers(1, 4))
-def test_any_text_is_as_many_scores_or_unreadable(text: str, shown: int) -> None:
+def test_any_text_is_as_many_scores_or_unparsed(text: str, shown: int) -> None:
     verdict = TASK.parse(text, list(range(1, shown + 1)))
     assert verdict is None or (len(verdict) == shown and all(LOW <= score <= HIGH for score in verdict))
 
@@ -79,7 +79,7 @@ def test_a_context_that_is_none_is_our_own_fault(context: Any) -> None:
         TASK.ask(Responses(query="q", responses=("a", "b")), context=context)
 
 
-def test_an_order_that_is_none_is_not_called_unreadable() -> None:
+def test_an_order_that_is_none_is_not_called_unparsed() -> None:
     with pytest.raises(InputError, match="no order of the responses"):
         TASK.parse("\\boxed{3, 4}", [1, 1])
 
@@ -129,7 +129,7 @@ def test_the_vote_is_the_sum(verdicts: list[tuple[int, ...] | None], seed: int) 
     readable = [verdict for verdict in verdicts if verdict is not None]
     sums = [sum(scores) for scores in zip(*readable, strict=True)]
     assert vote.tally == dict(enumerate(sums, start=1))
-    assert vote.unreadable == len(verdicts) - len(readable)
+    assert vote.unparsed == len(verdicts) - len(readable)
     if sums:
         assert sums[vote.verdict - 1] == max(sums)
         assert vote.tied == (sums.count(max(sums)) > 1)

@@ -39,7 +39,7 @@ def _row(name: str, verdicts: list[tuple[int, ...] | None], best: int | None = 1
             )
         )
     row = Preference(id=name, item=item, gold=gold, source="made")
-    return judge(row, replies, TASK, asked=len(verdicts), benchmark="made", liking=more.get("liking", ()))
+    return judge(row, replies, TASK, asked=len(verdicts), benchmark="made", meta_rm_scores=more.get("meta_rm_scores", ()))
 
 
 def _share(sums: np.ndarray[Any, Any], best: int) -> float:
@@ -60,7 +60,7 @@ def test_accuracy_strict_votes_and_groups() -> None:
     assert found["vote_accuracy"] == pytest.approx(100 * np.mean([1, 0, 1]), abs=1e-3)
     assert found["pairwise_accuracy"] == pytest.approx(100 * np.mean(one[:2]), abs=2)
     assert found["best_of_n_accuracy"] == pytest.approx(100 * one[2], abs=1e-3)
-    assert found["blind_accuracy"] == pytest.approx(100 * np.mean([1 / 2, 1 / 2, 1 / 3]), abs=1e-3)
+    assert found["chance_accuracy"] == pytest.approx(100 * np.mean([1 / 2, 1 / 2, 1 / 3]), abs=1e-3)
     assert found["unparsed_rate"] == pytest.approx(100 / 9, abs=1e-3)
     assert {name: group["rows"] for name, group in found["accuracy_by_domain"].items()} == {"x": 2, "y": 1}
     assert list(found["accuracy_by_votes"]) == ["1", "2", "3"]
@@ -126,7 +126,7 @@ def test_a_reply_without_one_winner() -> None:
 
 
 def test_the_guided_vote_stands_beside_the_plain_one() -> None:
-    rows = [_row(f"g{at}", [(9, 1), (1, 9), (1, 9), (1, 9)], liking=(0.9, 0.1, 0.2, 0.3)) for at in range(4)]
+    rows = [_row(f"g{at}", [(9, 1), (1, 9), (1, 9), (1, 9)], meta_rm_scores=(0.9, 0.1, 0.2, 0.3)) for at in range(4)]
     rows.append(_row("left out", [(9, 1)] * 4))
     found = figures(rows, TASK)
     four = found["guided_by_votes"]["4"]

@@ -94,7 +94,7 @@ def test_the_figures_are_those_of_the_groups(command: Command, labelled: list[Ex
             assert line[name] == pytest.approx(
                 statistics.mean(sample.reward for right, sample in samples if right == of), abs=1e-6
             )
-        assert line["unreadable"] == pytest.approx(statistics.mean(sample.verdict is None for _, sample in samples), abs=1e-6)
+        assert line["unparsed"] == pytest.approx(statistics.mean(sample.verdict is None for _, sample in samples), abs=1e-6)
         assert line["truncated"] == pytest.approx(statistics.mean(not sample.ended for _, sample in samples), abs=1e-6)
         assert line["truncated"] == pytest.approx(line["completions/clipped_ratio"], abs=1e-6)
         most = Counter(sample.verdict for _, sample in samples).most_common(1)[0][1]

@@ -82,7 +82,7 @@ def test_the_figures_are_those_of_an_evaluation(
     ):
         assert figures[ours] == pytest.approx(metrics[theirs], abs=1e-3), ours
     assert 0 < figures["eval_correct_accuracy"] <= 100
-    assert set(figures) >= {"eval_f1", "eval_maj_f1", "eval_unreadable"}
+    assert set(figures) >= {"eval_f1", "eval_maj_f1", "eval_unparsed"}
     assert validation.measure(trainer, tokenizer) == figures, "the same seeds at every step"
 
 
