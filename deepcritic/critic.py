@@ -9,6 +9,7 @@ r"""A critic in your own program: which step of a solution is the first wrong on
 ('2 + 3 = 6', 'Step 2 should give 5. \\boxed{2}')
 
 With a model it reads `Critic(model="path/to/critic")`, on a server `Critic(model="name", sampler="openai", urls=[...])`.
+Behind a service of critics (`python -m deepcritic serve`) it reads `Critic(urls=["http://host:8765"])`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any, Self
 from deepcritic.errors import InputError, UsageError
 from deepcritic.samplers.base import Request, Sampler, Sampling
 from deepcritic.samplers.resume import engine_for, request
+from deepcritic.samplers.servers.critics import Answer, ServiceClient
 from deepcritic.schema import ALL_CORRECT, Failure, Generation, Item, Row
 from deepcritic.tasks.base import CriticTask, verdict_of
 from deepcritic.tasks.first_error import FirstError
@@ -119,6 +121,12 @@ class Critic:
     ...     critic.critique("What is 1 + 1?", "1 + 1 = 2").accepts
     True
     """
+
+    def __new__(cls, model: str | None = None, *, sampler: str | Sampler = "transformers", urls: Any = None, **_: Any) -> Self:
+        """A critic behind a service where only `urls` are given."""
+        if cls is Critic and urls is not None and model is None and sampler == "transformers":
+            return super().__new__(_ServiceCritic)  # type: ignore[return-value]
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -249,6 +257,78 @@ class Critic:
         self.__dict__.update(state)
         model, name, options = state["_named"]
         self._engine, self._lock = engine_for(engine_named(name, **options), model, "model"), threading.Lock()
+
+
+class _ServiceCritic(Critic):
+    """A critic behind the service at `urls`, which decides how its model is asked; `samples` is how many critiques vote."""
+
+    def __init__(
+        self, model: None = None, *, urls: str | Sequence[str], sampler: str = "transformers", samples: int = 8, **options: Any
+    ) -> None:
+        for name in ("temperature", "top_p", "max_tokens", "task", "split", "seed"):
+            if name in options:
+                raise UsageError(f"{name} is decided by the service at {urls}: leave it out, or name a model")
+        self.samples, self._given = samples, {"urls": urls, "samples": samples, **options}
+        self._client, self._open, self._lock = ServiceClient(urls, **options), False, threading.Lock()
+
+    @property
+    def model_id(self) -> str:
+        return self._entered().model()
+
+    def critique(self, problem: str, solution: Solution) -> Critique:
+        read_item(problem, solution)
+        return next(self.critique_many([(problem, solution)]))
+
+    def critique_many(self, pairs: Iterable[tuple[str, Solution]]) -> Iterator[Critique]:
+        found: dict[int, Critique] = {}
+        due = 0
+        for answer in self._entered().critiques(_body(problem, solution, self.samples) for problem, solution in pairs):
+            found[answer.number] = _from_service(answer)
+            while due in found:
+                yield found.pop(due)
+                due += 1
+
+    def opened(self) -> Sampler:
+        raise UsageError("a critic behind a service gives critiques, not replies: name a model to draw replies")
+
+    def _entered(self) -> ServiceClient:
+        with self._lock:
+            if not self._open:
+                self._client.__enter__()
+                self._open = True
+            return self._client
+
+    def close(self) -> None:
+        with self._lock:
+            if self._open:
+                self._client.__exit__(None, None, None)
+                self._open = False
+
+    def __enter__(self) -> Self:
+        self._entered()
+        return self
+
+    def __reduce__(self) -> Any:
+        return _service_critic, (self._given,)
+
+
+def _service_critic(given: dict[str, Any]) -> Critic:
+    return Critic(**given)
+
+
+def _body(problem: str, solution: Solution, samples: int) -> dict[str, Any]:
+    text = {"solution": solution} if isinstance(solution, str) else {"steps": list(solution)}
+    return {"problem": problem, "samples": samples, **text}
+
+
+def _from_service(answer: Answer) -> Critique:
+    found = answer.found
+    if found is None:
+        return Critique(steps=(), failed=1, note=answer.note)
+    votes = {int(verdict): count for verdict, count in found["votes"].items()}
+    spans = tuple((start, end) for start, end in found["spans"])
+    fields = ("first_error", "agreement", "text", "unparsed", "failed", "tokens", "note")
+    return Critique(steps=tuple(found["steps"]), spans=spans, votes=votes, **{name: found[name] for name in fields})
 
 
 class _Asked:

@@ -99,7 +99,7 @@ class Service:
     async def critique(self, solution: Solution, index: int, asking: Asking) -> CritiqueAnswer:
         """The critique of one solution. What cannot be asked about has a note and no verdict."""
         try:
-            item = item_of(solution)
+            item = item_of(solution, self.critic.split)
             name, draws = self._questions.critique(item, asking)
         except InputError as error:
             return without_item(solution, index, str(error))
@@ -115,7 +115,7 @@ class Service:
             answer = await self.critique(solution, index, asking)
             return ScoreAnswer(index=index, data=step_shares(answer), note=answer.note), answer.tokens
         try:
-            item = item_of(solution)
+            item = item_of(solution, self.critic.split)
         except InputError as error:
             return ScoreAnswer(index=index, data=None, note=str(error)), 0
         name = self._questions.critique(item, Asking())[0][0]

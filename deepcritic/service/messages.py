@@ -85,6 +85,7 @@ class CritiqueAnswer(BaseModel):
     id: str | None
     index: int
     steps: list[str]
+    spans: list[tuple[int, int]] = Field(description="The part text[start:end] of a solution given as one text, for each step.")
     first_error: int | None
     votes: dict[str, float] = Field(description="Readable verdicts, counted.")
     agreement: float

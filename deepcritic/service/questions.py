@@ -65,23 +65,23 @@ class Questions:
     def answer(self, solution: Solution, index: int, item: Item, outcomes: list[Outcome]) -> CritiqueAnswer:
         found = judge(self.critic.task, item, outcomes)  # type: ignore[arg-type]  # a sampler gives no scores
         return CritiqueAnswer(
-            id=solution.id, index=index, steps=list(found.steps), first_error=found.first_error,
+            id=solution.id, index=index, steps=list(found.steps), spans=list(found.spans), first_error=found.first_error,
             votes={str(verdict): count for verdict, count in found.votes.items()}, agreement=found.agreement,
             acceptance=found.acceptance, text=found.text, unparsed=found.unparsed, failed=found.failed, tokens=found.tokens,
             note=found.note,
         )  # fmt: skip
 
 
-def item_of(solution: Solution) -> Item:
+def item_of(solution: Solution, split: str) -> Item:
     """The item; `InputError` where it cannot be asked about."""
-    return read_item(solution.problem, solution.solution if solution.solution is not None else solution.steps or ())
+    return read_item(solution.problem, solution.solution if solution.solution is not None else solution.steps or (), split)
 
 
 def without_item(solution: Solution, index: int, note: str) -> CritiqueAnswer:
     """The answer where nothing could be asked or drawn: no verdict, and why."""
     return CritiqueAnswer(
-        id=solution.id, index=index, steps=[], first_error=None, votes={}, agreement=0.0, acceptance=None, text="", unparsed=0,
-        failed=0, tokens=0, note=note,
+        id=solution.id, index=index, steps=[], spans=[], first_error=None, votes={}, agreement=0.0, acceptance=None, text="",
+        unparsed=0, failed=0, tokens=0, note=note,
     )  # fmt: skip
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from deepcritic.errors import InputError
 from deepcritic.rewards import Completion, reply_text
+from deepcritic.samplers.servers.critics import ServiceClient
 from deepcritic.schema import ALL_CORRECT
-from deepcritic.service.client import ServiceClient
 
 Reward = Callable[..., Awaitable[list[float | None]]]
 PER = ("solution", "step")

@@ -28,8 +28,8 @@ from table import Bench, row, write
 from deepcritic import Critic
 from deepcritic.microworld.source import written
 from deepcritic.samplers.scripted import ScriptedSampler
+from deepcritic.samplers.servers.critics import ServiceClient
 from deepcritic.schema import Example
-from deepcritic.service.client import ServiceClient
 
 MODEL = "deepcritic://microworld/models/base"
 CLIENTS = (64, 200)

@@ -1,8 +1,9 @@
-"""The client against real services: what it asks for again, what it gives up, and that every pair gets one answer."""
+"""The client of a service against real ones: what it asks for again, what it gives up, and that every pair gets one answer."""
 
 from __future__ import annotations
 
 import collections
+import copy
 import threading
 import time
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import pytest
 
 from deepcritic.critic import Critic
-from deepcritic.errors import InputError
+from deepcritic.errors import InputError, UsageError
 from deepcritic.samplers.base import Request
 from deepcritic.samplers.scripted import ScriptedSampler
-from deepcritic.service.client import ServiceClient
+from deepcritic.samplers.servers.critics import ServiceClient
 from deepcritic.service.limits import Limits
 from tests.service.conftest import Serve
 
@@ -87,3 +88,39 @@ def test_the_key_comes_from_the_environment(serve: Serve, monkeypatch: pytest.Mo
 def test_an_address_is_checked_at_once(urls: Any) -> None:
     with pytest.raises(InputError, match="not an address"):
         ServiceClient(urls)
+
+
+def test_a_critic_behind_a_service_says_what_it_says_in_the_process(serve: Serve) -> None:
+    def script(request: Request, sample: int) -> str:
+        return f"\\boxed{{{(-1, 1, 2)[request.seeds[sample] % 3]}}}"
+
+    pairs: list[tuple[str, Any]] = [(f"What is {number} + 1?", "Step 1: a\nStep 2: b") for number in range(30)]
+    pairs += [("What is 1 + 1?", ["a", "b"]), ("What is 1 + 1?", "")]
+    ours = Critic(sampler=ScriptedSampler(script), samples=4)
+    with serve(Critic(sampler=ScriptedSampler(script), samples=1)) as url, Critic(urls=[url], samples=4) as critic:
+        found = list(critic.critique_many(pairs))
+        assert critic.model_id == "scripted"
+        assert critic.critique(*pairs[3]) == found[3]
+        assert found[:31] == list(ours.critique_many(pairs[:31]))
+        assert found[3].place == ours.critique(*pairs[3]).place
+        assert copy.deepcopy(critic).critique(*pairs[3]) == found[3]
+    assert found[31].first_error is None
+    assert "solution" in found[31].note
+
+
+def test_no_service_is_no_verdict() -> None:
+    with Critic(urls="http://127.0.0.1:9", patience=0.2) as critic:
+        found = critic.critique("What is 1 + 1?", "Step 1: 2")
+    assert (found.first_error, found.failed, found.acceptance) == (None, 1, None)
+    assert found.note.startswith("unreachable")
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_p", "max_tokens", "task", "split", "seed"])
+def test_what_the_service_decides_is_not_ignored_in_silence(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} is decided by the service"):
+        Critic(urls="http://127.0.0.1:9", **{name: 1})
+
+
+def test_a_critic_behind_a_service_draws_no_replies(serve: Serve) -> None:
+    with serve(_critic()) as url, Critic(urls=url) as critic, pytest.raises(UsageError, match="critiques, not replies"):
+        critic.opened()
