@@ -138,7 +138,7 @@ class Generation(Row, frozen=True, kw_only=True):
     key: Key
     text: str
     finish_reason: str
-    """`stop` (the model ended it, or a stop string did) or `length` (cut at `max_tokens`)."""
+    """`stop` (the model ended it, or a stop string did), `length` (cut at `max_tokens`) or `unknown` (nobody says)."""
     model: str
     fingerprint: str
     """Hash of the prompt, the model and the sampling parameters."""
@@ -148,6 +148,8 @@ class Generation(Row, frozen=True, kw_only=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    served: str = ""
+    """The name under which a server answered, where it is not the one that was asked for."""
     schema: int = SCHEMA
 
 

@@ -93,13 +93,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Segment(Row, frozen=True, kw_only=True):
-    """A part of a start: how long it was, and what was sent in it."""
+    """A part of a start: how long it was, and what was sent in it (see `samplers.base.Usage`)."""
 
     began: str
     seconds: float
     requests: int = 0
     retries: int = 0
     duplicates: int = 0
+    discarded: int = 0
+    discarded_prompt_tokens: int = 0
+    discarded_completion_tokens: int = 0
+    estimated: int = 0
 
 
 class UsageLog:
@@ -107,10 +111,14 @@ class UsageLog:
 
     FILE = "starts.jsonl"
     MINUTE = 60.0
+    ALWAYS = ("seconds", "requests", "retries", "duplicates")
+    """What a manifest says also where it is 0."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / self.FILE
         self._sent: Counter[str] = Counter()
+        self.discarded: Counter[str] = Counter()
+        """Tokens of answers that were paid for and not kept, over all starts: `prompt` and `completion`."""
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._journal: Journal[Segment] | None = None
         self._written = time.monotonic()
@@ -118,13 +126,16 @@ class UsageLog:
     def open(self) -> None:
         """Go on with the account of the starts before this one."""
         self._journal = Journal(self._path, Segment)
+        for segment in self._journal:
+            self._discard(segment.discarded_prompt_tokens, segment.discarded_completion_tokens)
         self._began_at = datetime.now(UTC).isoformat(timespec="seconds")
         threading.Thread(target=self._keep_writing, name="effort", daemon=True).start()
 
     def add(self, **sent: int) -> None:
-        """Count `requests`, `retries` or `duplicates`."""
+        """Count what was sent, by the names of `Segment`."""
         with self._lock:
             self._sent.update(sent)
+        self._discard(sent.get("discarded_prompt_tokens", 0), sent.get("discarded_completion_tokens", 0))
 
     def close(self) -> None:
         """End the account of this start."""
@@ -135,12 +146,17 @@ class UsageLog:
             self._journal = None
 
     def totals(self) -> dict[str, Any]:
-        """Seconds, requests, retries and duplicates of all starts, once this one is closed."""
-        totals = dict.fromkeys(("seconds", "requests", "retries", "duplicates"), 0)
-        for stretch in read_rows(self._path, Segment) if self._path.exists() else ():
-            for name in totals:
-                totals[name] += getattr(stretch, name)
-        return {**totals, "seconds": round(totals["seconds"], 1)}
+        """Seconds, requests and the other counts of all starts, once this one is closed."""
+        totals: Counter[str] = Counter()
+        names = [name for name in Segment.__struct_fields__ if name != "began"]
+        for segment in read_rows(self._path, Segment) if self._path.exists() else ():
+            totals.update({name: getattr(segment, name) for name in names})
+        found = {name: totals[name] for name in names if totals[name] or name in self.ALWAYS}
+        return {**found, "seconds": round(totals["seconds"], 1)}
+
+    def _discard(self, prompt: int, completion: int) -> None:
+        self.discarded["prompt"] += prompt
+        self.discarded["completion"] += completion
 
     def _keep_writing(self) -> None:
         while not self._stop.wait(self.MINUTE):

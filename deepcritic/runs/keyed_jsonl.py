@@ -43,6 +43,7 @@ class RowHeader(msgspec.Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    served: str = ""
 
 
 _HEADER = msgspec.json.Decoder(RowHeader)

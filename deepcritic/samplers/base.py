@@ -116,12 +116,23 @@ def unknown_context(model: str) -> InputError:
 
 
 class Usage(msgspec.Struct):
-    """What an engine has sent since it was made; it counts up as it goes."""
+    """What an engine has sent since it was made; it counts up."""
 
     requests: int = 0
-    """Calls sent, those that were tried again included."""
+    """Calls sent, retries included."""
     retries: int = 0
     """Calls that were a further try."""
+    discarded: int = 0
+    """Answers that were paid for and could not be kept, with their tokens below."""
+    discarded_prompt_tokens: int = 0
+    discarded_completion_tokens: int = 0
+    estimated: int = 0
+    """Replies whose tokens nobody counted: they are estimated from characters."""
+
+    def since(self, before: Usage) -> dict[str, int]:
+        """What was added to `before`; fields without any are left out."""
+        fields = ((name, getattr(self, name) - getattr(before, name)) for name in self.__struct_fields__)
+        return {name: count for name, count in fields if count}
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 
@@ -28,12 +28,12 @@ from deepcritic.errors import InputError
 from deepcritic.runs.folder import existing
 from deepcritic.runs.jsonl import file_sha256
 from deepcritic.samplers.base import Request
+from deepcritic.samplers.finish_reason import BROKEN, WITHHELD, finish_reason
 from deepcritic.schema import REFUSED, Failure, Generation, Key
 
-WITHHELD = frozenset({"content_filter", "refusal"})
-"""Finish reasons by which servers say that a reply is none: its text, if any, is not the model's answer."""
 _BLANK = b" \t\r\n"
 _Place = tuple[str, str | None, int, int]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _OURS = frozenset(Generation.__struct_fields__) | frozenset(Key.__struct_fields__)
 
 
@@ -42,13 +42,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     example_id: str
     text: str
-    sample: int
+    sample: _Count
     request: str | None = None
-    step: int = 0
-    finish_reason: str = "stop"
-    model: str = "recorded"
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    step: _Count = 0
+    finish_reason: str | None = "stop"
+    """Any word that servers use (see `finish_reason`); null: nobody knows."""
+    model: str | None = "recorded"
+    prompt_tokens: _Count | None = 0
+    completion_tokens: _Count | None = 0
     context: Any = None
 
 
@@ -122,20 +123,22 @@ class RecordedSampler:
                 if reply is None:
                     yield Failure(key=key, reason="not_recorded", detail=f"{self.path} has no reply for {key.text}")
                     continue
-                if reply.finish_reason in WITHHELD:
-                    yield Failure(key=key, reason=REFUSED, detail=reply.finish_reason)
+                ended = finish_reason(reply.finish_reason)
+                if ended in {WITHHELD, BROKEN}:
+                    reason = REFUSED if ended == WITHHELD else "not_recorded"
+                    yield Failure(key=key, reason=reason, detail=f"its finish_reason is {reply.finish_reason}")
                     continue
                 yield Generation(
                     key=key,
                     text=reply.text,
-                    finish_reason=reply.finish_reason,
-                    model=reply.model,
+                    finish_reason=ended,
+                    model=reply.model or "recorded",
                     fingerprint=fingerprint,
                     seed=seed,
                     prefix=request.prefix,
                     context=request.context if reply.context is None else reply.context,
-                    prompt_tokens=reply.prompt_tokens,
-                    completion_tokens=reply.completion_tokens,
+                    prompt_tokens=reply.prompt_tokens or 0,
+                    completion_tokens=reply.completion_tokens or 0,
                 )
 
     def _find(self, key: Key) -> Saved | None:

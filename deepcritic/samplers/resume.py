@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import msgspec
+
 from deepcritic.errors import InputError, RunConflict, StageIncomplete, Stopped, UsageError
 from deepcritic.runs.budget import amount
 from deepcritic.runs.folder import RunFolder
@@ -113,6 +115,7 @@ class Draws:
         self._failures = JsonlIndex(folder.path / "failures.jsonl", Failure)
         self._totals: Counter[str] = Counter()
         self._trouble: Counter[str] = Counter()
+        self._served: Counter[str] = Counter()
         self._estimate = CostEstimate(folder.limits.price) if folder.limits.dry_run else None
         self._handed, self._under_way, self._budget_spent = Usage(), 0, False
         self._seconds, self._written = 0.0, 0
@@ -169,8 +172,10 @@ class Draws:
 
     @property
     def cost(self) -> float:
-        """Money for all rows that are kept."""
-        return self._limits.price.of(self._totals["prompt"], self._totals["completion"], self._totals["cached"])
+        """Money for all rows that are kept, and for the answers that were paid for and could not be."""
+        gone = self._folder.effort.discarded
+        prompt, completion = self._totals["prompt"] + gone["prompt"], self._totals["completion"] + gone["completion"]
+        return self._limits.price.of(prompt, completion, self._totals["cached"])
 
     def finish(self) -> dict[str, int]:
         """Put the rows and the failures into canonical order; returns counts, which the manifest gets as well.
@@ -183,8 +188,12 @@ class Draws:
             raise Stopped(self._found())
         rows, failures = self._rows.put_in_order(), self._failures.put_in_order()
         counts = {"generations": rows, "failures": failures, **self._totals}
-        money = {"cost": round(self.cost, 6)} if self._limits.price else {}
-        self._folder.account({**counts, **money}, self._trouble)
+        facts: dict[str, Any] = {**counts}
+        if self._limits.price:
+            facts["cost"] = round(self.cost, 6)
+        if self._served:  # under other names than the one asked for
+            facts["served"] = dict(sorted(self._served.items()))
+        self._folder.account(facts, self._trouble)
         if not rows:
             self._folder.require_complete()
         return counts
@@ -218,19 +227,19 @@ class Draws:
             gc.freeze()
             self._open.callback(gc.unfreeze)
         usage = sampler.usage if isinstance(sampler, Counting) else self._handed
-        requests, retries, began = usage.requests, usage.retries, time.monotonic()
+        counted, began = msgspec.structs.replace(usage), time.monotonic()
         if usage is self._handed:
-            requests -= len(first.keys)
+            counted.requests -= len(first.keys)
         try:
             drawn = sampler.stream(itertools.chain([first], missing))
             telling = drawn if isinstance(drawn, Ready) else None
             for outcome in drawn:
-                if usage.requests != requests:
-                    self._folder.effort.add(requests=usage.requests - requests, retries=usage.retries - retries)
-                    requests, retries = usage.requests, usage.retries
+                if usage.requests != counted.requests:
+                    self._folder.effort.add(**usage.since(counted))
+                    counted = msgspec.structs.replace(usage)
                 yield [outcome, *itertools.islice(drawn, telling.ready)] if telling else [outcome]
         finally:
-            self._folder.effort.add(requests=usage.requests - requests, retries=usage.retries - retries)
+            self._folder.effort.add(**usage.since(counted))
             self._seconds += time.monotonic() - began
 
     def _missing(self, requests: Iterable[Request], model_id: str, asked: bytearray, progress: Progress) -> Iterator[Request]:
@@ -298,6 +307,8 @@ class Draws:
         self._totals["completion"] += row.completion_tokens
         self._totals["cached"] += row.cached_tokens
         self._totals["truncated"] += row.finish_reason == "length"
+        if row.served:
+            self._served[row.served] += 1
 
     def _found(self) -> str:
         """What a dry run or a probe has to say."""

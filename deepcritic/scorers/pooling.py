@@ -23,8 +23,10 @@ import msgspec
 from deepcritic.errors import InputError
 from deepcritic.hub.models import load_tokenizer
 from deepcritic.samplers.event_loop import Background
-from deepcritic.samplers.servers.completions import message_of, refusal_of_row
-from deepcritic.samplers.servers.fleet import Fleet, NoAnswer, Refusal
+from deepcritic.samplers.servers.fleet import Fleet, Refusal
+from deepcritic.samplers.servers.refusals import refusal_of_row
+from deepcritic.samplers.servers.replies import message_of
+from deepcritic.samplers.servers.slots import NoAnswer
 from deepcritic.schema import Failure, Item, Scores
 from deepcritic.scorers.base import key_of
 from deepcritic.scorers.prm_layouts import Laid, Layout

@@ -41,6 +41,8 @@ class FakeServer:
         self.models: Trouble = self._models
         self.tokens: int | None = None
         """What `/metrics` says, where it is there."""
+        self.counters: list[str] = []
+        """Further lines of it."""
         self.in_flight = self.most_in_flight = 0
         self._ports: set[Any] = set()
         self._port = 0
@@ -118,13 +120,15 @@ class FakeServer:
         return web.json_response({"object": "list", "data": [self.card]})
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        if self.tokens is None:
+        if self.tokens is None and not self.counters:
             raise web.HTTPNotFound
-        lines = [
-            "# TYPE vllm:generation_tokens_total counter",
-            f'vllm:generation_tokens_total{{engine="0",model_name="m"}} {float(self.tokens)}',
-            'vllm:prompt_tokens_total{engine="0",model_name="m"} 7.0',
-        ]
+        lines = list(self.counters)
+        if self.tokens is not None:
+            lines += [
+                "# TYPE vllm:generation_tokens_total counter",
+                f'vllm:generation_tokens_total{{engine="0",model_name="m"}} {float(self.tokens)}',
+                'vllm:prompt_tokens_total{engine="0",model_name="m"} 7.0',
+            ]
         return web.Response(text="\n".join(lines) + "\n")
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -201,6 +205,15 @@ async def cut(request: web.Request) -> web.StreamResponse:
     assert request.transport is not None
     request.transport.close()
     return response
+
+
+async def endless(request: web.Request) -> web.StreamResponse:
+    """A body that does not end."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    await response.write(b'{"choices": [{"message": {"content": "')
+    while True:
+        await response.write(b"so " * 100_000)
 
 
 async def echo(request: web.Request, *, as_reply: bool = False) -> web.StreamResponse:

@@ -1,8 +1,9 @@
-"""Several HTTP servers that do the same work: who is asked next, what is asked again, and when that is given up.
+"""Several HTTP servers that do the same work: which one gets the next request, what is retried, and when to give up.
 
-Here is the one owner of retries. A request is sent at most 1 + `retries` times, and waits while no server can be
-reached, up to `patience`; what comes of it is an answer, `NoAnswer` (it may pass another time) or `Refusal` (it would
-be refused again). All of it runs on one event loop.
+All retries happen here. A request is sent at most 1 + `retries` times. While no server answers it waits, for up to `patience`
+seconds. The outcome is an answer, `NoAnswer` (another try may succeed) or `Refusal` (another try would be refused). A request
+that one server refuses goes to the others; a server that alone refuses what its neighbours take is set aside. Everything runs on
+one event loop.
 
     async with Fleet(["http://a:8000/v1", "http://b:8000/v1"], concurrency=64) as fleet:
         reply = await fleet.ask("completions", body, json.loads)
@@ -11,9 +12,7 @@ be refused again). All of it runs on one event loop.
 from __future__ import annotations
 
 import asyncio
-import math
 import re
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -23,8 +22,11 @@ from yarl import URL
 
 from deepcritic.errors import InputError
 from deepcritic.samplers.base import Usage
-from deepcritic.samplers.servers.completions import shown
+from deepcritic.samplers.servers.connection import Final, body_of, cannot_be_asked, permanent, plain
+from deepcritic.samplers.servers.refusals import refusal_of_row
+from deepcritic.samplers.servers.replies import message_of, shown
 from deepcritic.samplers.servers.server import Server, base_url, pause, retry_after
+from deepcritic.samplers.servers.slots import NoAnswer, Nowhere, Slots
 
 T = TypeVar("T")
 
@@ -35,19 +37,14 @@ PASSING = frozenset({408, 409, 425, 500, 520, 522, 524})
 """Trouble with one request, which may pass."""
 BUSY = frozenset({429, 502, 503, 504, 529})
 """Trouble with the server: it is asked for less."""
-_TOKENS = re.compile(rb"^[\w:]*_tokens_total(?:\{[^}\n]*\})? +([0-9.eE+]+)", re.M)
-
-
-class NoAnswer(Exception):
-    """No answer within the budget. `reason` is one word for the kind of trouble, `detail` what was seen last."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
+SLOWER = 3.0
+"""How many times as long as the slowest reply so far a server without counters may be silent."""
+_TOKENS = re.compile(rb"^(?:vllm:\w+_tokens_total|sglang:realtime_tokens_total)(?:\{[^}\n]*\})? +([0-9.eE+]+)", re.M)
+"""Counters that move while a reply is written. Those of llama.cpp and SGLang's other ones move when a request ends."""
 
 
 class Refusal(Exception):
-    """The server understood and declined, with this status: asking again would not help."""
+    """The server declined with this status; it would decline again."""
 
     def __init__(self, url: str, status: int, body: bytes) -> None:
         super().__init__(f"{url}: {status}")
@@ -55,13 +52,13 @@ class Refusal(Exception):
 
 
 class Fleet:
-    """Asks whichever server has the fewest requests in flight. Use it inside its `async with` block.
+    """Asks the server with the fewest requests in flight. Use it inside its `async with` block.
 
-    `concurrency` is the most requests in flight at one server, `retries` how often a request may be sent again,
-    `timeout` the seconds that one reply may take, `patience` the seconds for which all servers may be out of reach.
-    Where a server counts its tokens on `/metrics` (as vLLM does), requests to it are also given up once none has moved
-    for `stall` seconds: a server's health says nothing about that. `secret` is sent as bearer token, and taken out of
-    every answer before anybody sees it.
+    `concurrency` limits the requests in flight at one server, `retries` the further tries of a request, `timeout` the seconds of
+    one reply, and `patience` the seconds without an answer of any server. Requests are also taken from a server without a sign of
+    life for `stall` seconds: where it counts tokens on `/metrics` as they are written (vLLM), while none is; elsewhere, while it
+    answers nothing, for at least `SLOWER` times as long as a reply of the largest size would take at the slowest pace so
+    far. `secret` is sent as bearer token and removed from what servers say.
     """
 
     def __init__(
@@ -89,13 +86,11 @@ class Fleet:
             raise InputError("no server is named", field="sampler.urls", remedy="give sampler.urls=[http://host:8000/v1]")
         self.capacity = concurrency * len(self.servers)
         self.usage = Usage()
-        self._retries, self._timeout, self._stall, self._patience = retries, timeout, stall, patience
+        self._retries, self._timeout, self._stall = retries, timeout, stall
         self._secret = secret
-        self._waiting: deque[asyncio.Future[Server]] = deque()
+        self._slots = Slots(self.servers, patience)
         self._watchers: list[asyncio.Task[None]] = []
         self._ended: dict[asyncio.Task[Any], str] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._said = -math.inf
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -117,57 +112,96 @@ class Fleet:
             watcher.cancel()
         await self._session.close()
 
-    async def ask(self, path: str, body: bytes, read: Callable[[bytes], T]) -> T:
-        """POST `body` to `path` below a base URL and return what `read` makes of the answer; it raises ValueError for an
-        answer that is not whole, which is then asked for again."""
-        attempts, server = 0, None
+    async def ask(
+        self, path: str, body: bytes, read: Callable[[bytes], T], *, share: Callable[[T], float] = lambda answer: 1.0
+    ) -> T:
+        """POST `body` to `path` below a base URL and return what `read` makes of the answer.
+
+        `read` raises ValueError for an answer that cannot be used, which is then asked for again. `share` says which part of the
+        largest possible reply an answer is, from 0 to 1. Raises `NoAnswer` and `Refusal`, and `InputError` where no server can
+        be asked.
+        """
+        attempts, server, refusals = 0, None, dict[Server, Refusal]()
         while True:
-            server = await self._slot(avoid=server)
-            url = URL(f"{server.url}/{path}")
             try:
-                self.usage.requests += 1
+                server = await self._slots.take(avoid=server, refused=frozenset(refusals))
+            except Nowhere:
+                raise next(iter(refusals.values()), None) or cannot_be_asked(self.servers[0].aside) from None
+            url, began = URL(f"{server.url}/{path}"), self._loop.time()
+            again = bool(attempts or refusals)
+            self.usage.requests += 1
+            self.usage.retries += again
+            try:
                 status, content, wait = await self._post(server, url, body)
                 now = self._loop.time()
                 if status == 200:
                     answer = read(content)
+                    server.longest = max(server.longest, (now - began) / max(share(answer), 1e-3))
                     server.answered(now)
+                    self._refused_by(refusals)
                     return answer
                 if status in BUSY and b"insufficient_quota" not in content:
-                    problem = NoAnswer("rate_limited" if status == 429 else "server_error", f"{url}: {status}")
-                    server.busy(now, problem.detail, retry_after(wait))
+                    problem = NoAnswer("rate_limited" if status == 429 else "server_error", f"{url}: {status} {shown(content)}")
+                    server.busy(now, problem.detail, retry_after(wait), problem.reason)
                 elif status in PASSING:
                     problem = NoAnswer("server_error", f"{url}: {status} {shown(content)}")
+                    server.failed(now, problem.detail, problem.reason)
                 else:
-                    raise Refusal(str(url), status, content)
+                    refusals[server] = Refusal(str(url), status, content)
+                    continue
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                self.usage.requests -= 1  # it never left: this costs time, of which `_slot` keeps account, and no attempt
-                server.lost(self._loop.time(), f"{server.url} cannot be reached ({_plain(error)})", reached=False)
+                self.usage.requests -= 1  # it was not sent: this takes time, which `patience` limits, and no attempt
+                self.usage.retries -= again
+                if permanent(error):
+                    self.set_aside(server, plain(error))
+                server.lost(self._loop.time(), f"{server.url} cannot be reached ({plain(error)})")
                 continue
             except (aiohttp.ClientError, OSError) as error:
                 now, timed_out = self._loop.time(), isinstance(error, TimeoutError)
-                seen = str(error) if timed_out else f"the connection broke ({_plain(error)})"
+                seen = str(error) if timed_out else f"the connection broke ({plain(error)})"
                 problem = NoAnswer("timeout" if timed_out else "connection", f"{url}: {seen}")
                 if not timed_out or now - server.last_answer >= self._timeout:  # else only this one reply was too long
-                    server.lost(now, problem.detail, reached=True)
+                    server.lost(now, problem.detail, problem.reason)
             except ValueError as error:
                 problem = NoAnswer("malformed", f"{url}: {error}")
+                server.failed(self._loop.time(), problem.detail, problem.reason)
+                if isinstance(error, Final):
+                    raise problem from None
             finally:
-                self._release(server)
+                self._slots.release(server)
             attempts += 1
             if attempts > self._retries:
                 raise problem
-            self.usage.retries += 1
             if problem.reason != "rate_limited":  # there the whole server is left in peace instead
                 await asyncio.sleep(pause(attempts))
 
+    def _refused_by(self, refusals: dict[Server, Refusal]) -> None:
+        """Another server took what these refused. Set aside those that keep doing so, unless it is about the row."""
+        for server, refusal in refusals.items():
+            said = message_of(refusal.body)
+            about_row = refusal_of_row(refusal.status, said) is not None
+            if not about_row and server.refused_alone(f"{server.url} refuses what others take: {refusal.status} {said}"):
+                left = sum(not other.aside for other in self.servers)
+                print(f"{server.aside}; it gets no more requests, {left} of {len(self.servers)} servers do", flush=True)
+
+    def set_aside(self, server: Server, problem: str) -> None:
+        """Send nothing to `server` any more. Raises `InputError` if it was the last one."""
+        server.aside = f"{server.url} cannot be asked: {problem}"
+        if all(other.aside for other in self.servers):
+            raise cannot_be_asked(server.aside) from None
+        print(f"{server.aside}; it gets no requests", flush=True)
+
     async def get(self, server: Server, path: str) -> tuple[int, bytes]:
-        """Status and content of one page below the base URL, asked for once."""
+        """Status and content of one page below the base URL, asked for once. Raises `NoAnswer`, and `InputError` where
+        waiting will not help and no other server is left."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 url = URL(f"{server.url}/{path}")
                 return (await self._read(self._session.get(url, proxy=server.proxy, allow_redirects=False)))[:2]
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoAnswer("unreachable", f"{server.url} cannot be reached ({_plain(error)})") from None
+            if permanent(error, at_start=True):
+                self.set_aside(server, plain(error))
+            raise NoAnswer("unreachable", f"{server.url} cannot be reached ({plain(error)})") from None
 
     async def _post(self, server: Server, url: URL, body: bytes) -> tuple[int, bytes, str | None]:
         task = asyncio.current_task()
@@ -187,106 +221,38 @@ class Fleet:
     async def _read(self, asked: aiohttp.client._RequestContextManager) -> tuple[int, bytes, str | None]:
         """Status, content without the secret, and the header Retry-After."""
         async with asked as response:
-            content = await response.read()
-            if self._secret and (response.status != 200 or len(self._secret) >= 12):  # a reply may well say "EMPTY"
-                for written in {self._secret, self._secret.replace("/", "\\/")}:
-                    content = content.replace(written.encode(), b"[key]")
-            return response.status, content, response.headers.get("Retry-After")
-
-    async def _slot(self, avoid: Server | None) -> Server:
-        """A server with room, counted in; another one than `avoid` where there is a choice."""
-        server = self._best(avoid)
-        if server is not None:
-            server.in_flight += 1
-            return server
-        self._check_patience()
-        waiter: asyncio.Future[Server] = self._loop.create_future()
-        self._waiting.append(waiter)
-        self._wake_later()
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._release(waiter.result())
-            raise
-
-    def _best(self, avoid: Server | None = None) -> Server | None:
-        now = self._loop.time()
-        free = [server for server in self.servers if server.room > 0 and now >= server.resume]
-        return min(free, key=lambda server: (server is avoid, server.in_flight), default=None)
-
-    def _release(self, server: Server) -> None:
-        server.in_flight -= 1
-        if self._waiting:
-            self._wake()
-
-    def _wake(self) -> None:
-        """Give waiting requests what room there is; all of them are refused where patience has run out."""
-        while self._waiting:
-            if self._waiting[0].done():  # its request was cancelled
-                self._waiting.popleft()
-                continue
-            server = self._best()
-            if server is None:
-                break
-            server.in_flight += 1
-            self._waiting.popleft().set_result(server)
-        try:
-            self._check_patience()
-        except NoAnswer as error:
-            while self._waiting:
-                waiter = self._waiting.popleft()
-                if not waiter.done():
-                    waiter.set_exception(NoAnswer(error.reason, error.detail))
-        if self._waiting:
-            self._wake_later()
-
-    def _wake_later(self) -> None:
-        """Look again when a server may be asked again, and when patience runs out."""
-        now = self._loop.time()
-        moments = [server.resume for server in self.servers if server.resume > now]
-        moments += [server.down_since + self._patience for server in self.servers if server.down_since is not None]
-        upcoming = [moment for moment in moments if moment > now]
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(min(upcoming), self._wake) if upcoming else None
-
-    def _check_patience(self) -> None:
-        """Raises `NoAnswer` once all servers have been down for too long and none is being tried; says so before, at most
-        once a minute."""
-        now = self._loop.time()
-        downs = [server.down_since for server in self.servers if not server.in_flight and server.down_since is not None]
-        if len(downs) < len(self.servers):
-            return
-        seen = "; ".join(server.problem for server in self.servers)
-        if now - max(downs) >= self._patience:
-            raise NoAnswer("unreachable", seen)
-        if now - self._said >= 60:
-            self._said = now
-            print(f"waiting for up to {self._patience:.0f} s: {seen}", flush=True)
+            return response.status, await body_of(response, self._secret), response.headers.get("Retry-After")
 
     async def _watch(self, server: Server) -> None:
-        """End what takes too long at `server`: a reply by the clock, and all of them where it moves no token."""
-        tokens, moved = None, self._loop.time()
-        looked = moved
+        """End what takes too long at `server`: a reply by the clock, and all of them where it shows no sign of life."""
+        tokens, alive = None, self._loop.time()
+        looked = alive
         while True:
             await asyncio.sleep(min(self._timeout, self._stall, 40.0) / 8)
             now = self._loop.time()
             for task, began in server.flying.items():
                 if now - began >= self._timeout:
                     self._end(task, f"no reply within {self._timeout:g} s")
-            if server.metrics is None or now - looked < self._stall / 8:
+            if now - looked < self._stall / 8:
                 continue
-            looked, seen = now, await self._tokens(server)
-            unknown = tokens is None and seen is None
-            if not server.flying or unknown or (seen is not None and seen != tokens):
-                tokens, moved = tokens if seen is None else seen, now
-            elif now - moved >= self._stall:
-                problem = f"no token moved for {self._stall:g} s"
-                server.lost(now, f"{server.url}: {problem}", reached=True)
+            looked, seen = now, None if server.metrics is None else await self._tokens(server)
+            counts = tokens is not None or seen is not None
+            if not server.flying or (seen is not None and seen != tokens):
+                alive = now
+            elif not counts:
+                alive = max(server.last_answer, min(server.flying.values()))
+            tokens = tokens if seen is None else seen
+            most = self._stall if counts else self._silence(server)
+            if now - alive >= most:
+                problem = f"no token was written for {most:g} s" if counts else f"no reply for {most:.0f} s"
+                server.lost(now, f"{server.url}: {problem}", "timeout")
                 for task in server.flying:
                     self._end(task, problem)
-                moved = now
+                alive = now
+
+    def _silence(self, server: Server) -> float:
+        """For how many seconds a server that does not count tokens may answer nothing."""
+        return max(self._stall, SLOWER * server.longest) if server.longest else self._timeout
 
     def _end(self, task: asyncio.Task[Any], problem: str) -> None:
         if task not in self._ended:
@@ -294,7 +260,7 @@ class Fleet:
             task.cancel()
 
     async def _tokens(self, server: Server) -> float | None:
-        """The sum of the server's counters of tokens; None where it has none or does not answer."""
+        """The sum of the server's counters of tokens that move as they are written; None where it has none or does not answer."""
         assert server.metrics is not None
         try:
             async with asyncio.timeout(self._stall / 8):
@@ -304,9 +270,3 @@ class Fleet:
             return sum(map(float, found)) if found else None
         except (aiohttp.ClientError, OSError, ValueError):
             return None
-
-
-def _plain(error: BaseException) -> str:
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    said = getattr(cause, "strerror", None)
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -1,4 +1,4 @@
-"""One HTTP server as those who ask it see it: how much it may be asked, and when it is left in peace for a while.
+"""One HTTP server as its client sees it: how many requests it may have, and when it gets none for a while.
 
 >>> server = Server("http://localhost:8000/v1", concurrency=64)
 >>> server.busy(now=10.0, problem="429", wait=7.0)
@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import re
 import urllib.request
@@ -22,10 +23,14 @@ from deepcritic.errors import InputError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before the second and, at most, before any later attempt."""
+FAILURES_IN_A_ROW = 16
+"""So many requests without an answer between them are trouble with the server, not with the requests."""
+REFUSALS_ALONE = 3
+"""A server is set aside once it has refused so many requests, without an answer between them, that others took."""
 
 
 class Server:
-    """One base URL: how many requests it has, how many it may have, and whether it is left in peace for a while."""
+    """One base URL: how many requests it has, how many it may have, and whether it is paused or set aside."""
 
     def __init__(self, url: str, concurrency: int) -> None:
         self.url, self.concurrency = url.rstrip("/"), concurrency
@@ -34,44 +39,70 @@ class Server:
         self.in_flight = 0
         self.resume = 0.0
         self.down_since: float | None = None
-        """Since when it could not be reached, or asked to be left in peace."""
+        """When the first trouble was that no answer has followed."""
         self.problem = ""
+        self.reason = "unreachable"
+        """One word for the kind of `problem`."""
+        self.aside = ""
+        """Why it gets no more requests at all; empty while it does."""
         self.flying: dict[asyncio.Task[Any], float] = {}
         """The tasks that wait for a reply of this server, and since when."""
-        self.last_answer = 0.0
+        self.last_answer = -math.inf
+        self.longest = 0.0
+        """Seconds that a reply of the largest size would take at the slowest pace seen."""
         self._room = self._steady = float(concurrency)
-        self._troubles = 0
+        self._troubles = self._in_a_row = self._alone = 0
 
     @property
     def room(self) -> int:
-        return int(self._room) - self.in_flight
+        return 0 if self.aside else int(self._room) - self.in_flight
 
     def answered(self, now: float) -> None:
         """More may be sent: doubled by each round of answers up to half of what was too much, then one more by each."""
         self.last_answer = now
         self._room = min(self.concurrency, self._room + (1 if self._room < self._steady else 1 / self._room))
-        self._troubles, self.down_since = 0, None
+        self._troubles = self._in_a_row = self._alone = 0
+        self.down_since = None
 
-    def busy(self, now: float, problem: str, wait: float | None) -> None:
+    def busy(self, now: float, problem: str, wait: float | None, reason: str = "server_error") -> None:
         """It asks for fewer requests: half as many from now on, and none for a while."""
         if now >= self.resume:  # else it is one more answer to the same burst
             self._room = self._steady = max(1.0, self._room / 2)
-            self._trouble(now, problem)
+            self._pause(now)
+        self._note(now, problem, reason)
         if wait is not None:
             self.resume = max(self.resume, now + wait)
 
-    def lost(self, now: float, problem: str, *, reached: bool) -> None:
-        """It dropped a request, or could not be `reached`: after a while one request is let through, as a probe."""
+    def lost(self, now: float, problem: str, reason: str = "unreachable") -> None:
+        """It dropped a request, or could not be reached: after a pause one request goes there, as a probe."""
         if now >= self.resume:
             self._room, self._steady = 1.0, float(self.concurrency)
-            self._trouble(now, problem)
-        if reached:
-            self.down_since = None
+            self._pause(now)
+        self._note(now, problem, reason)
 
-    def _trouble(self, now: float, problem: str) -> None:
-        self._troubles += 1
-        self.problem = problem
+    def failed(self, now: float, problem: str, reason: str) -> None:
+        """It could not answer one request. Many such in a row are trouble with the server."""
+        self._in_a_row += 1
+        if self._in_a_row >= max(FAILURES_IN_A_ROW, self._room):
+            self.lost(now, problem, reason)
+        else:
+            self._note(now, problem, reason)
+
+    def refused_alone(self, problem: str) -> bool:
+        """It refused what another server took. Returns whether it was set aside for that: it has done so several times since its
+        last answer."""
+        self._alone += 1
+        if self._alone < REFUSALS_ALONE or self.aside:
+            return False
+        self.aside = problem
+        return True
+
+    def _note(self, now: float, problem: str, reason: str) -> None:
+        self.problem, self.reason = problem, reason
         self.down_since = now if self.down_since is None else self.down_since
+
+    def _pause(self, now: float) -> None:
+        self._troubles += 1
         self.resume = now + pause(self._troubles)
 
 
