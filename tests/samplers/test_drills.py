@@ -17,9 +17,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from deepcritic.errors import InputError
+from deepcritic.errors import InputError, StageIncomplete
+from deepcritic.runs.budget import Limits, Price
+from deepcritic.runs.folder import RunFolder
 from deepcritic.samplers.base import Usage
 from deepcritic.samplers.openai import OpenAISampler
+from deepcritic.samplers.resume import Draws
 from deepcritic.samplers.servers import server as server_module
 from deepcritic.schema import Failure, Generation
 from tests.samplers.server import FakeServer, Trouble, cut, endless, never, reply, reset, says, status
@@ -171,6 +174,48 @@ def test_tokens_that_nobody_counts_are_estimated_and_that_is_said(server: FakeSe
         assert sampler.usage == Usage(requests=5, estimated=5)
     assert {(row.prompt_tokens, row.completion_tokens) for row in rows if isinstance(row, Generation)} == {(2, 3)}
     assert capsys.readouterr().out.count("the server does not count tokens: they are estimated") == 1
+
+
+def drawn_in(folder_path: Path, server: FakeServer, rows: int, **limits: Any) -> dict[str, Any]:
+    """The manifest of a stage that draws so many rows, at 1 for a token."""
+    price = Price(prompt=1e6, completion=1e6)
+    with RunFolder(folder_path, stage="draw", config={}, limits=Limits(price=price, **limits)) as folder:
+        assert folder.begin()
+        with Draws(folder) as draws:
+            draws.collect(asks(rows), OpenAISampler("m", urls=server.url, concurrency=1, retries=1), "replies")
+            draws.finish()
+        return folder.finish()
+
+
+def test_the_cost_of_a_run_holds_what_was_thrown_away_over_all_starts(server: FakeServer, tmp_path: Path) -> None:
+    broken = {"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 10}}
+    server.trouble = lambda count, body: says(broken) if count in {3, 4, 8} else None
+    with pytest.raises(StageIncomplete, match="malformed: 1"):
+        drawn_in(tmp_path / "run", server, 6)
+    manifest = drawn_in(tmp_path / "run", server, 6)
+    assert manifest["cost"] == 6 * (11 + 5) + 3 * (100 + 10)
+    assert (manifest["discarded"], manifest["discarded_prompt_tokens"], manifest["discarded_completion_tokens"]) == (3, 300, 30)
+
+
+def test_what_is_thrown_away_counts_towards_max_cost(server: FakeServer, tmp_path: Path) -> None:
+    broken = {"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 10}}
+    server.trouble = lambda count, body: says(broken) if count > 1 else None
+    with pytest.raises(StageIncomplete, match=r"stopped at a cost of [\d.,]+, as max_cost=3000"):
+        drawn_in(tmp_path / "run", server, 200, max_cost=3000.0)
+    assert len(server.asked) <= 8
+
+
+def test_max_cost_holds_where_the_server_counts_no_tokens(server: FakeServer, tmp_path: Path) -> None:
+    """A prompt of six characters and a reply of 300 are taken for 102 tokens."""
+    server.trouble = lambda count, body: says({"choices": [{"finish_reason": "stop", "message": {"content": "x" * 300}}]})
+    with pytest.raises(StageIncomplete, match="as max_cost=1000"):
+        drawn_in(tmp_path / "run", server, 200, max_cost=1000.0)
+    assert 8 <= len(server.asked) <= 10
+
+
+def test_the_manifest_names_the_models_that_answered(server: FakeServer, tmp_path: Path) -> None:
+    server.trouble = lambda count, body: says({**answer(body), "model": "m-2024-08-06" if count % 2 else "m"})
+    assert drawn_in(tmp_path / "run", server, 6)["served"] == {"m-2024-08-06": 3}
 
 
 # Fleets
