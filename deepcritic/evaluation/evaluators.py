@@ -103,7 +103,8 @@ class GenerativeEvaluator:
         }
         self.plan = {name: samples if name in probed else () for name, samples in self.plan.items()}
         with Draws(folder) as draws:
-            drawn = draws.collect(self._requests(), self.engine, "critiques")
+            total = sum(map(len, self.plan.values()))
+            drawn = draws.collect(self._requests(), self.engine, "critiques", total=total)
             if self.judge_engine is not None:
                 draws.count_at_most(self._reasons_at_most(), self.judge_engine, "reasons", more=self.max_tokens)
             grades = self._grades(draws, drawn)

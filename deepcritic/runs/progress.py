@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from typing import Self
@@ -16,20 +17,28 @@ from deepcritic.runs.budget import amount
 
 LOG_SECONDS = 60.0
 BAR_SECONDS = 0.1
+LOOK_SECONDS = 1.0
+"""How often it is looked whether a line is due though no row came."""
 
 
 class Progress:
-    """Counts rows against what is expected so far; a source that grows raises the expectation as it goes."""
+    """Counts rows against `total`, or against what is expected so far where the total is not known.
 
-    def __init__(self, label: str) -> None:
-        self.label = label
+    Without a row it still says each minute that it waits.
+    """
+
+    def __init__(self, label: str, total: int | None = None) -> None:
+        self.label, self.total = label, total
         self.expected = self.done = self.failed = self.truncated = self.tokens = 0
+        self.growing = False
+        """Whether more rows may be expected than there are by now: then nobody knows how long it takes."""
         self.cost: float | None = None
         """Money spent so far, where there is a price; `budget` is what may be spent."""
         self.budget: float | None = None
         self._there = 0
-        self._began = self._shown = time.monotonic()
+        self._began = self._shown = self._moved = time.monotonic()
         self._bar: _NotedBar | None = None
+        self._lock, self._over = threading.RLock(), threading.Event()
 
     def __enter__(self) -> Self:
         if sys.stdout.isatty():
@@ -37,14 +46,17 @@ class Progress:
             self._bar = _NotedBar(*columns, console=Console(), transient=False)
             self._bar.start()
             self._task = self._bar.add_task(self.label, total=None)
+        threading.Thread(target=self._look, name="progress", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._draw()
-            self._bar.stop()
-        elif self.done:
-            self._line()
+        self._over.set()
+        with self._lock:
+            if self._bar is not None:
+                self._draw()
+                self._bar.stop()
+            elif self.done:
+                self._line()
 
     def expect(self, count: int) -> None:
         self.expected += count
@@ -60,30 +72,51 @@ class Progress:
         self.tokens += tokens
         self.failed += failed
         self.truncated += truncated
+        self._moved = time.monotonic()
         self._show()
 
+    def _look(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            self._show()
+
     def _show(self) -> None:
-        if time.monotonic() - self._shown > (LOG_SECONDS if self._bar is None else BAR_SECONDS):
+        if time.monotonic() - self._shown <= (LOG_SECONDS if self._bar is None else BAR_SECONDS):
+            return
+        with self._lock:
+            if self._over.is_set():
+                return
             self._shown = time.monotonic()
             if self._bar is None:
                 self._line()
             else:
                 self._draw()
 
+    @property
+    def _of(self) -> int:
+        return max(self.expected if self.total is None else self.total, self.done)
+
+    @property
+    def _known(self) -> bool:
+        return self.total is not None or not self.growing
+
     def _draw(self) -> None:
         assert self._bar is not None
         self._bar.notes = ", ".join(self._notes())
-        self._bar.update(self._task, completed=self.done, total=self.expected)
+        self._bar.update(self._task, completed=self.done, total=self._of)
 
     def _line(self) -> None:
         seconds = time.monotonic() - self._began
-        print(", ".join([f"{self.label}: {self.done}/{self.expected} rows in {_span(seconds)}", *self._notes()]), flush=True)
+        of = f"{self.done}/{self._of}" if self._known else f"{self.done} of at least {self._of}"
+        print(", ".join([f"{self.label}: {of} rows in {_span(seconds)}", *self._notes()]), flush=True)
 
     def _notes(self) -> list[str]:
-        seconds, new = max(time.monotonic() - self._began, 1e-9), self.done - self._there
+        now = time.monotonic()
+        seconds, new = max(now - self._began, 1e-9), self.done - self._there
         notes = [f"{_short(new / seconds)} rows/s"] if new else []
-        if new and self.done < self.expected:
-            notes.append(f"about {_span(seconds / new * (self.expected - self.done))} left")
+        if new and self.done < self._of and self._known:
+            notes.append(f"about {_span(seconds / new * (self._of - self.done))} left")
+        if now - self._moved >= LOG_SECONDS and self.done < self._of:
+            notes.append(f"none for {_span(now - self._moved)}")
         notes += [f"{_short(self.tokens)} tokens", f"{_short(self.tokens / seconds)} tokens/s"] if self.tokens else []
         notes += [f"{self.failed} failed"] if self.failed else []
         notes += [f"{self.truncated} truncated"] if self.truncated else []

@@ -7,7 +7,7 @@ import gc
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -141,13 +141,17 @@ class Draws:
         self._failures.close()
         self._open.close()
 
-    def collect(self, requests: Iterable[Request], sampler: Sampler, label: str) -> Rows[Generation]:
-        """Draw what is missing of `requests`; returns every generation asked for that there is, in the order asked.
+    def collect(self, requests: Iterable[Request], sampler: Sampler, label: str, *, total: int | None = None) -> Rows[Generation]:
+        """Draw what is missing of `requests`; returns every generation asked for that there is, in the order asked. `total` is
+        the number of their samples, where it is known beforehand.
 
         The rows stay on the disk and are read as they are gone through, as often as wanted.
         """
         asked = bytearray()
-        with contextlib.nullcontext(Progress(label)) if self._estimate else Progress(label) as progress:
+        if total is None and isinstance(requests, Sequence):
+            total = sum(len(one.keys) for one in requests)
+        shown = Progress(label, total)
+        with contextlib.nullcontext(shown) if self._estimate else shown as progress:
             for _ in self._stream(requests, sampler, progress, asked):
                 pass
         return self._rows.rows(bytes(asked[start : start + DIGEST]) for start in range(0, len(asked), DIGEST))
@@ -243,6 +247,7 @@ class Draws:
             self._seconds += time.monotonic() - began
 
     def _missing(self, requests: Iterable[Request], model_id: str, asked: bytearray, progress: Progress) -> Iterator[Request]:
+        progress.growing = True
         for one in requests:
             progress.expect(len(one.keys))
             digests = [digest_of(key) for key in one.keys]
@@ -259,6 +264,7 @@ class Draws:
             self._under_way += len(wanted)
             self._handed.requests += len(wanted)
             yield one.only(wanted)
+        progress.growing = False
 
     def _wanted(self, digests: Iterable[bytes]) -> list[int]:
         """The places of those that are neither drawn nor failed."""

@@ -74,7 +74,9 @@ def ask(call: Call, places: Iterable[Place], draws: Draws, engine: Sampler, seed
         wave = range(start, min(call.samples, start + call.wave))
         if not waiting:
             break
-        drawn = draws.collect(requests(call, waiting, wave, seed, before), engine, f"{call.name} critiques")
+        drawn = draws.collect(
+            requests(call, waiting, wave, seed, before), engine, f"{call.name} critiques", total=len(waiting) * len(wave)
+        )
         going_on, silent = [], dict.fromkeys(waiting)
         # The rows come in the order asked, so those of a place come together, and one place at a time is in memory.
         for place, of_place in itertools.groupby(drawn, key=_place):

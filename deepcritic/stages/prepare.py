@@ -123,7 +123,7 @@ class _Split:
         names = {row.id for row in asked}
         with Draws(self._folder) as draws:
             requests = (splitting.ask(row, prompt, sampling, seed) for row in asked)
-            replies = {reply.key.example_id: reply for reply in draws.collect(requests, engine, "splits")}
+            replies = {reply.key.example_id: reply for reply in draws.collect(requests, engine, "splits", total=len(asked))}
             draws.finish()
         self._folder.require_complete()
         for row in rows:

@@ -69,7 +69,8 @@ def run(
                 )
 
     with Draws(folder) as draws:
-        drawn = draws.collect((one for row in rows for one in ask(row)), engine, "replies")
+        requests = (one for row in rows for one in ask(row))
+        drawn = draws.collect(requests, engine, "replies", total=len(rows) * (samples + hinted))
         counts = draws.finish()
     folder.require_complete()
     replies: dict[str, list[Generation]] = {}

@@ -74,7 +74,7 @@ def run(
         for row in rows
     )  # fmt: skip
     with Draws(folder) as draws:
-        drawn = draws.collect(requests, engine, "solutions")
+        drawn = draws.collect(requests, engine, "solutions", total=len(rows) * samples)
         draws.finish()
     chosen = Selection(folder, keep, max_right)
     folder.ledger("solutions").enter(len(rows) * samples)

@@ -136,7 +136,7 @@ def prefilter(
     gold = {prompt.id: prompt.gold for prompt in prompts}
     judged: dict[str, list[bool]] = {}
     with Draws(folder) as draws:
-        drawn = draws.collect(requests, sampler(model=model), "prefilter")
+        drawn = draws.collect(requests, sampler(model=model), "prefilter", total=len(prompts) * samples)
         counts = draws.finish()
     for draw in drawn:
         verdict = verdict_of(draw, task)

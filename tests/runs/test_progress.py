@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -61,6 +62,49 @@ def test_a_source_that_grows_raises_what_is_expected(capsys: pytest.CaptureFixtu
             shown.expect(2)
             shown.advance()
     assert capsys.readouterr().out.startswith("draws: 4/8 rows in")
+
+
+def test_a_total_that_is_known_is_what_is_shown_from_the_start(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with Progress("draws", 400) as shown:
+        shown.growing = True
+        shown.expect(63)
+        now[0] = 61.0
+        shown.advance(48)
+    assert capsys.readouterr().out.startswith("draws: 48/400 rows in 61 s, 0.79 rows/s, about 7.5 min left")
+
+
+def test_while_more_may_come_nobody_knows_how_long_it_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with Progress("draws") as shown:
+        shown.growing = True
+        shown.expect(63)
+        now[0] = 61.0
+        shown.advance(48)
+        now[0] = 122.0
+        shown.growing = False
+        shown.advance(15)
+    first, second, _ = capsys.readouterr().out.splitlines()
+    assert first == "draws: 48 of at least 63 rows in 61 s, 0.79 rows/s"
+    assert second.startswith("draws: 63/63 rows in 2.0 min")
+
+
+def test_a_line_a_minute_also_comes_without_rows(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.1)
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.02)
+    with Progress("draws", 800) as shown:
+        shown.advance(165)
+        time.sleep(0.5)
+    lines = capsys.readouterr().out.splitlines()
+    assert 3 <= len(lines) <= 6
+    assert all(line.startswith("draws: 165/800 rows in 0 s") for line in lines)
+    assert lines[1].endswith("none for 0 s")
 
 
 def test_rows_that_are_there_say_nothing_of_the_pace(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
