@@ -22,6 +22,8 @@ REMEDIES = {
     "rejected": "what the server names: stage.max_tokens, stage.temperature, sampler.length_field, sampler.extra",
     "not_recorded": "a recording of all replies, or stage.allow_missing=true",
     "timeout": "sampler.timeout or sampler.concurrency; the same command asks for those alone",
+    "malformed": "the address, if it is not that of the API; the same command asks for those alone",
+    "empty": "sampler.reply_field, or the server's reasoning parser; the same command asks for those alone",
     "rate_limited": "sampler.concurrency; the same command asks for those alone",
 }
 AGAIN = "nothing: the same command asks for those alone"

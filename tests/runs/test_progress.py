@@ -103,8 +103,8 @@ def test_a_line_a_minute_also_comes_without_rows(capsys: pytest.CaptureFixture[s
         time.sleep(0.5)
     lines = capsys.readouterr().out.splitlines()
     assert 3 <= len(lines) <= 6
-    assert all(line.startswith("draws: 165/800 rows in 0 s") for line in lines)
-    assert lines[1].endswith("none for 0 s")
+    assert all(line.startswith("draws: 165/800 rows in ") for line in lines)
+    assert "none for " in lines[1]
 
 
 def test_rows_that_are_there_say_nothing_of_the_pace(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
