@@ -17,14 +17,16 @@ from deepcritic.tasks.first_error import FirstError
 SMALL = "deepcritic://microworld"
 
 
-def main(critic_model: str = f"{SMALL}/models/base", generator_model: str = f"{SMALL}/models/generator", steps: int = 2) -> None:
+def main(
+    critic_model: str = f"{SMALL}/models/base", generator_model: str = f"{SMALL}/models/generator", steps: str = "2"
+) -> None:
     rows = [
         {"prompt": [{"role": "user", "content": f"{row.item.problem}\nSolve step by step."}], "problem": row.item.problem}
         for row in problems(split="train", count=64, seed=0, lengths=[3, 4])
     ]
     on_cpu = load_model(generator_model).device.type == "cpu"
     config = GRPOConfig(
-        output_dir="runs/generator", max_steps=steps, per_device_train_batch_size=16, num_generations=4, learning_rate=1e-5,
+        output_dir="runs/generator", max_steps=int(steps), per_device_train_batch_size=16, num_generations=4, learning_rate=1e-5,
         max_completion_length=96, report_to=[], use_cpu=on_cpu, bf16=not on_cpu, gradient_checkpointing=not on_cpu,
         save_strategy="no", logging_steps=1,
     )  # fmt: skip
@@ -39,4 +41,4 @@ def main(critic_model: str = f"{SMALL}/models/base", generator_model: str = f"{S
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(int, sys.argv[3:]))
+    main(*sys.argv[1:])

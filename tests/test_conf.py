@@ -16,7 +16,7 @@ GROUPS = ("benchmark", "source", "task", "sampler", "trainer")
 MARKERS = {"_target_", "_partial_", "_not_hashed_"}
 
 
-def _files(*groups: str) -> Any:
+def _files(*groups: str) -> pytest.MarkDecorator:
     files = [file for group in groups for file in sorted((CONF / group).glob("*.yaml"))]
     return pytest.mark.parametrize("file", files, ids=[f"{file.parent.name}={file.stem}" for file in files])
 

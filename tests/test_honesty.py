@@ -195,11 +195,12 @@ def _seeded(path: Path, rows: list[Example], **options: Any) -> Recorder:
     path.mkdir(parents=True, exist_ok=True)
     write_rows(path / "rows.jsonl", rows)
     teacher = Recorder(_step_critique)
+    given: dict[str, Any] = {f"{call}_template": f"{TEMPLATES}/{call}.txt" for call in ("initial", "in_depth", "merge")}
+    given |= {"in_depth_samples": 6, "merge_attempts": 4, **options}
     with folder(path, "seed") as opened:
         seed.run(
             opened, examples=str(path / "rows.jsonl"), task=task(), teacher=MODEL, sampler=teacher,
-            **{f"{call}_template": f"{TEMPLATES}/{call}.txt" for call in ("initial", "in_depth", "merge")},
-            **{"in_depth_samples": 6, "merge_attempts": 4, **options},
+            **given,
         )  # fmt: skip
     return teacher
 

@@ -150,7 +150,8 @@ def test_unlabelled_is_neither_none_nor_a_step() -> None:
     row = Example(id="a", item=Item(problem="p"), source="s")
     back = decode(encode(row), Example)
     assert back.gold.first_error is UNLABELLED
-    assert UNLABELLED not in {None, 0, ALL_CORRECT}
+    labels: set[object] = {None, 0, ALL_CORRECT}
+    assert UNLABELLED not in labels
     assert b'"unlabelled"' in encode(row)
 
 

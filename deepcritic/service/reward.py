@@ -7,7 +7,7 @@ gave no readable verdict or did not answer: a critic that is down is never a sco
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from deepcritic.errors import InputError
@@ -15,7 +15,7 @@ from deepcritic.rewards import Completion, reply_text
 from deepcritic.samplers.servers.critics import ServiceClient
 from deepcritic.schema import ALL_CORRECT
 
-Reward = Callable[..., Awaitable[list[float | None]]]
+Reward = Callable[..., Coroutine[Any, Any, list[float | None]]]
 PER = ("solution", "step")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import itertools
 import os
@@ -112,6 +113,10 @@ def instant(count: int = 10_000) -> Part:
         )
 
 
+def _run_bare(url: str, bodies: list[dict[str, Any]]) -> int:
+    return asyncio.run(_bare(url, bodies))
+
+
 async def _bare(url: str, bodies: list[dict[str, Any]]) -> int:
     waiting = iter(bodies)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT)) as session:
@@ -168,8 +173,8 @@ def served(count: int = 1000) -> Part:
                 with OpenAISampler("critic", tokenizer=own, urls=url, concurrency=IN_FLIGHT) as engine:
                     yield alternate(
                         f"HTTP, vllm serve{what}, {IN_FLIGHT} in flight: requests a second",
-                        lambda engine=engine: as_a_stage(engine, requests),
-                        lambda path=path, bodies=bodies: asyncio.run(_bare(f"{url}/{path}", bodies)),
+                        functools.partial(as_a_stage, engine, requests),
+                        functools.partial(_run_bare, f"{url}/{path}", bodies),
                         at_least=0.95,
                     )
 

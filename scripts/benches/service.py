@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from table import Bench, row, write
@@ -113,7 +114,7 @@ def rows_of(count: int, seed: int) -> list[Example]:
     return list(written(split="test", count=count, seed=seed, lengths=[4, 5, 6]))
 
 
-async def asked(url: str, bodies: Sequence[dict[str, object]], clients: int) -> list[float]:
+async def asked(url: str, bodies: Sequence[dict[str, Any]], clients: int) -> list[float]:
     """The seconds that each request took, with so many clients that send the next when they have an answer."""
     waiting, seconds = iter(bodies), []
 
@@ -140,7 +141,7 @@ def throughput(count: int, turns: int) -> list[Bench]:
             direct = sum(1 for _ in engine.critique_many((row.item.problem, row.item.steps) for row in rows))
             theirs = direct / (time.perf_counter() - began)
             for clients in CLIENTS:
-                bodies = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows]
+                bodies: list[dict[str, Any]] = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows]
                 began = time.perf_counter()
                 asyncio.run(asked(url, bodies, clients))
                 ours[clients] = len(bodies) / (time.perf_counter() - began)
@@ -153,13 +154,13 @@ def throughput(count: int, turns: int) -> list[Bench]:
 
 
 def latency(count: int) -> Bench:
-    bodies = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows_of(count, 77)]
+    bodies: list[dict[str, Any]] = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows_of(count, 77)]
     with served("instant", free_port()) as (url, _), critic("instant") as engine:
         through = statistics.median(asyncio.run(asked(url, bodies, 1)))
         alone = []
         for body in bodies:
             began = time.perf_counter()
-            engine.critique(str(body["problem"]), body["steps"])  # type: ignore[arg-type]
+            engine.critique(body["problem"], body["steps"])
             alone.append(time.perf_counter() - began)
     return row("added median latency, one client, milliseconds", 1000 * (through - statistics.median(alone)), at_most=5)
 

@@ -33,7 +33,7 @@ SFT = {
 CRITIC_STEPS, DIALOGUES, PROMPTS = 96, 220, 400
 """The critic that GRPO begins with has had 96 steps of SFT. The more it knows, the fewer groups teach anything on either
 side: after 224 steps, when it is right 98 times of 100, the ratio of useful completions a second is 1.15 (one round)."""
-GRPO = {
+GRPO: dict[str, Any] = {
     "max_steps": 40, "num_generations": 8, "per_device_train_batch_size": 128, "gradient_accumulation_steps": 1,
     "learning_rate": 1e-4, "beta": 0.0, "epsilon_high": 0.28, "temperature": 1.0, "max_completion_length": 200,
     "warmup_steps": 0.05, "save_steps": 10, "logging_steps": 1, "seed": 0, "mask_truncated_completions": True,
@@ -175,9 +175,9 @@ def run_side(side: str, what: str, steps: int | None) -> None:
         figures = {"rate": tokens / loop["cpu"], "clock_rate": tokens / loop["clock"], "whole_rate": tokens / whole}
         figures |= {"tokens": tokens, "loss": [*(line["loss"] for line in log if "loss" in line), float("nan")][-2:][0]}
     else:
-        shares = [1 - line["frac_reward_zero_std"] for line in log if "frac_reward_zero_std" in line]
+        shares: list[float] = [1 - line["frac_reward_zero_std"] for line in log if "frac_reward_zero_std" in line]
         rewards = [line["reward"] for line in log if "reward" in line]
-        useful = COMPLETIONS * sum(shares)
+        useful = float(COMPLETIONS * sum(shares))
         figures = {"rate": useful / whole, "clock_rate": useful / whole_clock, "useful": sum(shares) / len(shares)}
         figures |= {"reward": sum(rewards[-10:]) / len(rewards[-10:]), "loop": loop["cpu"], "seconds": whole}
     print(json.dumps(figures))
@@ -191,7 +191,12 @@ def ours(what: str, settings: dict[str, Any]) -> list[dict[str, float]]:
 
     kept: list[Trainer] = []
     inner = Trainer.train
-    Trainer.train = lambda self, *words, **options: kept.append(self) or inner(self, *words, **options)
+
+    def train(self: Trainer, *words: Any, **options: Any) -> Any:
+        kept.append(self)
+        return inner(self, *words, **options)
+
+    Trainer.train = train
     words = [f"stage.{name}={settings[name]}" for name in ("learning_rate", "save_steps", "logging_steps")]
     if what == "sft":
         words += ["experiment=microworld/sft", "stage.dialogues=../dialogues.jsonl", f"stage.max_steps={settings['max_steps']}"]

@@ -75,7 +75,7 @@ def audit(base: Path, run: Path, seed: int) -> list[Claim]:
         draw(run, name, solutions, seed, f"stage.samples={max(KS)}", *options)
         drawn = run / f"rollout.{name}" / "generations.jsonl"
         for k in KS:
-            tables = read_tables(chosen, drawn, k, run / "compared.jsonl")
+            tables = read_tables(chosen, drawn, k, run / "compared.jsonl", Counter())
             for rule in RULES:
                 if rule != "math_shepherd_soft":  # names the same first errors as the hard labels
                     claims += quality(f"{rule}, k = {k}{kind}", rule, chosen, tables, truth)

@@ -55,7 +55,7 @@ def main() -> None:
     found: list[Pairs] = []
     for seed in arguments.seeds:
         found.append(run(seed, arguments.base, arguments.split))
-        settings = {"problems": PROBLEMS, "voted_on": VOTES, "solutions": SOLUTIONS, "voted": VOTED}
+        settings: dict[str, Any] = {"problems": PROBLEMS, "voted_on": VOTES, "solutions": SOLUTIONS, "voted": VOTED}
         settings |= {"layers_kept": KEPT, "small": SMALL}
         rows = claims(found, arguments.seeds[: len(found)])
         if arguments.split == "test":

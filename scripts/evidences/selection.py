@@ -51,7 +51,7 @@ def main() -> None:
     rows = []
     for name in found[0]:
         values = [one[name][0] for one in found]
-        intervals = [one[name][1] for one in found if one[name][1] is not None]
+        intervals = [interval for one in found if (interval := one[name][1]) is not None]
         rows.append(over_seeds(name, arguments.seeds, values, _holds(name, intervals), intervals))
     for one in rows:
         one["kind"] = "claim" if "over" in one["claim"] else "description"

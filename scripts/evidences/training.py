@@ -119,7 +119,7 @@ def training(folder: Path) -> list[dict[str, Any]]:
 
 def mean(lines: list[dict[str, Any]], name: str) -> float:
     """Over all steps: each line is an average of as many."""
-    return sum(line[name] for line in lines) / len(lines)
+    return float(sum(line[name] for line in lines) / len(lines))
 
 
 if __name__ == "__main__":

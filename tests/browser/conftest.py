@@ -59,7 +59,12 @@ def visit(browser: Any) -> Iterator[Callable[..., Opened]]:
         page.on("request", lambda request: opened.requests.append(request.url))
         page.on("pageerror", lambda error: opened.trouble.append(str(error)))
         page.on("console", lambda said: opened.trouble.append(said.text) if said.type in {"error", "warning"} else None)
-        page.on("dialog", lambda dialog: (opened.trouble.append(f"dialog {dialog.message}"), dialog.dismiss()))
+
+        def dismiss(dialog: Any) -> None:
+            opened.trouble.append(f"dialog {dialog.message}")
+            dialog.dismiss()
+
+        page.on("dialog", dismiss)
         page.goto(f"{file.as_uri()}{view}")
         return opened
 

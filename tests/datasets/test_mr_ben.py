@@ -53,6 +53,7 @@ def test_the_real_file(datasets_dir: Path) -> None:
         number = record["Model_Solution_First_Error_Step"]
         if number != "N/A":
             marked = next(step for step in record["Model_Solution_Steps"] if step.startswith(f"Step {number}:"))
+            assert isinstance(row.gold.first_error, int)
             assert row.item.steps[row.gold.first_error - 1].startswith(marked.split(":", 1)[1].strip())
             assert row.gold.first_error == int(number)  # steps joined to their lines are counted as their headings count
 

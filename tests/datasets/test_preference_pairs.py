@@ -53,7 +53,7 @@ def test_recorded_judgments_as_they_are_published(datasets_dir: Path) -> None:
     assert found.keys() == raw.keys()
     shown = {(2, 1): "A>B", (1, 2): "B>A", (1, 1): "A=B", None: None}
     flipped = {"A>B": "B>A", "B>A": "A>B", "A=B": "A=B", None: None}
-    assert all([shown[first], flipped[shown[second]]] == raw[name] for name, (first, second) in found.items())  # type: ignore[index]
+    assert all([shown[first], flipped[shown[second]]] == raw[name] for name, (first, second) in found.items())
 
 
 @pytest.mark.parametrize(("number", "best", "responses"), [(4, 1, ("2", "3")), (5, 2, ("3", "2"))])

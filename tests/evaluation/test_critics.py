@@ -59,7 +59,7 @@ def clone(root: Path, preset: ReleasedCritic) -> Path:
     texts["output"] = "<out>$\\boxed"
     written: dict[Path, dict[str, str]] = {}
     for role, part in preset.parts.items():
-        file, name, text = root / part["file"], part.get("name"), texts[role]
+        file, name, text = root / part["file"], part.get("name", ""), texts[role]
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".py":
             written.setdefault(file, {})[name] = text

@@ -125,9 +125,11 @@ def test_without_a_token_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_local_folder_takes_the_files_again_and_again(tmp_path: Path) -> None:
     for text in ("one", "two"):
-        where = publish(
-            lambda folder, text=text: (folder / "README.md").write_text(text) and None, f"{tmp_path}/new/mine", kind="model"
-        )
+
+        def write(folder: Path, text: str = text) -> None:
+            (folder / "README.md").write_text(text)
+
+        where = publish(write, f"{tmp_path}/new/mine", kind="model")
         assert Path(where, "README.md").read_text() == text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from deepcritic.tasks.first_error_metrics import figures, suite_figures
 WEIGHTS = [2.0**power for power in np.arange(-6, 6.1, 0.25)]
 
 
-def _scores(rows: list[tuple[int, int, bool | None, str]]) -> dict[str, float]:
+def _scores(rows: Sequence[tuple[int, int, bool | None, str]]) -> dict[str, float]:
     gold, steps, right, problem = zip(*rows, strict=True)
     return {name: f1(line, np.array(gold) != -1) for name, line in baselines(gold, steps, right, problem).items()}
 

@@ -15,7 +15,7 @@ def _curves(confidence: list[float], correct: list[float]) -> dict:  # type: ign
 
 
 def test_a_calibrated_critic() -> None:
-    confidence, correct = [0.5] * 40 + [0.25] * 40 + [1.0] * 20, [1, 0] * 20 + [1, 0, 0, 0] * 10 + [1] * 20
+    confidence, correct = [0.5] * 40 + [0.25] * 40 + [1.0] * 20, [1.0, 0] * 20 + [1, 0, 0, 0] * 10 + [1] * 20
     found = _curves(confidence, correct)
     assert found["ece"] == pytest.approx(0)
     assert [(bin["rows"], bin["confidence"], bin["accuracy"]) for bin in found["calibration"]] == [

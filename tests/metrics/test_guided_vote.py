@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Hashable
 
 import numpy as np
 import pytest
@@ -60,7 +61,9 @@ def test_without_a_guide_there_is_no_guided_vote() -> None:
 
 
 def test_a_guide_that_knows_makes_the_vote_right() -> None:
-    points = [{1: 1.0}] * 3 + [{2: 1.0}] * 5
+    right: dict[Hashable, float] = {1: 1.0}
+    wrong: dict[Hashable, float] = {2: 1.0}
+    points = [right] * 3 + [wrong] * 5
     found = guided_chances(points, 1, [8], [1.0] * 3 + [0.0] * 5)
     assert (found.plain[0], found.guided[0]) == (0, 1)
 

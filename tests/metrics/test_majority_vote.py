@@ -58,7 +58,7 @@ def test_drawn_ties_do_not_depend_on_the_order(verdicts: list[int | None], data:
 @pytest.mark.parametrize("ties", TIES)
 def test_32_votes_against_a_count_by_hand(ties: Ties) -> None:
     """Twelve right votes of 32, twenty wrong ones, no two alike: of k = 2 and 3 votes it wins with two, or by a tie."""
-    verdicts: list[int | None] = [1] * 12 + list(range(100, 120))
+    verdicts: list[int | None] = [1] * 12 + [*range(100, 120)]
     two_right = [comb(12, 2), comb(12, 2) * 20 + comb(12, 3)]
     one_right = [12 * 20, 12 * comb(20, 2)]
     share = [Fraction(1), Fraction(1)] if ties == "first" else [Fraction(1, 2), Fraction(1, 3)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -25,11 +26,11 @@ def _votes(solutions: list[tuple[int, bool, float]]) -> Votes:
 def _by_hand(solutions: list[tuple[int, bool, float]], method: str) -> Fraction:
     """The definition, one solution after the other."""
     readable = [one for one in solutions if one[0] >= 0]
-    score = {
+    scores: dict[str, Callable[[tuple[int, bool, float]], float]] = {
         "majority": lambda one: 1.0, "verified": lambda one: float(one[1]), "weighted": lambda one: one[2],
         "best": lambda one: one[2],
-    }[method]  # fmt: skip
-    scored = [(answer, score((answer, stands, weight))) for answer, stands, weight in readable]
+    }  # fmt: skip
+    scored = [(answer, scores[method]((answer, stands, weight))) for answer, stands, weight in readable]
     if not any(value for _, value in scored):
         scored = [(answer, 1.0) for answer, _ in scored]
     if not scored:

@@ -197,6 +197,7 @@ def test_whole_critiques_are_as_lazy_as_single_checks_and_stop_at_the_first_step
         if truth.first_error == ALL_CORRECT:
             assert verdict == ALL_CORRECT
         else:
+            assert verdict is not None
             assert verdict == ALL_CORRECT or verdict >= truth.first_error
             found.append(verdict == truth.first_error)
     assert abs(sum(found) / len(found) - (1 - LAZY)) < 0.05

@@ -21,7 +21,8 @@ from deepcritic.schema import ALL_CORRECT, Example, Item, Preference
 @pytest.fixture
 def solutions(tmp_path: Path) -> Path:
     """Six solutions to each of 120 problems, as `solve` writes them."""
-    chance, rows, seen = random.Random(5), [], set()
+    chance, rows = random.Random(5), []
+    seen: set[str] = set()
     while len(seen) < 120:
         problem = draw_problem(chance, "test", (3, 4))
         if problem.text in seen:

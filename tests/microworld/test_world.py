@@ -100,6 +100,7 @@ def test_one_injected_error_is_judged_at_its_step_with_its_kind(
 ) -> None:
     at = data.draw(st.integers(1, len(problem.operations)))
     steps = _inject(problem, kind, at, rng)
+    assert steps is not None
     truth = judge(problem, steps)
     assert truth is not None
     right = _equations(steps)[-1][3] == eval_chain(problem)

@@ -89,9 +89,12 @@ def test_a_text_is_that_of_the_evaluation_or_of_any_stage(stage: Stage) -> None:
     old = stage("prepare.test", files={"examples.jsonl": [ROW, "torn", query]})
     evaluation = stage("evaluate", files={"examples.jsonl": [{**ROW, "item": {"problem": "own", "steps": []}}]})
     texts = Texts(old.parent)
-    assert texts.of(evaluation, "a/s0").problem == "own"
+    own, other = texts.of(evaluation, "a/s0"), texts.of(old.parent / "evaluate.old", "b")
+    assert own is not None
+    assert own.problem == "own"
     assert texts.of(evaluation, "b") is None, "an evaluation that has its rows is asked alone"
-    assert texts.of(old.parent / "evaluate.old", "b").parts == ("x", "y")
+    assert other is not None
+    assert other.parts == ("x", "y")
     assert texts.anywhere("nowhere") is None
 
 

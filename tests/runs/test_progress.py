@@ -11,7 +11,6 @@ import time
 
 import pytest
 
-from deepcritic.runs import progress
 from deepcritic.runs.progress import Progress
 
 
@@ -35,7 +34,7 @@ def test_nothing_done_nothing_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_long_job_says_a_line_a_minute(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("deepcritic.runs.progress.time.monotonic", lambda: now[0])
     with Progress("draws") as shown:
         shown.expect(10_000)
         shown.cost, shown.budget = 0.0, 40.0
@@ -109,7 +108,7 @@ def test_a_line_a_minute_also_comes_without_rows(capsys: pytest.CaptureFixture[s
 
 def test_rows_that_are_there_say_nothing_of_the_pace(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("deepcritic.runs.progress.time.monotonic", lambda: now[0])
     with Progress("draws") as shown:
         shown.expect(1000)
         shown.skip(900)

@@ -19,7 +19,8 @@ from deepcritic.hub.models import load_model, load_tokenizer
 from deepcritic.samplers.base import Request, Sampler, Sampling
 from deepcritic.schema import Failure, Generation, Key, Message, sample_seed
 
-GREEDY = Sampling(temperature=0, max_tokens=24)
+MOST = 24
+GREEDY = Sampling(temperature=0, max_tokens=MOST)
 VARIED = Sampling(temperature=1.6, top_p=0.98, max_tokens=24)
 PROBLEM = "Problem: ((7-4)+5)*3\nStep 1: 7-4=3\nStep 2: 3+5=9\nStep 3: 9*3=7\n"
 TEXTS = [PROBLEM, "7 + 5 = 2?", "Find the first wrong step. " * 12, "\u2028 ünïcode \U0001f600", "Step 1: 2-0=2\n" * 5]
@@ -115,7 +116,7 @@ class Contract:
         rows = drawn(opened, requests)
         for one in requests:
             row, prompt = rows[one.keys[0]], reference.prompt(one)
-            reply = reference.reply(prompt, GREEDY.max_tokens)
+            reply = reference.reply(prompt, MOST)
             assert row.text == reference.text(reply)
             assert (row.prompt_tokens, row.completion_tokens) == (len(prompt), len(reply))
             assert row.finish_reason == ("stop" if reply[-1] == reference.tokenizer.eos_token_id else "length")
@@ -151,7 +152,7 @@ class Contract:
             row, prompt = rows[one.keys[0]], reference.prompt(one)
             assert row.prefix == prefix
             assert row.prompt_tokens == len(prompt)
-            assert row.text == reference.text(reference.reply(prompt, GREEDY.max_tokens))
+            assert row.text == reference.text(reference.reply(prompt, MOST))
 
     def test_control_tokens_in_what_is_asked_stay_text(self, opened: Sampler, reference: Reference) -> None:
         """The attack closes the user's turn and speaks as the critic. What it does to the ids is seen in the reply to them."""
@@ -164,7 +165,7 @@ class Contract:
             assert sum(token in control for token in prompt) == sum(token in control for token in plain)
             (row,) = drawn(opened, [one]).values()
             assert row.prompt_tokens == len(prompt)
-            assert row.text == reference.text(reference.reply(prompt, GREEDY.max_tokens))
+            assert row.text == reference.text(reference.reply(prompt, MOST))
 
     def test_what_does_not_fit_is_set_aside_and_the_rest_goes_on(self, opened: Sampler, reference: Reference) -> None:
         context = reference.model.config.max_position_embeddings

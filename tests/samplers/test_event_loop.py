@@ -40,7 +40,7 @@ def test_at_most_room_pieces_are_begun_and_not_taken(background: Background) -> 
         await asyncio.sleep(0)
         return piece
 
-    taken = []
+    taken: list[int] = []
     for piece in background.stream(iter(range(500)), do, room=7):
         most = max(most, begun - len(taken))
         taken.append(piece)
@@ -72,7 +72,8 @@ def test_work_is_pulled_ahead_while_nothing_is_done(background: Background) -> N
 
 def test_what_is_ready_can_be_taken_without_waiting(background: Background) -> None:
     """And nothing more is pulled in between, so that what is taken together is kept before more is asked."""
-    source, sizes = Source(500), []
+    source = Source(500)
+    sizes: list[int] = []
 
     async def do(piece: int) -> int:
         if piece == 400:

@@ -363,7 +363,7 @@ def test_a_reply_that_a_filter_held_back_is_no_text(server: FakeServer) -> None:
 def test_who_leaves_early_leaves_nothing_in_flight(server: FakeServer) -> None:
     server.seconds = 0.05
     with OpenAISampler("m", urls=server.url, concurrency=8) as sampler:
-        stream = sampler.stream(asks(10**9))
+        stream: Any = sampler.stream(asks(10**9))
         assert len([next(stream) for _ in range(20)]) == 20
         stream.close()
         time.sleep(0.3)

@@ -92,7 +92,7 @@ def test_requests_are_pulled_as_there_is_room(server: FakeServer) -> None:
             yield ask(f"p{pulled}", samples=2)
 
     with OpenAISampler("m", urls=server.url, concurrency=4) as sampler:
-        stream = sampler.stream(endless())
+        stream: Any = sampler.stream(endless())
         assert len([next(stream) for _ in range(20)]) == 20
         stream.close()
     assert pulled < 20
@@ -110,7 +110,7 @@ def test_a_slow_source_does_not_hold_back_what_is_there(server: FakeServer) -> N
             yield ask(f"p{given}")
 
     with OpenAISampler("m", urls=server.url, concurrency=5000) as sampler:
-        stream = sampler.stream(slow())
+        stream: Any = sampler.stream(slow())
         next(stream)
         seen = True
         assert given < 2000
@@ -199,7 +199,7 @@ def test_what_does_not_fit_is_not_sent(own: FakeServer, tiny_model: Path) -> Non
 
 def test_a_chat_server_is_not_trusted_to_continue_a_reply(server: FakeServer) -> None:
     with OpenAISampler("m", urls=server.url) as sampler:
-        stream = sampler.stream([ask("p", prefix="So 7")])
+        stream: Any = sampler.stream([ask("p", prefix="So 7")])
         with pytest.raises(InputError, match=r"go on from their beginning.*sampler\.tokenizer=PATH.*sampler\.continues=true"):
             next(stream)
     assert server.asked == []
@@ -247,8 +247,9 @@ def test_an_address_that_is_none(url: str) -> None:
     ("option", "value"), [("concurrency", 0), ("retries", -1), ("timeout", 0), ("stall", 0.0), ("patience", -1)]
 )
 def test_a_number_out_of_range(option: str, value: float) -> None:
+    given: dict[str, Any] = {option: value}
     with pytest.raises(InputError, match=rf"sampler\.{option}: out of range; found {value}"):
-        OpenAISampler("m", urls="http://host", **{option: value})
+        OpenAISampler("m", urls="http://host", **given)
 
 
 def test_a_password_in_the_address_is_not_repeated() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -60,7 +61,8 @@ def test_the_same_seed_gives_the_same_rows_in_any_batch_and_order(tiny_model: Pa
     requests = _requests(sampling)
     with TransformersSampler(str(tiny_model), device="cpu", dtype="float64", batch_size=256) as sampler:
         expected = _all(sampler, requests)
-    for options in ({"batch_size": 1}, {"batch_size": 4}, {"batch_tokens": 300}):
+    batches: list[dict[str, Any]] = [{"batch_size": 1}, {"batch_size": 4}, {"batch_tokens": 300}]
+    for options in batches:
         random.Random(str(options)).shuffle(requests)
         with TransformersSampler(str(tiny_model), device="cpu", dtype="float64", **options) as sampler:
             assert _all(sampler, requests) == expected
@@ -80,6 +82,7 @@ def test_greedy_is_what_the_model_holds_most_likely(sampler: TransformersSampler
     drawn = _all(sampler, requests)
     assert {row.text for row in drawn.values()} == {drawn[one.keys[0]].text for one in requests}
     one = requests[0]
+    assert sampler._model is not None
     ids = torch.tensor([_prompt_ids(sampler, one)])
     for _ in range(6):
         with torch.inference_mode():
@@ -100,6 +103,7 @@ def test_a_tiny_nucleus_is_greedy(sampler: TransformersSampler) -> None:
 def test_what_the_models_folder_says_of_sampling_is_not_mixed_in(sampler: TransformersSampler) -> None:
     requests = _requests(Sampling(temperature=1.0, max_tokens=10))
     expected = _all(sampler, requests)
+    assert sampler._model is not None
     configured = sampler._model.generation_config
     try:
         configured.repetition_penalty, configured.top_k, configured.min_new_tokens = 9.0, 1, 9
@@ -123,6 +127,7 @@ def test_a_model_that_ends_its_turn_has_stopped(tiny_model: Path) -> None:
     """A weight on the end of turn makes it come soon; the text does not show it."""
     with TransformersSampler(str(tiny_model), device="cpu") as sampler:
         ends = sampler._tokenizer.eos_token_id
+        assert sampler._model is not None
         forward = sampler._model.forward
 
         def inclined(*args: object, **options: object) -> object:

@@ -73,9 +73,9 @@ def test_the_first_that_agrees_is_taken_whatever_the_wave(asked: Any, replies: R
             assert chosen is None
             assert answers.refused[place] == calls.UNPARSED
         else:
-            assert chosen == Chosen(
-                f"{place.example_id}|some|{place.step}|{expected[0]}", replies[place][expected[0]], expected[1]
-            )
+            text = replies[place][expected[0]]
+            assert text is not None
+            assert chosen == Chosen(f"{place.example_id}|some|{place.step}|{expected[0]}", text, expected[1])
     needed = [replies[place].index(RIGHT) + 1 if RIGHT in replies[place] else SAMPLES for place in PLACES]
     assert drawn == sum(min(SAMPLES, -(-count // wave) * wave) for count in needed), "whole waves until one agrees"
     full, everything = asked(replies, SAMPLES)

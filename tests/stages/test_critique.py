@@ -25,7 +25,7 @@ class Stdin(io.StringIO):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.buffer = io.BytesIO(text.encode())
+        self.buffer = io.BytesIO(text.encode())  # type: ignore[misc]  # as sys.stdin has it
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def ask(open_folder: Any, fake_sampler: Any, capsys: pytest.CaptureFixture[str],
         monkeypatch.setenv("COLUMNS", str(columns))
         with open_folder("critique") as folder:
             sampler = fake_sampler(lambda request, sample: answer(sample))
-            given = {"format": "text", "samples": 4, "task": FirstError(), "model": "any"} | options
+            given: dict[str, Any] = {"format": "text", "samples": 4, "task": FirstError(), "model": "any"} | options
             critique.run(folder, input=input, sampler=sampler, **given)
         assert not folder.path.exists(), "nothing is kept"
         return capsys.readouterr().out

@@ -8,7 +8,7 @@ import random
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,11 +38,11 @@ class Outcome(Protocol):
 Command = Callable[..., Outcome]
 
 
-def _gold(benchmark: str, path: Path) -> dict[str, int]:
-    return {row.id: row.gold.first_error for row in SOURCES[benchmark].read(path)}  # type: ignore[attr-defined]
+def _gold(benchmark: str, path: Path) -> dict[str, Any]:
+    return {row.id: row.gold.first_error for row in SOURCES[benchmark].read(path)}
 
 
-def _record(path: Path, verdicts: dict[str, int | None], **more: Any) -> Path:
+def _record(path: Path, verdicts: Mapping[str, int | None], **more: Any) -> Path:
     lines = [
         json.dumps({"example_id": name, "sample": 0, "text": "unsure" if verdict is None else f"\\boxed{{{verdict}}}", **more})
         for name, verdict in verdicts.items()
@@ -61,7 +61,7 @@ def _metrics(run: str) -> dict[str, Any]:
     return metrics
 
 
-def _score(command: Command, benchmark: str, path: Path, verdicts: dict[str, int | None], run: str) -> dict[str, Any]:
+def _score(command: Command, benchmark: str, path: Path, verdicts: Mapping[str, int | None], run: str) -> dict[str, Any]:
     outcome = command(*_words(benchmark, path, _record(Path(f"{run}.jsonl"), verdicts), run))
     assert outcome.err == ""
     assert outcome.code == 0

@@ -92,8 +92,8 @@ def test_judges_and_step_critics_of_one_run_are_reported(command: Command, make_
     write_rows(Path("solutions.jsonl"), solutions)
     lines = [json.dumps({"example_id": row.id, "sample": 0, "text": "\\boxed{-1}"}) for row in solutions]
     Path("verdicts.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
-    words = ("benchmark=examples", "benchmark.path=solutions.jsonl", "stage.generations=verdicts.jsonl", "name=sft")
-    assert command("stage=evaluate", "run=mine", *words).code == 0
+    more = ("benchmark=examples", "benchmark.path=solutions.jsonl", "stage.generations=verdicts.jsonl", "name=sft")
+    assert command("stage=evaluate", "run=mine", *more).code == 0
     outcome = command("stage=report", "run=mine")
     assert outcome.code == 0, outcome.err
     summary = json.loads(Path("runs/mine/summary.json").read_text("utf-8"))

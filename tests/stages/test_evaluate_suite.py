@@ -263,7 +263,8 @@ def test_a_vote_is_drawn_warmer_than_a_single_sample_unless_it_is_said(
     samples_dir: Path, open_folder: Callable[..., Any]
 ) -> None:
     drawn = []
-    for at, options in enumerate(({}, {"samples": 3}, {"samples": 3, "temperature": 0.3}, {"top_p": 0.5})):
+    asked: list[dict[str, Any]] = [{}, {"samples": 3}, {"samples": 3, "temperature": 0.3}, {"top_p": 0.5}]
+    for at, options in enumerate(asked):
         models = Models(critic=lambda request: "\\boxed{1}")
         with open_folder(f"evaluate.{at}") as folder:
             metrics = evaluate.run(

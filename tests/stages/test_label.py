@@ -68,8 +68,8 @@ def test_labels_counted_by_hand(command: Command) -> None:
     assert {name: (row.first_error, row.reason) for name, row in labels.items() if row.reason} == {
         "c": (None, "right answer, but a prefix rarely succeeds"), "d": (None, "no clear first error"),
     }  # fmt: skip
-    for row in labels.values():
-        for right, judged, low, high in zip(row.right, row.judged, row.low, row.high, strict=True):
+    for label in labels.values():
+        for right, judged, low, high in zip(label.right, label.judged, label.low, label.high, strict=True):
             assert 0 <= low <= right / judged <= high <= 1
             assert (low, high) == tuple(round(bound, 4) for bound in wilson(right, judged))
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
@@ -140,7 +140,7 @@ def test_what_no_rule_can_label_is_counted(command: Command) -> None:
     }  # fmt: skip
 
 
-CRITIC = {"a": [2], "b": [3, 3, 1], "c": [None]}
+CRITIC: dict[str, list[int | None]] = {"a": [2], "b": [3, 3, 1], "c": [None]}
 """What a critic says of three solutions whose label is 2; of a fourth nothing."""
 
 

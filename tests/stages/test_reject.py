@@ -15,6 +15,7 @@ from deepcritic.schema import Dialogue, Preference, Preferred, Responses
 from deepcritic.stages import reject
 from deepcritic.tasks.first_error import FirstError
 from deepcritic.tasks.pointwise import Pointwise
+from deepcritic.training.rejection_sampling import HINTED, PLAIN
 
 TASK = Pointwise(binary=True)
 
@@ -55,7 +56,7 @@ def test_what_stays_and_what_goes(rows: list[Preference], open_folder: Any, fake
 
     def answer(request: Request, sample: int) -> str:
         key, row = request.keys[0], known[request.keys[0].example_id]
-        told = key.request == reject.HINTED
+        told = key.request == HINTED
         right = {"p-0": True, "p-1": False, "p-2": sample == 1, "p-3": False, "p-4": told}.get(row.id, True)
         return "no box" if row.id == "p-3" and not told else _text(row, request.context, right)
 
@@ -85,7 +86,7 @@ def test_the_hint_is_asked_and_never_learnt(rows: list[Preference], open_folder:
         _run(folder, tmp_path, sampler)
     asked: dict[bool, list[Request]] = {False: [], True: []}
     for request in sampler.asked:
-        asked[request.keys[0].request == reject.HINTED].append(request)
+        asked[request.keys[0].request == HINTED].append(request)
     assert len(asked[True]) == len(rows)
     for request in asked[True]:
         row = known[request.keys[0].example_id]
@@ -108,7 +109,7 @@ def test_without_hints(rows: list[Preference], open_folder: Any, fake_sampler: A
     sampler = fake_sampler(lambda request, sample: _text(known[request.keys[0].example_id], request.context, sample == 0))
     with open_folder("reject") as folder:
         metrics = _run(folder, tmp_path, sampler, hinted=0)
-    assert {request.keys[0].request for request in sampler.asked} == {reject.PLAIN}
+    assert {request.keys[0].request for request in sampler.asked} == {PLAIN}
     assert metrics["kept_hinted"] == 0
     assert metrics["dialogues"] == 10
 

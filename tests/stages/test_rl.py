@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from deepcritic.runs.jsonl import read_rows, write_rows
-from deepcritic.schema import ALL_CORRECT, Example, Generation, Gold
-from deepcritic.tasks.first_error import WITHOUT_ERROR, FirstError
+from deepcritic.schema import ALL_CORRECT, WITHOUT_ERROR, Example, Generation, Gold
+from deepcritic.tasks.first_error import FirstError
 from deepcritic.training.grpo_rollouts import RolloutFunction
 from deepcritic.training.prompts import Prompt, prefilter, prompt_of
 
@@ -69,7 +69,7 @@ def test_the_prefilter_keeps_what_is_sometimes_right(
     make_solutions: Any, fake_sampler: Any, open_folder: Any, critic_task: Any
 ) -> None:
     prompts = [_prompt(row, 2) for row in make_solutions(5)]
-    replies = {"p0": [2, 2, 2], "p1": [1, 3, -1], "p2": [2, 1, 2], "p3": ["?", 2, "?"], "p4": None}
+    replies: dict[str, Any] = {"p0": [2, 2, 2], "p1": [1, 3, -1], "p2": [2, 1, 2], "p3": ["?", 2, "?"], "p4": None}
 
     def answer(request: Any, sample: int) -> str | None:
         given = replies[request.keys[0].example_id]
@@ -107,7 +107,7 @@ def test_a_prompt_that_lost_some_draws_is_judged_by_those_there_are(
 def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Looks over the stage's shoulder: what the trainer is given, and every reward that it is told."""
     seen: dict[str, Any] = {"batches": []}
-    theirs = rl.grpo_trainer
+    from deepcritic.training.grpo import grpo_trainer as theirs
 
     def trainer(folder: Any, prompts: list[Prompt], *given: Any) -> Any:
         seen.update(prompts=prompts, labels={prompt.id: prompt.gold.first_error for prompt in prompts})

@@ -114,7 +114,7 @@ def test_many_solutions_are_read_at_once(rolled: Any, make_solutions: Any) -> No
     """An engine that asks for more before it answers gets the first wave of every solution."""
     waves: list[int] = []
 
-    class Greedy(rolled.sampler):  # type: ignore[misc,name-defined]
+    class Greedy(rolled.sampler):  # type: ignore[misc]
         def stream(self, requests: Any) -> Any:
             pulled = list(requests)
             waves.append(len(pulled))
@@ -134,7 +134,7 @@ def test_the_order_in_which_rollouts_come_leaves_no_trace(
     def algebra(request: Request, sample: int) -> str:
         return chance(request, sample).replace("ok", "1+x").replace("no", f"x+{sample + 2}")
 
-    class Backwards(rolled.sampler):  # type: ignore[misc,name-defined]
+    class Backwards(rolled.sampler):  # type: ignore[misc]
         def stream(self, requests: Any) -> Any:
             yield from reversed(list(super().stream(requests)))
 

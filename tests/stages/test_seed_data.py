@@ -100,7 +100,7 @@ def test_the_card_says_what_the_data_are(seeded: Any) -> None:
     assert seeded(_mixed(), "stage.push=./published").code == 0
     text = Path("published/README.md").read_text("utf-8")
     loaded = DatasetCard(text)
-    facts = loaded.data.to_dict()
+    facts = loaded.data.to_dict()  # type: ignore[no-untyped-call]
     assert facts["license"] == "other", "the rows name their own"
     assert facts["size_categories"] == ["n<1K"]
     assert facts["configs"] == [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train.jsonl"}]}]

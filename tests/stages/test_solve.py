@@ -47,7 +47,7 @@ def solved(tmp_path: Path, fake_sampler: Any, open_folder: Any) -> Callable[...,
                 return str(reply(given, sample))
             return None if given is None else f" think\nStep 2: so \\boxed{{{given}}}" if given else " no idea"
 
-        class Cutting(fake_sampler):  # type: ignore[misc,valid-type]
+        class Cutting(fake_sampler):  # type: ignore[misc]
             def stream(self, requests: Any) -> Any:
                 for outcome in super().stream(requests):
                     ended = (outcome.key.example_id, outcome.key.sample) not in cut

@@ -172,7 +172,12 @@ def test_no_model_is_trained_on_prompts_that_trouble_has_chosen(
     monkeypatch.setattr(rl, "grpo_trainer", None)  # calling it would be an error
     write_rows(tmp_path / "rows.jsonl", make_solutions(8))
     troubled = fake_sampler(lambda request, sample: None if sample else _reply(request, sample), "timed_out")
-    options = {"examples": str(tmp_path / "rows.jsonl"), "task": FirstError(), "model": f"{SHIPPED}/base", "max_tokens": 8}
+    options: dict[str, Any] = {
+        "examples": str(tmp_path / "rows.jsonl"),
+        "task": FirstError(),
+        "model": f"{SHIPPED}/base",
+        "max_tokens": 8,
+    }
     with _folder(tmp_path / "run") as folder, pytest.raises(StageIncomplete, match="timed_out: 24"):
         rl.run(folder, sampler=troubled, prompts_per_step=2, group=2, device_batch_size=2, **options)
     with _folder(tmp_path / "dry", dry_run=True) as folder, pytest.raises(Stopped):

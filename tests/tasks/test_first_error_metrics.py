@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -46,7 +47,11 @@ def _rows(seed: int, count: int = 60, samples: int = 4) -> list[Judged]:
         steps = chance.randint(1, 16)
         gold = chance.choice([ALL_CORRECT, chance.randint(1, steps)])
         verdicts = [chance.choice([gold, gold, None, ALL_CORRECT, chance.randint(1, steps)]) for _ in range(samples)]
-        more = {"steps": steps, "generator": chance.choice("ab"), "answer_right": chance.choice([True, False, None])}
+        more: dict[str, Any] = {
+            "steps": steps,
+            "generator": chance.choice("ab"),
+            "answer_right": chance.choice([True, False, None]),
+        }
         rows.append(_row(f"x-{at}", gold, verdicts, problem=f"p{at // 2}", **more))
     return rows
 
@@ -65,12 +70,13 @@ def test_every_figure_is_its_definition(seed: int) -> None:
     assert (found["error_accuracy"], found["correct_accuracy"]) == (pytest.approx(a, abs=1e-3), pytest.approx(b, abs=1e-3))
     assert found["f1"] == pytest.approx(2 * a * b / (a + b), abs=1e-3)
     said = [(row, verdict) for row in wrong for verdict in row.verdicts]
-    for kind, holds in {
+    kinds: dict[str, Callable[[Any, Any], bool]] = {
         "missed": lambda row, verdict: verdict == ALL_CORRECT,
         "too early": lambda row, verdict: verdict is not None and verdict != ALL_CORRECT and verdict < row.gold,
         "too late": lambda row, verdict: verdict is not None and verdict > row.gold,
         "no verdict": lambda row, verdict: verdict is None,
-    }.items():
+    }
+    for kind, holds in kinds.items():
         share = _mean([float(holds(*one)) for one in said])
         assert found["mistakes"]["with an error"][kind]["share"] == pytest.approx(share, abs=1e-3)
     alarms = _mean([float(verdict not in (None, ALL_CORRECT)) for row in fine for verdict in row.verdicts])

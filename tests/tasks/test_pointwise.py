@@ -131,6 +131,7 @@ def test_the_vote_is_the_sum(verdicts: list[tuple[int, ...] | None], seed: int) 
     assert vote.tally == dict(enumerate(sums, start=1))
     assert vote.unparsed == len(verdicts) - len(readable)
     if sums:
+        assert vote.verdict is not None
         assert sums[vote.verdict - 1] == max(sums)
         assert vote.tied == (sums.count(max(sums)) > 1)
     else:

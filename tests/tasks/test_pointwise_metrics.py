@@ -82,8 +82,8 @@ def test_single_responses_have_a_roc_curve() -> None:
     rows, scores, truth = [], [], []
     for at in range(40):
         right = at % 2
-        verdicts = [(min(10, max(1, round(chance.gauss(4 + 2 * right, 2)))),) for _ in range(3)]
-        scores.append(sum(score for (score,) in verdicts))
+        verdicts: list[tuple[int, ...] | None] = [(min(10, max(1, round(chance.gauss(4 + 2 * right, 2)))),) for _ in range(3)]
+        scores.append(sum(verdict[0] for verdict in verdicts if verdict))
         truth.append(bool(right))
         rows.append(_row(f"s{at}", verdicts, best=None, truth=right))
     found = figures(rows, TASK)

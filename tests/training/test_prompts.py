@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepcritic.schema import ALL_CORRECT, Example, Gold, Item
+from deepcritic.schema import ALL_CORRECT, WITH_ERROR, WITHOUT_ERROR, Example, Gold, Item
 from deepcritic.tasks.base import Question
-from deepcritic.tasks.first_error import WITH_ERROR, WITHOUT_ERROR, FirstError
+from deepcritic.tasks.first_error import FirstError
 from deepcritic.training.prompts import Prompt, balance, balanced_batches, prompt_of
 
 

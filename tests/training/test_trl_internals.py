@@ -22,7 +22,7 @@ from deepcritic.training.trl_internals import (
     running_loss,
 )
 
-CALLS = {
+CALLS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("Trainer", "_load_from_checkpoint"): ("checkpoint-1",),
     ("Trainer", "_get_train_sampler"): (),
     ("GRPOTrainer", "_get_train_sampler"): (),

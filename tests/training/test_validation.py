@@ -60,7 +60,7 @@ def trainer() -> Lent:
 
 @pytest.fixture
 def rows(make_solutions: Any) -> list[Example]:
-    return make_solutions(24, seed=5)
+    return list(make_solutions(24, seed=5))
 
 
 def test_the_figures_are_those_of_an_evaluation(
