@@ -16,6 +16,7 @@ EXTRA_OF = {
     "transformers": "transformers",
     "tokenizers": "transformers",
     "safetensors": "transformers",
+    "gguf": "gguf",
     "datasets": "datasets",
     "huggingface_hub": "datasets",
     "httpx": "datasets",

@@ -1,4 +1,4 @@
-"""Where a model comes from: a local folder, a hub id (`org/name@revision`), or `deepcritic://` for what the package ships.
+"""Where a model comes from: a local folder, a GGUF file, a hub id (`org/name@revision`), or `deepcritic://` for what ships.
 
 Everything is checked before a heavy library is asked: transformers would look on the hub for half a minute.
 """
@@ -9,12 +9,14 @@ import contextlib
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepcritic.errors import InputError
 from deepcritic.extras import require
+from deepcritic.hub.gguf import converted, gguf_id, is_gguf
 from deepcritic.shipped import SHIPPED, shipped_path
 
 if TYPE_CHECKING:
@@ -22,12 +24,17 @@ if TYPE_CHECKING:
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
 _SAMPLE = 1 << 20
+_WORTH_SAYING = 10_000_000
+"""Parameters of a model whose speed is worth a line."""
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def find_model(model: str, field: str = "model") -> tuple[str, str | None]:
-    """`(path or hub id, revision)`. Raises `InputError` at once for a path at which there is no model."""
+    """`(folder or hub id, revision)`; a GGUF file is converted into a folder. Raises `InputError` at once for a path at which
+    there is no model."""
     place = Path(shipped_path(model)).expanduser()
+    if is_gguf(place):
+        return str(converted(place, field)), None
     if place.is_dir():
         if not (place / "config.json").is_file():
             if (place / ADAPTER_FILES[0]).is_file():
@@ -42,7 +49,10 @@ def find_model(model: str, field: str = "model") -> tuple[str, str | None]:
     looks_local = model.startswith((".", "/", "~", SHIPPED)) or Path(model.split("/")[0]).is_dir()
     if looks_local or not _HUB_ID.fullmatch(model):
         raise InputError(
-            "no such model folder", field=field, found=model, expected="a folder that exists, or a hub id org/name@revision"
+            "no such model folder",
+            field=field,
+            found=model,
+            expected="a folder or a GGUF file that exists, or a hub id org/name@revision",
         )
     name, _, revision = model.partition("@")
     return _in_cache_or_on_hub(name, revision or None, field), revision or None
@@ -53,6 +63,9 @@ def model_id(model: str, field: str = "model") -> str:
 
     Of each weight file the size and its first and last MiB are hashed: enough to see a change, cheap at 100 GB.
     """
+    place = Path(shipped_path(model)).expanduser()
+    if is_gguf(place):
+        return gguf_id(place, field)
     path, revision = find_model(model, field)
     folder = Path(path)
     if not folder.is_dir():
@@ -159,7 +172,25 @@ def load_model(
             "weights are missing", field=field, found=lacking, expected="a whole folder, of the model that config.json names"
         )
     weights: PreTrainedModel = loaded
+    if device == "cpu" and dtype == "auto":
+        _tell_dtype(weights, path, revision)
     return weights if device == "cpu" else weights.to(device)
+
+
+def _tell_dtype(weights: PreTrainedModel, path: str, revision: str | None) -> None:
+    """Say that a model of some size, in another kind of number, is read as float32, and what else there is."""
+    import torch
+    from transformers import AutoConfig
+
+    own = getattr(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False), "dtype", None)
+    if own in {None, torch.float32, torch.float64} or weights.num_parameters() < _WORTH_SAYING:
+        return
+    name = str(own).removeprefix("torch.")
+    if torch.cpu.get_capabilities().get("avx512_bf16"):
+        why = "the same replies in batches of any size; dtype=bfloat16 is faster on this processor"
+    else:
+        why = f"this processor has no arithmetic for {name}"
+    print(f"{Path(path).name}: {name} weights are read as float32 ({why})", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

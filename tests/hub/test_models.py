@@ -27,7 +27,7 @@ def test_what_the_package_ships_has_a_name_of_its_own() -> None:
     [
         (
             "/no/such/folder",
-            "model: no such model folder; found '/no/such/folder'; expected a folder that exists, or a hub id",
+            "model: no such model folder; found '/no/such/folder'; expected a folder or a GGUF file that exists, or a hub id",
         ),
         ("./nothing", "no such model folder"),
         ("word", "no such model folder"),
