@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from deepcritic.runs import progress
 from deepcritic.runs.progress import Progress
 
 
@@ -67,7 +68,7 @@ def test_a_total_that_is_known_is_what_is_shown_from_the_start(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("deepcritic.runs.progress.time.monotonic", lambda: now[0])
     with Progress("draws", 400) as shown:
         shown.growing = True
         shown.expect(63)
@@ -80,7 +81,7 @@ def test_while_more_may_come_nobody_knows_how_long_it_takes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("deepcritic.runs.progress.time.monotonic", lambda: now[0])
     with Progress("draws") as shown:
         shown.growing = True
         shown.expect(63)
@@ -120,6 +121,7 @@ def test_rows_that_are_there_say_nothing_of_the_pace(capsys: pytest.CaptureFixtu
 
 TERMINAL = """
 import time
+from deepcritic.runs import progress
 from deepcritic.runs.progress import Progress
 with Progress("draws [red]x") as shown:
     shown.expect(40)

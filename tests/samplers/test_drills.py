@@ -65,7 +65,7 @@ def test_another_model_is_said_and_recorded(server: FakeServer, capsys: pytest.C
 def test_empty_replies_among_others_are_said_and_are_not_the_models(
     server: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    empty = {"message": {"content": "", "reasoning_content": "It is \\boxed{-1}"}}
+    empty: dict[str, Any] = {"message": {"content": "", "reasoning_content": "It is \\boxed{-1}"}}
     server.trouble = lambda count, body: says(answer(body, **empty)) if count % 5 == 0 else None
     drawn = draw(server, 50, concurrency=4)
     failed = [row for row in drawn.values() if isinstance(row, Failure)]
@@ -77,7 +77,7 @@ def test_empty_replies_among_others_are_said_and_are_not_the_models(
 
 
 def test_a_run_of_empty_replies_ends_with_the_option_to_change(server: FakeServer) -> None:
-    empty = {"message": {"content": None, "reasoning_content": "It is \\boxed{-1}"}}
+    empty: dict[str, Any] = {"message": {"content": None, "reasoning_content": "It is \\boxed{-1}"}}
     server.trouble = lambda count, body: says(answer(body, **empty))
     with pytest.raises(
         InputError, match=r"every reply is empty; found .*reasoning_content.*set sampler\.reply_field=reasoning_c"
@@ -121,7 +121,7 @@ def test_samples_that_differ_are_not(server: FakeServer, capsys: pytest.CaptureF
 # Paid for
 
 
-ODD = {
+ODD: dict[str, dict[str, Any]] = {
     "eos": {"finish_reason": "eos"},
     "end_turn": {"finish_reason": "end_turn"},
     "null": {"finish_reason": None},
@@ -338,7 +338,8 @@ def test_a_body_without_end_is_given_up(server: FakeServer, monkeypatch: pytest.
 
 def test_a_certificate_that_is_not_accepted_is_said_at_once(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "1"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *files, "-days", "1"]
     if subprocess.run([*made, "-subj", "/CN=localhost"], capture_output=True, check=False).returncode:
         pytest.skip("openssl makes no certificate")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -117,8 +117,9 @@ def test_no_service_is_no_verdict() -> None:
 
 @pytest.mark.parametrize("name", ["temperature", "top_p", "max_tokens", "task", "split", "seed"])
 def test_what_the_service_decides_is_not_ignored_in_silence(name: str) -> None:
+    given: dict[str, Any] = {name: 1}
     with pytest.raises(UsageError, match=f"{name} is decided by the service"):
-        Critic(urls="http://127.0.0.1:9", **{name: 1})
+        Critic(urls="http://127.0.0.1:9", **given)
 
 
 def test_a_critic_behind_a_service_draws_no_replies(serve: Serve) -> None:
