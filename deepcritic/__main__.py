@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
-import functools
-import importlib
-import inspect
 import os
 import re
 import sys
-import types
-import typing
 from pathlib import Path
 from typing import Any
 
+from deepcritic.cli.config import build, compose, configuration_folder, shrink
 from deepcritic.errors import DeepCriticError, InputError, Stopped, UsageError
 from deepcritic.extras import EXTRA_OF, missing, require_for_stages
 
@@ -52,15 +47,6 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
     "TRL_EXPERIMENTAL_SILENCE": "1",
-}
-
-_PLAIN = (str, int, float, bool)
-_NAMED: dict[Any, str] = {
-    str: "a text (a number in quotes: \"'7'\")",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    type(None): "null",
 }
 
 
@@ -109,36 +95,6 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def configuration_folder() -> Path:
-    """`conf/`: inside the package where it was installed, beside it in a checkout."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
-
-
-def compose(overrides: list[str]) -> Any:
-    """The configuration that `overrides` stand for. Raises `UsageError`, with the nearest right word for a wrong one."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException, OverrideParseException
-
-    for word in overrides:
-        if word.startswith("-"):
-            raise UsageError(f"options are written without dashes: {word.lstrip('-')}")
-        if "=" not in word and not word.startswith("~"):
-            raise UsageError(f"{word!r} is not of the form option=value; see python -m deepcritic --help")
-    try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(configuration_folder().resolve())):
-            return hydra_compose("config", overrides=overrides)
-    except OverrideParseException as error:
-        written = error.override
-        raise UsageError(
-            f'{written!r} cannot be read; put the value into quotes that the shell leaves in place: "{_quoted(written)}"'
-        ) from None
-    except HydraException as error:
-        message = str(error)
-    raise UsageError(_nearest(message, overrides))
-
-
 def run_stage(config: Any) -> Any:
     """Open the stage's run folder and run the stage; returns what it returns."""
     from omegaconf import OmegaConf
@@ -155,14 +111,14 @@ def run_stage(config: Any) -> Any:
         raise UsageError(_one_line(error)) from None
     if not isinstance(config.overwrite, bool):
         raise UsageError(f"overwrite: not a yes or no; found {config.overwrite!r}; expected true or false")
+    if not isinstance(config.runs, str):
+        raise UsageError(f"runs: not a folder; found {config.runs!r}; expected the folder that holds the runs")
     require_for_stages(_stage_name(config))
     shrink(plain, OmegaConf.to_container(config.most))  # type: ignore[arg-type]
     given = {name: config[name] for name in ("max_cost", "dry_run", "probe")}
     limits = Limits.read({**given, "price": OmegaConf.to_container(config.price)})
     path, stage = _folder(config), _stage_name(config)
     call = build(plain, as_partial=True)
-    if not isinstance(config.runs, str) and "runs" not in plain:
-        raise UsageError(f"runs: not a folder; found {config.runs!r}; expected the folder that holds the runs")
     if limits.trial and "sampler" not in plain and not (limits.dry_run and "trainer" in plain):
         print(f"stage={stage} asks no model: nothing would be sent")
         return None
@@ -173,85 +129,15 @@ def run_stage(config: Any) -> Any:
         return call(folder)
 
 
-def shrink(options: dict[str, Any], most: dict[str, float]) -> None:
-    """Cut a stage's options down to `most`, in place. Names may be dotted; null and negative numbers are no limit.
-
-    >>> options = {"steps": 100, "limit": None, "source": {"count": 5}}
-    >>> shrink(options, {"steps": 2, "limit": 24, "source.count": 24, "epochs": 1})
-    >>> options
-    {'steps': 2, 'limit': 24, 'source': {'count': 5}}
-    """
-    for name, limit in most.items():
-        *place, key = name.split(".")
-        part: Any = options
-        for word in place:
-            part = part.get(word) if isinstance(part, dict) else None
-        if isinstance(part, dict) and key in part:
-            value = part[key]
-            part[key] = limit if value is None or value < 0 else min(value, limit)
-
-
 def _folder(config: Any) -> Path:
     from deepcritic.runs.folder import stage_folder
 
     run, name = (None if value is None else str(value) for value in (config.run, config.name))
-    root = config.runs if isinstance(config.runs, str) else "runs"  # runs=[A,B] says what to compare, not where runs stand
-    return stage_folder(root, run or "", _stage_name(config), name)
+    return stage_folder(config.runs, run or "", _stage_name(config), name)
 
 
 def _stage_name(config: Any) -> str:
     return str(config.stage._target_).split(".")[-2]
-
-
-def build(value: Any, *, as_partial: bool = False, place: str = "stage") -> Any:
-    """What a configuration stands for: `_target_` is called with the other keys, or bound to them (`_partial_`).
-
-    Only this package's functions can be named, and exceptions come through as they are. A key that the function does not
-    take, or whose value is of another type, is a `UsageError` that names the option (`place` and the key).
-    """
-    if isinstance(value, list):
-        return [build(item, place=place) for item in value]
-    if not isinstance(value, dict):
-        return value
-    arguments = {
-        key: build(item, place=key if place == "stage" else f"{place}.{key}")
-        for key, item in value.items()
-        if key not in {"_target_", "_partial_", "_not_hashed_"}
-    }
-    if "_target_" not in value:
-        return arguments
-    module, _, name = str(value["_target_"]).rpartition(".")
-    if not module.startswith("deepcritic."):
-        raise UsageError(f"_target_ must name something of deepcritic; found {value['_target_']!r}")
-    function = getattr(importlib.import_module(module), name)
-    _check_arguments(function, arguments, place)
-    return functools.partial(function, **arguments) if as_partial or value.get("_partial_") else function(**arguments)
-
-
-def _check_arguments(function: Any, arguments: dict[str, Any], place: str) -> None:
-    parameters = inspect.signature(function).parameters
-    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    try:
-        hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
-    except NameError:  # a type that is imported for the type checker only
-        hints = {}
-    for name, value in arguments.items():
-        if name not in parameters and not open_ended:
-            raise UsageError(f"there is no option {place}.{name}{_offer(name, [key for key in parameters if key != 'folder'])}")
-        hint = hints.get(name, Any)
-        kinds = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
-        if Any in kinds or isinstance(value, dict | list) or (value is not None and not isinstance(value, _PLAIN)):
-            continue
-        if not kinds & ({type(value), float} if type(value) is int else {type(value)}) and (
-            value is None or kinds <= _NAMED.keys()
-        ):
-            right = " or ".join(sorted(_NAMED.get(kind, "something") for kind in kinds))
-            raise UsageError(f"{place}.{name}: of another type; found {value!r}; expected {right}")
-
-
-def _quoted(written: str) -> str:
-    name, _, value = written.partition("=")
-    return f"{name}='{value}'"
 
 
 def _start(overrides: list[str]) -> None:
@@ -302,39 +188,6 @@ def _listing(group: str) -> str:
         comments = [line for line in file.read_text("utf-8").splitlines() if line.startswith("# ") and "@package" not in line]
         lines.append(f"  {file.relative_to(folder).with_suffix('').as_posix():<22} {(comments or [first])[0].removeprefix('# ')}")
     return "\n".join(lines) or "  (none)"
-
-
-def _nearest(message: str, overrides: list[str]) -> str:
-    group = re.search(r"[Cc]ould not find '([^']+)/([^'/]*)'", message)
-    if group:
-        options = sorted(file.stem for file in (configuration_folder() / group.group(1)).glob("*.yaml"))
-        return f"there is no {group.group(1)}={group.group(2)}{_offer(group.group(2), options)}"
-    key = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", message)
-    if key:
-        wrong = (key.group(1) or key.group(2)).removeprefix("++").removeprefix("+")
-        known = _known_keys([word for word in overrides if not word.lstrip("+").startswith(wrong)])
-        return f"there is no option {wrong}{_offer(wrong, known)}"
-    return message
-
-
-def _known_keys(overrides: list[str]) -> list[str]:
-    from omegaconf import OmegaConf
-
-    from deepcritic.runs.folder import flatten
-
-    try:
-        config = compose(overrides)
-    except UsageError:
-        return []
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
-    return sorted(flatten(plain))
-
-
-def _offer(wrong: str, options: list[str]) -> str:
-    close = difflib.get_close_matches(wrong, options, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; there are: {', '.join(options)}" if options else ""
 
 
 def _missing(message: str) -> str:

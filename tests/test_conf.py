@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import shlex
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from deepcritic.__main__ import _check_arguments, compose, configuration_folder
+from deepcritic.cli.config import _check_arguments, compose, configuration_folder
+from deepcritic.cli.generate import generated
+from deepcritic.cli.names import run_of, stage_names
+from deepcritic.options import described, engines_of, record_of
 
 CONF = configuration_folder()
 GROUPS = ("benchmark", "source", "task", "sampler", "trainer")
@@ -40,6 +44,9 @@ def _bind(plain: dict[str, Any], place: str, *, partial: bool) -> None:
     """`plain` names a function and arguments that it takes; all that it needs, unless more come later (`_partial_`)."""
     function = _function(plain["_target_"])
     arguments = {key: value for key, value in plain.items() if key not in MARKERS}
+    if "options" in inspect.signature(function).parameters:
+        _bind_stage(function, arguments, place)
+        return
     signature = inspect.signature(function)
     (signature.bind_partial if partial or plain.get("_partial_") else signature.bind)(**arguments)
     checked = {
@@ -51,30 +58,59 @@ def _bind(plain: dict[str, Any], place: str, *, partial: bool) -> None:
             _bind(value, f"{place}.{key}", partial=False)
 
 
+def _bind_stage(function: Any, arguments: dict[str, Any], place: str) -> None:
+    known = {field.name for field in dataclasses.fields(record_of(function))} | set(engines_of(function))
+    assert arguments.keys() <= known, place
+    for name in engines_of(function):
+        if isinstance(arguments.get(name), dict) and "_target_" in arguments[name]:
+            _bind(arguments[name], f"{place}.{name}", partial=False)
+
+
 def test_the_bare_configuration_composes() -> None:
     config = compose([])
     assert config.seed == 0
     assert config.stage is None
 
 
+def test_every_stage_has_its_file() -> None:
+    assert {file.stem for file in (CONF / "stage").glob("*.yaml")} == set(stage_names())
+
+
+@pytest.mark.parametrize("file", generated(), ids=lambda file: file.name)
+def test_what_is_made_from_the_records_is_up_to_date(file: Path) -> None:
+    written = file.read_text("utf-8") if file.is_file() else None
+    assert written == generated()[file], f"run scripts/options: {file} is out of date"
+
+
 @_files("stage")
-def test_a_stage_has_the_keywords_of_its_run(file: Path) -> None:
+def test_a_stage_has_the_options_of_its_record(file: Path) -> None:
     plain = _plain(compose([f"stage={file.stem}"]).stage)
-    assert plain["_target_"] == f"deepcritic.stages.{file.stem}.run"
-    function = _function(plain["_target_"])
-    parameters = inspect.signature(function).parameters
-    first, *others = parameters.values()
-    assert first.name == "folder"
-    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in others), "run(folder, *, ...)"
-    assert {parameter.name for parameter in others} == plain.keys() - MARKERS
-    _bind({key: value for key, value in plain.items() if not isinstance(value, str) or "${" not in value}, "stage", partial=True)
+    run = run_of(file.stem)
+    record = record_of(run)
+    first, second, *others = inspect.signature(run).parameters.values()
+    assert (first.name, second.name) == ("folder", "options")
+    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in others), "run(folder, options, *, ...)"
+    assert {field.name for field in dataclasses.fields(record)} | set(engines_of(run)) == plain.keys() - MARKERS
+    assert record.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert all(one.text and one.group for one in described(record))
+    for one in described(record):
+        if not one.top and not one.required:
+            assert plain[one.name] == one.default, one.name
+
+
+def test_no_function_of_a_stage_takes_many_parameters() -> None:
+    for stage in stage_names():
+        module = inspect.getmodule(run_of(stage))
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == f"deepcritic.stages.{stage}":
+                assert len(inspect.signature(function).parameters) <= 12, f"{stage}.{name}"
 
 
 @_files("stage")
 def test_a_stage_passes_on_what_stands_for_itself(file: Path) -> None:
     """`seed=`, `model=` and their like are given once, at the top."""
     config = compose([f"stage={file.stem}", "seed=41"])
-    plain, top = _plain(config.stage), {"seed", "model", "teacher", "generator", "task", "sampler", "benchmark", "source"}
+    plain, top = _plain(config.stage), _plain(compose([])).keys() - {"stage"}
     for key in plain.keys() & top:
         assert plain[key] == f"${{{key}}}", f"{file}: {key}"
 

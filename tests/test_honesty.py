@@ -30,6 +30,7 @@ from deepcritic.stages import evaluate, label, refine, rollout, seed, solve
 from deepcritic.tasks.first_error import FirstError
 from deepcritic.text.prompt_template import Template
 from deepcritic.training.prompts import prefilter, prompt_of
+from tests.stages.conftest import call
 
 TEMPLATES = "deepcritic://microworld/templates"
 MODEL = "deepcritic://microworld/models/base"
@@ -134,7 +135,7 @@ def _asked_by(stage: str, path: Path, rows: list[Example]) -> Recorder:
     with folder(path, stage) as opened:
         if stage == "evaluate":
             benchmark = Benchmark(name="made", reader=examples.read, path=str(file), license=None, split=None, metric="F1")
-            evaluate.run(opened, benchmark=benchmark, task=task(), sampler=critic, model=MODEL, samples=2)
+            call(evaluate, opened, benchmark=benchmark, task=task(), sampler=critic, model=MODEL, samples=2)
             return critic
         if stage == "rl":
             sampling = Sampling(max_tokens=10)
@@ -142,18 +143,24 @@ def _asked_by(stage: str, path: Path, rows: list[Example]) -> Recorder:
             prefilter(opened, prompts, task(), critic, MODEL, sampling, 2, 0)
             return critic
         if stage == "solve":
-            solve.run(
-                opened, problems=str(file), generator=generator, sampler=writer, template=f"{TEMPLATES}/solve.txt", keep="all"
+            call(
+                solve,
+                opened,
+                problems=str(file),
+                generator=generator,
+                sampler=writer,
+                template=f"{TEMPLATES}/solve.txt",
+                keep="all",
             )
             return writer
         if stage == "rollout":
-            rollout.run(opened, solutions=str(file), generator=generator, sampler=writer, template=f"{TEMPLATES}/solve.txt")
+            call(rollout, opened, solutions=str(file), generator=generator, sampler=writer, template=f"{TEMPLATES}/solve.txt")
             return writer
         both = Recorder(
             lambda request, sample: (_critique if request.keys[0].request == "critique" else _solution)(request, sample)
         )
-        refine.run(
-            opened, solutions=str(file), task=task(), model=MODEL, generator=generator, sampler=both,
+        call(
+            refine, opened, solutions=str(file), task=task(), model=MODEL, generator=generator, sampler=both,
             template=f"{TEMPLATES}/refine.txt",
         )  # fmt: skip
         return both
@@ -195,11 +202,11 @@ def _seeded(path: Path, rows: list[Example], **options: Any) -> Recorder:
     path.mkdir(parents=True, exist_ok=True)
     write_rows(path / "rows.jsonl", rows)
     teacher = Recorder(_step_critique)
-    given: dict[str, Any] = {f"{call}_template": f"{TEMPLATES}/{call}.txt" for call in ("initial", "in_depth", "merge")}
-    given |= {"in_depth_samples": 6, "merge_attempts": 4, **options}
+    given: dict[str, Any] = {f"{name}_template": f"{TEMPLATES}/{name}.txt" for name in ("initial", "in_depth", "merge")}
+    given |= {"in_depth_samples": 6, "merge_attempts": 4, "system": None, **options}
     with folder(path, "seed") as opened:
-        seed.run(
-            opened, examples=str(path / "rows.jsonl"), task=task(), teacher=MODEL, sampler=teacher,
+        call(
+            seed, opened, examples=str(path / "rows.jsonl"), task=task(), teacher=MODEL, sampler=teacher,
             **given,
         )  # fmt: skip
     return teacher
@@ -285,9 +292,10 @@ def test_the_hidden_truth_does_not_reach_labels_or_rl(tmp_path: Path) -> None:
         solved = path / "solve" / "solutions.jsonl"
         writer = Recorder(_solution)
         with folder(path, "rollout") as opened:
-            rollout.run(opened, solutions=str(solved), generator=MODEL, sampler=writer, template=f"{TEMPLATES}/solve.txt")
+            call(rollout, opened, solutions=str(solved), generator=MODEL, sampler=writer, template=f"{TEMPLATES}/solve.txt")
         with folder(path, "label") as opened:
-            label.run(
+            call(
+                label,
                 opened,
                 solutions=str(solved),
                 rollouts=str(path / "rollout" / "generations.jsonl"),

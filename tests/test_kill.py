@@ -61,24 +61,26 @@ TIMES = {
 # One command for each stage, small enough to live for a second; {data} is the folder of its inputs.
 STAGES = {
     "prepare": "experiment=microworld/problems source.count=1500",
-    "seed": "experiment=microworld/seed stage.examples={data}/few.jsonl stage.in_depth_samples=3 stage.wave=1 "
+    "seed": "experiment=microworld/seed stage.examples={data}/few.jsonl stage.in_depth_samples=3 stage.wave_size=1 "
     "sampler.batch_size=4",
     "sft": "experiment=microworld/sft stage.dialogues={data}/dialogues.jsonl stage.batch_size=4 stage.device_batch_size=2 "
-    "stage.max_steps=7 stage.save_steps=2 stage.logging_steps=1 stage.validation=0.25 "
-    "stage.validation_examples={data}/few.jsonl stage.validation_tokens=4",
+    "stage.max_steps=7 stage.save_steps=2 stage.logging_steps=1 stage.validation_split=0.25 "
+    "stage.validation_examples={data}/few.jsonl stage.validation_max_tokens=4",
     "solve": "experiment=microworld/solve stage.problems={data}/few.jsonl stage.samples=4 sampler.batch_size=8",
     "rollout": "experiment=microworld/rollout stage.solutions={data}/few.jsonl stage.samples=2 sampler.batch_size=8",
     "rollout.adaptive": "experiment=microworld/rollout stage.solutions={data}/few.jsonl stage.samples=3 stage.rule=deepcritic "
     "name=adaptive sampler.batch_size=8",
     "label": "stage=label stage.solutions={data}/rated.jsonl stage.rollouts={data}/rollouts.jsonl stage.samples=4",
     "rl": f"experiment=microworld/rl stage.examples={{data}}/rated.jsonl model={SHIPPED}/base stage.prompts_per_step=2 "
-    "stage.group=2 stage.device_batch_size=2 stage.steps=5 stage.save_steps=2 stage.logging_steps=1 stage.max_tokens=48 "
+    "stage.num_generations=2 stage.device_batch_size=2 stage.steps=5 stage.save_steps=2 stage.logging_steps=1 "
+    "stage.max_tokens=48 "
     "stage.beta=0.01 stage.prefilter_samples=3 stage.temperature=1.5 sampler.batch_size=24 stage.all_correct_share=null",
     # Groups replaced, classes in every batch, validation, and the groups that are kept.
     "rl.dynamic": f"experiment=microworld/rl stage.examples={{data}}/rated.jsonl model={SHIPPED}/base stage.prompts_per_step=2 "
-    "stage.group=3 stage.device_batch_size=6 stage.steps=5 stage.save_steps=2 stage.logging_steps=1 stage.max_tokens=48 "
+    "stage.num_generations=3 stage.device_batch_size=6 stage.steps=5 stage.save_steps=2 stage.logging_steps=1 "
+    "stage.max_tokens=48 "
     "stage.prefilter_samples=0 stage.temperature=1.5 stage.balanced_batches=true stage.dynamic_sampling=2 stage.log_groups=1 "
-    "stage.validation={data}/few.jsonl stage.validation_limit=4 stage.eval_steps=2 name=dynamic",
+    "stage.validation_examples={data}/few.jsonl stage.validation_limit=4 stage.eval_steps=2 name=dynamic",
     "evaluate": f"experiment=microworld/evaluate benchmark.path={{data}}/rated.jsonl model={SHIPPED}/base stage.samples=2 "
     "stage.max_tokens=16 sampler.batch_size=8",
     # Several benchmarks in one queue, and a scalar critic whose threshold comes from other rows.

@@ -60,7 +60,7 @@ def compare(a: Sequence[Run], b: Sequence[Run], names: Sequence[str] = ()) -> di
         table = [rows for rows in every if all(row.correct is not None for row in rows)]
         left_out += len(every) - len(table)
         if not table:
-            raise InputError("no row has a score in all runs", field="runs", found=benchmark, expected="runs without failures")
+            raise InputError("no row has a score in all runs", field="compare", found=benchmark, expected="runs without failures")
         single = _scores(table, "correct", len(a), seed)
         scores[single_name].append(single)
         parts[benchmark] = {"rows": len(table), single_name: _difference([single], main)}
@@ -92,7 +92,7 @@ def _aligned(runs: Sequence[Run], names: Sequence[str]) -> dict[str, list[tuple[
                 benchmark, example = min(keys)
                 raise InputError(
                     f"not the same rows: {has} has {len(keys)} that {lacks} has not, such as {example!r} of {benchmark}",
-                    field="runs", expected="evaluations of the same benchmarks with the same limit",
+                    field="compare", expected="evaluations of the same benchmarks with the same limit",
                 )  # fmt: skip
         for key, row in first.items():
             for field in ("gold", "cluster"):
@@ -100,7 +100,7 @@ def _aligned(runs: Sequence[Run], names: Sequence[str]) -> dict[str, list[tuple[
                     what = f"the {'label' if field == 'gold' else 'problem'} of {key[1]!r} of {key[0]}"
                     expected = "evaluations of the same revision of the benchmark"
                     raise InputError(
-                        f"not the same rows: {what} differs in {names[0]} and {name}", field="runs", expected=expected
+                        f"not the same rows: {what} differs in {names[0]} and {name}", field="compare", expected=expected
                     )
     found: dict[str, list[tuple[Judged, ...]]] = {}
     for key in first:

@@ -68,7 +68,7 @@ def _mr_score(part: Part, judged: list[Judged], outcome: Outcome) -> dict[str, A
     if not reasons:
         result["skipped"] = "the rows give no reasons for their errors"
     elif outcome.grades is None:
-        result["skipped"] = "no judge graded the reasons: judge=MODEL"
+        result["skipped"] = "no judge graded the reasons: grader=MODEL"
     return result
 
 

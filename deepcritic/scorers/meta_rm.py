@@ -70,7 +70,7 @@ class MetaRM:
         ).eval()
         if self._model.config.num_labels != 1:
             found = f"{self._model.config.num_labels} numbers a reply"
-            raise InputError("not a Meta RM", field="stage.guide", found=found, expected="a model that stage=meta_rm made")
+            raise InputError("not a Meta RM", field="stage.meta_rm", found=found, expected="a model that stage=meta_rm made")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -1,15 +1,17 @@
-"""Two evaluations on the same rows: how much they differ, how sure that is, and the smallest difference that the rows can show.
+"""Compare two evaluations on the same rows: difference, interval, p-value and the smallest difference they could show.
 
-python -m deepcritic stage=compare runs=[A,B] run=NAME
-python -m deepcritic stage=compare runs=[[A1,A2,A3],[B1,B2,B3]] run=NAME
+python -m deepcritic stage=compare compare=[A,B] run=NAME
+python -m deepcritic stage=compare compare=[[A1,A2,A3],[B1,B2,B3]] run=NAME
 
-A run is the name of one that evaluated, or the folder of an evaluation. Several in brackets are the same critic with other seeds.
+A and B are each the name of a run with an evaluation, or the folder of an evaluation. Several in brackets are seeds of one
+critic.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from deepcritic.datasets.forged import kind_of
-from deepcritic.errors import InputError, UsageError
+from deepcritic.errors import InputError
 from deepcritic.evaluation.comparison import compare
 from deepcritic.evaluation.table import beside_published, write_table
+from deepcritic.options import Options, option, wrong
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import read_json, read_rows, write_json
 from deepcritic.schema import Judged
@@ -31,11 +34,24 @@ TITLES = {
 ROWS = "verdicts.jsonl"
 
 
-def run(folder: RunFolder, *, runs: Sequence[Any]) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Options):
+    """Compare two evaluations on the same rows: difference, interval, p-value and the smallest difference they could show."""
+
+    compare: Sequence[Any] | None = option(
+        None, "two evaluations [A,B], or several seeds of each [[A1,A2],[B1,B2]]", group="Data", top=True, was="runs"
+    )
+
+    def __post_init__(self) -> None:
+        sides = self.compare
+        if isinstance(sides, str) or sides is None or len(sides) != 2 or not all(sides):
+            expected = "compare=[A,B], or compare=[[A1,A2],[B1,B2]] for several seeds of each"
+            raise wrong("compare", sides, expected, "two evaluations are needed")
+
+
+def run(folder: RunFolder, options: CompareOptions) -> dict[str, Any]:
     """Returns the differences; writes them as `compare.json`, and both results beside published ones as `table.*`."""
-    if isinstance(runs, str) or len(runs) != 2 or not all(runs):
-        raise UsageError("two runs are compared: runs=[A,B], or runs=[[A1,A2],[B1,B2]] for several seeds of either")
-    names = [[side] if isinstance(side, str) else [str(one) for one in side] for side in runs]
+    names = [[side] if isinstance(side, str) else [str(one) for one in side] for side in options.compare or ()]
     places = [[find_evaluation(one, folder.path.parent.parent) for one in side] for side in names]
     if not folder.begin(**{f"rows of {place}": place / ROWS for side in places for place in side}):
         found: dict[str, Any] = read_json(folder / "compare.json")
@@ -61,10 +77,15 @@ def find_evaluation(name: str, root: Path) -> Path:
         if (place / ROWS).is_file():
             if (place / "manifest.json").is_file():
                 return place
-            raise InputError("the evaluation is not finished", field="runs", found=name, remedy="run its command again first")
+            raise InputError(
+                "the evaluation is not finished",
+                field="compare",
+                found=name,
+                remedy="run its command again first",
+            )
     near = [f"{name}/{place.parent.name}" for base in (Path(name), root / name) for place in sorted(base.glob(f"*/{ROWS}"))]
     expected = " or ".join(near) if near else f"a run in {root}, or the folder of an evaluation"
-    raise InputError("no evaluation there", field="runs", found=name, expected=expected)
+    raise InputError("no evaluation there", field="compare", found=name, expected=expected)
 
 
 def _rows(place: Path) -> list[Judged]:
@@ -90,7 +111,9 @@ def _shown(found: dict[str, Any]) -> dict[str, Any]:
             table.add_row("mean", title, *_cells(found[f"mean_{name}"]))
     (Console() if sys.stdout.isatty() else Console(width=120)).print(table)
     if found["left_out"]:
-        print(f"{found['left_out']} rows are left out: they failed in one of the runs, which is neither right nor wrong")
+        print(
+            f"{found['left_out']} rows are excluded: they failed in one of the runs, so they count neither as right nor as wrong"
+        )
     print("could show: the smallest true difference that these rows find with a power of 80%, at 5% on two sides")
     return found
 

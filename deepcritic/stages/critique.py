@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -25,55 +26,53 @@ from rich.text import Text
 
 from deepcritic.critic import SPLITS, Critic, Critique, read_item
 from deepcritic.errors import InputError, Stopped, UsageError
+from deepcritic.options import Options, option
 from deepcritic.runs.folder import RunFolder
 from deepcritic.samplers.base import Sampler
 from deepcritic.samplers.resume import engine_for
 from deepcritic.schema import ALL_CORRECT, Item
 from deepcritic.tasks.base import CriticTask
 
-FORMATS = ("text", "json")
+
+@dataclass(frozen=True, kw_only=True)
+class CritiqueOptions(Options):
+    """Critique one solution on the terminal, from input=@FILE or standard input."""
+
+    input: str | None = option(None, "@FILE with the problem and its solution; null: standard input", group="Data", top=True)
+    format: str = option("text", "how the critique is printed", top=True, choices=("text", "json"))
+    split: str = option(
+        "layout", "how a solution that is one text is split into steps; rule: at its sentences where the layout shows none",
+        choices=SPLITS,
+    )  # fmt: skip
+    model: str | None = option(None, "critic: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Model", top=True)
+    samples: int = option(8, "critiques, which vote", group="Sampling", at_least=1)
+    temperature: float | None = option(None, "sampling temperature; null: 0.6 for one critique, 1.0 for several", at_least=0)
+    top_p: float = option(0.9, "nucleus sampling")
+    max_tokens: int | None = option(None, "maximum length of a critique in tokens; null: what the context leaves")
+    seed: int = option(0, "random seed", top=True)
 
 
-def run(
-    folder: RunFolder,
-    *,
-    input: str | None,
-    format: str,
-    task: CriticTask[Any],
-    model: str | None,
-    sampler: Callable[..., Sampler],
-    samples: int = 8,
-    temperature: float | None = None,
-    top_p: float = 0.9,
-    max_tokens: int | None = None,
-    split: str = "layout",
-    seed: int = 0,
-) -> Critique:
-    """Prints the critique and returns it; nothing is written. `input` is `@FILE`, or None for standard input. `split` says how a
-    solution that is one text falls into steps: by its `layout`, or by a `rule` where that shows none (see `Critic`)."""
-    if split not in SPLITS:
-        raise UsageError(f"stage.split must be one of {', '.join(SPLITS)}; found {split!r}")
-    if format not in FORMATS:
-        raise UsageError(f"format must be one of {', '.join(FORMATS)}; found {format!r}")
+def run(folder: RunFolder, options: CritiqueOptions, *, task: CriticTask[Any], sampler: Callable[..., Sampler]) -> Critique:
+    """Print the critique and return it. Nothing is written."""
     if task.name != "first_error":
         raise UsageError(f"stage=critique asks for the first wrong step; task={task.name} asks something else")
-    item = parse(*read(input), split)
+    item = parse(*read(options.input), options.split)
     if folder.limits.trial:
-        raise Stopped(f"{folder.path}: {samples} critiques of one solution would be asked for")
+        raise Stopped(f"{folder.path}: {options.samples} critiques of one solution would be asked for")
     with Critic(
-        sampler=engine_for(sampler, model, "model"), samples=samples, temperature=temperature, top_p=top_p,
-        max_tokens=max_tokens, task=task, split=split, seed=seed,
+        sampler=engine_for(sampler, options.model, "model"), samples=options.samples, temperature=options.temperature,
+        top_p=options.top_p, max_tokens=options.max_tokens, task=task, split=options.split, seed=options.seed,
     ) as critic:  # fmt: skip
-        found = critic.critique(item.problem, item.meta.get("solution", item.steps))
+        critique = critic.critique(item.problem, item.meta.get("solution", item.steps))
     with contextlib.suppress(OSError):
         folder.path.rmdir()  # nothing was kept in it
-    if format == "json":
+    if options.format == "json":
         print(
-            json.dumps({"problem": item.problem, **_written(item), **msgspec.to_builtins(found, str_keys=True)})
+            json.dumps({"problem": item.problem, **_written(item), **msgspec.to_builtins(critique, str_keys=True)})
         )  # in ASCII, all else escaped
     else:
-        show(item, found)
-    return found
+        show(item, critique)
+    return critique
 
 
 def read(input: str | None) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Measure a critic: ask it about benchmarks, or score replies that were recorded, and write `metrics.json`.
+"""Measure a critic on benchmarks, by sampling replies or from recorded ones, and write `metrics.json`.
 
 python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json model=PATH run=NAME
 python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json stage.generations=ROWS.jsonl run=NAME
@@ -10,18 +10,20 @@ python -m deepcritic experiment=eval_suite model=PATH run=NAME
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from deepcritic.datasets.benchmark import Benchmark, Part
 from deepcritic.datasets.preference_pairs import judgments as recorded_judgments
 from deepcritic.errors import InputError, UsageError
 from deepcritic.evaluation.contamination import overlaps
-from deepcritic.evaluation.evaluators import GenerativeEvaluator, RecordedPairwise, ScalarEvaluator, content_hash
+from deepcritic.evaluation.evaluators import GenerativeEvaluator, Outcome, RecordedPairwise, ScalarEvaluator, content_hash
 from deepcritic.evaluation.results import collect_metrics, print_metrics, read_metrics, without_forged
 from deepcritic.evaluation.results_card import check_target, put_results
 from deepcritic.evaluation.table import any_published, beside_published, print_table, write_table
-from deepcritic.metrics.majority_vote import vote_rule
+from deepcritic.metrics.majority_vote import TIES, vote_rule
+from deepcritic.options import Options, option
 from deepcritic.runs.folder import RunFolder, existing
 from deepcritic.runs.jsonl import write_json, write_rows
 from deepcritic.samplers.base import Sampler
@@ -33,80 +35,129 @@ from deepcritic.scorers.meta_rm import MetaRM
 from deepcritic.scorers.recorded import RecordedScorer
 from deepcritic.tasks.base import CriticTask
 
+Critic = GenerativeEvaluator | ScalarEvaluator | RecordedPairwise
+OF_REPLIES = "generations grader grader_max_tokens meta_rm samples temperature top_p max_tokens allow_missing"
+"""The options about replies in text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(Options):
+    """Measure a critic: F1 with intervals, by sampling replies or from recorded ones."""
+
+    REPLACES: ClassVar = {
+        "generations": "model sampler scorer scores judgments samples temperature top_p max_tokens",
+        "judgments": f"model sampler scorer scores {OF_REPLIES}",
+        "scores": f"model sampler scorer {OF_REPLIES}",
+        "scorer": f"sampler {OF_REPLIES}",
+    }
+
+    limit: int | None = option(None, "rows of each part of a benchmark, the first ones; null: all", group="Data", at_least=1)
+    generations: str | None = option(None, "file of recorded replies to evaluate, in place of a model")
+    judgments: str | None = option(None, "file of recorded decisions about pairs, each in both orders, in place of a model")
+    scores: str | None = option(None, "file of recorded step scores, in place of a scorer")
+    allow_missing: bool = option(False, "count examples without a recorded reply as wrong", needs="generations")
+    contamination: Sequence[str] | str = option(
+        [], "files of training data, in which the benchmark's problems are looked for", top=True
+    )
+    model: str | None = option(
+        None, "critic, or PRM with scorer=: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Models", top=True
+    )
+    grader: str | None = option(
+        None, "model that grades the stated reasons, for the MR-Score of benchmarks that have it", top=True, was="judge"
+    )
+    grader_max_tokens: int | None = option(
+        1024, "maximum length of its reply in tokens; null: what the context leaves", was="judge_tokens", needs="grader"
+    )
+    meta_rm: str | None = option(None, "Meta RM of stage=meta_rm, whose choice of replies votes too", was="guide")
+    samples: int = option(1, "replies per example, which vote", group="Sampling", at_least=1)
+    temperature: float | None = option(None, "sampling temperature; null: the benchmark's", at_least=0)
+    top_p: float | None = option(None, "nucleus sampling; null: the benchmark's")
+    max_tokens: int | None = option(None, "maximum length of a reply in tokens; null: what the context leaves")
+    seed: int = option(0, "random seed", top=True)
+    ties: str = option("random", "how a tied vote is decided", group="Votes", choices=TIES)
+    threshold: float | None = option(None, "step score below which a step counts as wrong", group="Step scores")
+    threshold_on: str | None = option(None, "file, or part of the benchmark, on which the threshold is chosen")
+    push: str | None = option(
+        None, "add the results to the card of a model: its folder, or ORG/NAME on the hub (token: HF_TOKEN)",
+        group="Publishing", top=True, not_hashed=True,
+    )  # fmt: skip
+
 
 def run(
     folder: RunFolder,
+    options: EvaluateOptions,
     *,
     benchmark: Benchmark | Mapping[str, Benchmark] | None,
     task: CriticTask[Any],
     sampler: Callable[..., Sampler],
     scorer: Callable[..., Scorer[Item]] | None = None,
-    model: str | None = None,
-    judge: str | None = None,
-    guide: str | None = None,
-    generations: str | None = None,
-    judgments: str | None = None,
-    scores: str | None = None,
-    samples: int = 1,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    max_tokens: int | None = None,
-    judge_tokens: int | None = 1024,
-    threshold: float | None = None,
-    threshold_on: str | None = None,
-    contamination: Sequence[str] = (),
-    seed: int = 0,
-    limit: int | None = None,
-    allow_missing: bool = False,
-    ties: str = "random",
-    push: str | None = None,
 ) -> dict[str, Any]:
-    """Returns the metrics. Rows without a recorded reply are an error, or wrong and counted with `allow_missing`.
+    """Return the metrics. Writes `metrics.json`, `verdicts.jsonl` and `examples.jsonl`.
 
-    `limit` takes the first rows of each part of a benchmark. Temperature and top_p of None are the benchmark's own. `guide` is a
-    Meta RM, whose choice of replies the figures put beside the plain vote. `judgments` are recorded decisions about pairs in two
-    orders. `push` names a model's folder or hub id whose card gets the results; a finished evaluation can still be pushed.
+    A finished evaluation can still be pushed: start it again with `push=`.
     """
-    if push is not None:
-        check_target(push)
-    for field, value in (("stage.limit", limit), ("stage.samples", samples)):
-        if value is not None and value < 1:
-            raise InputError("out of range", field=field, found=value, expected="a whole number from 1")
-    rule = vote_rule(ties, "stage.ties")
-    parts = _parts(benchmark, limit)
+    if options.push is not None:
+        check_target(options.push)
+    parts = _parts(benchmark, options.limit)
     _check(parts, task)
-    critic: GenerativeEvaluator | ScalarEvaluator | RecordedPairwise
-    scalar: Scorer[Item] | None = RecordedScorer(scores) if scores else engine_for(scorer, model, "model") if scorer else None
-    if judgments is not None:
-        judged_by, decisions = recorded_judgments(existing(Path(judgments), "stage.judgments"))
-        critic = RecordedPairwise(parts=parts, task=task, file=Path(judgments), judged_by=judged_by, decisions=decisions)
-    elif scalar is not None:
-        tuning = _tuning(parts, threshold_on)
-        critic = ScalarEvaluator(
-            parts=parts, task=task, engine=scalar, threshold=threshold, threshold_on=threshold_on, tuning=tuning
-        )  # fmt: skip
-    else:
-        recorded = RecordedSampler(generations) if generations else None
-        if recorded is None and not model:
-            raise InputError("nothing to evaluate", field="model", expected="model=PATH, or stage.generations=ROWS.jsonl")
-        critic = GenerativeEvaluator(
-            parts=parts, task=task, engine=recorded or engine_for(sampler, model, "model"),
-            judge_engine=engine_for(sampler, judge, "judge") if judge else None,
-            guide=engine_for(MetaRM, guide, "stage.guide") if guide else None, samples=samples, temperature=temperature,
-            top_p=top_p, max_tokens=max_tokens, judge_tokens=judge_tokens, seed=seed, allow_missing=allow_missing,
-            ties=rule,
-        )  # fmt: skip
+    critic = _critic(options, parts, task, sampler, scorer)
+    corpora = [options.contamination] if isinstance(options.contamination, str) else options.contamination
+    files = {f"contamination {file}": Path(file) for file in corpora if Path(file).is_file()}
     rows_hash = content_hash(example for part in parts for example in part.examples)
-    files = {f"contamination {file}": Path(file) for file in contamination if Path(file).is_file()}
     if not folder.begin(benchmark=rows_hash, **critic.depends, **files):
-        return _pushed(print_metrics(read_metrics(folder.path), task), push)
-    measured = critic.parts
-    found = overlaps({row.id: row.item.problem for part in measured for row in without_forged(part)}, contamination)
+        return _pushed(print_metrics(read_metrics(folder.path), task), options.push)
+    problems = {row.id: row.item.problem for part in critic.parts for row in without_forged(part)}
+    overlap = overlaps(problems, corpora) if corpora else None
     outcome = critic.judge(folder)
-    judged = [row for part in measured for row in outcome.judged[part.name]]
+    metrics = collect_metrics(critic.parts, outcome, task, overlap, vote_rule(options.ties, "stage.ties"))
+    _write(folder, critic, outcome, metrics)
+    print_metrics(metrics, task)
+    _write_table(folder, metrics)
+    data = {part.name: part.facts for part in critic.parts}
+    folder.finish(metrics="metrics.json", data=data, ignored_fields=_ignored(critic), **outcome.facts)
+    return _pushed(metrics, options.push)
+
+
+def _critic(
+    options: EvaluateOptions,
+    parts: list[Part],
+    task: CriticTask[Any],
+    sampler: Callable[..., Sampler],
+    scorer: Callable[..., Scorer[Item]] | None,
+) -> Critic:
+    """What gives the verdicts: recorded decisions, recorded or new step scores, or recorded or new replies."""
+    if options.judgments is not None:
+        file = existing(Path(options.judgments), "stage.judgments")
+        judged_by, decisions = recorded_judgments(file)
+        return RecordedPairwise(parts=parts, task=task, file=file, judged_by=judged_by, decisions=decisions)
+    scored: Scorer[Item] | None = None
+    if options.scores:
+        scored = RecordedScorer(options.scores)
+    elif scorer is not None:
+        scored = engine_for(scorer, options.model, "model")
+    if scored is not None:
+        return ScalarEvaluator(
+            parts=parts, task=task, engine=scored, threshold=options.threshold, threshold_on=options.threshold_on,
+            tuning=_tuning(parts, options.threshold_on),
+        )  # fmt: skip
+    recorded = RecordedSampler(options.generations) if options.generations else None
+    if recorded is None and not options.model:
+        raise InputError("nothing to evaluate", field="model", expected="model=PATH, or stage.generations=ROWS.jsonl")
+    return GenerativeEvaluator(
+        parts=parts, task=task, engine=recorded or engine_for(sampler, options.model, "model"),
+        judge_engine=engine_for(sampler, options.grader, "grader") if options.grader else None,
+        guide=engine_for(MetaRM, options.meta_rm, "stage.meta_rm") if options.meta_rm else None, samples=options.samples,
+        temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens,
+        judge_tokens=options.grader_max_tokens, seed=options.seed, allow_missing=options.allow_missing,
+        ties=vote_rule(options.ties, "stage.ties"),
+    )  # fmt: skip
+
+
+def _write(folder: RunFolder, critic: Critic, outcome: Outcome, metrics: dict[str, Any]) -> None:
+    """Write verdicts, the examples that they are about, and metrics; count the rows."""
+    judged = [row for part in critic.parts for row in outcome.judged[part.name]]
     write_rows(folder / "verdicts.jsonl", judged)
-    write_rows(folder / "examples.jsonl", (example for part in measured for example in part.examples))  # to be read beside them
-    metrics = collect_metrics(measured, outcome, task, found if contamination else None, rule)
+    write_rows(folder / "examples.jsonl", (example for part in critic.parts for example in part.examples))
     write_json(folder / "metrics.json", metrics)
     ledger = folder.ledger("examples")
     ledger.enter(len(judged))
@@ -115,18 +166,20 @@ def run(
             ledger.fail("no reply")
         else:
             ledger.keep()
-    ignored = (
-        critic.engine.ignored if isinstance(critic, GenerativeEvaluator) and isinstance(critic.engine, RecordedSampler) else {}
-    )
-    data = {part.name: part.facts for part in measured}
-    print_metrics(metrics, task)
+
+
+def _write_table(folder: RunFolder, metrics: dict[str, Any]) -> None:
+    """Write F1 next to published results, and print it where there are any for this benchmark."""
     if {"f1", "mean_f1"} & metrics.keys():
         entries = beside_published({str(metrics["model"]): metrics})
         write_table(folder.path, entries)
         if any_published(entries):
             print_table(entries)
-    folder.finish(metrics="metrics.json", data=data, ignored_fields=ignored, **outcome.facts)
-    return _pushed(metrics, push)
+
+
+def _ignored(critic: Critic) -> dict[str, int]:
+    """Undeclared fields of recorded replies, with the number of their rows."""
+    return critic.engine.ignored if isinstance(critic, GenerativeEvaluator) and isinstance(critic.engine, RecordedSampler) else {}
 
 
 def _pushed(metrics: dict[str, Any], push: str | None) -> dict[str, Any]:

@@ -5,15 +5,24 @@ python -m deepcritic stage=export run=NAME stage.evaluation=evaluate.rl      # w
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from deepcritic.evaluation.inspect_log import write_log
+from deepcritic.options import Options, option
 from deepcritic.runs.folder import RunFolder
 
 
-def run(folder: RunFolder, *, evaluation: str = "evaluate") -> Path:
-    """Returns the file. `evaluation` is the name of a finished evaluation in the same run; it is written anew each time."""
-    target = folder.path / f"{evaluation}.eval"
-    count = write_log(folder.path.parent / evaluation, target)
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(Options):
+    """Export an evaluation as a log of Inspect AI (.eval)."""
+
+    evaluation: str = option("evaluate", "stage folder of the evaluation, in the same run", group="Data")
+
+
+def run(folder: RunFolder, options: ExportOptions) -> Path:
+    """Write the log and return its path. It is written again at every start."""
+    target = folder.path / f"{options.evaluation}.eval"
+    count = write_log(folder.path.parent / options.evaluation, target)
     print(f"{target}: {count:,} samples; look at them with: inspect view --log-dir {folder.path}")
     return target

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,7 @@ from deepcritic.errors import InputError, UsageError
 from deepcritic.labels.quality import LabelReport, SolutionLabel, explain, share, solution_label
 from deepcritic.labels.rollouts import reached_answer
 from deepcritic.labels.rules import RULES, Discard, Label, Outcome, Table, decide, unusable
+from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import read_lines, read_rows, replacing, write_json, write_rows
 from deepcritic.samplers.recorded import RecordedSampler, Reply
@@ -29,35 +31,36 @@ FILE = "labelled.jsonl"
 CONSENSUS = "consensus"
 
 
-def run(
-    folder: RunFolder,
-    *,
-    solutions: str,
-    rollouts: str,
-    task: CriticTask[Any],
-    rule: str = "deepcritic",
-    samples: int | None = None,
-    consensus: str | None = None,
-    truth: str | None = None,
-) -> dict[str, Any]:
-    """Returns the manifest; writes `labelled.jsonl` (Example rows), `labels.jsonl` (every solution with its counts) and
-    `report.json`.
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions(Options):
+    """Turn rollouts into step labels by a rule, without a model."""
 
-    `samples` is the k of the rule: of each prefix the rollouts 0 .. k-1 are used (None: as many as the rollouts' own run asked
-    for). With `consensus`, the verdicts or replies of a critic, only those labels stay that the critic names as well. `truth`
-    has the same solutions with their true first errors, for the report alone.
+    solutions: str = option(REQUIRED, "solutions: solutions.jsonl of stage=solve", group="Data")
+    rollouts: str = option(REQUIRED, "rollouts: generations.jsonl of stage=rollout")
+    rule: str = option("deepcritic", "how rollouts become a label", group="Labels", choices=tuple(RULES))
+    samples: int | None = option(
+        None, "rollouts used per prefix, the k of the rule; null: as many as stage=rollout asked for", at_least=1
+    )
+    consensus: str | None = option(
+        None, "verdicts.jsonl of stage=evaluate, or replies of a critic: keep only labels that the critic agrees with"
+    )
+    truth: str | None = option(None, "the same solutions with their true first errors, used for report.json only", group="Report")
+
+
+def run(folder: RunFolder, options: LabelOptions, *, task: CriticTask[Any]) -> dict[str, Any]:
+    """Return the manifest. Writes `labelled.jsonl` (Example rows), `labels.jsonl` (every solution with its counts) and
+    `report.json`. Of each prefix the rollouts 0 .. `samples` - 1 are used.
     """
-    if rule not in RULES:
-        raise UsageError(f"stage.rule must be one of {', '.join(RULES)}; found {rule!r}")
-    samples = samples or _asked(Path(rollouts))
-    files = {"solutions": solutions, "rollouts": rollouts, "consensus": consensus, "truth": truth}
+    rule = options.rule
+    samples = options.samples or _asked(Path(options.rollouts))
+    files = {name: getattr(options, name) for name in ("solutions", "rollouts", "consensus", "truth")}
     if not folder.begin(**{name: Path(file) for name, file in files.items() if file}):
         return folder.manifest or {}
-    rows = list(example_rows.read(solutions))
+    rows = list(example_rows.read(options.solutions))
     undecided: Counter[str] = Counter()
-    tables = read_tables(rows, Path(rollouts), samples, folder / COMPARED, undecided)
-    known = {row.id: row.gold.first_error for row in example_rows.read(truth)} if truth else {}
-    critic = Consensus(read_verdicts(Path(consensus), task)) if consensus else None
+    tables = read_tables(rows, Path(options.rollouts), samples, folder / COMPARED, undecided)
+    known = {row.id: row.gold.first_error for row in example_rows.read(options.truth)} if options.truth else {}
+    critic = Consensus(read_verdicts(Path(options.consensus), task)) if options.consensus else None
     report, ledger = LabelReport(rule), folder.ledger("solutions")
     ledger.enter(len(rows))
 

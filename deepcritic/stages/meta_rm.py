@@ -1,70 +1,79 @@
-"""Train a Meta RM: one logit on the model that writes, for how likely a reply is to be right (DeepSeek-GRM, arXiv 2504.02495).
+"""Train a Meta RM: a language model with one logit, the probability that a reply is right (DeepSeek-GRM, arXiv 2504.02495).
 
     python -m deepcritic stage=meta_rm task=pointwise stage.examples=rows.jsonl model=PATH run=x \
         stage.generations=[runs/x/reject/generations.jsonl,runs/x/evaluate.more/generations.jsonl]
 
-It learns from replies that were saved before, with binary cross-entropy on "this reply is right", as the task's reward says.
-Replies to prompts that told the truth (`stage=reject`, hinted) are left out. `stage=evaluate stage.guide=MODEL` puts it to use.
+It is trained on saved replies with binary cross-entropy; a reply is right where the task's reward is positive. Replies to
+prompts that contain the gold answer (`stage=reject`, hinted) are excluded. `stage=evaluate stage.meta_rm=MODEL` uses it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepcritic.errors import UsageError
 from deepcritic.hub.models import load_tokenizer, model_id
+from deepcritic.options import REQUIRED, Options, option, wrong
 from deepcritic.runs.folder import RunFolder, existing
 from deepcritic.tasks.base import CriticTask
 from deepcritic.training.loop import remove_checkpoints, save_model, train
 from deepcritic.training.meta_rm import labelled_replies, meta_rm_trainer
 
 
-def run(
-    folder: RunFolder,
-    *,
-    examples: str,
-    generations: Sequence[str],
-    task: CriticTask[Any],
-    model: str | None,
-    learning_rate: float = 1e-5,
-    epochs: float = 1.0,
-    max_steps: int = -1,
-    batch_size: int = 512,
-    device_batch_size: int = 8,
-    max_length: int = 16_384,
-    warmup: float = 0.1,
-    save_steps: int = 100,
-    logging_steps: int = 10,
-    seed: int = 42,
-) -> dict[str, Any]:
-    """Returns the manifest; the model is saved to `model/`. Replies over `max_length` tokens are set aside and counted."""
-    if model is None:
+@dataclass(frozen=True, kw_only=True)
+class MetaRMOptions(Options):
+    """Train a Meta RM: the probability that a saved reply is right, for guided votes."""
+
+    examples: str = option(REQUIRED, "labelled rows", group="Data")
+    generations: Sequence[str] | str = option(REQUIRED, "files of saved replies to them: [FILE,FILE]")
+    max_length: int = option(16_384, "longest prompt and reply in tokens; longer ones are left out and counted")
+    model: str | None = option(None, "model to start from: local folder or hub id (ORG/NAME@revision)", group="Model", top=True)
+    learning_rate: float = option(0.00001, "peak learning rate, as in arXiv 2504.02495", group="Training")
+    epochs: float = option(1.0, "passes over the replies")
+    max_steps: int = option(-1, "optimizer steps, in place of `epochs`; -1: as `epochs` says")
+    batch_size: int = option(512, "replies per optimizer step, as in arXiv 2504.02495", at_least=1)
+    device_batch_size: int = option(8, "replies per forward pass", at_least=1)
+    warmup_ratio: float = option(0.1, "share of the steps with a rising learning rate", was="warmup", at_least=0, at_most=1)
+    seed: int = option(0, "random seed", top=True)
+    save_steps: int = option(100, "steps between checkpoints", group="Logging", not_hashed=True, at_least=1)
+    logging_steps: int = option(10, "steps between lines of training.jsonl", not_hashed=True, at_least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.generations:
+            raise wrong("stage.generations", self.generations, "stage.generations=[FILE,FILE]", "no file")
+        if self.batch_size % self.device_batch_size:
+            expected = f"a multiple of stage.device_batch_size={self.device_batch_size}"
+            raise wrong("stage.batch_size", self.batch_size, expected, "no multiple")
+
+
+def run(folder: RunFolder, options: MetaRMOptions, *, task: CriticTask[Any]) -> dict[str, Any]:
+    """Return the manifest. The model is saved to `model/`."""
+    if options.model is None:
         raise UsageError("no model is named: give model=PATH")
-    files = [generations] if isinstance(generations, str) else [str(one) for one in generations]
-    if not files:
-        raise UsageError("no replies are named: give stage.generations=[FILE,FILE]")
-    if batch_size % device_batch_size:
-        raise UsageError(f"stage.batch_size={batch_size} is no multiple of stage.device_batch_size={device_batch_size}")
+    files = [options.generations] if isinstance(options.generations, str) else [str(one) for one in options.generations]
     saved = {f"generations {at}": existing(Path(file), "stage.generations") for at, file in enumerate(files)}
-    if not folder.begin(examples=Path(examples), model=model_id(model), **saved):
+    if not folder.begin(examples=Path(options.examples), model=model_id(options.model), **saved):
         remove_checkpoints(folder.path)
         return folder.manifest or {}
-    tokenizer = load_tokenizer(model)
-    rows = labelled_replies(folder, examples, files, task, tokenizer, max_length)
+    tokenizer = load_tokenizer(options.model)
+    rows = labelled_replies(folder, options.examples, files, task, tokenizer, options.max_length)
     right = sum(row["labels"][0] for row in rows)
     print(f"{folder.path}: {len(rows)} replies, {right:g} of them right")
     settings = {
-        "learning_rate": learning_rate, "num_train_epochs": epochs, "max_steps": max_steps,
-        "per_device_train_batch_size": device_batch_size, "gradient_accumulation_steps": batch_size // device_batch_size,
-        "warmup_steps": warmup, "save_steps": save_steps, "logging_steps": logging_steps, "seed": seed,
+        "learning_rate": options.learning_rate, "num_train_epochs": options.epochs, "max_steps": options.max_steps,
+        "per_device_train_batch_size": options.device_batch_size,
+        "gradient_accumulation_steps": options.batch_size // options.device_batch_size, "warmup_steps": options.warmup_ratio,
+        "save_steps": options.save_steps, "logging_steps": options.logging_steps, "seed": options.seed,
     }  # fmt: skip
-    trainer = meta_rm_trainer(folder, model, tokenizer, rows, settings)
+    trainer = meta_rm_trainer(folder, options.model, tokenizer, rows, settings)
     steps_done = train(trainer, folder.path)
     save_model(trainer, tokenizer, folder.path)
     manifest = folder.finish(
-        model=model_id(model), trained=model_id(str(folder / "model")), steps=steps_done, right=right / len(rows)
+        model=model_id(options.model), trained=model_id(str(folder / "model")), steps=steps_done, right=right / len(rows)
     )
     remove_checkpoints(folder.path)
     return manifest

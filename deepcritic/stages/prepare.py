@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from deepcritic.datasets.base import Report
 from deepcritic.errors import InputError, Stopped, UsageError
 from deepcritic.labels import splitting
+from deepcritic.options import Options, option
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import write_rows
 from deepcritic.samplers.base import Sampler, Sampling
@@ -25,58 +27,73 @@ from deepcritic.text.prompt_template import Template
 from deepcritic.text.splitting import LEAST, MOST, split_by_rule
 
 FILE = "examples.jsonl"
-SPLITS = ("rule", "model")
 Row = Example | Dialogue | Preference
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions(Options):
+    """Read a data set, convert its conventions once, and write Example rows."""
+
+    NEEDS: ClassVar = {"sampler": "split=model"}
+
+    limit: int | None = option(None, "rows to write; null: all", group="Data", at_least=0)
+    shuffle: bool = option(False, "shuffle before `limit` is applied, which holds all rows in memory")
+    seed: int = option(0, "random seed", top=True)
+    split: str | None = option(
+        None, "split solutions without steps, and long thoughts, at their sentences (rule) or where a model says so (model)",
+        group="Splitting", choices=("rule", "model"),
+    )  # fmt: skip
+    min_steps: int = option(LEAST, "solutions with fewer steps are split", at_least=2, needs="split")
+    max_steps: int = option(MOST, "steps of a split solution, at most", at_least=2, needs="split")
+    model: str | None = option(
+        None, "model that splits: local folder, GGUF file or hub id (ORG/NAME@revision)", top=True, needs="split=model"
+    )
+    template: str | None = option(None, "file with its prompt; null: the built-in one", needs="split=model")
+    max_tokens: int | None = option(
+        4096, "maximum length of its reply in tokens; null: what the context leaves", needs="split=model"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min_steps > self.max_steps:
+            expected = f"2 to stage.max_steps, {self.max_steps}"
+            raise InputError("out of range", field="stage.min_steps", found=self.min_steps, expected=expected)
 
 
 def run(
     folder: RunFolder,
+    options: PrepareOptions,
     *,
     source: Callable[..., Iterable[Row]] | None,
-    limit: int | None = None,
-    shuffle: bool = False,
-    split: str | None = None,
-    min_steps: int = LEAST,
-    max_steps: int = MOST,
-    model: str | None = None,
     sampler: Callable[..., Sampler] | None = None,
-    template: str | None = None,
-    max_tokens: int = 4096,
-    seed: int = 0,
 ) -> dict[str, Any]:
-    """Returns the manifest. `shuffle` before `limit` takes a random part; it holds all rows in memory.
+    """Return the manifest. A source of dialogues writes `dialogues.jsonl` for `stage=sft`, any other `examples.jsonl`.
 
-    A source of dialogues, which others have written, gives `dialogues.jsonl` for `stage=sft`. With `split` solutions of fewer
-    than `min_steps` steps are split into at most `max_steps`, at their sentences ("rule") or where `model` says so ("model"); see
-    `deepcritic.labels.splitting`. Raises `InputError` where no row can be used.
+    Raises `InputError` where no row can be used.
     """
     if source is None:
         raise UsageError("no source is named: give source=prm800k source.path=FILE, or another of conf/source/")
-    if split not in (None, *SPLITS):
-        raise UsageError(f"stage.split must be null or one of {', '.join(SPLITS)}; found {split!r}")
-    if not 2 <= min_steps <= max_steps:
-        raise InputError("out of range", field="stage.min_steps", found=min_steps, expected=f"2 to stage.max_steps, {max_steps}")
-    if folder.limits.trial and split != "model":
+    if folder.limits.trial and options.split != "model":
         raise Stopped(f"{folder.path}: stage=prepare asks no model: nothing would be sent")
     path = getattr(source, "keywords", {}).get("path")
     inside: dict[str, Any] = {"source": Path(shipped_path(path))} if path and Path(shipped_path(path)).is_file() else {}
-    engine = engine_for(sampler, model, "model") if split == "model" and sampler is not None else None
-    prompt = Template.of(template, splitting.PROMPT)
+    engine = engine_for(sampler, options.model, "model") if options.split == "model" and sampler is not None else None
+    prompt = Template.of(options.template, splitting.PROMPT)
     if engine is not None:
         inside |= {"model": engine.model_id, "prompt": prompt.sha}
     if not folder.begin(**inside):
         return folder.manifest or {}
     report = Report()
     rows: Iterable[Row] = source(report=report)
-    if shuffle:
+    if options.shuffle:
         rows = list(rows)
-        random.Random(seed).shuffle(rows)
+        random.Random(options.seed).shuffle(rows)
     facts: dict[str, Any] = {}
-    rows = itertools.islice(rows, limit)
-    if split is not None:
-        divide = _Split(folder, min_steps, max_steps)
-        sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
-        rows = divide.by_rule(rows) if engine is None else divide.by_model(list(rows), engine, prompt, sampling, seed)
+    rows = itertools.islice(rows, options.limit)
+    if options.split is not None:
+        divide = _Split(folder, options.min_steps, options.max_steps)
+        sampling = Sampling(temperature=0.0, max_tokens=options.max_tokens)
+        rows = divide.by_rule(rows) if engine is None else divide.by_model(list(rows), engine, prompt, sampling, options.seed)
         facts["split"] = divide.counts
     waiting = iter(rows)
     first = list(itertools.islice(waiting, 1))
@@ -101,7 +118,7 @@ def run(
     if single:
         print(
             f"{folder.path}: {single} of {solutions} solutions are one step"
-            + ("" if split else " (stage.split=rule splits them)")
+            + ("" if options.split else " (stage.split=rule splits them)")
         )
     return folder.finish(read=dict(report.counts), set_aside=[str(error) for error in report.bad], one_step=single, **facts)
 

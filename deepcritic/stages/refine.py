@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from deepcritic.critic import Critic, Critique
 from deepcritic.datasets import examples as example_rows
 from deepcritic.errors import InputError
 from deepcritic.metrics.bootstrap import mean_interval
+from deepcritic.options import REQUIRED, Options, option
 from deepcritic.refining import PROMPT, Refinement, refine_many, rewrite_question, solution_answer
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import write_json, write_rows
@@ -31,44 +33,51 @@ FILE, TRACES = "refined.jsonl", "traces.jsonl"
 Array = np.ndarray[Any, Any]
 
 
-def run(
-    folder: RunFolder,
-    *,
-    solutions: str,
-    task: CriticTask[int],
-    model: str | None,
-    generator: str | None,
-    sampler: Callable[..., Sampler],
-    template: str | None = None,
-    rounds: int = 1,
-    samples: int = 1,
-    critique_temperature: float = 0.6,
-    critique_top_p: float = 0.9,
-    critique_tokens: int | None = None,
-    temperature: float = 0.7,
-    top_p: float = 0.9,
-    max_tokens: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Returns the metrics; writes `refined.jsonl` (the solutions as they ended) and `traces.jsonl` (the way there).
+@dataclass(frozen=True, kw_only=True)
+class RefineOptions(Options):
+    """Critique solutions, then rewrite them from the first wrong step on."""
 
-    `samples` critiques vote on each solution. Where no verdict is readable, or nothing is found, the solution stands.
+    solutions: str = option(REQUIRED, "solutions with reference answers: solutions.jsonl of stage=solve", group="Data")
+    limit: int | None = option(None, "number of solutions; null: all", at_least=0)
+    model: str | None = option(None, "critic: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Models", top=True)
+    generator: str | None = option(None, "model that rewrites, named in the same way", top=True)
+    template: str | None = option(None, "file with the prompt for rewriting; null: the built-in one")
+    rounds: int = option(1, "rounds of critique and rewrite", at_least=1)
+    samples: int = option(1, "critiques per solution, which vote", group="Sampling of critiques", at_least=1)
+    critique_temperature: float = option(0.6, "sampling temperature", at_least=0)
+    critique_top_p: float = option(0.9, "nucleus sampling")
+    critique_max_tokens: int | None = option(
+        None, "maximum length of a critique in tokens; null: what the context leaves", was="critique_tokens"
+    )
+    temperature: float = option(0.7, "sampling temperature", group="Sampling of rewrites", at_least=0)
+    top_p: float = option(0.9, "nucleus sampling")
+    max_tokens: int | None = option(None, "maximum length of a rewrite in tokens; null: what the context leaves")
+    seed: int = option(0, "random seed", top=True)
+
+
+def run(folder: RunFolder, options: RefineOptions, *, task: CriticTask[int], sampler: Callable[..., Sampler]) -> dict[str, Any]:
+    """Return the metrics. Writes `refined.jsonl` (the final solutions) and `traces.jsonl` (every round).
+
+    A solution is left unchanged where no verdict can be parsed or no error is found.
     """
-    engines = {"critic": engine_for(sampler, model, "model"), "generator": engine_for(sampler, generator, "generator")}
-    prompt = Template.of(template, PROMPT)
+    engines = {
+        "critic": engine_for(sampler, options.model, "model"),
+        "generator": engine_for(sampler, options.generator, "generator"),
+    }
+    prompt = Template.of(options.template, PROMPT)
     inputs = {role: engine.model_id for role, engine in engines.items()}
-    if not folder.begin(solutions=Path(solutions), prompt=prompt.sha, **inputs):
+    if not folder.begin(solutions=Path(options.solutions), prompt=prompt.sha, **inputs):
         return folder.manifest or {}
-    rows = folder.sampled_for_probe(_usable(list(example_rows.read(solutions))[:limit], folder, solutions), lambda row: row.id)
+    solutions = list(example_rows.read(options.solutions))[: options.limit]
+    rows = folder.sampled_for_probe(_usable(solutions, folder, options.solutions), lambda row: row.id)
     critic = Critic(
-        sampler=engines["critic"], samples=samples, temperature=critique_temperature, top_p=critique_top_p,
-        max_tokens=critique_tokens, task=task, seed=seed,
+        sampler=engines["critic"], samples=options.samples, temperature=options.critique_temperature,
+        top_p=options.critique_top_p, max_tokens=options.critique_max_tokens, task=task, seed=options.seed,
     )  # fmt: skip
-    writing = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
+    writing = Sampling(temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens)
     with Draws(folder) as draws:
         if folder.limits.dry_run:
-            _count_at_most(draws, engines, rows, critic, prompt, writing, rounds)
+            _count_at_most(draws, engines, rows, critic, prompt, writing, options.rounds)
             draws.finish()
 
         def draw(role: str, requests: list[Request]) -> dict[Key, Generation | Failure]:
@@ -77,11 +86,11 @@ def run(
             return {**missing, **{reply.key: reply for reply in draws.collect(requests, engines[role], label)}}
 
         refined = refine_many(
-            {row.id: row.item for row in rows}, critic=critic, draw=draw, prompt=prompt, rounds=rounds, seed=seed,
-            writing=writing,
+            {row.id: row.item for row in rows}, critic=critic, draw=draw, prompt=prompt, rounds=options.rounds,
+            seed=options.seed, writing=writing,
         )  # fmt: skip
         counts = draws.finish()
-    verdicts, undecided = answers_right(rows, refined, rounds, folder / COMPARED)
+    verdicts, undecided = answers_right(rows, refined, options.rounds, folder / COMPARED)
     right = np.array([[verdict is True for verdict in line] for line in verdicts], float)
     after = [_after(row, refined[row.id], verdict) for row, verdict in zip(rows, verdicts[-1], strict=True)]
     write_rows(folder / FILE, after)

@@ -3,21 +3,23 @@
     python -m deepcritic stage=reject task=pointwise stage.examples=rows.jsonl model=PATH run=x
     python -m deepcritic stage=sft task=pointwise stage.dialogues=runs/x/reject/dialogues.jsonl model=PATH run=x
 
-Each row is asked about `samples` times. Wrong replies are dropped, and so is a row on which all are right: it is too easy to
-teach anything. Once more (`hinted`) the truth is told in the prompt, and the reply stays if it is right; the hint is never part
-of what is learnt from (arXiv 2504.02495, section 3.1).
+Each row is asked about `samples` times. Wrong replies are dropped, and so are rows to which every reply is right: they are too
+easy. `hinted_samples` further replies are drawn with the gold answer in the prompt, and kept if they are right; the dialogue
+never contains the hint (arXiv 2504.02495, section 3.1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from deepcritic.datasets import own
-from deepcritic.errors import InputError, UsageError
+from deepcritic.errors import InputError
+from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import write_json, write_rows
 from deepcritic.samplers.base import Request, Sampler, Sampling
@@ -27,32 +29,35 @@ from deepcritic.tasks.base import CriticTask, Question
 from deepcritic.training.rejection_sampling import HINTED, PLAIN, Statistics
 
 
-def run(
-    folder: RunFolder,
-    *,
-    examples: str,
-    task: CriticTask[Any],
-    sampler: Callable[..., Sampler],
-    model: str | None,
-    samples: int = 3,
-    hinted: int = 1,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    max_tokens: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Returns the shares of replies and rows that stayed; writes `dialogues.jsonl` and `metrics.json`."""
-    if samples < 1 or hinted < 0:
-        raise UsageError(f"samples={samples} and hinted={hinted}: at least one reply without a hint is needed")
-    engine = engine_for(sampler, model, "model")
-    if not folder.begin(examples=Path(examples), model=engine.model_id, prompt=task.template.sha):
+@dataclass(frozen=True, kw_only=True)
+class RejectOptions(Options):
+    """Rejective fine-tuning: select which of a model's own replies become dialogues for stage=sft."""
+
+    examples: str = option(REQUIRED, "labelled rows", group="Data")
+    limit: int | None = option(None, "number of labelled rows; null: all", at_least=0)
+    model: str | None = option(
+        None, "model that replies: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Model", top=True
+    )
+    samples: int = option(3, "replies per row without a hint, 3 in arXiv 2504.02495", group="Sampling", at_least=1)
+    hinted_samples: int = option(
+        1, "further replies per row with the gold answer in the prompt; 0: none", was="hinted", at_least=0
+    )
+    temperature: float = option(1.0, "sampling temperature", at_least=0)
+    top_p: float = option(1.0, "nucleus sampling")
+    max_tokens: int | None = option(None, "maximum length of a reply in tokens; null: what the context leaves")
+    seed: int = option(0, "random seed", top=True)
+
+
+def run(folder: RunFolder, options: RejectOptions, *, task: CriticTask[Any], sampler: Callable[..., Sampler]) -> dict[str, Any]:
+    """Return the shares of replies and rows that were kept. Writes `dialogues.jsonl` and `metrics.json`."""
+    engine = engine_for(sampler, options.model, "model")
+    if not folder.begin(examples=Path(options.examples), model=engine.model_id, prompt=task.template.sha):
         return folder.manifest or {}
-    rows = [row for row in own.read(examples, task.row) if task.stratum(row.gold) is not None][:limit]
+    rows = [row for row in own.read(options.examples, task.row) if task.stratum(row.gold) is not None][: options.limit]
     if not rows:
-        raise InputError("no row says what is right", file=examples, expected="labelled rows")
+        raise InputError("no row says what is right", file=options.examples, expected="labelled rows")
     rows = folder.sampled_for_probe(rows, lambda row: row.id)
-    sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
+    sampling = Sampling(temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens)
 
     def ask(row: Example | Preference) -> Iterator[Request]:
         def told(question: Question) -> Question:
@@ -61,11 +66,12 @@ def run(
             return msgspec.structs.replace(question, messages=(*before, Message(role=last.role, content=text)))
 
         for call, numbers, change in (
-            (PLAIN, range(samples), lambda question: question), (HINTED, range(samples, samples + hinted), told),
-        ):  # fmt: skip
+            (PLAIN, range(options.samples), lambda question: question),
+            (HINTED, range(options.samples, options.samples + options.hinted_samples), told),
+        ):
             if numbers:
                 yield from questions(
-                    task, row.item, sampling, example_id=row.id, call=call, seed=seed, samples=numbers, change=change
+                    task, row.item, sampling, example_id=row.id, call=call, seed=options.seed, samples=numbers, change=change
                 )
 
     with Draws(folder) as draws:

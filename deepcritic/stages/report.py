@@ -1,12 +1,13 @@
 """Draw a run: `summary.json` beside its stages, and `report/index.html`, one page that works without a network.
 
 python -m deepcritic stage=report run=NAME
-python -m deepcritic stage=report run=NAME stage.beside=runs/OTHER      # the critiques of two runs side by side
+python -m deepcritic stage=report run=NAME stage.compare_with=runs/OTHER      # the critiques of two runs side by side
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepcritic.errors import InputError
-from deepcritic.extras import require_for_stages
+from deepcritic.options import Options, option
 from deepcritic.report.page import write_page
 from deepcritic.report.summary import summarise
 from deepcritic.report.tables import tables
@@ -23,17 +24,27 @@ from deepcritic.runs.folder import RunFolder, finished_manifests
 from deepcritic.runs.jsonl import write_json
 
 
-def run(folder: RunFolder, *, beside: str | None = None, seed: int = 0) -> dict[str, Any]:
-    """Returns the summary. It is drawn anew each time: nothing here is expensive. `beside` is the folder of another run."""
-    require_for_stages("report")
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Options):
+    """Draw a run as one page: figures, plots and every critique."""
+
+    compare_with: str | None = option(
+        None, "folder of another run, whose critiques are shown next to this one's", group="Report", was="beside"
+    )
+    seed: int = option(0, "the run's seed, as written into summary.json", top=True)
+
+
+def run(folder: RunFolder, options: ReportOptions) -> dict[str, Any]:
+    """Return the summary. The page is drawn again at every start."""
     root = folder.path.parent
-    for field, place in (("run", root), ("stage.beside", Path(beside) if beside else root)):
+    other = Path(options.compare_with) if options.compare_with else None
+    for field, place in (("run", root), ("stage.compare_with", other or root)):
         if not dict(finished_manifests(place)):
             expected = "a run folder with a manifest.json"
             raise InputError("no finished stage to report on", field=field, found=str(place), expected=expected)
-    summary = {**summarise(root), "seed": seed}
+    summary = {**summarise(root), "seed": options.seed}
     write_json(root / "summary.json", summary)
-    written = write_page(root, folder.path, summary, beside=Path(beside) if beside else None)
+    written = write_page(root, folder.path, summary, beside=other)
     console = Console() if sys.stdout.isatty() else Console(width=100)
     for table in tables(summary):
         shown = Table(title=Text(table["title"]), title_justify="left")
@@ -42,5 +53,5 @@ def run(folder: RunFolder, *, beside: str | None = None, seed: int = 0) -> dict[
         for row in table["rows"]:
             shown.add_row(*map(Text, row))
         console.print(shown)
-    print(f"{root / 'summary.json'}\n{written.file}{' (with the files in data/ beside it)' if written.beside else ''}")
+    print(f"{root / 'summary.json'}\n{written.file}{' (with the files in data/ next to it)' if written.beside else ''}")
     return summary

@@ -1,28 +1,30 @@
-"""Reinforcement learning of a critic with GRPO (TRL): the reward is the task's judgment, right or wrong, and nothing else.
+"""Reinforcement learning of a critic with GRPO (TRL); the only reward is the task's judgment, right or wrong.
 
     python -m deepcritic stage=rl stage.examples=runs/x/label/labelled.jsonl model=runs/x/sft/model run=x
 
-GRPO compares the replies to one prompt with each other (the formula stands in
-`deepcritic.training.grpo_rollouts`). A group whose replies are all right or all wrong has no advantage, so prompts are filtered
-by the pass rate of the starting model, and the classes can be balanced: both by the labels that training uses.
+GRPO compares the replies to one prompt with each other (formula: `deepcritic.training.grpo_rollouts`). A group whose replies
+are all right or all wrong has no advantage, so prompts are filtered by the pass rate of the starting model, and the classes can
+be balanced. Both use the training labels alone.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepcritic.errors import InputError, UsageError
 from deepcritic.hub import publishing
 from deepcritic.hub.models import load_tokenizer, model_id
+from deepcritic.options import REQUIRED, Options, option, wrong
 from deepcritic.runs.folder import RunFolder
 from deepcritic.samplers.base import Sampler, Sampling
 from deepcritic.tasks.base import CriticTask
 from deepcritic.training.card import push_model, write_card
 from deepcritic.training.checkpoints import BEST
-from deepcritic.training.grpo import check_names, grpo_trainer, plan_memory, vllm_settings
+from deepcritic.training.grpo import LOSSES, check_vllm, grpo_trainer, plan_memory, vllm_settings
 from deepcritic.training.loop import best_of, remove_checkpoints, save_model, train
 from deepcritic.training.plan import GIB
 from deepcritic.training.processes import leader_first, leads, world_size
@@ -31,173 +33,228 @@ from deepcritic.training.settings import TrainerSettings, accumulation
 from deepcritic.training.validation import Validation, validate
 
 VOTES = 8
-"""How many replies vote at a validation."""
+"""Replies that vote at a validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLOptions(Options):
+    """Reinforcement learning with GRPO (TRL) and the task's 0/1 judgment as reward."""
+
+    examples: str = option(REQUIRED, "labelled solutions: labelled.jsonl of stage=label, or examples.jsonl", group="Data")
+    max_prompt_tokens: int | None = option(None, "longest prompt in tokens; longer ones are left out and counted", at_least=1)
+    prefilter_samples: int = option(
+        4, "keep prompts with a pass rate of the starting model strictly between 0 and 1 over so many replies; 0: keep all",
+        at_least=0,
+    )  # fmt: skip
+    prefilter_limit: int | None = option(None, "prompts considered; null: all", at_least=1, needs="prefilter_samples")
+    all_correct_share: float | None = option(
+        None, "share of the class all-correct among the prompts; null: as it comes", at_least=0, at_most=1
+    )
+    balanced_batches: bool = option(False, "each batch holds the classes in their overall shares")
+    shuffle_labels: bool = option(False, "permute the labels among the prompts: a control that must not improve the critic")
+    model: str | None = option(None, "critic to train: local folder or hub id (ORG/NAME@revision)", group="Model", top=True)
+    steps: int | None = option(100, "optimizer steps, at most; null: as `epochs` says", group="Training", at_least=1)
+    epochs: float | None = option(None, "passes over the prompts, at most; null: as `steps` says")
+    prompts_per_step: int = option(16, "prompts, each with a group of replies, per step over all processes", at_least=1)
+    num_generations: int = option(8, "replies per prompt, the group size of GRPO", was="group", at_least=2)
+    device_batch_size: int = option(128, "replies per forward pass of a device", at_least=1)
+    learning_rate: float = option(0.000001, "peak learning rate")
+    warmup_ratio: float = option(0.05, "share of the steps with a rising learning rate", was="warmup", at_least=0, at_most=1)
+    beta: float = option(0.001, "weight of the KL divergence from the starting model; 0: no reference model", at_least=0)
+    epsilon_high: float = option(0.28, "upper bound of clipping; the lower is 0.2", at_least=0)
+    loss_type: str = option("dapo", "loss, by TRL's name", choices=LOSSES)
+    dynamic_sampling: int = option(
+        0, "times that groups with equal rewards are replaced by others of their class (DAPO's dynamic sampling)", at_least=0
+    )
+    seed: int = option(0, "random seed", top=True)
+    temperature: float = option(1.0, "sampling temperature", group="Sampling", at_least=0)
+    max_tokens: int | None = option(
+        None, "maximum length of a reply in tokens; null: what the context leaves; cut replies do not count in the loss"
+    )
+    vllm_mode: str | None = option(
+        None, "draw with vLLM in this process (colocate) or from a server; null: with transformers", group="vLLM", was="vllm",
+        choices=("colocate", "server"),
+    )  # fmt: skip
+    vllm_server_base_url: str | None = option(
+        None, "address of trl vllm-serve, started with --logprobs-mode processed_logprobs", was="vllm_url",
+        needs="vllm_mode=server",
+    )  # fmt: skip
+    vllm_gpu_memory_utilization: float = option(
+        0.3, "share of a GPU's memory for the engine", was="vllm_memory", at_least=0, at_most=1, needs="vllm_mode=colocate"
+    )
+    vllm_tensor_parallel_size: int = option(
+        1, "GPUs per engine", was="vllm_tensor_parallel", at_least=1, needs="vllm_mode=colocate"
+    )
+    validation_examples: str | None = option(
+        None, "labelled solutions; F1 and the F1 of votes on them are measured, and the best weights kept in best/",
+        group="Validation", was="validation", needs="eval_steps",
+    )  # fmt: skip
+    validation_limit: int | None = option(None, "number of them; null: all", at_least=1, needs="validation_examples")
+    eval_steps: int = option(0, "steps between measurements; 0: never", at_least=0)
+    collapse_threshold: float | None = option(
+        0.95, "stop if one verdict has a larger share of the replies for `patience` steps; null: never", group="Monitoring",
+        was="collapse", at_least=0, at_most=1,
+    )  # fmt: skip
+    patience: int = option(20, "steps before a collapse stops training", at_least=1, needs="collapse_threshold")
+    max_logprob_gap: float | None = option(
+        0.1, "stop if engine and trainer differ more in nats per token, a sign of stale weights; null: never", was="max_gap",
+        at_least=0, needs="vllm_mode",
+    )  # fmt: skip
+    log_groups: int = option(
+        0, "groups of each logged step written to groups.jsonl", group="Logging", not_hashed=True, at_least=0
+    )
+    save_steps: int = option(20, "steps between checkpoints", not_hashed=True, at_least=1)
+    logging_steps: int = option(5, "steps between lines of training.jsonl", not_hashed=True, at_least=1)
+    push: str | None = option(
+        None,
+        "publish the model: ORG/NAME on the hub (token: HF_TOKEN), or a folder",
+        group="Publishing",
+        top=True,
+        not_hashed=True,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps is None and self.epochs is None:
+            raise UsageError("stage.steps and stage.epochs are both null; expected: a number for one of them")
+        if self.save_steps % self.logging_steps:
+            expected = (
+                f"a multiple of stage.logging_steps={self.logging_steps}: each line of the log is an average since the last"
+            )
+            raise wrong("stage.save_steps", self.save_steps, expected, "no multiple")
+        if self.eval_steps and self.validation_examples is None:
+            raise UsageError("stage.eval_steps needs stage.validation_examples=FILE")
+
+    def steps_for(self, prompts: int) -> int:
+        """Optimizer steps with so many prompts."""
+        by_epochs = None if self.epochs is None else max(1, round(self.epochs * prompts / self.prompts_per_step))
+        return min(limit for limit in (self.steps, by_epochs) if limit is not None)
 
 
 def run(
     folder: RunFolder,
+    options: RLOptions,
     *,
-    examples: str,
     task: CriticTask[Any],
     sampler: Callable[..., Sampler],
-    model: str | None,
     trainer: TrainerSettings = TrainerSettings(),  # noqa: B008  # frozen
-    steps: int | None = 100,
-    epochs: float | None = None,
-    prompts_per_step: int = 16,
-    group: int = 8,
-    device_batch_size: int = 128,
-    learning_rate: float = 1e-6,
-    beta: float = 0.001,
-    epsilon_high: float = 0.28,
-    temperature: float = 1.0,
-    max_tokens: int | None = None,
-    prefilter_samples: int = 4,
-    prefilter_limit: int | None = None,
-    all_correct_share: float | None = None,
-    balanced_batches: bool = False,
-    dynamic_sampling: int = 0,
-    shuffle_labels: bool = False,
-    loss_type: str = "dapo",
-    warmup: float = 0.05,
-    max_prompt_tokens: int | None = None,
-    vllm: str | None = None,
-    vllm_url: str | None = None,
-    vllm_memory: float = 0.3,
-    vllm_tensor_parallel: int = 1,
-    validation: str | None = None,
-    validation_limit: int | None = None,
-    eval_steps: int = 0,
-    collapse: float | None = 0.95,
-    patience: int = 20,
-    max_gap: float | None = 0.1,
-    log_groups: int = 0,
-    save_steps: int = 20,
-    logging_steps: int = 5,
-    push: str | None = None,
-    seed: int = 0,
 ) -> dict[str, Any]:
-    """Returns the manifest; the model is saved to `model/`, with a card, and the best weights by validation to `best/`.
+    """Return the manifest. The model is saved to `model/`, with a card, and the best weights by validation to `best/`.
 
-    A step learns from `prompts_per_step` groups of `group` replies, over all processes, `device_batch_size` replies at once.
-    There are `steps` of them, and no more than `epochs` passes over the prompts make. Truncated replies count in their group, but
-    not in the loss. `beta` weighs the KL divergence from the starting model (0: no second model in memory), `epsilon_high` is
-    the upper bound of clipping (the lower is 0.2), `loss_type` one of TRL's names.
-
-    Which prompts: with `prefilter_samples` those of which some samples of the starting model, but not all, are right.
-    `all_correct_share` is the share of the class "all correct" among them (None: as it comes); with `balanced_batches` each
-    batch holds the classes in the shares that they have in all. `dynamic_sampling` is how many times other prompts are drawn in
-    place of those whose group has no variance. `shuffle_labels` permutes the labels among the prompts: a control that must
-    teach nothing.
-
-    `vllm` draws with TRL's vLLM, in this process or from the server at `vllm_url`, with importance-sampling correction; a
-    resumed run then draws other replies than an undisturbed one. `validation` is a file of examples on which F1 and that of
-    votes of eight are measured every `eval_steps` steps (0: never). `collapse`, `patience`, `max_gap`, `log_groups`: see
-    `deepcritic.training.grpo_monitor`.
+    With vLLM a resumed run draws other replies than an undisturbed one.
     """
-    if model is None:
+    if options.model is None:
         raise UsageError("no model is named: give model=PATH")
-    times = accumulation(prompts_per_step * group, device_batch_size, "prompts_per_step x stage.group")
-    _check(prompts_per_step, steps, epochs, save_steps, logging_steps)
-    check_names(loss_type, vllm)
+    model = options.model
+    replies = options.prompts_per_step * options.num_generations
+    times = accumulation(replies, options.device_batch_size, "prompts_per_step x stage.num_generations")
+    if options.prompts_per_step % world_size():
+        expected = f"a multiple of the number of processes, {world_size()}"
+        raise wrong("stage.prompts_per_step", options.prompts_per_step, expected, "no multiple")
+    check_vllm(options.vllm_mode)
     trainer.check(model)
-    if eval_steps and validation is None:
-        raise UsageError("stage.eval_steps asks for a validation: give stage.validation=FILE")
-    if push is not None:
-        publishing.check(push)
-    files = {"examples": Path(examples), **({"validation": Path(validation)} if validation else {})}
+    if options.push is not None:
+        publishing.check(options.push)
+    files = {"examples": Path(options.examples)}
+    if options.validation_examples:
+        files["validation_examples"] = Path(options.validation_examples)
     if not leader_first(lambda: folder.begin(**files, model=model_id(model))):
         remove_checkpoints(folder.path)
         if leads():
-            push_model(folder.path, push)
+            push_model(folder.path, options.push)
         return folder.manifest or {}
     tokenizer = load_tokenizer(model)
-    longest = room(model, max_tokens, max_prompt_tokens)
-    prompts = read_prompts(folder, Path(examples), task, tokenizer, longest, shuffle_labels, seed)
-    max_tokens = reply_room(model, prompts, tokenizer, max_tokens)
-    plan = plan_memory(prompts, tokenizer, model, trainer, max_tokens, group, prompts_per_step, device_batch_size, _steps(
-        len(prompts), prompts_per_step, steps, epochs
-    ))  # fmt: skip
+    longest = room(model, options.max_tokens, options.max_prompt_tokens)
+    prompts = read_prompts(folder, Path(options.examples), task, tokenizer, longest, options.shuffle_labels, options.seed)
+    max_tokens = reply_room(model, prompts, tokenizer, options.max_tokens)
+    plan = plan_memory(
+        prompts, tokenizer, model, trainer, max_tokens=max_tokens, replies=replies, rows=options.device_batch_size,
+        steps=options.steps_for(len(prompts)),
+    )  # fmt: skip
     if folder.limits.dry_run:
-        second = f"; {plan.memory['weights'] / GIB:.3g} GiB more for the starting model (stage.beta)" if beta else ""
-        print(f"before any prompt is filtered, with replies of max_tokens, drawing them not counted:\n{plan}{second}")
-    counts: dict[str, int] = {}
-    if prefilter_samples:
-        sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
-        considered = folder.sampled_for_probe(prompts[:prefilter_limit], lambda prompt: prompt.id)
-        folder.ledger("prompts").drop("not considered", len(prompts) - len(considered))
-        prompts, counts = prefilter(folder, considered, task, sampler, model, sampling, prefilter_samples, seed)
+        second = f"; {plan.memory['weights'] / GIB:.3g} GiB more for the reference model (stage.beta)" if options.beta else ""
+        print(f"before prompts are filtered, with replies of max_tokens, without drawing them:\n{plan}{second}")
+    prompts, counts = _filtered(folder, options, prompts, max_tokens, task, sampler)
     folder.require_complete()
     plan.check_memory()
-    prompts = balance(prompts, all_correct_share)
-    _account(folder, prompts, examples, prompts_per_step)
+    prompts = balance(prompts, options.all_correct_share)
+    _account(folder, options, prompts)
     settings = {
-        "max_steps": _steps(len(prompts), prompts_per_step, steps, epochs), "num_generations": group,
-        "per_device_train_batch_size": device_batch_size, "gradient_accumulation_steps": times,
-        "learning_rate": learning_rate, "beta": beta, "epsilon_high": epsilon_high, "loss_type": loss_type,
-        "temperature": temperature, "max_completion_length": max_tokens, "warmup_steps": warmup, "save_steps": save_steps,
-        "logging_steps": logging_steps, "seed": seed,
+        "max_steps": options.steps_for(len(prompts)), "num_generations": options.num_generations,
+        "per_device_train_batch_size": options.device_batch_size, "gradient_accumulation_steps": times,
+        "learning_rate": options.learning_rate, "beta": options.beta, "epsilon_high": options.epsilon_high,
+        "loss_type": options.loss_type, "temperature": options.temperature, "max_completion_length": max_tokens,
+        "warmup_steps": options.warmup_ratio, "save_steps": options.save_steps, "logging_steps": options.logging_steps,
+        "seed": options.seed,
     }  # fmt: skip
-    if vllm:
-        settings |= vllm_settings(vllm, vllm_url, vllm_memory, vllm_tensor_parallel, max_prompt_tokens, max_tokens)
+    if options.vllm_mode:
+        settings |= vllm_settings(
+            options.vllm_mode, options.vllm_server_base_url, options.vllm_gpu_memory_utilization,
+            options.vllm_tensor_parallel_size, options.max_prompt_tokens, max_tokens,
+        )  # fmt: skip
     grpo = grpo_trainer(
-        folder, prompts, task, model, tokenizer, trainer, settings, balanced_batches, dynamic_sampling,
-        {"keep": log_groups, "collapse": collapse, "gap": max_gap, "patience": patience},
+        folder, prompts, task, model, tokenizer, trainer, settings, options.balanced_batches, options.dynamic_sampling,
+        {
+            "keep": options.log_groups, "collapse_threshold": options.collapse_threshold,
+            "max_logprob_gap": options.max_logprob_gap, "patience": options.patience,
+        },
     )  # fmt: skip
-    if validation and eval_steps:
-        held = Validation.read(validation, task, validation_limit, max_tokens=max_tokens, votes=VOTES, seed=seed)
+    validated = options.validation_examples is not None and options.eval_steps > 0
+    if options.validation_examples and validated:
+        held = Validation.read(
+            options.validation_examples, task, options.validation_limit, max_tokens=max_tokens, votes=VOTES,
+            seed=options.seed,
+        )  # fmt: skip
         held.check(grpo.model, tokenizer)
-        validate(grpo, tokenizer, held, folder.path, every=eval_steps, base=model)
+        validate(grpo, tokenizer, held, folder.path, every=options.eval_steps, base=model)
     steps_done = train(grpo, folder.path)
     save_model(grpo, tokenizer, folder.path, base=model)
     if not leads():
         return {}
     facts: dict[str, Any] = {"steps": steps_done}
     write_card(folder, base=model, method="GRPO", data=_data(prompts), facts=facts)
-    if validation and eval_steps:
+    if validated:
         facts["best"] = {"model": model_id(str(folder.path / BEST)), **best_of(folder.path)}
     trained = model_id(str(folder.path / "model"))
     manifest = folder.finish(model=model_id(model), trained=trained, prefilter=counts, **facts)
     remove_checkpoints(folder.path)
-    push_model(folder.path, push)
+    push_model(folder.path, options.push)
     return manifest
 
 
-def _steps(prompts: int, prompts_per_step: int, steps: int | None, epochs: float | None) -> int:
-    limits = [steps, None if epochs is None else max(1, round(epochs * prompts / prompts_per_step))]
-    return min(limit for limit in limits if limit is not None)
+def _filtered(
+    folder: RunFolder,
+    options: RLOptions,
+    prompts: list[Prompt],
+    max_tokens: int,
+    task: CriticTask[Any],
+    sampler: Callable[..., Sampler],
+) -> tuple[list[Prompt], dict[str, int]]:
+    """The prompts whose pass rate lies strictly between 0 and 1, and the counts; all of them without a prefilter."""
+    if not options.prefilter_samples or options.model is None:
+        return prompts, {}
+    sampling = Sampling(temperature=options.temperature, max_tokens=max_tokens)
+    considered = folder.sampled_for_probe(prompts[: options.prefilter_limit], lambda prompt: prompt.id)
+    folder.ledger("prompts").drop("not considered", len(prompts) - len(considered))
+    return prefilter(folder, considered, task, sampler, options.model, sampling, options.prefilter_samples, options.seed)
 
 
-def _account(folder: RunFolder, prompts: list[Prompt], examples: str, prompts_per_step: int) -> None:
+def _account(folder: RunFolder, options: RLOptions, prompts: list[Prompt]) -> None:
     ledger = folder.ledger("prompts")
     ledger.keep(len(prompts))
     ledger.drop("balance of classes", ledger.entered - ledger.kept - ledger.filtered.total() - ledger.failed.total())
-    if len(prompts) < prompts_per_step:
+    if len(prompts) < options.prompts_per_step:
         raise InputError(
-            "too few prompts are left",
-            file=examples,
-            found=len(prompts),
-            expected=f"at least prompts_per_step={prompts_per_step}",
-        )
-    print(f"{folder.path}: {len(prompts)} prompts, {_told(prompts)}")
+            "too few prompts are left", file=options.examples, found=len(prompts),
+            expected=f"at least prompts_per_step={options.prompts_per_step}",
+        )  # fmt: skip
+    print(f"{folder.path}: {len(prompts)} prompts, {_classes(prompts)}")
 
 
-def _told(prompts: list[Prompt]) -> str:
+def _classes(prompts: list[Prompt]) -> str:
     return ", ".join(f"{count} {stratum}" for stratum, count in sorted(Counter(prompt.stratum for prompt in prompts).items()))
 
 
 def _data(prompts: list[Prompt]) -> dict[str, str]:
     origins = Counter(prompt.origin for prompt in prompts).most_common()
-    return {"prompts": ", ".join(f"{count:,} of {origin}" for origin, count in origins), "classes": _told(prompts)}
-
-
-def _check(prompts_per_step: int, steps: int | None, epochs: float | None, save_steps: int, logging_steps: int) -> None:
-    if prompts_per_step % world_size():
-        raise UsageError(f"stage.prompts_per_step={prompts_per_step} is no multiple of the number of processes, {world_size()}")
-    if steps is None and epochs is None:
-        raise UsageError("stage.steps and stage.epochs are both null: how long is the training to be?")
-    if save_steps % logging_steps:
-        raise UsageError(
-            f"stage.save_steps={save_steps} is no multiple of stage.logging_steps={logging_steps}: a line of the log is an "
-            "average since the line before, and a run that is resumed in between could not know it"
-        )
+    return {"prompts": ", ".join(f"{count:,} of {origin}" for origin, count in origins), "classes": _classes(prompts)}

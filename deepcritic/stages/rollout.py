@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepcritic.answers import COMPARED
 from deepcritic.datasets import examples as example_rows
-from deepcritic.errors import InputError, UsageError
 from deepcritic.labels.rollouts import Ended, Plan, put_in_order, reached_answer
 from deepcritic.labels.rules import RULES, Discard, Label, Table, unusable
 from deepcritic.labels.solving import PROMPT
+from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.progress import Progress
 from deepcritic.samplers.base import Request, Sampler, Sampling
@@ -31,55 +32,55 @@ from deepcritic.text.prompt_template import Template
 CALL = "rollout"
 
 
-def run(
-    folder: RunFolder,
-    *,
-    solutions: str,
-    generator: str | None,
-    sampler: Callable[..., Sampler],
-    template: str | None = None,
-    rule: str | None = None,
-    adaptive: bool = True,
-    samples: int = 8,
-    temperature: float = 0.7,
-    top_p: float = 0.9,
-    max_tokens: int | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Returns the manifest; writes `generations.jsonl`, whose keys' `step` says how many steps were given.
+@dataclass(frozen=True, kw_only=True)
+class RolloutOptions(Options):
+    """Continue the beginnings of solutions several times: all of them, or only those that a rule needs."""
 
-    `samples` rollouts from each prefix, or those of them that `rule` needs; `adaptive=False` draws them all the same.
-    """
-    if rule is not None and rule not in RULES:
-        raise UsageError(f"stage.rule must be one of {', '.join(RULES)}; found {rule!r}")
-    if samples < 1:
-        raise InputError("out of range", field="stage.samples", found=samples, expected="a whole number from 1")
-    engine = engine_for(sampler, generator, "generator")
-    prompt = Template.of(template, PROMPT)
-    if not folder.begin(solutions=Path(solutions), model=engine.model_id, prompt=prompt.sha):
+    solutions: str = option(REQUIRED, "solutions: solutions.jsonl of stage=solve", group="Data")
+    generator: str | None = option(
+        None, "model that continues the solutions: local folder, GGUF file or hub id (ORG/NAME@revision)",
+        group="Model", top=True,
+    )  # fmt: skip
+    template: str | None = option(None, "file with the prompt; null: the one of stage=solve")
+    samples: int = option(8, "rollouts per prefix", group="Sampling", at_least=1)
+    temperature: float = option(0.7, "sampling temperature", at_least=0)
+    top_p: float = option(0.9, "nucleus sampling")
+    max_tokens: int | None = option(None, "maximum length of a rollout in tokens; null: what the context leaves")
+    seed: int = option(0, "random seed", top=True)
+    rule: str | None = option(
+        None, "draw only what this rule needs for its labels; null: all rollouts", group="Labels", choices=tuple(RULES)
+    )
+    adaptive: bool = option(True, "false: draw all rollouts even with a rule; the labels are the same", needs="rule")
+
+
+def run(folder: RunFolder, options: RolloutOptions, *, sampler: Callable[..., Sampler]) -> dict[str, Any]:
+    """Return the manifest. Writes `generations.jsonl`; `key.step` is the number of given steps."""
+    engine = engine_for(sampler, options.generator, "generator")
+    prompt = Template.of(options.template, PROMPT)
+    if not folder.begin(solutions=Path(options.solutions), model=engine.model_id, prompt=prompt.sha):
         return folder.manifest or {}
-    rows = folder.sampled_for_probe(_usable(folder, example_rows.read(solutions)), lambda row: row.id)
-    sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
+    rows = folder.sampled_for_probe(_usable(folder, example_rows.read(options.solutions)), lambda row: row.id)
+    sampling = Sampling(temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens)
 
     def ask(row: Example, given: int, wanted: Iterable[int]) -> Request:
         beginning = prompt.solution(row.item.steps[:given]) + "\n"
         question = Question(messages=prompt.messages(problem=row.item.problem), prefix=beginning)
-        return request(question, sampling, example_id=row.id, call=CALL, seed=seed, step=given, samples=wanted)
+        return request(question, sampling, example_id=row.id, call=CALL, seed=options.seed, step=given, samples=wanted)
 
-    everything = sum(len(row.item.steps) - 1 for row in rows) * samples
+    everything = sum(len(row.item.steps) - 1 for row in rows) * options.samples
     saved: dict[str, Any] = {}
     undecided: Counter[str] = Counter()
     with Draws(folder) as draws:
-        requests = (ask(row, given, range(samples)) for row in rows for given in range(1, len(row.item.steps)))
-        if rule is None or not adaptive:
+        requests = (ask(row, given, range(options.samples)) for row in rows for given in range(1, len(row.item.steps)))
+        if options.rule is None or not options.adaptive:
             draws.collect(requests, engine, "rollouts")
             asked = everything
         elif folder.limits.dry_run:
             draws.count_at_most(requests, engine, "rollouts")
             asked = 0
         else:
-            plan = _read(draws, engine, rows, rule, samples, ask, folder / COMPARED, undecided)
-            asked, saved = plan.asked, {"rule": rule, **savings(plan.ended, draws.kept(), samples)}
+            plan = _read(draws, engine, rows, options.rule, options.samples, ask, folder / COMPARED, undecided)
+            asked, saved = plan.asked, {"rule": options.rule, **savings(plan.ended, draws.kept(), options.samples)}
             saved["undecided"] = dict(sorted(undecided.items()))
             put_in_order(folder / COMPARED)
         counts = draws.finish()
@@ -88,8 +89,8 @@ def run(
     ledger.keep(counts["generations"])
     ledger.fail("no reply", asked - counts["generations"])
     if saved:
-        print(f"{folder.path}: {asked} of {everything} rollouts were needed for the labels of {rule}")
-    return folder.finish(model=engine.model_id, solutions=len(rows), samples=samples, **saved)
+        print(f"{folder.path}: {asked} of {everything} rollouts were needed for the labels of {options.rule}")
+    return folder.finish(model=engine.model_id, solutions=len(rows), samples=options.samples, **saved)
 
 
 def _usable(folder: RunFolder, rows: Iterable[Example]) -> list[Example]:

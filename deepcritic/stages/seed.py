@@ -2,10 +2,10 @@ r"""A teacher writes seed critiques: each rated step gets an initial critique, a
 
     python -m deepcritic stage=seed stage.examples=runs/x/prepare/examples.jsonl teacher=PATH run=x
 
-Only the choice among the replies reads the human ratings; the prompts see the solution alone. With `recipe=initial` the
-initial critiques are taken as they are, with `recipe=direct` the teacher writes the whole critique at once: what the
-three calls are worth can be measured. Numbers and rules are DeepCritic's (arXiv 2505.00662), but for the early stop,
-which changes no row, and the second look at merged critiques.
+Only the choice among the replies reads the human ratings; the prompts contain the solution alone. `recipe=initial` takes the
+initial critiques as they are, and with `recipe=direct` the teacher writes the whole critique in one call, to measure what the
+three calls add. Numbers and rules are DeepCritic's (arXiv 2505.00662), except the early stop, which changes no row, and the
+check of merged critiques.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from deepcritic.datasets import examples as example_rows
-from deepcritic.errors import UsageError
 from deepcritic.hub import publishing
+from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import replacing, write_json, write_rows
 from deepcritic.samplers.base import Sampler, Sampling
@@ -39,105 +39,129 @@ from deepcritic.tasks.base import CriticTask
 from deepcritic.text.prompt_template import Template
 
 FILE = "dialogues.jsonl"
-RECIPES = ("direct", "initial", "deliberate")
+RECIPES = ("deliberate", "initial", "direct")
+SYSTEM = "You are an expert in mathematics who examines the work of others with great care."
 
 
-def run(
-    folder: RunFolder,
-    *,
-    examples: str,
-    task: CriticTask[Any],
-    teacher: str | None,
-    sampler: Callable[..., Sampler],
-    generations: str | None = None,
-    recipe: str = "deliberate",
-    system: str | None = None,
-    initial_template: str | None = None,
-    in_depth_template: str | None = None,
-    merge_template: str | None = None,
-    heading: str = "\nStep {{index}}. ",
-    initial_samples: int = 1,
-    initial_temperature: float = 0.7,
-    in_depth_samples: int = 16,
-    in_depth_temperature: float = 1.0,
-    merge_attempts: int = 2,
-    merge_temperature: float = 0.7,
-    recheck_merges: bool = True,
-    direct_samples: int = 16,
-    direct_temperature: float = 1.0,
-    top_p: float = 0.9,
-    critique_tokens: int | None = None,
-    merge_tokens: int | None = None,
-    direct_tokens: int | None = None,
-    adaptive: bool = True,
-    wave: int = 4,
-    plain_correct: int = 250,
-    max_problems: int = 10_000,
-    max_step_characters: int = 10_000,
-    push: str | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Returns the manifest; writes `dialogues.jsonl` for `stage=sft`, and what is told of them.
+@dataclass(frozen=True, kw_only=True)
+class SeedOptions(Options):
+    """Write seed critiques with a teacher: initial, in-depth and merged."""
 
-    `generations` serves recorded replies instead of a teacher. Samples of one place are drawn `wave` at a time until one
-    agrees with the label, or all at once (`adaptive=false`): the rows are the same. `push` puts the finished data set
-    into a folder or on the hub.
-    """
-    _check(recipe, heading, push, {
-        "initial_samples": initial_samples, "in_depth_samples": in_depth_samples, "merge_attempts": merge_attempts,
-        "direct_samples": direct_samples, "wave": wave,
-    })  # fmt: skip
+    REPLACES: ClassVar = {"generations": "teacher sampler"}
+
+    examples: str = option(REQUIRED, "rated solutions: examples.jsonl of stage=prepare", group="Data")
+    max_problems: int = option(10_000, "number of problems, one solution of each", at_least=1)
+    max_step_characters: int = option(10_000, "solutions with a longer step are left out", at_least=1)
+    generations: str | None = option(None, "file of recorded replies, in place of a teacher")
+    teacher: str | None = option(
+        None, "model that writes the critiques: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Teacher", top=True
+    )
+    recipe: str = option(
+        "deliberate", "deliberate: initial, in-depth and merged critiques; initial: the first alone; direct: one call",
+        choices=RECIPES,
+    )  # fmt: skip
+    system: str | None = option(SYSTEM, "system prompt of the teacher; null: none")
+    initial_template: str | None = option(None, "file with the prompt for initial critiques; null: the built-in one")
+    in_depth_template: str | None = option(None, "file with the prompt for in-depth critiques")
+    merge_template: str | None = option(None, "file with the prompt for merging")
+    heading: str = option("\nStep {{index}}. ", "written before the critique of each step")
+    initial_samples: int = option(1, "initial critiques per step, as in arXiv 2505.00662", group="Sampling", at_least=1)
+    initial_temperature: float = option(0.7, "their sampling temperature", at_least=0)
+    in_depth_samples: int = option(
+        16, "in-depth critiques per step, at most, as in arXiv 2505.00662", at_least=1, needs="recipe=deliberate"
+    )
+    in_depth_temperature: float = option(1.0, "their sampling temperature", at_least=0, needs="recipe=deliberate")
+    merge_attempts: int = option(2, "attempts to merge; arXiv 2505.00662 has one", at_least=1, needs="recheck_merges")
+    merge_temperature: float = option(0.7, "their sampling temperature", at_least=0, needs="recipe=deliberate")
+    recheck_merges: bool = option(
+        True,
+        "accept a merged critique only if it agrees with the label; false: as in arXiv 2505.00662",
+        needs="recipe=deliberate",
+    )
+    direct_samples: int = option(16, "whole critiques per solution, at most", at_least=1, needs="recipe=direct")
+    direct_temperature: float = option(1.0, "their sampling temperature", at_least=0, needs="recipe=direct")
+    top_p: float = option(0.9, "nucleus sampling, of all calls")
+    critique_max_tokens: int | None = option(
+        None,
+        "maximum length of a step's critique in tokens; null: what the context leaves",
+        was="critique_tokens",
+        needs="recipe=deliberate,initial",
+    )
+    merge_max_tokens: int | None = option(
+        None,
+        "maximum length of a merged critique in tokens; null: what the context leaves",
+        was="merge_tokens",
+        needs="recipe=deliberate",
+    )
+    direct_max_tokens: int | None = option(
+        None,
+        "maximum length of a whole critique in tokens; null: what the context leaves",
+        was="direct_tokens",
+        needs="recipe=direct",
+    )
+    adaptive: bool = option(True, "stop drawing once a sample agrees with the label; false: draw all; the rows are the same")
+    wave_size: int = option(4, "samples drawn at once", was="wave", at_least=1, needs="adaptive")
+    seed: int = option(0, "random seed", top=True)
+    plain_correct: int = option(
+        250, "all-correct solutions kept although their critique corrects no initial one; with an error all are kept",
+        group="Selection", at_least=0,
+    )  # fmt: skip
+    push: str | None = option(
+        None, "publish the dialogues: ORG/NAME on the hub (token: HF_TOKEN), or a folder", group="Publishing", top=True,
+        not_hashed=True,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        headed(self.heading, 1)
+
+    def sampling(self, temperature: float, max_tokens: int) -> Sampling:
+        return Sampling(temperature=temperature, top_p=self.top_p, max_tokens=max_tokens)
+
+    def at_once(self, samples: int) -> int:
+        """How many of `samples` are drawn before the first of them is looked at."""
+        return self.wave_size if self.adaptive else samples
+
+
+def run(folder: RunFolder, options: SeedOptions, *, task: CriticTask[Any], sampler: Callable[..., Sampler]) -> dict[str, Any]:
+    """Return the manifest. Writes `dialogues.jsonl` for `stage=sft`, `lineage.jsonl`, and statistics (`funnel.json`,
+    `examples.txt`)."""
+    if options.push is not None:
+        publishing.check(options.push)
     prompts = [
-        prompt_of(initial_template, calls.INITIAL, "", system),
-        prompt_of(in_depth_template, calls.IN_DEPTH, ", initial", system),
-        prompt_of(merge_template, calls.MERGE, ", initial, in_depth", system),
+        prompt_of(options.initial_template, calls.INITIAL, "", options.system),
+        prompt_of(options.in_depth_template, calls.IN_DEPTH, ", initial", options.system),
+        prompt_of(options.merge_template, calls.MERGE, ", initial, in_depth", options.system),
     ]
-    engine = RecordedSampler(generations) if generations else engine_for(sampler, teacher, "teacher")
+    engine = RecordedSampler(options.generations) if options.generations else engine_for(sampler, options.teacher, "teacher")
     shas = " ".join(prompt.sha for prompt in prompts)
-    if not folder.begin(examples=Path(examples), model=engine.model_id, prompts=shas, question=_question_sha(task)):
-        return _pushed(folder, push, folder.manifest or {})
+    if not folder.begin(examples=Path(options.examples), model=engine.model_id, prompts=shas, question=_question_sha(task)):
+        return _pushed(folder, options.push, folder.manifest or {})
     funnel = Funnel(folder.ledger("solutions"))
-    read = functools.partial(example_rows.read, examples)
-    chosen = choose_solutions(read, max_problems=max_problems, max_step_characters=max_step_characters, seed=seed, funnel=funnel)
+    chosen = choose_solutions(
+        functools.partial(example_rows.read, options.examples), max_problems=options.max_problems,
+        max_step_characters=options.max_step_characters, seed=options.seed, funnel=funnel,
+    )  # fmt: skip
     material = Material(chosen)
-
-    def call(name: str, title: str, prompt: Template, temperature: float, tokens: int | None, samples: int, at_once: int) -> Call:
-        sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=tokens)
-        return step_call(name, title, prompt, material, sampling, samples, at_once if adaptive else samples)
-
-    plan: list[tuple[Call, bool]]  # each call, and whether its choices must agree with the labels
-    first = call("initial", "initial critique", prompts[0], initial_temperature, critique_tokens, initial_samples, wave)
-    if recipe == "direct":
-        sampling = Sampling(temperature=direct_temperature, top_p=top_p, max_tokens=direct_tokens)
-        whole = whole_call(task, system, material, sampling, direct_samples, wave if adaptive else direct_samples)
-        plan = [(replace(whole, refuse=recheck), True)]
-    elif recipe == "initial":
-        plan = [(replace(first, refuse=recheck), True)]
-    else:
-        deeper = call("in_depth", "in-depth critique", prompts[1], in_depth_temperature, critique_tokens, in_depth_samples, wave)
-        attempts = merge_attempts if recheck_merges else 1
-        merge = call("merge", "merged critique", prompts[2], merge_temperature, merge_tokens, attempts, 1)
-        merge = replace(merge, wave=1, refuse=recheck if recheck_merges else take_any)
-        plan = [(first, False), (deeper, True), (merge, recheck_merges)]
-
+    plan = _plan(options, task, material, prompts)
     fates, answers, names = dict[str, str](), dict[str, Answers](), folder.sampled_for_probe(material.rows, str)
     with Draws(folder) as draws:
         if folder.limits.dry_run:
-            count_at_most([one for one, _ in plan], names, draws, engine, seed)
+            count_at_most([one for one, _ in plan], names, draws, engine, options.seed)
             draws.finish()
         for one, must_agree in plan:
             places = [place for name in names for place in one.places(name)]
             earlier = {name: answer.chosen for name, answer in answers.items()}
-            answers[one.name] = ask(one, places, draws, engine, seed, earlier)
+            answers[one.name] = ask(one, places, draws, engine, options.seed, earlier)
             names = sift(one, names, answers[one.name], must_agree=must_agree, fates=fates, funnel=funnel)
         draws.finish()
-    corrections = answers["initial"] if recipe == "deliberate" else None
-    names = mix(names, material, corrections, plain_correct=plain_correct, seed=seed, fates=fates, funnel=funnel)
+    corrections = answers["initial"] if options.recipe == "deliberate" else None
+    names = mix(names, material, corrections, plain_correct=options.plain_correct, seed=options.seed, fates=fates, funnel=funnel)
     asked = [one for one, _ in plan]
-    dialogues = compose(names, material, asked, answers, task, heading, fates, funnel)
+    dialogues = compose(names, material, asked, answers, task, options.heading, fates, funnel)
     lineages = {name: lineage(name, fates.get(name, KEPT), material, asked, answers) for name in material.rows}
     facts = {
-        "recipe": recipe,
+        "recipe": options.recipe,
         "funnel": funnel.rows,
         **account.figures(dialogues, material, corrections),
         "teacher_accuracy": {name: answer.accuracy() for name, answer in answers.items()},
@@ -146,25 +170,32 @@ def run(
     }
     funnel.keep(write_rows(folder / FILE, dialogues))
     write_rows(folder / "lineage.jsonl", lineages.values())
-    shown = account.examples(dialogues, seed)
+    shown = account.examples(dialogues, options.seed)
     with replacing(folder / "examples.txt") as file:
         texts = [account.readable(dialogue, lineages[dialogue.id], material) for dialogue in shown]
         file.write("\n".join(texts).encode("utf-8", "replace"))
     write_json(folder / "funnel.json", {**facts, "examples": account.with_lineage(shown, lineages, material)})
     _tell(folder, facts)
-    return _pushed(folder, push, folder.finish(model=engine.model_id, **facts))
+    return _pushed(folder, options.push, folder.finish(model=engine.model_id, **facts))
 
 
-def _check(recipe: str, heading: str, push: str | None, counts: dict[str, int]) -> None:
-    """Refuse settings that could not work, before any work is done."""
-    if recipe not in RECIPES:
-        raise UsageError(f"stage.recipe must be one of {', '.join(RECIPES)}; found {recipe!r}")
-    for option, count in counts.items():
-        if count < 1:
-            raise UsageError(f"stage.{option} must be a number from 1; found {count}")
-    headed(heading, 1)
-    if push:
-        publishing.check(push)
+def _plan(options: SeedOptions, task: CriticTask[Any], material: Material, prompts: list[Template]) -> list[tuple[Call, bool]]:
+    """The calls of the recipe, in order, each with whether its choices must agree with the labels."""
+    if options.recipe == "direct":
+        sampling, samples = options.sampling(options.direct_temperature, options.direct_max_tokens), options.direct_samples
+        whole = whole_call(task, options.system, material, sampling, samples, options.at_once(samples))
+        return [(replace(whole, refuse=recheck), True)]
+    sampling, samples = options.sampling(options.initial_temperature, options.critique_max_tokens), options.initial_samples
+    first = step_call("initial", "initial critique", prompts[0], material, sampling, samples, options.at_once(samples))
+    if options.recipe == "initial":
+        return [(replace(first, refuse=recheck), True)]
+    sampling, samples = options.sampling(options.in_depth_temperature, options.critique_max_tokens), options.in_depth_samples
+    deeper = step_call("in_depth", "in-depth critique", prompts[1], material, sampling, samples, options.at_once(samples))
+    attempts = options.merge_attempts if options.recheck_merges else 1
+    sampling = options.sampling(options.merge_temperature, options.merge_max_tokens)
+    merge = step_call("merge", "merged critique", prompts[2], material, sampling, attempts, 1)
+    merge = replace(merge, refuse=recheck if options.recheck_merges else take_any)
+    return [(first, False), (deeper, True), (merge, options.recheck_merges)]
 
 
 def _question_sha(task: CriticTask[Any]) -> str:

@@ -6,12 +6,14 @@ python -m deepcritic stage=sft stage.dialogues=runs/x/seed/dialogues.jsonl model
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepcritic.errors import Stopped, UsageError
 from deepcritic.hub import publishing
 from deepcritic.hub.models import load_tokenizer, model_id
+from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
 from deepcritic.tasks.base import CriticTask
 from deepcritic.training.card import push_model, write_card
@@ -23,68 +25,94 @@ from deepcritic.training.sft import TOO_LONG, encode_dialogues, optimizer_steps,
 from deepcritic.training.validation import Validation, validate
 
 
+@dataclass(frozen=True, kw_only=True)
+class SFTOptions(Options):
+    """Supervised fine-tuning on dialogues (TRL)."""
+
+    dialogues: str = option(REQUIRED, "dialogues: dialogues.jsonl of stage=seed, reject or prepare", group="Data")
+    limit: int | None = option(None, "number of dialogues; null: all", at_least=0)
+    max_length: int = option(16_384, "longest dialogue in tokens")
+    on_too_long: str = option(
+        "drop", "what happens to longer ones, each counted; truncate cuts the end of the reply", choices=TOO_LONG
+    )
+    validation_split: float = option(
+        0.0, "share of the dialogues held out for a loss at the end of each epoch", was="validation", at_least=0, at_most=1
+    )
+    model: str | None = option(None, "model to train: local folder or hub id (ORG/NAME@revision)", group="Model", top=True)
+    learning_rate: float = option(0.00001, "peak learning rate", group="Training")
+    epochs: float = option(3.0, "passes over the dialogues")
+    max_steps: int = option(-1, "optimizer steps, in place of `epochs`; -1: as `epochs` says")
+    batch_size: int = option(64, "dialogues per optimizer step, over all devices", at_least=1)
+    device_batch_size: int = option(1, "dialogues per forward pass of a device", at_least=1)
+    warmup_ratio: float = option(0.1, "share of the steps with a rising learning rate", was="warmup", at_least=0, at_most=1)
+    seed: int = option(0, "random seed", top=True)
+    validation_examples: str | None = option(
+        None, "labelled solutions; F1 on them is measured at the end of each epoch, and the best weights kept in best/",
+        group="Validation",
+    )  # fmt: skip
+    validation_limit: int | None = option(500, "number of them; null: all", at_least=1, needs="validation_examples")
+    validation_max_tokens: int | None = option(
+        None,
+        "maximum length of a reply in tokens; null: what the context leaves",
+        was="validation_tokens",
+        needs="validation_examples",
+    )
+    validation_votes: int = option(
+        0, "replies per solution for the F1 of a vote; 0: no vote", at_least=0, needs="validation_examples"
+    )
+    save_steps: int = option(100, "steps between checkpoints", group="Logging", not_hashed=True, at_least=1)
+    logging_steps: int = option(10, "steps between lines of training.jsonl", not_hashed=True, at_least=1)
+    push: str | None = option(
+        None,
+        "publish the model: ORG/NAME on the hub (token: HF_TOKEN), or a folder",
+        group="Publishing",
+        top=True,
+        not_hashed=True,
+    )
+
+
 def run(
     folder: RunFolder,
+    options: SFTOptions,
     *,
-    dialogues: str,
     task: CriticTask[Any],
-    model: str | None,
     trainer: TrainerSettings = TrainerSettings(),  # noqa: B008  # frozen
-    learning_rate: float = 1e-5,
-    epochs: float = 3.0,
-    max_steps: int = -1,
-    batch_size: int = 64,
-    device_batch_size: int = 1,
-    max_length: int = 16_384,
-    on_too_long: str = "drop",
-    warmup: float = 0.1,
-    validation: float = 0.0,
-    validation_examples: str | None = None,
-    validation_limit: int | None = 500,
-    validation_tokens: int | None = None,
-    validation_votes: int = 0,
-    limit: int | None = None,
-    save_steps: int = 100,
-    logging_steps: int = 10,
-    push: str | None = None,
-    seed: int = 42,
 ) -> dict[str, Any]:
-    """Returns the manifest; the model is saved to `model/`, with a card.
-
-    `batch_size` is the number of dialogues a step, over all devices: the accumulation follows from it. Dialogues over
-    `max_length` tokens are an error, or set aside, or lose the end of their reply, counted each (`on_too_long`).
-    `validation` is the share of the dialogues that is held back for a loss at each epoch's end. `validation_examples` are
-    labelled solutions on which F1 is measured then, with the weights of the moment; the best of them are kept in `best/`.
-    """
-    if model is None:
+    """Return the manifest. The model is saved to `model/`, with a card, and the best weights by validation to `best/`."""
+    if options.model is None:
         raise UsageError("no model is named: give model=PATH")
-    if on_too_long not in TOO_LONG:
-        raise UsageError(f"stage.on_too_long must be one of {', '.join(TOO_LONG)}; found {on_too_long!r}")
-    times = accumulation(batch_size, device_batch_size)
-    if push is not None:
-        publishing.check(push)
+    model = options.model
+    times = accumulation(options.batch_size, options.device_batch_size)
+    if options.push is not None:
+        publishing.check(options.push)
     trainer.check(model)
-    files = {"dialogues": Path(dialogues)}
-    if validation_examples is not None:
-        files["validation_examples"] = Path(validation_examples)
+    files = {"dialogues": Path(options.dialogues)}
+    if options.validation_examples is not None:
+        files["validation_examples"] = Path(options.validation_examples)
     if not leader_first(lambda: folder.begin(**files, model=model_id(model))):
         remove_checkpoints(folder.path)
         if leads():
-            push_model(folder.path, push)
+            push_model(folder.path, options.push)
         return folder.manifest or {}
     tokenizer = load_tokenizer(model)
-    rows, origins = encode_dialogues(folder, Path(dialogues), tokenizer, task, max_length, limit, on_too_long)
-    random.Random(seed).shuffle(rows)
-    held = int(len(rows) * validation)
+    rows, origins = encode_dialogues(
+        folder, Path(options.dialogues), tokenizer, task, options.max_length, options.limit, options.on_too_long
+    )
+    random.Random(options.seed).shuffle(rows)
+    held = int(len(rows) * options.validation_split)
     measured = None
-    if validation_examples is not None:
+    if options.validation_examples is not None:
         measured = Validation.read(
-            validation_examples, task, validation_limit, max_tokens=validation_tokens, votes=validation_votes, seed=seed
-        )
-    steps, reads = optimizer_steps(len(rows) - held, batch_size, epochs, max_steps)
+            options.validation_examples, task, options.validation_limit, max_tokens=options.validation_max_tokens,
+            votes=options.validation_votes, seed=options.seed,
+        )  # fmt: skip
+    steps, reads = optimizer_steps(len(rows) - held, options.batch_size, options.epochs, options.max_steps)
     lengths = [len(row["input_ids"]) for row in rows[held:]]
-    plan = Plan.of(model, trainer, lengths=lengths, reads=reads, steps=steps, rows=device_batch_size)
-    shared = f"{batch_size} dialogues a step = {world_size()} (devices) x {device_batch_size} (at a time) x {times} (accumulated)"
+    plan = Plan.of(model, trainer, lengths=lengths, reads=reads, steps=steps, rows=options.device_batch_size)
+    shared = (
+        f"{options.batch_size} dialogues a step = {world_size()} (devices) x {options.device_batch_size} (at a time) x {times} "
+        "(accumulated)"
+    )
     if folder.limits.dry_run:
         raise Stopped(f"{plan}\n{shared}\n{folder.path}: a dry run: nothing is trained")
     plan.check_memory()
@@ -92,10 +120,10 @@ def run(
     sft = sft_trainer(
         folder, model, tokenizer, rows[held:], rows[:held], trainer,
         {
-            "learning_rate": learning_rate, "num_train_epochs": epochs, "max_steps": max_steps,
-            "per_device_train_batch_size": device_batch_size, "gradient_accumulation_steps": times,
-            "max_length": max_length, "warmup_steps": warmup, "save_steps": save_steps, "logging_steps": logging_steps,
-            "seed": seed, "eval_strategy": "epoch" if held else "no",
+            "learning_rate": options.learning_rate, "num_train_epochs": options.epochs, "max_steps": options.max_steps,
+            "per_device_train_batch_size": options.device_batch_size, "gradient_accumulation_steps": times,
+            "max_length": options.max_length, "warmup_steps": options.warmup_ratio, "save_steps": options.save_steps,
+            "logging_steps": options.logging_steps, "seed": options.seed, "eval_strategy": "epoch" if held else "no",
         },
     )  # fmt: skip
     if measured is not None:
@@ -115,5 +143,5 @@ def run(
     )
     manifest = folder.finish(model=model_id(model), trained=model_id(str(folder.path / "model")), **facts)
     remove_checkpoints(folder.path)
-    push_model(folder.path, push)
+    push_model(folder.path, options.push)
     return manifest

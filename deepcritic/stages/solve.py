@@ -6,15 +6,16 @@ python -m deepcritic stage=solve stage.problems=runs/x/prepare/examples.jsonl ge
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepcritic.answers import COMPARED
 from deepcritic.datasets import examples as example_rows
-from deepcritic.errors import InputError, UsageError
 from deepcritic.evaluation.contamination import Problems
 from deepcritic.labels.solving import CALL, PROMPT, Selection, by_problem, judge_answers, usable
+from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import write_rows
 from deepcritic.samplers.base import Sampler, Sampling
@@ -25,67 +26,71 @@ from deepcritic.text.prompt_template import Template
 FILE = "solutions.jsonl"
 
 
-def run(
-    folder: RunFolder,
-    *,
-    problems: str,
-    generator: str | None,
-    sampler: Callable[..., Sampler],
-    template: str | None = None,
-    prefix: str = "Step 1:",
-    samples: int = 8,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    max_tokens: int | None = None,
-    keep: str = "contrast",
-    max_right: int = 1,
-    min_steps: int = 1,
-    contamination: list[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Returns the manifest; writes `solutions.jsonl`, each row with whether its answer is right.
+@dataclass(frozen=True, kw_only=True)
+class SolveOptions(Options):
+    """Solve problems step by step with a generator, and compare the answers with the reference."""
 
-    `keep="contrast"` keeps a problem only if one of its solutions is right and one is wrong with a readable answer:
-    of the right ones `max_right`, of the wrong ones all (DeepCritic's filter). `keep="all"` keeps every readable one.
-    Solutions that fall into fewer than `min_steps` steps are set aside, and those that are all one step are counted.
-    Problems that occur in the files or hub data sets of `contamination` are left out, and so are those without a reference
-    answer that the checker can read: `set_aside.jsonl` lists them.
+    problems: str = option(REQUIRED, "problems: examples.jsonl of stage=prepare", group="Data")
+    limit: int | None = option(None, "number of problems; null: all", at_least=0)
+    contamination: Sequence[str] | str | None = option(
+        [], "benchmark files or hub data sets; problems that occur in them are left out", top=True
+    )
+    generator: str | None = option(
+        None, "model that writes the solutions: local folder, GGUF file or hub id (ORG/NAME@revision)",
+        group="Model", top=True,
+    )  # fmt: skip
+    template: str | None = option(None, "file with the prompt; null: the built-in one")
+    prefix: str = option("Step 1:", "beginning of every solution")
+    samples: int = option(8, "solutions per problem", group="Sampling", at_least=1)
+    temperature: float = option(1.0, "sampling temperature", at_least=0)
+    top_p: float = option(1.0, "nucleus sampling")
+    max_tokens: int | None = option(None, "maximum length of a solution in tokens; null: what the context leaves")
+    seed: int = option(0, "random seed", top=True)
+    keep: str = option(
+        "contrast", "contrast: only problems with both a correct and a wrong solution; all: every readable solution",
+        group="Selection", choices=("contrast", "all"),
+    )  # fmt: skip
+    max_correct: int = option(1, "correct solutions kept per problem", was="max_right", at_least=0, needs="keep=contrast")
+    min_steps: int = option(1, "solutions with fewer steps are left out and counted", at_least=1)
+
+
+def run(folder: RunFolder, options: SolveOptions, *, sampler: Callable[..., Sampler]) -> dict[str, Any]:
+    """Return the manifest. Writes `solutions.jsonl`, each row with whether its answer is right, and `set_aside.jsonl`.
+
+    `keep="contrast"` is DeepCritic's filter: a problem stays if one of its solutions is right and one is wrong with a readable
+    answer; of the right ones `max_correct` are kept, of the wrong ones all. Problems without a reference answer that the checker
+    can read are set aside, and so are those that occur in `contamination`.
     """
-    if keep not in {"contrast", "all"}:
-        raise UsageError(f"stage.keep must be contrast or all; found {keep!r}")
-    for field, value, least in (("samples", samples, 1), ("max_right", max_right, 0), ("min_steps", min_steps, 1)):
-        if value < least:
-            raise InputError("out of range", field=f"stage.{field}", found=value, expected=f"a whole number from {least}")
-    engine = engine_for(sampler, generator, "generator")
-    prompt = Template.of(template, PROMPT)
-    benchmarks = [contamination] if isinstance(contamination, str) else contamination or []
+    engine = engine_for(sampler, options.generator, "generator")
+    prompt = Template.of(options.template, PROMPT)
+    benchmarks = [options.contamination] if isinstance(options.contamination, str) else options.contamination or []
     inside = {f"contamination {file}": Path(file) for file in benchmarks if Path(file).is_file()}
-    if not folder.begin(problems=Path(problems), model=engine.model_id, prompt=prompt.sha, **inside):
+    if not folder.begin(problems=Path(options.problems), model=engine.model_id, prompt=prompt.sha, **inside):
         return folder.manifest or {}
-    rows, resembling = usable(itertools.islice(example_rows.read(problems), limit), folder, Problems.of(benchmarks))
+    problems = itertools.islice(example_rows.read(options.problems), options.limit)
+    rows, resembling = usable(problems, folder, Problems.of(benchmarks))
     rows = folder.sampled_for_probe(rows, lambda row: row.id)
-    sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
+    sampling = Sampling(temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens)
     requests = (
         request(
-            Question(messages=prompt.messages(problem=row.item.problem), prefix=prefix),
-            sampling, example_id=row.id, call=CALL, seed=seed, samples=range(samples),
+            Question(messages=prompt.messages(problem=row.item.problem), prefix=options.prefix),
+            sampling, example_id=row.id, call=CALL, seed=options.seed, samples=range(options.samples),
         )
         for row in rows
     )  # fmt: skip
     with Draws(folder) as draws:
         drawn = draws.collect(requests, engine, "solutions", total=len(rows) * samples)
         draws.finish()
-    chosen = Selection(folder, keep, max_right)
-    folder.ledger("solutions").enter(len(rows) * samples)
-    folder.ledger("solutions").fail("no reply", len(rows) * samples - len(drawn))
-    solutions = judge_answers(rows, drawn, folder / COMPARED, min_steps)
+    chosen = Selection(folder, options.keep, options.max_correct)
+    folder.ledger("solutions").enter(len(rows) * options.samples)
+    folder.ledger("solutions").fail("no reply", len(rows) * options.samples - len(drawn))
+    solutions = judge_answers(rows, drawn, folder / COMPARED, options.min_steps)
     kept = write_rows(folder / FILE, (row for _, of in by_problem(solutions) for row in chosen.of(list(of))))
     print(f"{folder.path}: {len(drawn)} solutions, {chosen.right} with the right answer; {kept} kept")
     if chosen.unsplit:
         print(
             f"{folder.path}: {chosen.unsplit} of {chosen.readable} readable solutions are one step: nothing parts them "
-            "(stage.min_steps=2 leaves them out; stage=prepare stage.split=sentences splits them)"
+            "(stage.min_steps=2 leaves them out; stage=prepare stage.split=rule splits them)"
         )
     facts = {"right": chosen.right, "readable": chosen.readable, "unsplit": chosen.unsplit, "solving": chosen.cost}
     if benchmarks:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from deepcritic.critic import Critic, Critique
 from deepcritic.datasets import examples as example_rows
 from deepcritic.errors import InputError
 from deepcritic.evaluation.voting import Candidate, voting_metrics
+from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import read_rows, write_json, write_rows
 from deepcritic.samplers.base import Sampler
@@ -27,38 +29,39 @@ from deepcritic.text.steps import split_steps
 FILE = "votes.jsonl"
 
 
-def run(
-    folder: RunFolder,
-    *,
-    problems: str,
-    solutions: str,
-    task: CriticTask[int],
-    model: str | None,
-    sampler: Callable[..., Sampler],
-    criticised: int = 8,
-    samples: int = 1,
-    temperature: float = 0.6,
-    top_p: float = 0.9,
-    max_tokens: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Returns the metrics; writes `votes.jsonl`. `solutions` are the generations of `stage=solve` about `problems`.
+@dataclass(frozen=True, kw_only=True)
+class VoteOptions(Options):
+    """Vote over several solutions of a problem, with and without a critic."""
 
-    The first `criticised` solutions of each problem are put before the critic, `samples` times each; what was drawn
-    beyond them lets plain voting spend the same tokens.
-    """
-    engine = engine_for(sampler, model, "model")
-    if not folder.begin(problems=Path(problems), solutions=Path(solutions), model=engine.model_id):
+    problems: str = option(REQUIRED, "problems with reference answers: examples.jsonl of stage=prepare", group="Data")
+    solutions: str = option(REQUIRED, "their solutions: generations.jsonl of stage=solve")
+    limit: int | None = option(None, "number of problems; null: all", at_least=0)
+    model: str | None = option(None, "critic: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Model", top=True)
+    critiqued: int = option(
+        8, "solutions of each problem that the critic reads; the others serve plain voting on equal tokens",
+        group="Sampling", was="criticised", at_least=1,
+    )  # fmt: skip
+    samples: int = option(1, "critiques per solution", at_least=1)
+    temperature: float = option(0.6, "sampling temperature", at_least=0)
+    top_p: float = option(0.9, "nucleus sampling")
+    max_tokens: int | None = option(None, "maximum length of a critique in tokens; null: what the context leaves")
+    seed: int = option(0, "random seed", top=True)
+
+
+def run(folder: RunFolder, options: VoteOptions, *, task: CriticTask[int], sampler: Callable[..., Sampler]) -> dict[str, Any]:
+    """Return the metrics. Writes `votes.jsonl`."""
+    engine = engine_for(sampler, options.model, "model")
+    if not folder.begin(problems=Path(options.problems), solutions=Path(options.solutions), model=engine.model_id):
         return folder.manifest or {}
-    rows = _with_reference(list(example_rows.read(problems))[:limit], folder, problems)
-    drawn = _by_problem(read_rows(Path(solutions), Generation), rows)
+    rows = _with_reference(list(example_rows.read(options.problems))[: options.limit], folder, options.problems)
+    drawn = _by_problem(read_rows(Path(options.solutions), Generation), rows)
     critic = Critic(
-        sampler=engine, samples=samples, temperature=temperature, top_p=top_p, max_tokens=max_tokens, task=task, seed=seed
-    )
+        sampler=engine, samples=options.samples, temperature=options.temperature, top_p=options.top_p,
+        max_tokens=options.max_tokens, task=task, seed=options.seed,
+    )  # fmt: skip
     items = {
         f"{name}/s{draw.key.sample}": Item(problem=rows[name].item.problem, steps=tuple(split_steps(draw.prefix + draw.text)))
-        for name, draws_of in drawn.items() for draw in draws_of[:criticised]
+        for name, draws_of in drawn.items() for draw in draws_of[:options.critiqued]
     }  # fmt: skip
     asked = [critic.question(item, example_id=name) for name, item in items.items() if item.steps]
     outcomes: dict[Key, Generation | Failure] = {key: Failure(key=key, reason="no reply") for one in asked for key in one.keys}
@@ -72,7 +75,7 @@ def run(
     critiques = {name: critic.judge(item, by_solution[name]) for name, item in items.items()}
     candidates, undecided = _candidates(rows, drawn, critiques, folder / COMPARED)
     write_rows(folder / FILE, candidates)
-    metrics = {**voting_metrics(candidates, criticised), "undecided": undecided, **counts}
+    metrics = {**voting_metrics(candidates, options.critiqued), "undecided": undecided, **counts}
     write_json(folder / "metrics.json", metrics)
     ledger = folder.ledger("problems")
     ledger.keep(len(rows))

@@ -41,7 +41,8 @@ def _used() -> str:
 def no_number(name: str, value: float, step: int) -> DeepCriticError:
     """The error for a figure that is infinite or no number."""
     return DeepCriticError(
-        f"the {name} is {value} at step {step}: lower the learning rate (stage.learning_rate), or warm up longer (stage.warmup)"
+        f"the {name} is {value} at step {step}: lower the learning rate (stage.learning_rate), or warm up "
+        "longer (stage.warmup_ratio)"
     )
 
 

@@ -23,22 +23,21 @@ LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 
 
 def plan_memory(
-    prompts: list[Prompt], tokenizer: Any, model: str, trainer: TrainerSettings, max_tokens: int, group: int,
-    prompts_per_step: int, rows: int, steps: int,
+    prompts: list[Prompt], tokenizer: Any, model: str, trainer: TrainerSettings, *, max_tokens: int, replies: int, rows: int,
+    steps: int,
 ) -> Plan:  # fmt: skip
+    """What `steps` of `replies` each take, `rows` of them at once on a device."""
     context = context_length(model) or sys.maxsize
     lengths = [min(context, len(prompt.ids(tokenizer)) + max_tokens) for prompt in prompts] or [max_tokens]
-    reads = steps * prompts_per_step * group / len(lengths)
-    return Plan.of(model, trainer, lengths=lengths, reads=reads, steps=steps, rows=rows)
+    return Plan.of(model, trainer, lengths=lengths, reads=steps * replies / len(lengths), steps=steps, rows=rows)
 
 
-def check_names(loss_type: str, vllm: str | None) -> None:
-    if loss_type not in LOSSES:
-        raise UsageError(f"stage.loss_type={loss_type} is none that TRL knows; one of {', '.join(LOSSES)}")
-    if vllm not in (None, "colocate", "server"):
-        raise UsageError(f"stage.vllm={vllm} is no way to run vLLM; expected colocate, server, or null to draw without it")
-    if vllm and importlib.util.find_spec("vllm") is None:
-        raise UsageError(f"stage.vllm={vllm} needs vLLM: pip install 'deepcritic[vllm]', or draw without it (stage.vllm=null)")
+def check_vllm(mode: str | None) -> None:
+    """Raises `UsageError` where vLLM is asked for and not installed."""
+    if mode and importlib.util.find_spec("vllm") is None:
+        raise UsageError(
+            f"stage.vllm_mode={mode} needs vLLM: pip install 'deepcritic[vllm]', or draw without it (stage.vllm_mode=null)"
+        )
 
 
 def vllm_settings(

@@ -43,9 +43,10 @@ STALE = 3
 class RLMonitor:
     """Keeps an eye on the groups that a trainer learns from. Stands before the recorder, which completes a checkpoint.
 
-    Training stops with a `DeepCriticError` when one verdict takes more than `collapse` of the replies for `patience` steps on
-    end, or as many cannot be read. It stops when engine and trainer differ by more than `gap` nats a token, and by three times
-    what they differed by at the first step, when both had the same weights, for `STALE` steps. None switches either off.
+    Training stops with a `DeepCriticError` when one verdict, or no readable verdict, takes more than `collapse_threshold` of the
+    replies for `patience` consecutive steps. It also stops when the log-probabilities of engine and trainer differ by more than
+    `max_logprob_gap` nats per token, and by three times the gap of the first step, when both had the same weights, for `STALE`
+    steps. None switches either off.
     """
 
     def __init__(
@@ -54,12 +55,12 @@ class RLMonitor:
         groups: RolloutFunction,
         *,
         keep: int = 0,
-        collapse: float | None = 0.95,
-        gap: float | None = 0.2,
+        collapse_threshold: float | None = 0.95,
+        max_logprob_gap: float | None = 0.1,
         patience: int = 20,
     ) -> None:
         self.folder, self.groups, self.keep = folder, groups, keep
-        self.collapse, self.gap, self.patience = collapse, gap, patience
+        self.collapse_threshold, self.max_logprob_gap, self.patience = collapse_threshold, max_logprob_gap, patience
         self.seen: dict[str, float] = {"collapse": 0, "gap": 0}
         """For how many steps on end each fault has been seen, and the gap of the first step."""
         self.trainer: Any = None
@@ -96,23 +97,23 @@ class RLMonitor:
         verdicts = from_all([_name(sample.verdict) for group in self.groups.batch for sample in group.samples])
         verdict, count = Counter(verdicts).most_common(1)[0]
         share = count / len(verdicts)
-        self._count("collapse", self.collapse is not None and share > self.collapse)
+        self._count("collapse", self.collapse_threshold is not None and share > self.collapse_threshold)
         if self.seen["collapse"] >= self.patience:
             said = "no verdict can be read in" if verdict == "null" else f"the verdict {verdict} takes"
             raise DeepCriticError(
                 f"the critic has collapsed: at step {step} {said} {100 * share:.0f}% of the answers, and for {self.patience} "
-                f"steps it was more than {100 * (self.collapse or 0):g}%; balance the classes (stage.all_correct_share=0.5 "
-                "stage.balanced_batches=true), lower stage.learning_rate, or raise stage.beta"
+                f"steps it was more than {100 * (self.collapse_threshold or 0):g}%; balance the classes "
+                "(stage.all_correct_share=0.5 stage.balanced_batches=true), lower stage.learning_rate, or raise stage.beta"
             )
 
     def _look_for_stale_weights(self, step: int, gap: float) -> None:
         first = self.seen.setdefault("first gap", gap)
-        self._count("gap", self.gap is not None and gap > max(self.gap, 3 * first))
+        self._count("gap", self.max_logprob_gap is not None and gap > max(self.max_logprob_gap, 3 * first))
         if self.seen["gap"] >= STALE:
             raise DeepCriticError(
                 f"the engine runs on stale weights: its log-probabilities are {gap:.3g} nats a token from the trainer's at step "
                 f"{step}, and were {first:.3g} at the first step; restart the vLLM server with the trainer's model and dtype, "
-                "see that it takes the new weights, or draw without it (stage.vllm=null)"
+                "see that it takes the new weights, or draw without it (stage.vllm_mode=null)"
             )
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -115,7 +115,8 @@ def run(file: Path, folder: Path) -> tuple[float, float]:
     teacher.labels = {place: rating for row in read_rows(file, Example) for place, rating in Material([row]).ratings.items()}
     began = time.perf_counter()
     with RunFolder(folder / "run" / "seed", stage="seed", config={}) as opened:
-        seed.run(opened, examples=str(file), task=FirstError(), teacher="instant", sampler=lambda **_: teacher)
+        options = seed.SeedOptions(examples=str(file), teacher="instant", system=None)
+        seed.run(opened, options, task=FirstError(), sampler=lambda **_: teacher)
     own = time.perf_counter() - began - teacher.seconds
     return own, own + teacher.tokens / TOKENS_A_SECOND
 

@@ -93,7 +93,7 @@ def run(seed: int, base: Path, split: str) -> Pairs:
     at(f"{solve}blind.jsonl name=blind stage.template={template} stage.prefix='' stage.samples=1")
 
     at(f"{solve}prepare/examples.jsonl name=votes stage.samples={SOLUTIONS} stage.limit={VOTES}")
-    at(f"experiment=microworld/vote stage.problems={{run}}/prepare/examples.jsonl stage.limit={VOTES} stage.criticised={VOTED} "
+    at(f"experiment=microworld/vote stage.problems={{run}}/prepare/examples.jsonl stage.limit={VOTES} stage.critiqued={VOTED} "
        "stage.solutions={run}/solve.votes/generations.jsonl model={demo}/rl/model")  # fmt: skip
     return figures(folder, first)
 

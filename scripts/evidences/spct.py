@@ -68,13 +68,13 @@ def recipe(judge: Path) -> list[str]:
 
     def sft(name: str, more: str = "") -> str:
         dialogues = f"stage.dialogues={{run}}/reject.{name}/dialogues.jsonl"
-        return f"experiment=microworld/score_sft name={name} {dialogues} model={judge} {more}"
+        return f"experiment=microworld/spct_sft name={name} {dialogues} model={judge} {more}"
 
     def rl(name: str, start: str, more: str = "") -> str:
-        return f"experiment=microworld/score_rl name={name} stage.examples={ITEMS} model={{run}}/sft.{start}/model {more}"
+        return f"experiment=microworld/spct_rl name={name} stage.examples={ITEMS} model={{run}}/sft.{start}/model {more}"
 
     def measure(name: str, model: str, samples: int, more: str = "") -> str:
-        return f"experiment=microworld/score_evaluate name={name} {TEST} model={model} stage.samples={samples} {more}"
+        return f"experiment=microworld/spct_evaluate name={name} {TEST} model={model} stage.samples={samples} {more}"
 
     return [
         *items("train", "train", 400), *items("test", "test", 300),
@@ -85,13 +85,13 @@ def recipe(judge: Path) -> list[str]:
             ("base", str(judge)), ("rft", "{run}/sft.rft/model"), ("rl", "{run}/rl.rl/model"),
         )),
         # A Meta RM on replies of both stages, without those that were told the truth.
-        f"experiment=microworld/score_evaluate name=seen benchmark.path={ITEMS} stage.temperature=1.0 stage.samples=3 "
+        f"experiment=microworld/spct_evaluate name=seen benchmark.path={ITEMS} stage.temperature=1.0 stage.samples=3 "
         "model={run}/rl.rl/model task.binary=true",
         f"experiment=microworld/meta_rm task=microworld_scores task.binary=true name=scores stage.examples={ITEMS} model={judge} "
         "'stage.generations=[{run}/reject.rft/generations.jsonl,{run}/evaluate.seen/generations.jsonl]'",
-        measure("rl", "{run}/rl.rl/model", SAMPLES, "stage.guide={run}/meta_rm.scores/model"),
+        measure("rl", "{run}/rl.rl/model", SAMPLES, "stage.meta_rm={run}/meta_rm.scores/model"),
         # What becomes of it without one of its parts.
-        reject("unhinted", "stage.hinted=0"), sft("unhinted"), measure("unhinted", "{run}/sft.unhinted/model", FEW),
+        reject("unhinted", "stage.hinted_samples=0"), sft("unhinted"), measure("unhinted", "{run}/sft.unhinted/model", FEW),
         rl("no_kl", "rft", "stage.beta=0.0"), measure("no_kl", "{run}/rl.no_kl/model", FEW),
         measure("plain_base", str(judge), FEW, PLAIN),
         reject("plain", PLAIN), sft("plain", PLAIN), measure("plain", "{run}/sft.plain/model", FEW, PLAIN),
@@ -114,7 +114,7 @@ def steps(base: Path) -> list[str]:
         "model=deepcritic://microworld/models/base "
         "'stage.generations=[{run}/evaluate.steps_sft/generations.jsonl,{run}/evaluate.steps_rl/generations.jsonl]'",
         f"experiment=microworld/evaluate name=steps benchmark.path={base}/prepare.judged/examples.jsonl model={base}/rl/model "
-        f"stage.limit=300 stage.samples={STEP_SAMPLES} stage.temperature=1.0 stage.guide={{run}}/meta_rm.steps/model",
+        f"stage.limit=300 stage.samples={STEP_SAMPLES} stage.temperature=1.0 stage.meta_rm={{run}}/meta_rm.steps/model",
     ]  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made_run(root, "mine", rows, first)
     made_run(root, "mine", rows, second, "second")
     made_run(root, "theirs", rows, second, "third")
-    assert main(["stage=report", f"runs='{root}'", "run=mine", f"stage.beside='{root}/theirs'"]) == 0
+    assert main(["stage=report", f"runs='{root}'", "run=mine", f"stage.compare_with='{root}/theirs'"]) == 0
     return root / "mine" / "report" / "index.html"
 
 

@@ -6,17 +6,25 @@ import contextlib
 import random
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 import pytest
 
 from deepcritic.microworld.world import draw_problem, judge, write_solution
+from deepcritic.options import split
 from deepcritic.runs.folder import RunFolder
 from deepcritic.samplers.base import Request
 from deepcritic.schema import ALL_CORRECT, Example, Failure, Generation, Gold, Item
 from deepcritic.tasks.first_error import FirstError
 
 Answer = Callable[[Request, int], str | None]
+
+
+def call(stage: ModuleType, folder: RunFolder, **given: Any) -> Any:
+    """Run a stage with options and engines in one list of keywords."""
+    options, engines = split(stage.run, given)
+    return stage.run(folder, options, **engines)
 
 
 class FakeSampler:

@@ -42,7 +42,7 @@ def _evaluated(command: Command, sample: Path, run: str, wrong: int = 0, *more: 
 def test_names_of_runs_and_folders(command: Command, sample: Path) -> None:
     _evaluated(command, sample, "A")
     _evaluated(command, sample, "B", 3, "name=late")
-    outcome = command("stage=compare", "runs=[A,B/evaluate.late]", "run=both")
+    outcome = command("stage=compare", "compare=[A,B/evaluate.late]", "run=both")
     assert outcome.code == 0, outcome.err
     found = json.loads(Path("runs/both/compare/compare.json").read_text("utf-8"))
     (part,) = found["benchmarks"].values()
@@ -52,10 +52,10 @@ def test_names_of_runs_and_folders(command: Command, sample: Path) -> None:
     assert "A - B" in outcome.out
     assert "could show: the smallest true difference" in outcome.out
     assert "| A | 100.0" in Path("runs/both/compare/table.md").read_text("utf-8")
-    again = command("stage=compare", "runs=[A,B/evaluate.late]", "run=both")
+    again = command("stage=compare", "compare=[A,B/evaluate.late]", "run=both")
     assert "nothing to do" in again.out
     assert again.out.splitlines()[1:] == outcome.out.splitlines()
-    by_folder = command("stage=compare", "stage.runs=[runs/A/evaluate,runs/B/evaluate.late]", "run=folders")
+    by_folder = command("stage=compare", "stage.compare=[runs/A/evaluate,runs/B/evaluate.late]", "run=folders")
     assert by_folder.code == 0, by_folder.err
     assert json.loads(Path("runs/folders/compare/compare.json").read_text("utf-8"))["benchmarks"] == found["benchmarks"]
 
@@ -63,7 +63,7 @@ def test_names_of_runs_and_folders(command: Command, sample: Path) -> None:
 def test_several_seeds(command: Command, sample: Path) -> None:
     for run, wrong in (("a1", 0), ("a2", 1), ("b1", 3)):
         _evaluated(command, sample, run, wrong)
-    assert command("stage=compare", "runs=[[a1,a2],b1]", "run=seeds").code == 0
+    assert command("stage=compare", "compare=[[a1,a2],b1]", "run=seeds").code == 0
     found = json.loads(Path("runs/seeds/compare/compare.json").read_text("utf-8"))
     (part,) = found["benchmarks"].values()
     assert (found["a"], found["b"]) == (["a1", "a2"], ["b1"])
@@ -73,9 +73,9 @@ def test_several_seeds(command: Command, sample: Path) -> None:
 def test_a_run_that_was_evaluated_anew_is_not_compared_as_before(command: Command, sample: Path) -> None:
     _evaluated(command, sample, "A")
     _evaluated(command, sample, "B", 1)
-    assert command("stage=compare", "runs=[A,B]", "run=both").code == 0
+    assert command("stage=compare", "compare=[A,B]", "run=both").code == 0
     _evaluated(command, sample, "B", 2, "overwrite=true")
-    outcome = command("stage=compare", "runs=[A,B]", "run=both")
+    outcome = command("stage=compare", "compare=[A,B]", "run=both")
     assert outcome.code == 1
     assert "was begun with another content of rows of" in outcome.err
 
@@ -83,14 +83,14 @@ def test_a_run_that_was_evaluated_anew_is_not_compared_as_before(command: Comman
 @pytest.mark.parametrize(
     ("words", "said", "code"),
     [
-        (["runs=[A,Z]"], "runs: no evaluation there; found 'Z'; expected a run in runs", 1),
-        (["runs=[A,N]"], "found 'N'; expected N/evaluate.late", 1),
-        (["runs=[A]"], "two runs are compared: runs=[A,B]", 2),
-        (["runs=[A,B,C]"], "two runs are compared", 2),
-        (["runs=[A,[]]"], "two runs are compared", 2),
-        ([], "two runs are compared", 2),
-        (["runs=[A,unfinished]"], "runs: the evaluation is not finished; found 'unfinished'", 1),
-        (["runs=[A,short]"], "not the same rows: A has 2 that short has not, such as 'sample-4'", 1),
+        (["compare=[A,Z]"], "compare: no evaluation there; found 'Z'; expected a run in runs", 1),
+        (["compare=[A,N]"], "found 'N'; expected N/evaluate.late", 1),
+        (["compare=[A]"], "compare: two evaluations are needed; found ['A']; expected compare=[A,B]", 2),
+        (["compare=[A,B,C]"], "compare: two evaluations are needed", 2),
+        (["compare=[A,[]]"], "compare: two evaluations are needed", 2),
+        ([], "compare: two evaluations are needed", 2),
+        (["compare=[A,unfinished]"], "compare: the evaluation is not finished; found 'unfinished'", 1),
+        (["compare=[A,short]"], "not the same rows: A has 2 that short has not, such as 'sample-", 1),
     ],
 )
 def test_what_cannot_be_compared(command: Command, sample: Path, words: list[str], said: str, code: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 from deepcritic.errors import InputError, UsageError
 from deepcritic.stages import critique
 from deepcritic.tasks.first_error import FirstError
+from tests.stages.conftest import call
 
 Command = Callable[..., Any]
 SOLUTION = "What is 1 + 1 + 3?\n---\nStep 1: 1 + 1 = 2\nStep 2: 2 + 3 = 6, so \\boxed{6}\nStep 3: done"
@@ -37,7 +38,7 @@ def ask(open_folder: Any, fake_sampler: Any, capsys: pytest.CaptureFixture[str],
         with open_folder("critique") as folder:
             sampler = fake_sampler(lambda request, sample: answer(sample))
             given: dict[str, Any] = {"format": "text", "samples": 4, "task": FirstError(), "model": "any"} | options
-            critique.run(folder, input=input, sampler=sampler, **given)
+            call(critique, folder, input=input, sampler=sampler, **given)
         assert not folder.path.exists(), "nothing is kept"
         return capsys.readouterr().out
 
@@ -116,7 +117,7 @@ def test_the_text_does_not_go_on_the_command_line(command: Command, tmp_path: Pa
     (tmp_path / "in.txt").write_text(SOLUTION, "utf-8")
     outcome = command("stage=critique", "input=@in.txt", "model=any", "format=xml")
     assert outcome.code == 2
-    assert "format must be one of text, json" in outcome.err
+    assert "format: no such choice; found 'xml'; expected text, json" in outcome.err
     outcome = command("stage=critique", "input=@in.txt", "model=deepcritic://microworld/models/base", "dry_run=true")
     assert outcome.code == 0
     assert "8 critiques of one solution would be asked for" in outcome.out

@@ -194,7 +194,7 @@ def test_two_judges_are_compared_by_accuracy(command: Command) -> None:
     for name in ("good", "worse"):
         words = ("benchmark=preferences", "benchmark.path=rows.jsonl", f"stage.generations={name}.jsonl", f"name={name}")
         assert command(*EVALUATE, *words).code == 0
-    outcome = command("stage=compare", "runs=[mine/evaluate.good,mine/evaluate.worse]", "run=mine")
+    outcome = command("stage=compare", "compare=[mine/evaluate.good,mine/evaluate.worse]", "run=mine")
     assert outcome.code == 0, outcome.err
     found = json.loads(Path("runs/mine/compare/compare.json").read_text("utf-8"))["benchmarks"]["preferences"]["accuracy"]
     assert (found["a"], found["b"], found["difference"]) == (100, 50, 50)

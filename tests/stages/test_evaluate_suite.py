@@ -19,6 +19,7 @@ from deepcritic.samplers.base import Request
 from deepcritic.schema import ALL_CORRECT, Example, Failure, Generation
 from deepcritic.stages import evaluate
 from deepcritic.tasks.first_error import FirstError
+from tests.stages.conftest import call
 
 ZERO = "deepcritic://templates/first_error_paragraphs.txt"
 READERS = {
@@ -235,7 +236,7 @@ def test_one_load_and_one_queue(samples_dir: Path, open_folder: Callable[..., An
     models = Models(critic=lambda request: "\\boxed{1}")
     suite = {name: _bench(samples_dir, name) for name in READERS}
     with open_folder("evaluate") as folder:
-        evaluate.run(folder, benchmark=suite, task=FirstError(), sampler=models, model="critic")
+        call(evaluate, folder, benchmark=suite, task=FirstError(), sampler=models, model="critic")
     assert models.events[1:] == ["critic loaded", "critic asked", "critic left"]
     assert [request.keys[0].example_id for _, request in models.asked] == [row.id for row in _rows(samples_dir)]
 
@@ -251,7 +252,7 @@ def test_rows_without_a_reply_shift_no_other(samples_dir: Path, open_folder: Cal
     models = Models(critic=answer)
     suite = {name: _bench(samples_dir, name) for name in READERS}
     with open_folder("evaluate") as folder:
-        evaluate.run(folder, benchmark=suite, task=FirstError(), sampler=models, model="critic", samples=2)
+        call(evaluate, folder, benchmark=suite, task=FirstError(), sampler=models, model="critic", samples=2)
         judged = read_judged(folder.path)
     assert {row.id: row.verdicts for row in judged} == {
         name: () if name in lost else (row.gold.first_error,) * 2 for name, row in rows.items()
@@ -267,8 +268,9 @@ def test_a_vote_is_drawn_warmer_than_a_single_sample_unless_it_is_said(
     for at, options in enumerate(asked):
         models = Models(critic=lambda request: "\\boxed{1}")
         with open_folder(f"evaluate.{at}") as folder:
-            metrics = evaluate.run(
-                folder, benchmark=_bench(samples_dir, "processbench"), task=FirstError(), sampler=models, model="critic",
+            metrics = call(
+                evaluate, folder, benchmark=_bench(samples_dir, "processbench"), task=FirstError(), sampler=models,
+                model="critic",
                 **options,
             )  # fmt: skip
         sampling = models.asked[0][1].sampling
@@ -280,8 +282,8 @@ def test_a_vote_is_drawn_warmer_than_a_single_sample_unless_it_is_said(
 def test_the_system_prompt_is_asked_and_stated(samples_dir: Path, open_folder: Callable[..., Any]) -> None:
     models = Models(critic=lambda request: "\\boxed{1}")
     with open_folder("evaluate") as folder:
-        metrics = evaluate.run(
-            folder, benchmark=_bench(samples_dir, "processbench"), task=FirstError(system="Be strict."), sampler=models,
+        metrics = call(
+            evaluate, folder, benchmark=_bench(samples_dir, "processbench"), task=FirstError(system="Be strict."), sampler=models,
             model="critic",
         )  # fmt: skip
     assert all(request.messages[0].content == "Be strict." for _, request in models.asked)
@@ -301,8 +303,14 @@ def test_reasons_are_graded_by_a_judge(samples_dir: Path, open_folder: Callable[
 
     models = Models(critic=_finds, judge=grades)
     with open_folder("evaluate") as folder:
-        metrics = evaluate.run(
-            folder, benchmark=_bench(samples_dir, "mr_gsm8k"), task=FirstError(), sampler=models, model="critic", judge="judge"
+        metrics = call(
+            evaluate,
+            folder,
+            benchmark=_bench(samples_dir, "mr_gsm8k"),
+            task=FirstError(),
+            sampler=models,
+            model="critic",
+            grader="judge",
         )
     assert models.events[1:] == [f"{who} {what}" for who in ("critic", "judge") for what in ("loaded", "asked", "left")]
     score = metrics["mr_score"]
@@ -328,7 +336,7 @@ def test_reasons_are_graded_by_a_judge(samples_dir: Path, open_folder: Callable[
 @pytest.mark.parametrize(
     ("name", "file", "said"),
     [
-        ("mr_gsm8k", "mr_gsm8k_full.json", "no MR-Score (no judge graded the reasons: judge=MODEL)"),
+        ("mr_gsm8k", "mr_gsm8k_full.json", "no MR-Score (no judge graded the reasons: grader=MODEL)"),
         ("mr_gsm8k", "mr_gsm8k.json", "no MR-Score (the rows give no reasons for their errors)"),
     ],
 )

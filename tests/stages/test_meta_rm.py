@@ -81,7 +81,7 @@ def test_it_learns_which_replies_are_right_and_guides_the_vote(command: Command)
     fresh = _rows(Path("fresh.jsonl"), 12, start=100)
     drawn = _replies(Path("fresh-replies.jsonl"), fresh, 8, 0.4)
     words = ("stage=evaluate", "task=microworld_scores", "benchmark=preferences", "benchmark.path=fresh.jsonl", "run=mine")
-    outcome = command(*words, "stage.generations=fresh-replies.jsonl", "stage.guide=runs/mine/meta_rm/model")
+    outcome = command(*words, "stage.generations=fresh-replies.jsonl", "stage.meta_rm=runs/mine/meta_rm/model")
     assert outcome.code == 0, outcome.err
     judged = read_judged(Path("runs/mine/evaluate"))
     right = {True: [], False: []}  # type: ignore[var-annotated]
@@ -97,7 +97,7 @@ def test_it_learns_which_replies_are_right_and_guides_the_vote(command: Command)
     scores = list(read_rows(Path("runs/mine/evaluate/scores.jsonl"), Scores))
     assert [len(row.values) for row in scores] == [8] * 12
 
-    again = command(*words, "stage.generations=fresh-replies.jsonl", "stage.guide=runs/mine/meta_rm/model")
+    again = command(*words, "stage.generations=fresh-replies.jsonl", "stage.meta_rm=runs/mine/meta_rm/model")
     assert "nothing to do" in again.out
     other = command(*words, "stage.generations=fresh-replies.jsonl")
     assert other.code != 0
@@ -121,7 +121,7 @@ def test_a_step_critics_replies_are_read_alike(command: Command, make_solutions:
     assert outcome.code == 0, outcome.err
     outcome = command(
         "stage=evaluate", template, "benchmark=examples", "benchmark.path=solutions.jsonl", "stage.generations=a.jsonl",
-        "stage.guide=runs/mine/meta_rm/model", "run=mine",
+        "stage.meta_rm=runs/mine/meta_rm/model", "run=mine",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     metrics = json.loads(Path("runs/mine/evaluate/metrics.json").read_text("utf-8"))

@@ -15,6 +15,7 @@ from deepcritic.labels.splitting import place_of
 from deepcritic.runs.jsonl import file_sha256, read_rows, write_rows
 from deepcritic.schema import Example, Gold, Item
 from deepcritic.stages import prepare
+from tests.stages.conftest import call
 
 Command = Callable[..., Any]
 FOLDER = Path("runs/mine/prepare")
@@ -170,7 +171,7 @@ def test_a_model_says_where_a_step_begins(plain: Path, fake_sampler: Any, open_f
     engine = fake_sampler(lambda request, sample: replies[request.keys[0].example_id])
     with open_folder("prepare") as folder:
         source = functools.partial(examples.read, plain)
-        manifest = prepare.run(folder, source=source, split="model", model="m", sampler=engine)
+        manifest = call(prepare, folder, source=source, split="model", model="m", sampler=engine)
         rows = {row.id: row for row in read_rows(folder / "examples.jsonl", Example)}
     asked = engine.asked[0].messages[-1].content
     assert "[4] Wait, 6 + 1 = 7." in asked
@@ -195,8 +196,8 @@ def test_a_source_of_which_no_row_can_be_used_fails(command: Command, tmp_path: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["stage.split=words"], "stage.split must be null or one of rule, model; found 'words'"),
-        (["stage.min_steps=1"], "stage.min_steps: out of range; found 1; expected 2 to stage.max_steps, 64"),
+        (["stage.split=words"], "stage.split: no such choice; found 'words'; expected rule, model"),
+        (["stage.min_steps=1"], "stage.min_steps: out of range; found 1; expected a whole number from 2"),
         (["stage.split=model"], "no model is named: give model=PATH"),
     ],
 )

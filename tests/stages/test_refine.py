@@ -14,6 +14,7 @@ from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.schema import Example, Gold, Item
 from deepcritic.stages import refine
 from deepcritic.tasks.first_error import FirstError
+from tests.stages.conftest import call
 
 CRITIC, GENERATOR = "deepcritic://microworld/models/base", "deepcritic://microworld/models/generator"
 Command = Callable[..., Any]
@@ -51,8 +52,8 @@ def refined(tmp_path: Path, fake_sampler: Any, open_folder: Any) -> Callable[...
         both.rows = [_solution(name, answer) for name, (answer, _, _) in cases.items()]
         write_rows(tmp_path / "solutions.jsonl", both.rows)
         with open_folder("refine") as folder:
-            both.metrics = refine.run(
-                folder, solutions=str(tmp_path / "solutions.jsonl"), task=FirstError(), model=CRITIC, generator=GENERATOR,
+            both.metrics = call(
+                refine, folder, solutions=str(tmp_path / "solutions.jsonl"), task=FirstError(), model=CRITIC, generator=GENERATOR,
                 sampler=both, **options,
             )  # fmt: skip
             both.manifest = folder.manifest

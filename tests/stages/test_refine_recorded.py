@@ -18,6 +18,7 @@ from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.schema import ALL_CORRECT, Example, Generation, Key
 from deepcritic.stages import refine
 from deepcritic.tasks.first_error import FirstError
+from tests.stages.conftest import call
 
 GOLDEN = json.loads((Path(__file__).resolve().parent.parent / "golden" / "refine_gsm8k.json").read_text("utf-8"))
 CRITICS = ("oracle", "first step", "unparsed", "beyond the end", "oracle")
@@ -66,8 +67,9 @@ def recorded(rows: list[Example], tmp_path: Path) -> Path:
 def done(rows: list[Example], recorded: Path, tmp_path: Path, open_folder: Callable[..., Any]) -> dict[str, Any]:
     write_rows(tmp_path / "solutions.jsonl", rows)
     with open_folder("refine") as folder:
-        return refine.run(
-            folder, solutions=str(tmp_path / "solutions.jsonl"), task=FirstError(), model="recorded", generator="recorded",
+        return call(
+            refine, folder, solutions=str(tmp_path / "solutions.jsonl"), task=FirstError(), model="recorded",
+            generator="recorded",
             sampler=lambda model: RecordedSampler(recorded),
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deepcritic.errors import InputError, StageIncomplete, UsageError
+from deepcritic.errors import InputError, StageIncomplete
 from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.samplers.base import Request
 from deepcritic.schema import Dialogue, Preference, Preferred, Responses
@@ -16,6 +16,7 @@ from deepcritic.stages import reject
 from deepcritic.tasks.first_error import FirstError
 from deepcritic.tasks.pointwise import Pointwise
 from deepcritic.training.rejection_sampling import HINTED, PLAIN
+from tests.stages.conftest import call
 
 TASK = Pointwise(binary=True)
 
@@ -47,7 +48,7 @@ def _text(row: Preference, context: Any, right: bool) -> str:
 
 
 def _run(folder: Any, path: Path, sampler: Any, **more: Any) -> dict[str, Any]:
-    return reject.run(folder, examples=str(path / "rows.jsonl"), task=TASK, sampler=sampler, model="m", **more)
+    return call(reject, folder, examples=str(path / "rows.jsonl"), task=TASK, sampler=sampler, model="m", **more)
 
 
 def test_what_stays_and_what_goes(rows: list[Preference], open_folder: Any, fake_sampler: Any, tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_without_hints(rows: list[Preference], open_folder: Any, fake_sampler: A
     known = {row.id: row for row in rows}
     sampler = fake_sampler(lambda request, sample: _text(known[request.keys[0].example_id], request.context, sample == 0))
     with open_folder("reject") as folder:
-        metrics = _run(folder, tmp_path, sampler, hinted=0)
+        metrics = _run(folder, tmp_path, sampler, hinted_samples=0)
     assert {request.keys[0].request for request in sampler.asked} == {PLAIN}
     assert metrics["kept_hinted"] == 0
     assert metrics["dialogues"] == 10
@@ -122,7 +123,7 @@ def test_it_serves_step_critics_as_well(
     gold = {row.id: row.gold.first_error for row in solutions}
     sampler = fake_sampler(lambda request, sample: critic_task.format(gold[request.keys[0].example_id] if sample else -1))
     with open_folder("reject") as folder:
-        reject.run(folder, examples=str(tmp_path / "rows.jsonl"), task=critic_task, sampler=sampler, model="m")
+        call(reject, folder, examples=str(tmp_path / "rows.jsonl"), task=critic_task, sampler=sampler, model="m")
     dialogues = list(read_rows(tmp_path / "runs/mine/reject/dialogues.jsonl", Dialogue))
     assert {row.task for row in dialogues} == {"first_error"}
     assert all(row.verdict == gold[row.id.partition("/")[0]] for row in dialogues)
@@ -148,5 +149,5 @@ def test_a_draw_that_failed_is_asked_again_and_nothing_is_decided(
 def test_nothing_right_and_nothing_labelled(rows: Any, open_folder: Any, fake_sampler: Any, tmp_path: Path) -> None:
     with open_folder("reject") as folder, pytest.raises(InputError, match="no reply is right"):
         _run(folder, tmp_path, fake_sampler(lambda request, sample: "no box"))
-    with open_folder("other") as folder, pytest.raises(UsageError, match="at least one reply"):
+    with open_folder("other") as folder, pytest.raises(InputError, match="samples: out of range; found 0"):
         _run(folder, tmp_path, fake_sampler(lambda request, sample: ""), samples=0)

@@ -22,6 +22,7 @@ from deepcritic.runs.jsonl import write_rows
 from deepcritic.schema import ALL_CORRECT, Example
 from deepcritic.stages import refine
 from deepcritic.tasks.first_error import FirstError
+from tests.stages.conftest import call
 
 pytest.importorskip("matplotlib", reason="needs the drawing libraries: pip install deepcritic[report]")
 Command = Callable[..., Any]
@@ -78,8 +79,8 @@ def run(command: Command, tmp_path: Path, make_solutions: Any, open_folder: Any,
         folder.finish(teacher_accuracy={"initial": {"asked": 7, "accuracy": 0.75}}, funnel=funnel)
     both = fake_sampler(lambda request, sample: "\\boxed{1}" if request.keys[0].request == "critique" else "Step 1: \\boxed{7}")
     with open_folder("refine") as folder:
-        refine.run(
-            folder, solutions=str(tmp_path / "examples.jsonl"), task=FirstError(), sampler=both,
+        call(
+            refine, folder, solutions=str(tmp_path / "examples.jsonl"), task=FirstError(), sampler=both,
             model="deepcritic://microworld/models/base", generator="deepcritic://microworld/models/generator",
         )  # fmt: skip
     return rows

@@ -30,7 +30,7 @@ BASE = "deepcritic://microworld/models/base"
 Command = Callable[..., Any]
 SMALL = (
     "experiment=microworld/rl", f"model={BASE}", "stage.examples=labelled.jsonl", "stage.steps=2", "stage.prompts_per_step=2",
-    "stage.group=4", "stage.device_batch_size=8", "stage.max_tokens=64", "stage.logging_steps=1", "run=mine",
+    "stage.num_generations=4", "stage.device_batch_size=8", "stage.max_tokens=64", "stage.logging_steps=1", "run=mine",
 )  # fmt: skip
 
 
@@ -204,16 +204,24 @@ def test_rows_without_a_label_are_passed_over(command: Command, labelled: list[E
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["stage.device_batch_size=3"], 2, "stage.prompts_per_step x stage.group=8 is no multiple of stage.device_batch_size=3"),
+        (
+            ["stage.device_batch_size=3"],
+            2,
+            "stage.prompts_per_step x stage.num_generations=8 is no multiple of stage.device_batch_size=3",
+        ),
         (["model=null"], 2, "no model is named: give model=PATH"),
-        (["stage.save_steps=3", "stage.logging_steps=2"], 2, "stage.save_steps=3 is no multiple of stage.logging_steps=2"),
-        (["stage.loss_type=gpro"], 2, "stage.loss_type=gpro is none that TRL knows"),
-        (["stage.vllm=collocate"], 2, "stage.vllm=collocate is no way to run vLLM"),
-        (["stage.eval_steps=2"], 2, "stage.eval_steps asks for a validation: give stage.validation=FILE"),
+        (
+            ["stage.save_steps=3", "stage.logging_steps=2"],
+            2,
+            "stage.save_steps: no multiple; found 3; expected a multiple of stage.logging_steps=2",
+        ),
+        (["stage.loss_type=gpro"], 2, "stage.loss_type: no such choice; found 'gpro'; expected grpo, dr_grpo"),
+        (["stage.vllm_mode=collocate"], 2, "stage.vllm_mode: no such choice; found 'collocate'; expected colocate, server"),
+        (["stage.eval_steps=2"], 2, "stage.eval_steps needs stage.validation_examples=FILE"),
         (["stage.max_prompt_tokens=5", "stage.prefilter_samples=0"], 1, "labelled.jsonl: too few prompts are left; found 0"),
         (["stage.steps=null"], 2, "stage.steps and stage.epochs are both null"),
         (
-            ["stage.prompts_per_step=40", "stage.group=2", "stage.prefilter_samples=0"],
+            ["stage.prompts_per_step=40", "stage.num_generations=2", "stage.prefilter_samples=0"],
             1,
             "labelled.jsonl: too few prompts are left",
         ),

@@ -57,7 +57,7 @@ def told(command: Callable[..., Any], make_solutions: Any, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_is_what_it_says(told: Callable[..., Any], name: str) -> None:
-    seen = told(f"experiment={name}", "stage.validation=labelled.jsonl")
+    seen = told(f"experiment={name}", "stage.validation_examples=labelled.jsonl")
     config = seen["config"]
     assert config.learning_rate == 1e-6
     assert config.generation_batch_size // config.num_generations == 128
@@ -77,12 +77,12 @@ def test_the_batch_is_the_same_on_any_number_of_processes(
     told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
     monkeypatch.setattr("deepcritic.training.settings.world_size", lambda: processes)
-    config = told(f"experiment={EXPERIMENTS[0]}", "stage.validation=labelled.jsonl")["config"]
+    config = told(f"experiment={EXPERIMENTS[0]}", "stage.validation_examples=labelled.jsonl")["config"]
     assert config.gradient_accumulation_steps * config.per_device_train_batch_size * processes == 128 * 8
 
 
 def test_a_server_is_named_by_its_address(told: Callable[..., Any]) -> None:
-    words = ("stage=rl", "stage.vllm=server", "stage.vllm_url=http://node1:8000", "stage.steps=3")
+    words = ("stage=rl", "stage.vllm_mode=server", "stage.vllm_server_base_url=http://node1:8000", "stage.steps=3")
     config = told(*words)["config"]
     assert (config.use_vllm, config.vllm_mode, config.vllm_server_base_url) == (True, "server", "http://node1:8000")
     assert config.max_steps == 3
@@ -104,7 +104,8 @@ def test_trackers_are_trls(told: Callable[..., Any], monkeypatch: pytest.MonkeyP
 def test_unconfirmed_numbers_are_marked_where_they_stand() -> None:
     """Every number that papers.md only recalls carries its mark in the line in which it stands."""
     recalled = {
-        "learning_rate", "prompts_per_step", "group", "epochs", "max_prompt_tokens", "max_tokens", "temperature", "beta",
+        "learning_rate", "prompts_per_step", "num_generations", "epochs", "max_prompt_tokens", "max_tokens", "temperature",
+        "beta",
     }  # fmt: skip
     for name in EXPERIMENTS:
         lines = (configuration_folder() / "experiment" / f"{name}.yaml").read_text("utf-8").splitlines()
@@ -119,6 +120,6 @@ def test_a_dry_run_tells_the_plan(command: Callable[..., Any], make_solutions: A
     assert outcome.code == 0, outcome.err
     said = outcome.out + outcome.err
     assert "parameters: " in said
-    assert "more for the starting model (stage.beta)" in said
+    assert "more for the reference model (stage.beta)" in said
     assert "in 40 steps" in said
     assert not Path("runs/mine/rl").exists()

@@ -18,6 +18,7 @@ from deepcritic.samplers.base import Request
 from deepcritic.schema import Example, Generation
 from deepcritic.stages import rollout
 from deepcritic.text.steps import split_steps
+from tests.stages.conftest import call
 
 GENERATOR = "deepcritic://microworld/models/generator"
 Command = Callable[..., Any]
@@ -31,8 +32,8 @@ def rolled(tmp_path: Path, fake_sampler: Any, open_folder: Any, make_solutions: 
         generator = options.pop("sampler", generator)
         generator.rows = make_solutions(6) if rows is None else rows
         with open_folder(options.pop("name", "rollout"), **options) as folder:
-            generator.manifest = rollout.run(
-                folder, solutions=str(tmp_path / "solutions.jsonl"), generator=GENERATOR, sampler=generator,
+            generator.manifest = call(
+                rollout, folder, solutions=str(tmp_path / "solutions.jsonl"), generator=GENERATOR, sampler=generator,
                 template="deepcritic://microworld/templates/solve.txt", **options,
             )  # fmt: skip
         return generator

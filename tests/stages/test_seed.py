@@ -20,6 +20,7 @@ from deepcritic.seeding.dialogues import Lineage
 from deepcritic.seeding.solutions import rated_steps
 from deepcritic.stages import seed
 from deepcritic.tasks.first_error import FirstError
+from tests.stages.conftest import call
 
 RIGHT, WRONG = "\\boxed{1}", "\\boxed{-1}"
 Command = Callable[..., Any]
@@ -51,9 +52,9 @@ def seeded(tmp_path: Path, fake_sampler: Any) -> Callable[..., Any]:
         teacher = fake_sampler(answer)
         write_rows(tmp_path / "rows.jsonl", rows)
         with RunFolder(tmp_path / "runs" / name / "seed", stage="seed", config={}) as folder:
-            manifest = seed.run(
-                folder, examples=str(tmp_path / "rows.jsonl"), task=FirstError(), teacher="deepcritic://microworld/models/teacher",
-                sampler=teacher, **{"in_depth_samples": 4, "wave": 2, **options},
+            manifest = call(
+                seed, folder, examples=str(tmp_path / "rows.jsonl"), task=FirstError(), teacher="deepcritic://microworld/models/teacher",
+                sampler=teacher, **{"in_depth_samples": 4, "wave_size": 2, "system": None, **options},
             )  # fmt: skip
         teacher.manifest, teacher.folder = manifest, folder.path
         teacher.dialogues = {row.id: row for row in read_rows(folder / "dialogues.jsonl", Dialogue)}
@@ -75,8 +76,8 @@ def _script(rows: list[Example], **changes: list[Any]) -> Script:
     script: Script = {}
     for row in rows:
         for step, rating in rated_steps(row):
-            for call in ("initial", "in_depth", "merge"):
-                script[row.id, call, step] = changes.pop(f"{row.id}_{call}_{step}", [RIGHT if rating >= 0 else WRONG])
+            for name in ("initial", "in_depth", "merge"):
+                script[row.id, name, step] = changes.pop(f"{row.id}_{name}_{step}", [RIGHT if rating >= 0 else WRONG])
     assert not changes
     return script
 
@@ -299,7 +300,7 @@ def test_a_full_draw_replayed_in_waves_gives_the_same_dialogues(command: Command
     assert kept.count(b"\n") >= 4
     drawn = []
     for wave in (1, 2, 4, 6):
-        replay = [f"stage.generations={full}/generations.jsonl", f"stage.wave={wave}", f"name=wave-{wave}"]
+        replay = [f"stage.generations={full}/generations.jsonl", f"stage.wave_size={wave}", f"name=wave-{wave}"]
         assert command(*words, "stage.in_depth_samples=6", *replay).code == 0
         folder = Path(f"runs/mine/seed.wave-{wave}")
         assert (folder / "dialogues.jsonl").read_bytes() == kept

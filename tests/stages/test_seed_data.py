@@ -47,7 +47,7 @@ def seeded(command: Command) -> Callable[..., Any]:
         write_rows(Path("rows.jsonl"), rows)
         _record(rows, Path("replies.jsonl"))
         return command(
-            "stage=seed", "stage.examples=rows.jsonl", "stage.generations=replies.jsonl", "stage.wave=1", "run=mine", *words
+            "stage=seed", "stage.examples=rows.jsonl", "stage.generations=replies.jsonl", "stage.wave_size=1", "run=mine", *words
         )
 
     return run
@@ -237,10 +237,10 @@ def test_another_question_of_the_task_is_refused(seeded: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["stage.recipe=shallow"], 2, "stage.recipe must be one of direct, initial, deliberate; found 'shallow'"),
+        (["stage.recipe=shallow"], 2, "stage.recipe: no such choice; found 'shallow'; expected deliberate"),
         (["stage.initial_template=none.txt"], 1, "none.txt: the template cannot be read"),
-        (["stage.wave=0"], 2, "stage.wave must be a number from 1; found 0"),
-        (["stage.in_depth_samples=0"], 2, "stage.in_depth_samples must be a number from 1; found 0"),
+        (["stage.wave_size=0"], 1, "stage.wave_size: out of range; found 0"),
+        (["stage.in_depth_samples=0"], 1, "stage.in_depth_samples: out of range; found 0"),
         (["stage.top_p=2"], 1, "top_p: out of range; found 2"),
         (["stage.generations=none.jsonl"], 1, "generations: no such file"),
         (["stage.examples=none.jsonl"], 1, "no such file"),

@@ -68,7 +68,7 @@ def test_the_whole_of_phase_1(datasets_dir: Path, tmp_path: Path, monkeypatch: p
     )
     replies = _record(chosen, Path("replies.jsonl"))
     more_seconds, more_size, said = _used(
-        "stage=seed", f"stage.examples={examples}", "stage.generations=replies.jsonl", "stage.wave=1", "run=real"
+        "stage=seed", f"stage.examples={examples}", "stage.generations=replies.jsonl", "stage.wave_size=1", "run=real"
     )
     assert seconds + more_seconds < SECONDS
     assert max(size, more_size) < BYTES

@@ -208,7 +208,7 @@ def test_a_prompt_has_no_gradient_of_its_own(trainer: Any) -> None:
 
 
 def test_a_run_and_what_it_leaves_behind(command: Command, dialogues: list[Dialogue]) -> None:
-    outcome = _train(command, "stage.max_steps=3", "stage.save_steps=2", "stage.validation=0.25")
+    outcome = _train(command, "stage.max_steps=3", "stage.save_steps=2", "stage.validation_split=0.25")
     assert outcome.code == 0, outcome.err
     folder = Path("runs/mine/sft")
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
@@ -226,7 +226,7 @@ def test_a_run_and_what_it_leaves_behind(command: Command, dialogues: list[Dialo
     moved = [not torch.equal(old, new) for old, new in zip(before.parameters(), after.parameters(), strict=True)]
     assert all(moved)
     assert load_tokenizer(str(folder / "model")).chat_template == load_tokenizer(BASE).chat_template
-    again = _train(command, "stage.max_steps=3", "stage.save_steps=2", "stage.validation=0.25")
+    again = _train(command, "stage.max_steps=3", "stage.save_steps=2", "stage.validation_split=0.25")
     assert "nothing to do" in again.out
 
 
@@ -302,7 +302,12 @@ def test_f1_at_the_end_of_each_epoch_and_the_best_weights(
     command: Command, dialogues: list[Dialogue], make_solutions: Any
 ) -> None:
     write_rows(Path("rows.jsonl"), make_solutions(6, seed=9))
-    words = ("stage.epochs=2", "stage.validation_examples=rows.jsonl", "stage.validation_tokens=24", "stage.validation_votes=2")
+    words = (
+        "stage.epochs=2",
+        "stage.validation_examples=rows.jsonl",
+        "stage.validation_max_tokens=24",
+        "stage.validation_votes=2",
+    )
     assert _train(command, *words).code == 0
     folder = Path("runs/mine/sft")
     lines = [json.loads(line) for line in (folder / "training.jsonl").read_text("utf-8").splitlines()]
@@ -329,7 +334,7 @@ def test_stopped_and_started_again_it_ends_as_if_it_had_not_been(
     import transformers
 
     write_rows(Path("rows.jsonl"), make_solutions(4, seed=9))
-    words = ("stage.epochs=2", "stage.save_steps=2", "stage.validation_examples=rows.jsonl", "stage.validation_tokens=6", how)
+    words = ("stage.epochs=2", "stage.save_steps=2", "stage.validation_examples=rows.jsonl", "stage.validation_max_tokens=6", how)
     assert _train(command, *words, "run=whole").code == 0
     step = transformers.Trainer.training_step
 
@@ -380,12 +385,19 @@ def test_bad_input_is_refused(command: Command, dialogues: list[Dialogue]) -> No
 
 
 def test_settings_that_cannot_work_are_refused(command: Command, dialogues: list[Dialogue]) -> None:
-    _refused(_train(command, "stage.on_too_long=cut"), 2, "stage.on_too_long must be one of error, drop, truncate; found 'cut'")
+    _refused(
+        _train(command, "stage.on_too_long=cut"),
+        2,
+        "stage.on_too_long: no such choice; found 'cut'; expected error, drop, truncate",
+    )
     _refused(_train(command, "stage.max_length=60", "stage.on_too_long=error"), 1, "dialogues.jsonl:1: a dialogue longer than")
     _refused(_train(command, "trainer=qlora"), 2, "bitsandbytes is not installed")
     _refused(_train(command, "stage.validation_examples=nowhere.jsonl"), 1, "validation_examples: no such file")
     _refused(
-        _train(command, "stage.learning_rate=1e30", "stage.warmup=0"), 1, "the loss is nan at step", "lower the learning rate"
+        _train(command, "stage.learning_rate=1e30", "stage.warmup_ratio=0"),
+        1,
+        "the loss is nan at step",
+        "lower the learning rate",
     )
 
 

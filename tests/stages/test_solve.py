@@ -18,6 +18,7 @@ from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.schema import UNLABELLED, Example, Failure, Generation, Gold, Item
 from deepcritic.stages import solve
 from deepcritic.text.steps import split_steps
+from tests.stages.conftest import call
 
 GENERATOR = "deepcritic://microworld/models/generator"
 Command = Callable[..., Any]
@@ -56,8 +57,8 @@ def solved(tmp_path: Path, fake_sampler: Any, open_folder: Any) -> Callable[...,
         generator = Cutting(answer)
         write_rows(tmp_path / "problems.jsonl", rows or [_problem(name) for name in answers])
         with open_folder("solve") as folder:
-            generator.manifest = solve.run(
-                folder, problems=str(tmp_path / "problems.jsonl"), generator=GENERATOR, sampler=generator,
+            generator.manifest = call(
+                solve, folder, problems=str(tmp_path / "problems.jsonl"), generator=GENERATOR, sampler=generator,
                 samples=max(map(len, answers.values())), **options,
             )  # fmt: skip
         generator.folder = tmp_path / "runs/mine/solve"
@@ -197,8 +198,8 @@ def test_the_cost_of_solving_is_told_apart(solved: Any) -> None:
     ("words", "said"),
     [
         (["stage.samples=0"], "stage.samples: out of range; found 0"),
-        (["stage.max_right=-1"], "stage.max_right: out of range; found -1"),
-        (["stage.keep=some"], "stage.keep must be contrast or all; found 'some'"),
+        (["stage.max_correct=-1"], "stage.max_correct: out of range; found -1"),
+        (["stage.keep=some"], "stage.keep: no such choice; found 'some'; expected contrast, all"),
         (["generator=null"], "no generator is named"),
     ],
 )

@@ -15,6 +15,7 @@ from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.schema import Generation, Key, Preference, Preferred, Responses
 from deepcritic.stages import reject
 from deepcritic.tasks.pointwise import Pointwise
+from tests.stages.conftest import call
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")
@@ -58,9 +59,9 @@ def test_from_saved_replies_to_a_tuned_model(command: Command, open_folder: Any)
     write_rows(Path("saved.jsonl"), lines)
     saved = functools.partial(RecordedSampler, "saved.jsonl")
     with open_folder("reject") as folder:
-        reject.run(folder, examples="rows.jsonl", task=TASK, sampler=saved, model="saved", hinted=0)
+        call(reject, folder, examples="rows.jsonl", task=TASK, sampler=saved, model="saved", hinted_samples=0)
     sft = command(
-        "experiment=microworld/score_sft", "run=mine", f"model={BASE}", "stage.max_steps=1", "stage.batch_size=4",
+        "experiment=microworld/spct_sft", "run=mine", f"model={BASE}", "stage.max_steps=1", "stage.batch_size=4",
         "stage.device_batch_size=4", "stage.dialogues=runs/mine/reject/dialogues.jsonl",
     )  # fmt: skip
     assert sft.code == 0, sft.err
@@ -81,8 +82,9 @@ def test_from_saved_replies_to_a_tuned_model(command: Command, open_folder: Any)
 def test_rl_on_scores(command: Command) -> None:
     _rows()
     outcome = command(
-        "experiment=microworld/score_rl", "run=mine", f"model={BASE}", "stage.examples=rows.jsonl", "stage.steps=1",
-        "stage.prompts_per_step=2", "stage.group=2", "stage.device_batch_size=4", "stage.max_tokens=8", "stage.logging_steps=1",
+        "experiment=microworld/spct_rl", "run=mine", f"model={BASE}", "stage.examples=rows.jsonl", "stage.steps=1",
+        "stage.prompts_per_step=2", "stage.num_generations=2", "stage.device_batch_size=4", "stage.max_tokens=8",
+        "stage.logging_steps=1",
         "stage.log_groups=2",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err

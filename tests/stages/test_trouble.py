@@ -20,6 +20,7 @@ from deepcritic.samplers.base import Request
 from deepcritic.schema import Example, Failure, Generation, Gold, Item, Key
 from deepcritic.stages import evaluate, refine, rl, rollout, seed, solve, vote
 from deepcritic.tasks.first_error import FirstError
+from tests.stages.conftest import call
 
 SHIPPED = "deepcritic://microworld/models"
 Draw = Callable[[Request, int], str | None]
@@ -64,26 +65,27 @@ def stages(tmp_path: Path, make_solutions: Any) -> dict[str, Callable[[RunFolder
     benchmark = Benchmark(name="made", reader=lambda path: rows, path=files["rows"], license=None, split=None, metric="F1")
     task, model, generator = FirstError(), f"{SHIPPED}/base", f"{SHIPPED}/generator"
     return {
-        "solve": lambda folder, sampler: solve.run(
-            folder, problems=files["problems"], generator=generator, sampler=sampler, samples=3, keep="all"
+        "solve": lambda folder, sampler: call(
+            solve, folder, problems=files["problems"], generator=generator, sampler=sampler, samples=3, keep="all"
         ),
-        "rollout": lambda folder, sampler: rollout.run(
-            folder, solutions=files["rows"], generator=generator, sampler=sampler, samples=2
+        "rollout": lambda folder, sampler: call(
+            rollout, folder, solutions=files["rows"], generator=generator, sampler=sampler, samples=2
         ),
-        "rollout by a rule": lambda folder, sampler: rollout.run(
-            folder, solutions=files["rows"], generator=generator, sampler=sampler, samples=4, rule="zero_of_k"
+        "rollout by a rule": lambda folder, sampler: call(
+            rollout, folder, solutions=files["rows"], generator=generator, sampler=sampler, samples=4, rule="zero_of_k"
         ),
-        "seed": lambda folder, sampler: seed.run(
-            folder, examples=files["rows"], task=task, teacher=f"{SHIPPED}/teacher", sampler=sampler, in_depth_samples=4, wave=2
+        "seed": lambda folder, sampler: call(
+            seed, folder, examples=files["rows"], task=task, teacher=f"{SHIPPED}/teacher", sampler=sampler,
+            in_depth_samples=4, wave_size=2,
         ),
-        "evaluate": lambda folder, sampler: evaluate.run(
-            folder, benchmark=benchmark, task=task, sampler=sampler, model=model, samples=2
+        "evaluate": lambda folder, sampler: call(
+            evaluate, folder, benchmark=benchmark, task=task, sampler=sampler, model=model, samples=2
         ),
-        "refine": lambda folder, sampler: refine.run(
-            folder, solutions=files["rows"], task=task, model=model, generator=generator, sampler=sampler, rounds=2
+        "refine": lambda folder, sampler: call(
+            refine, folder, solutions=files["rows"], task=task, model=model, generator=generator, sampler=sampler, rounds=2
         ),
-        "vote": lambda folder, sampler: vote.run(
-            folder, problems=files["problems"], solutions=files["solutions"], task=task, model=model, sampler=sampler
+        "vote": lambda folder, sampler: call(
+            vote, folder, problems=files["problems"], solutions=files["solutions"], task=task, model=model, sampler=sampler
         ),
     }  # fmt: skip
 
@@ -179,7 +181,16 @@ def test_no_model_is_trained_on_prompts_that_trouble_has_chosen(
         "max_tokens": 8,
     }
     with _folder(tmp_path / "run") as folder, pytest.raises(StageIncomplete, match="timed_out: 24"):
-        rl.run(folder, sampler=troubled, prompts_per_step=2, group=2, device_batch_size=2, **options)
+        call(rl, folder, sampler=troubled, prompts_per_step=2, num_generations=2, device_batch_size=2, **options)
     with _folder(tmp_path / "dry", dry_run=True) as folder, pytest.raises(Stopped):
-        rl.run(folder, sampler=troubled, prefilter_samples=0, prompts_per_step=2, group=2, device_batch_size=2, **options)
+        call(
+            rl,
+            folder,
+            sampler=troubled,
+            prefilter_samples=0,
+            prompts_per_step=2,
+            num_generations=2,
+            device_batch_size=2,
+            **options,
+        )
     assert not (tmp_path / "run" / "manifest.json").exists()

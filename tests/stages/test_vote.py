@@ -14,6 +14,7 @@ from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.schema import Example, Generation, Gold, Item, Key
 from deepcritic.stages import vote
 from deepcritic.tasks.first_error import FirstError
+from tests.stages.conftest import call
 
 CRITIC = "deepcritic://microworld/models/base"
 
@@ -47,8 +48,8 @@ def voted(tmp_path: Path, fake_sampler: Any, open_folder: Any) -> Callable[..., 
         write_rows(tmp_path / "problems.jsonl", problems)
         write_rows(tmp_path / "solutions.jsonl", reversed(solutions))
         with open_folder("vote") as folder:
-            critic.metrics = vote.run(
-                folder, problems=str(tmp_path / "problems.jsonl"), solutions=str(tmp_path / "solutions.jsonl"),
+            critic.metrics = call(
+                vote, folder, problems=str(tmp_path / "problems.jsonl"), solutions=str(tmp_path / "solutions.jsonl"),
                 task=FirstError(), model=CRITIC, sampler=critic, **options,
             )  # fmt: skip
             critic.manifest = folder.manifest
@@ -104,7 +105,7 @@ def test_what_the_checker_could_not_decide_is_counted_apart(voted: Any) -> None:
 def test_plain_voting_may_spend_the_same_tokens(voted: Any) -> None:
     """Two of four solutions are criticised: what they cost together buys the plain vote a third one, or a fourth."""
     cases = {"a": [("8", "one two three \\boxed{1}"), ("7", "\\boxed{-1}"), ("8", None), ("7", None)]}
-    done = voted(cases, criticised=2)
+    done = voted(cases, critiqued=2)
     assert {request.keys[0].example_id for request in done.asked} == {"a/s0", "a/s1"}
     gains = done.metrics["gains"]["verified"]
     assert [one["k"] for one in gains] == [1, 2]

@@ -32,7 +32,8 @@ BASE = "deepcritic://microworld/models/base"
 Command = Callable[..., Any]
 SMALL = (
     "experiment=microworld/rl", f"model={BASE}", "stage.examples=labelled.jsonl", "stage.steps=3", "stage.prompts_per_step=4",
-    "stage.group=4", "stage.device_batch_size=16", "stage.max_tokens=64", "stage.logging_steps=1", "stage.prefilter_samples=0",
+    "stage.num_generations=4", "stage.device_batch_size=16", "stage.max_tokens=64", "stage.logging_steps=1",
+    "stage.prefilter_samples=0",
     "stage.temperature=1.3", "run=mine",
 )  # fmt: skip
 
@@ -127,7 +128,7 @@ def test_groups_are_kept_with_the_advantages_that_they_were_learnt_with(
 def test_two_processes_learn_from_one_batch(make_solutions: Any, tmp_path: Path) -> None:
     """Each draws its half; one of them filters and writes, and what is logged is of both."""
     write_rows(tmp_path / "labelled.jsonl", make_solutions(48, 3))
-    words = [*SMALL, "stage.steps=2", "stage.device_batch_size=4", "stage.group=2", "stage.prefilter_samples=3",
+    words = [*SMALL, "stage.steps=2", "stage.device_batch_size=4", "stage.num_generations=2", "stage.prefilter_samples=3",
              "stage.all_correct_share=null", "stage.dynamic_sampling=2"]  # fmt: skip
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "deepcritic"]
     done = subprocess.run([*launch, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
@@ -209,7 +210,13 @@ def test_an_engine_with_stale_weights_is_noticed(
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: name if name == "vllm" else found(name, *more))
     monkeypatch.setattr("trl.trainer.grpo_trainer.VLLMGeneration", type("Lent", (LentEngine,), {"follows": follows}))
-    words = ["stage.vllm=colocate", "stage.learning_rate=0.002", "stage.steps=8", "stage.max_gap=0.05", "stage.warmup=0"]
+    words = [
+        "stage.vllm_mode=colocate",
+        "stage.learning_rate=0.002",
+        "stage.steps=8",
+        "stage.max_logprob_gap=0.05",
+        "stage.warmup_ratio=0",
+    ]
     outcome = command(*SMALL, *words)
     gaps = [line["sampling/sampling_logp_difference/mean"] for line in _lines()]
     assert gaps[0] < 0.01, "at first both have the same weights"
@@ -229,7 +236,7 @@ def test_an_engine_with_stale_weights_is_noticed(
 
 def test_the_best_weights_are_kept_and_named(command: Command, labelled: list[Example], make_solutions: Any) -> None:
     write_rows(Path("held.jsonl"), [msgspec.structs.replace(row, id=f"held-{row.id}") for row in make_solutions(12, 9)])
-    words = ["stage.validation=held.jsonl", "stage.eval_steps=2", "stage.learning_rate=0.001", "stage.max_tokens=100",
+    words = ["stage.validation_examples=held.jsonl", "stage.eval_steps=2", "stage.learning_rate=0.001", "stage.max_tokens=100",
              "stage.push=./published"]  # fmt: skip
     outcome = command(*SMALL, *words)
     assert outcome.code == 0, outcome.err

@@ -90,7 +90,7 @@ def test_two_processes_train_as_one(command: Callable[..., Any], make_solutions:
     words = [
         "experiment=microworld/sft", "stage.dialogues=dialogues.jsonl", "stage.batch_size=8", "stage.device_batch_size=2",
         "stage.max_steps=3", "stage.save_steps=2", "stage.logging_steps=1", "stage.validation_examples=rows.jsonl",
-        "stage.validation_tokens=12",
+        "stage.validation_max_tokens=12",
     ]  # fmt: skip
     torch.set_num_threads(1)
     assert command(*words, "run=one").code == 0

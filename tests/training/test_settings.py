@@ -133,7 +133,7 @@ def test_the_group(name: str, rank: int | None, quantised: bool) -> None:
 def test_the_papers_settings() -> None:
     stage = compose(["experiment=deepcritic_7b_sft", "stage.dialogues=x"])
     assert (stage.model, stage.seed) == ("Qwen/Qwen2.5-7B-Instruct", 42)
-    wanted = {"learning_rate": 1e-5, "epochs": 3.0, "max_length": 16384, "batch_size": 64, "warmup": 0.1}
+    wanted = {"learning_rate": 1e-5, "epochs": 3.0, "max_length": 16384, "batch_size": 64, "warmup_ratio": 0.1}
     assert {name: stage.stage[name] for name in wanted} == wanted
 
 

@@ -1,0 +1,174 @@
+"""From words on the command line to what they stand for: Hydra composes, and `build` calls what `_target_` names."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import inspect
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from deepcritic.cli.names import translated
+from deepcritic.errors import UsageError
+from deepcritic.options import engines_of, record_of, split
+
+_PLAIN = (str, int, float, bool)
+_NAMED: dict[Any, str] = {
+    str: "a text (a number in quotes: \"'7'\")",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
+def configuration_folder() -> Path:
+    """`conf/`: inside the package where it was installed, beside it in a checkout."""
+    package = Path(__file__).parent.parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def compose(overrides: list[str]) -> Any:
+    """The configuration that `overrides` stand for. Raises `UsageError`, with the nearest name for a wrong one."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException, OverrideParseException
+
+    for word in overrides:
+        if word.startswith("-"):
+            raise UsageError(f"options are written without dashes: {word.lstrip('-')}")
+        if "=" not in word and not word.startswith("~"):
+            raise UsageError(f"{word!r} is not of the form option=value; see python -m deepcritic --help")
+    overrides = translated(overrides, configuration_folder())
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(configuration_folder().resolve())):
+            return hydra_compose("config", overrides=overrides)
+    except OverrideParseException as error:
+        written = error.override
+        raise UsageError(
+            f'{written!r} cannot be read; put the value into quotes that the shell leaves in place: "{_quoted(written)}"'
+        ) from None
+    except HydraException as error:
+        message = str(error)
+    raise UsageError(_nearest(message, overrides))
+
+
+def shrink(options: dict[str, Any], most: dict[str, float]) -> None:
+    """Cut a stage's options down to `most`, in place. Names may be dotted; null and negative numbers are no limit.
+
+    >>> options = {"steps": 100, "limit": None, "source": {"count": 5}}
+    >>> shrink(options, {"steps": 2, "limit": 24, "source.count": 24, "epochs": 1})
+    >>> options
+    {'steps': 2, 'limit': 24, 'source': {'count': 5}}
+    """
+    for name, limit in most.items():
+        *place, key = name.split(".")
+        part: Any = options
+        for word in place:
+            part = part.get(word) if isinstance(part, dict) else None
+        if isinstance(part, dict) and key in part:
+            value = part[key]
+            part[key] = limit if value is None or value < 0 else min(value, limit)
+
+
+def build(value: Any, *, as_partial: bool = False, place: str = "stage") -> Any:
+    """What a configuration stands for: `_target_` is called with the other keys, or bound to them (`_partial_`).
+
+    A stage's `run` is bound to its record and to the engines that are built for it. Only this package's functions can be named,
+    and exceptions come through as they are. A key that the function does not take, or whose value is of another type, is a
+    `UsageError` that names the option (`place` and the key).
+    """
+    if isinstance(value, list):
+        return [build(item, place=place) for item in value]
+    if not isinstance(value, dict):
+        return value
+    arguments = {
+        key: build(item, place=key if place == "stage" else f"{place}.{key}")
+        for key, item in value.items()
+        if key not in {"_target_", "_partial_", "_not_hashed_"}
+    }
+    if "_target_" not in value:
+        return arguments
+    function = target(value)
+    _check_arguments(function, arguments, place)
+    if "options" in inspect.signature(function).parameters:
+        options, engines = split(function, arguments)
+        return functools.partial(function, options=options, **engines)
+    return functools.partial(function, **arguments) if as_partial or value.get("_partial_") else function(**arguments)
+
+
+def target(value: dict[str, Any]) -> Any:
+    """The function or class of this package that `_target_` names."""
+    module, _, name = str(value["_target_"]).rpartition(".")
+    if not module.startswith("deepcritic."):
+        raise UsageError(f"_target_ must name something of deepcritic; found {value['_target_']!r}")
+    return getattr(importlib.import_module(module), name)
+
+
+def _check_arguments(function: Any, arguments: dict[str, Any], place: str) -> None:
+    parameters = inspect.signature(function).parameters
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    known = [name for name in parameters if name != "folder"]
+    try:
+        hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    except NameError:  # a type that is imported for the type checker only
+        hints = {}
+    if "options" in parameters:
+        hints = typing.get_type_hints(record_of(function))
+        known = [*hints, *engines_of(function)]
+    for name, value in arguments.items():
+        if name not in known and not open_ended:
+            raise UsageError(f"there is no option {place}.{name}{offer(name, known)}")
+        hint = hints.get(name, Any)
+        kinds = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
+        if Any in kinds or isinstance(value, dict | list) or (value is not None and not isinstance(value, _PLAIN)):
+            continue
+        if not kinds & ({type(value), float} if type(value) is int else {type(value)}) and (
+            value is None or kinds <= _NAMED.keys()
+        ):
+            right = " or ".join(sorted(_NAMED.get(kind, "something") for kind in kinds))
+            raise UsageError(f"{place}.{name}: of another type; found {value!r}; expected {right}")
+
+
+def offer(wrong: str, options: list[str]) -> str:
+    """The nearest of `options` as the end of an error, or all of them."""
+    close = difflib.get_close_matches(wrong, options, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; there are: {', '.join(options)}" if options else ""
+
+
+def _quoted(written: str) -> str:
+    name, _, value = written.partition("=")
+    return f"{name}='{value}'"
+
+
+def _nearest(message: str, overrides: list[str]) -> str:
+    group = re.search(r"[Cc]ould not find '([^']+)/([^'/]*)'", message)
+    if group:
+        options = sorted(file.stem for file in (configuration_folder() / group.group(1)).glob("*.yaml"))
+        return f"there is no {group.group(1)}={group.group(2)}{offer(group.group(2), options)}"
+    key = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", message)
+    if key:
+        wrong = (key.group(1) or key.group(2)).removeprefix("++").removeprefix("+")
+        known = _known_keys([word for word in overrides if not word.lstrip("+").startswith(wrong)])
+        return f"there is no option {wrong}{offer(wrong, known)}"
+    return message
+
+
+def _known_keys(overrides: list[str]) -> list[str]:
+    from omegaconf import OmegaConf
+
+    from deepcritic.runs.folder import flatten
+
+    try:
+        config = compose(overrides)
+    except UsageError:
+        return []
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
+    return sorted(flatten(plain))

@@ -1,0 +1,93 @@
+"""Which stage a command runs, and old names of its options: they are accepted for one release, with a line that names the new."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deepcritic import stages
+from deepcritic.errors import UsageError
+from deepcritic.options import described, record_of
+
+_WORD = re.compile(r"([+~]*)([^=]*)(=?)(.*)", re.DOTALL)
+
+
+def stage_names() -> list[str]:
+    """Every stage, by name."""
+    return sorted(module.name for module in pkgutil.iter_modules(stages.__path__))
+
+
+def run_of(stage: str) -> Callable[..., Any]:
+    """The `run` of a stage."""
+    run: Callable[..., Any] = importlib.import_module(f"deepcritic.stages.{stage}").run
+    return run
+
+
+def stage_of(words: list[str], conf: Path) -> str | None:
+    """The stage that a command runs, by `stage=` or by what `experiment=` sets; None for several, none or an unknown one."""
+    given = {name: value for _, name, _, value in map(parts, words)}
+    stage = given.get("stage") or experiment_stage(given.get("experiment", ""), conf)
+    return stage if stage in stage_names() else None
+
+
+def experiment_stage(name: str, conf: Path) -> str | None:
+    """The stage that the file of an experiment names."""
+    file = conf / "experiment" / f"{name}.yaml"
+    if not name or not file.is_file():
+        return None
+    defaults = (yaml.safe_load(file.read_text("utf-8")) or {}).get("defaults", [])
+    found = [entry["override /stage"] for entry in defaults if isinstance(entry, dict) and "override /stage" in entry]
+    return str(found[0]) if found else None
+
+
+def parts(word: str) -> tuple[str, str, str, str]:
+    """Sign, name, `=` and value of a word.
+
+    >>> parts("+stage.samples=4")
+    ('+', 'stage.samples', '=', '4')
+    """
+    match = _WORD.fullmatch(word)
+    assert match is not None
+    sign, name, equals, value = match.groups()
+    return sign, name, equals, value
+
+
+def old_names(stage: str) -> dict[str, str]:
+    """The old words of a stage's options, each with the new one."""
+    renamed: dict[str, str] = {}
+    for one in described(record_of(run_of(stage))):
+        if one.was:
+            renamed[f"stage.{one.was}"] = f"stage.{one.name}"
+            if one.top:
+                renamed[one.was] = one.top
+    return renamed
+
+
+def translated(words: list[str], conf: Path) -> list[str]:
+    """The words, with new names for old ones; each is said on standard error.
+
+    Raises `UsageError` where an option is given by both names.
+    """
+    stage = stage_of(words, conf)
+    if stage is None:
+        return words
+    renamed, found = old_names(stage), []
+    given = {name for _, name, _, _ in map(parts, words)}
+    for word in words:
+        sign, name, equals, value = parts(word)
+        new = renamed.get(name)
+        if new is None or (name == "runs" and not value.startswith("[")):  # the folder of the runs, not a list of two
+            found.append(word)
+            continue
+        if new in given:
+            raise UsageError(f"{name} is the old name of {new}, and both are given; expected: {new} alone")
+        print(f"{name}= is now {new}=; the old name works in this release and is removed in the next", file=sys.stderr)
+        found.append(f"{sign}{new}{equals}{value}")
+    return found

@@ -1,0 +1,158 @@
+"""The options of a stage: one frozen record, with a default, a type and one line of help for each option.
+
+    @dataclass(frozen=True, kw_only=True)
+    class LabelOptions(Options):
+        \"""Turn rollouts into step labels by a rule, without a model.\"""
+
+        solutions: str = option(REQUIRED, "solutions to label: solutions.jsonl of stage=solve", group="Data")
+        rule: str = option("deepcritic", "how rollouts become a label", group="Labels", choices=("deepcritic", "soft"))
+
+The YAML in `conf/stage/`, `stage=X --help` and the page of options are made from these records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field
+from typing import Any, ClassVar, Final
+
+from deepcritic.errors import InputError, UsageError
+
+REQUIRED: Final = MISSING
+"""The default of an option that has none."""
+
+
+def option(
+    default: Any,
+    text: str,
+    *,
+    group: str = "",
+    top: bool | str = False,
+    was: str | None = None,
+    not_hashed: bool = False,
+    choices: Sequence[str] = (),
+    at_least: float | None = None,
+    at_most: float | None = None,
+    needs: str | None = None,
+) -> Any:
+    """A field of a stage's record.
+
+    Args:
+        default: its value where nobody gives one, or `REQUIRED`.
+        text: one line for the help, the YAML and the page.
+        group: the heading of this field and of those after it.
+        top: given for all stages at once, as `NAME=` and not `stage.NAME=`; a text names it where it differs.
+        was: its old name, which is accepted for one release.
+        not_hashed: decides no row, so that it may differ when a stage is started again.
+        choices: the values that it can have.
+        at_least: the smallest number that it can be.
+        at_most: the largest.
+        needs: the option without which it has no effect, as `name` (it is given) or `name=value,value` (it is one of these).
+    """
+    metadata = {
+        "text": text, "group": group, "top": top, "was": was, "not_hashed": not_hashed, "choices": tuple(choices),
+        "at_least": at_least, "at_most": at_most, "needs": needs,
+    }  # fmt: skip
+    return field(default_factory=list, metadata=metadata) if default == [] else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The base of the records. Raises `UsageError` for a value that is none of the choices, `InputError` for one out of range."""
+
+    REPLACES: ClassVar[Mapping[str, str]] = {}
+    """Options that have no effect where another one, or a group, is given: `{"generations": "model sampler"}`."""
+    NEEDS: ClassVar[Mapping[str, str]] = {}
+    """Engines that have no effect without an option, as `needs` of `option` says it: `{"sampler": "split=model"}`."""
+
+    def __post_init__(self) -> None:
+        for one in described(type(self)):
+            value = getattr(self, one.name)
+            if value is None:
+                continue
+            if one.choices and value not in one.choices:
+                raise wrong(one.key, value, ", ".join(one.choices))
+            low, high = one.at_least, one.at_most
+            if (low is not None and value < low) or (high is not None and value > high):
+                limits = [f"{word} {limit:g}" for word, limit in (("from", low), ("up to", high)) if limit is not None]
+                kind = "a whole number" if "int" in one.type else "a number"
+                raise InputError("out of range", field=one.key, found=value, expected=f"{kind} {' '.join(limits)}")
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of one option."""
+
+    name: str
+    type: str
+    default: Any
+    text: str
+    group: str
+    top: str | None
+    was: str | None
+    not_hashed: bool
+    choices: tuple[str, ...]
+    at_least: float | None
+    at_most: float | None
+    needs: str | None
+
+    @property
+    def key(self) -> str:
+        """The word on the command line."""
+        return self.top or f"stage.{self.name}"
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+
+def described(record: type[Options]) -> list[Option]:
+    """The options of a record, in order, each with its heading."""
+    found, group = [], ""
+    for one in dataclasses.fields(record):
+        about = dict(one.metadata)
+        group = about.pop("group") or group
+        top = about.pop("top")
+        default = one.default_factory() if one.default_factory is not MISSING else one.default
+        found.append(
+            Option(
+                name=one.name,
+                type=str(one.type),
+                default=default,
+                group=group,
+                top=one.name if top is True else top or None,
+                **about,
+            )
+        )
+    return found
+
+
+def record_of(run: Callable[..., Any]) -> type[Options]:
+    """The record that a stage's `run(folder, options, *, ...)` takes."""
+    annotation = inspect.signature(run).parameters["options"].annotation
+    record: type[Options] = getattr(sys.modules[run.__module__], str(annotation))
+    return record
+
+
+def engines_of(run: Callable[..., Any]) -> list[str]:
+    """What a stage's `run` takes beside its record: the groups that are built for it (`task`, `sampler`...)."""
+    return [name for name, parameter in inspect.signature(run).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def split(run: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """The record of a stage and its engines, from one mapping of both.
+
+    >>> from deepcritic.stages import export
+    >>> split(export.run, {"evaluation": "evaluate.rl"})
+    (ExportOptions(evaluation='evaluate.rl'), {})
+    """
+    engines = {name: arguments[name] for name in engines_of(run) if name in arguments}
+    return record_of(run)(**{name: value for name, value in arguments.items() if name not in engines}), engines
+
+
+def wrong(key: str, found: object, expected: str, problem: str = "no such choice") -> UsageError:
+    """The error for an option with a value that it cannot have."""
+    return UsageError(f"{key}: {problem}; found {found!r}; expected {expected}")
