@@ -115,7 +115,7 @@ class SeedOptions(Options):
         super().__post_init__()
         headed(self.heading, 1)
 
-    def sampling(self, temperature: float, max_tokens: int) -> Sampling:
+    def sampling(self, temperature: float, max_tokens: int | None) -> Sampling:
         return Sampling(temperature=temperature, top_p=self.top_p, max_tokens=max_tokens)
 
     def at_once(self, samples: int) -> int:
