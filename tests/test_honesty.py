@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepcritic.__main__ import compose, configuration_folder
+from deepcritic.cli.config import compose, configuration_folder
 from deepcritic.datasets import examples
 from deepcritic.datasets.benchmark import Benchmark
 from deepcritic.microworld.world import draw_problem, judge, write_solution

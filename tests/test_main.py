@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from deepcritic.__main__ import build, compose, configuration_folder
+from deepcritic.cli.config import build, compose, configuration_folder
 from deepcritic.errors import UsageError
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import read_rows

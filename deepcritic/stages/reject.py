@@ -76,7 +76,7 @@ def run(folder: RunFolder, options: RejectOptions, *, task: CriticTask[Any], sam
 
     with Draws(folder) as draws:
         requests = (one for row in rows for one in ask(row))
-        drawn = draws.collect(requests, engine, "replies", total=len(rows) * (samples + hinted))
+        drawn = draws.collect(requests, engine, "replies", total=len(rows) * (options.samples + options.hinted_samples))
         counts = draws.finish()
     folder.require_complete()
     replies: dict[str, list[Generation]] = {}

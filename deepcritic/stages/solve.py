@@ -79,7 +79,7 @@ def run(folder: RunFolder, options: SolveOptions, *, sampler: Callable[..., Samp
         for row in rows
     )  # fmt: skip
     with Draws(folder) as draws:
-        drawn = draws.collect(requests, engine, "solutions", total=len(rows) * samples)
+        drawn = draws.collect(requests, engine, "solutions", total=len(rows) * options.samples)
         draws.finish()
     chosen = Selection(folder, options.keep, options.max_correct)
     folder.ledger("solutions").enter(len(rows) * options.samples)

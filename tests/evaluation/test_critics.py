@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from deepcritic.__main__ import build, compose, configuration_folder
+from deepcritic.cli.config import build, compose, configuration_folder
 from deepcritic.datasets import mr_gsm8k, processbench
 from deepcritic.errors import InputError
 from deepcritic.evaluation.critics import ReleasedCritic

@@ -67,11 +67,12 @@ def recorded(rows: list[Example], tmp_path: Path) -> Path:
 def done(rows: list[Example], recorded: Path, tmp_path: Path, open_folder: Callable[..., Any]) -> dict[str, Any]:
     write_rows(tmp_path / "solutions.jsonl", rows)
     with open_folder("refine") as folder:
-        return call(
+        metrics: dict[str, Any] = call(
             refine, folder, solutions=str(tmp_path / "solutions.jsonl"), task=FirstError(), model="recorded",
             generator="recorded",
             sampler=lambda model: RecordedSampler(recorded),
         )  # fmt: skip
+        return metrics
 
 
 def test_every_case_is_as_worked_out_by_hand(rows: list[Example], done: dict[str, Any], tmp_path: Path) -> None:

@@ -48,7 +48,9 @@ def _text(row: Preference, context: Any, right: bool) -> str:
 
 
 def _run(folder: Any, path: Path, sampler: Any, **more: Any) -> dict[str, Any]:
-    return call(reject, folder, examples=str(path / "rows.jsonl"), task=TASK, sampler=sampler, model="m", **more)
+    given = {"examples": str(path / "rows.jsonl"), "task": TASK, "sampler": sampler, "model": "m", **more}
+    metrics: dict[str, Any] = call(reject, folder, **given)
+    return metrics
 
 
 def test_what_stays_and_what_goes(rows: list[Preference], open_folder: Any, fake_sampler: Any, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deepcritic.__main__ import configuration_folder
+from deepcritic.cli.config import configuration_folder
 from deepcritic.runs.jsonl import write_rows
 
 pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deepcritic.__main__ import build, compose, configuration_folder
+from deepcritic.cli.config import build, compose, configuration_folder
 from deepcritic.errors import InputError, UsageError
 from deepcritic.training.settings import TrainerSettings, accumulation
 
