@@ -1,34 +1,38 @@
 """Public data sets: one file each, and their conventions end there.
 
-Every source has `read(path, ...)`, which yields `Example` rows: steps count from 1, carry no numbering of their own, and nothing
-that tells the truth stands in `item`. `path` is a file (.json or .jsonl, plain or .gz) or a data set on the Hugging Face hub
-(`org/name` or `org/name@revision`).
+A data set is a function that makes one of our rows of one of its records; `reader` makes of it the `read` that every data set
+has. Steps count from 1, carry no numbering of their own, and nothing that tells the truth stands in `item`.
 
-A row that cannot be used raises `InputError` with its file, line and field. Where `max_bad` allows for some, as in data for
-training, they are set aside in a `Report`, which also counts what became of each row.
-
+    read = reader(_example)                       # in the data set's file
     report = Report()
-    rows = list(prm800k.read("phase1.jsonl.gz", max_bad=10, report=report))
+    rows = list(processbench.read("Qwen/ProcessBench", split="math", max_bad=10, report=report))
     print(report.counts, report.bad)
+
+Where the records come from, and in which format they are, is the business of `deepcritic.datasets.reading`. A row that cannot be
+used raises `InputError` with its file, line and field. Where `max_bad` allows for some, as in data for training, they are set
+aside in a `Report`, which also counts what became of each row.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
+import functools
+import hashlib
+import inspect
+import typing
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from deepcritic.datasets.reading import Record, read_records
+import msgspec
+
+from deepcritic.datasets.reading import Place, Record, Rows, read_records
 from deepcritic.errors import InputError
-from deepcritic.schema import ALL_CORRECT, Dialogue, Example, Preference
-from deepcritic.text.steps import strip_heading
+from deepcritic.schema import Dialogue, Example, Preference
 
 T = TypeVar("T")
 R = TypeVar("R", Example, Dialogue, Preference)
-_NAMES: Final = {str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "an object"}
+R_co = TypeVar("R_co", covariant=True)
 
 
 @dataclass
@@ -47,92 +51,197 @@ class Report:
             raise error
 
 
-def convert_rows(
-    path: str | os.PathLike[str],
-    convert: Callable[[Record], R],
-    *,
-    revision: str | None = None,
-    split: str | None = None,
-    max_bad: int = 0,
-    report: Report | None = None,
-) -> Iterator[R]:
-    """`convert` applied to each record; its errors get their file and line here, and an id may occur only once."""
-    kept = report or Report()
-    records = read_records(path, revision=revision, split=split, on_bad=lambda error: kept.set_aside(error, max_bad))
-    return convert_each(path, records, convert, max_bad, kept)
+class Reader(Protocol[R_co]):
+    """How every data set is read. `path` is a file, a folder, a hub id, or rows in memory; `revision`, `split` and `config`
+    choose among what the hub holds. So many as `max_bad` rows may be bad: they are set aside in `report`."""
+
+    def __call__(
+        self,
+        path: Rows,
+        *,
+        revision: str | None = None,
+        split: str | None = None,
+        config: str | None = None,
+        max_bad: int = 0,
+        report: Report | None = None,
+        **options: Any,
+    ) -> Iterator[R_co]: ...
+
+
+def reader(convert: Callable[..., R], *, repeats: bool = False) -> Reader[R]:
+    """The `read` of a data set, of what makes a row of one record. Keywords of `convert` are options of the data set.
+
+    A row with an empty id gets its source and its number among the rows, from 0. With `repeats` an id may occur again: what
+    follows the first row is passed over and counted as repeated.
+    """
+
+    def read(
+        path: Rows,
+        *,
+        revision: str | None = None,
+        split: str | None = None,
+        config: str | None = None,
+        max_bad: int = 0,
+        report: Report | None = None,
+        **options: Any,
+    ) -> Iterator[R]:
+        kept = report or Report()
+        records = read_records(
+            path, revision=revision, split=split, config=config, on_bad=lambda error: kept.set_aside(error, max_bad)
+        )
+        return convert_each(records, functools.partial(convert, **options), max_bad, kept, repeats=repeats)
+
+    signed: Reader[R] = _signed(read, convert)
+    return signed
+
+
+def _signed(read: Any, convert: Callable[..., Any]) -> Any:
+    """`read` with the options of `convert` in its signature, so that a misspelt one is found before anything is read."""
+    read.__doc__, read.__module__ = convert.__doc__, convert.__module__
+    own = [one for one in inspect.signature(convert).parameters.values() if one.kind is one.KEYWORD_ONLY]
+    path, *common, _ = inspect.signature(read).parameters.values()
+    read.__signature__ = inspect.Signature([path, *own, *common])
+    read.__annotations__ = {**read.__annotations__, **{one.name: one.annotation for one in own}}
+    try:
+        hints = typing.get_type_hints(convert)
+    except NameError:  # a type that is imported for the type checker only
+        hints = {}
+    read.__annotations__.update({one.name: hints.get(one.name, Any) for one in own})
+    return read
 
 
 def convert_each(
-    path: str | os.PathLike[str], records: Iterator[tuple[int, T]], convert: Callable[[T], R], max_bad: int, report: Report
+    records: Iterator[tuple[Place, T]], convert: Callable[[T], R], max_bad: int, report: Report, *, repeats: bool = False
 ) -> Iterator[R]:
-    """`convert` applied to each of `records`, which come with their lines; bad ones are set aside in `report`."""
-    lines: dict[str, int] = {}
-    for line, record in records:
+    """`convert` applied to each of `records`; bad ones are set aside in `report` with their place.
+
+    An id may occur once. Where bad rows are allowed for, a row that repeats an earlier one is counted as a duplicate and passed
+    over, and one that contradicts an earlier one is named as such.
+    """
+    seen: dict[str, _Seen] = {}
+    for number, (place, record) in enumerate(records):
         try:
-            example = convert(record)
-            check_new(example.id, line, lines)
+            row = convert(record)
+            if not row.id:
+                row = msgspec.structs.replace(row, id=f"{row.source}-{number}")
+            check_problem(row)
+            again = row.id in seen if repeats else _check_new(row, place, seen, lenient=max_bad > 0)
         except InputError as error:
-            report.set_aside(placed(error, path, line), max_bad)
+            report.set_aside(placed(error, place), max_bad)
             continue
         report.counts["rows"] += 1
+        if again:
+            report.counts["repeated" if repeats else "duplicates"] += 1
+            continue
+        seen.setdefault(row.id, _Seen(place.line, b"", None))
         report.counts["examples"] += 1
-        yield example
+        if isinstance(row, Example) and not row.item.steps and row.gold.reference_answer is None:
+            report.counts["without_answer"] += 1
+        yield row
 
 
-def take(record: Record, name: str, kind: type[T]) -> T:
-    """The field `name`, which must be there and of that type."""
-    if name not in record:
-        near = difflib.get_close_matches(name, record, n=1)
-        raise InputError("the field is missing", field=name, expected=f"{name}, not {near[0]}" if near else _NAMES[kind])
-    value = record[name]
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InputError("wrong type", field=name, found=value, expected=_NAMES[kind])
-    return value
+class _Seen(NamedTuple):
+    line: int
+    content: bytes
+    label: Any
 
 
-def take_steps(record: Record, name: str) -> list[str]:
-    """A solution's steps: a list of at least one text."""
-    steps = take(record, name, list)
-    if not steps:
-        raise InputError("a solution without steps", field=name, found=[], expected="at least one step")
-    for number, step in enumerate(steps):
-        if not isinstance(step, str):
-            raise InputError("wrong type", field=f"{name}[{number}]", found=step, expected="a text")
-    return steps
+def _check_new(row: Example | Dialogue | Preference, place: Place, seen: dict[str, _Seen], *, lenient: bool) -> bool:
+    """Note on which line an id stands; whether it stood there before with the same content. Refuses it with another content."""
+    before = seen.get(row.id)
+    if before is None:
+        seen[row.id] = _Seen(place.line, *(_content(row) if lenient else (b"", None)))
+        return False
+    if lenient:
+        content, label = _content(row)
+        if content == before.content:
+            if label == before.label:
+                return True
+            raise InputError(
+                "the same row with another label", field="id", found=f"{row.id}, labelled {label}",
+                expected=f"{before.label}, the label on line {before.line}",
+            )  # fmt: skip
+    raise InputError("the id occurs twice", field="id", found=row.id, expected=f"an id other than that of line {before.line}")
 
 
-def take_label(record: Record, name: str, steps: int) -> int:
-    """The first error, from a label that counts steps from 0 and says -1 for none."""
-    label = take(record, name, int)
-    if not -1 <= label < steps:
-        raise InputError(
-            "the label lies outside the steps", field=name, found=label, expected=f"0 to {steps - 1}, or -1 for none"
-        )
-    return ALL_CORRECT if label == -1 else label + 1
+def _content(row: Example | Dialogue | Preference) -> tuple[bytes, Any]:
+    """A hash of what a row asks, and its label."""
+    asked: Any = row.messages if isinstance(row, Dialogue) else (row.item, getattr(row, "parent_id", None))
+    label: Any = row.verdict if isinstance(row, Dialogue) else row.gold.first_error if isinstance(row, Example) else row.gold.best
+    return hashlib.blake2b(msgspec.json.encode(asked), digest_size=8).digest(), getattr(label, "value", label)
 
 
-def unnumbered(steps: list[str]) -> tuple[str, ...]:
-    """The steps without the headings that say their place. One that says another number is part of the text, and stays.
-
-    Prompts number the steps, so "Step 2: Step 2: ..." must not come about; but where the solution's own count differs, its
-    later words ("by Step 1") rest on its own headings.
-
-    >>> unnumbered(["Step 1: a", "so b", "Step 2: c"])
-    ('a', 'so b', 'Step 2: c')
-    """
-    parts = ((step, *strip_heading(step)) for step in steps)
-    return tuple(rest if number == place else step for place, (step, number, rest) in enumerate(parts, start=1))
+def check_problem(row: Example | Dialogue | Preference) -> None:
+    """Refuse a row that asks nothing."""
+    if not isinstance(row, Dialogue) and not row.item.problem.strip():
+        name = "item.query" if isinstance(row, Preference) else "item.problem"
+        raise InputError("the problem is empty", field=name, found=row.item.problem, expected="its text")
 
 
-def check_new(identity: str, line: int, lines: dict[str, int]) -> None:
-    """Note on which line an id stands; refuse one that has been seen."""
-    if identity in lines:
-        raise InputError(
-            "the id occurs twice", field="id", found=identity, expected=f"an id other than that of line {lines[identity]}"
-        )
-    lines[identity] = line
-
-
-def placed(error: InputError, path: str | os.PathLike[str], line: int) -> InputError:
+def placed(error: InputError, place: Place) -> InputError:
     """The same error with its place."""
-    return error.replace(file=path, line=line)
+    return error.replace(file=place.file, line=place.line)
+
+
+class Passes(Protocol[T]):
+    """A data set whose rows need what other rows say: `note` hears of all rows first, then `use` gives what becomes of each."""
+
+    def parse(self, record: Record) -> T: ...
+
+    def note(self, row: T, report: Report) -> None: ...
+
+    def noted(self, report: Report) -> None: ...
+
+    def use(self, row: T) -> tuple[str, Example | None]: ...
+
+
+def reader_of_two_passes(make: Callable[[], Passes[Any]], doc: str) -> Reader[Example]:
+    """The `read` of a data set that is read twice, as a stream; `counts` of the report says what became of each row."""
+
+    def read(
+        path: Rows,
+        *,
+        revision: str | None = None,
+        split: str | None = None,
+        config: str | None = None,
+        max_bad: int = 0,
+        report: Report | None = None,
+        **_: Any,
+    ) -> Iterator[Example]:
+        kept, passes = report or Report(), make()
+        rows = path if not isinstance(path, Iterator) else list(path)
+        options: dict[str, Any] = {"revision": revision, "split": split, "config": config}
+        records = read_records(rows, **options, on_bad=lambda error: kept.set_aside(error, max_bad))
+        again = read_records(rows, **options, on_bad=lambda error: None)
+        return _twice(records, again, passes, max_bad, kept)
+
+    read.__doc__ = doc
+    signed: Reader[Example] = _signed(read, make)
+    return signed
+
+
+def _twice(
+    records: Iterator[tuple[Place, Record]],
+    again: Iterator[tuple[Place, Record]],
+    passes: Passes[Any],
+    max_bad: int,
+    report: Report,
+) -> Iterator[Example]:
+    for place, record in records:
+        try:
+            row = passes.parse(record)
+        except InputError as error:
+            report.set_aside(placed(error, place), max_bad)
+            continue
+        passes.note(row, report)
+    passes.noted(report)
+    for _, record in again:
+        try:
+            row = passes.parse(record)
+        except InputError:
+            continue  # set aside before
+        report.counts["rows"] += 1
+        fate, example = passes.use(row)
+        report.counts[fate] += 1
+        if example is not None:
+            yield example

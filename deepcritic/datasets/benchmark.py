@@ -19,12 +19,12 @@ from typing import Any, Final
 
 from deepcritic.datasets import examples
 from deepcritic.datasets.forged import forge
-from deepcritic.datasets.reading import read_records
+from deepcritic.datasets.reading import ENDINGS, files_of, read_records
 from deepcritic.errors import InputError, UsageError
 from deepcritic.metrics.subset import subset
 from deepcritic.schema import ALL_CORRECT, Example, Preference, encode
 
-_ENDINGS: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+_ENDINGS: Final = tuple(ending + packed for ending in ENDINGS for packed in ("", ".gz"))
 _SINGLE: Final = {"temperature": 0.6, "top_p": 0.9}
 _VOTE: Final = {"temperature": 1.0, "top_p": 0.9}
 
@@ -90,14 +90,14 @@ class Benchmark:
             raise UsageError(f"an option is missing: benchmark.path=FILE (of {self.name})")
         revision = {} if self.revision is None else {"revision": self.revision}
         folder = Path(self.path).expanduser()
-        if folder.is_dir():
+        if folder.is_dir() and not (folder / "dataset_dict.json").is_file():
             files = [file for part in self.parts or () for ending in _ENDINGS if (file := folder / f"{part}{ending}").is_file()]
-            if not files:
+            if not files and not files_of(folder):
                 wanted = ", ".join(f"{part}.json" for part in self.parts or ()) or "a file instead"
                 raise InputError("no file of the benchmark in this folder", file=self.path, expected=wanted)
-            for file in files:
+            for file in files or [folder]:
                 yield from self.reader(str(file), **revision)
-        elif self.parts and not folder.exists() and not self.path.endswith(_ENDINGS):
+        elif self.parts and not folder.is_file() and not self.path.endswith(_ENDINGS):
             for split in self.parts:
                 yield from self.reader(self.path, split=split, **revision)
         else:

@@ -8,10 +8,8 @@ it stands). An id follows from the content.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
-from deepcritic.datasets.base import Report, convert_rows, take, take_label, take_steps, unnumbered
+from deepcritic.datasets.base import reader
+from deepcritic.datasets.fields import take, take_label, take_steps, unnumbered
 from deepcritic.datasets.reading import Record
 from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
 
@@ -19,19 +17,8 @@ SOURCE = "big_bench_mistake"
 LICENSE = "Apache-2.0"
 
 
-def read(
-    path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    split: str | None = None,
-    max_bad: int = 0,
-    report: Report | None = None,
-) -> Iterator[Example]:
-    """The rows of a task's file of WHGTyen/BIG-Bench-Mistake whose steps are mathematics."""
-    return convert_rows(path, _example, revision=revision, split=split, max_bad=max_bad, report=report)
-
-
 def _example(record: Record) -> Example:
+    """The rows of a task's file of WHGTyen/BIG-Bench-Mistake whose steps are mathematics."""
     problem, steps = take(record, "input", str), take_steps(record, "steps")
     target = take(record, "target", str).strip()
     unmarked = "mistake_index" in record and record["mistake_index"] is None
@@ -46,3 +33,6 @@ def _example(record: Record) -> Example:
         source=SOURCE,
         license=LICENSE,
     )
+
+
+read = reader(_example)

@@ -10,14 +10,12 @@ and that the ground truth is the first wrong step, from 1, or -1. Where it count
 
 from __future__ import annotations
 
-import functools
-import os
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
-from deepcritic.datasets.base import Report, convert_rows, take
+from deepcritic.datasets.base import reader
 from deepcritic.datasets.deepcritic_sft import problem_and_steps
+from deepcritic.datasets.fields import take
 from deepcritic.datasets.reading import Record
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
@@ -25,21 +23,8 @@ from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
 SOURCE: Final = "deepcritic-rl-data"
 
 
-def read(
-    path: str | os.PathLike[str],
-    *,
-    index_base: int = 1,
-    revision: str | None = None,
-    split: str | None = None,
-    max_bad: int = 0,
-    report: Report | None = None,
-) -> Iterator[Example]:
+def _example(record: Record, *, index_base: int = 1) -> Example:
     """The solutions with their labels. Raises `InputError` for a row in another layout, with the field that differs."""
-    convert = functools.partial(_example, index_base=index_base)
-    return convert_rows(path, convert, revision=revision, split=split, max_bad=max_bad, report=report)
-
-
-def _example(record: Record, index_base: int) -> Example:
     asked = [message for message in take(record, "prompt", list) if isinstance(message, dict) and message.get("role") == "user"]
     if not asked:
         raise InputError(
@@ -62,3 +47,6 @@ def _first_error(truth: Any, steps: int, index_base: int) -> int:
         return number + 1 - index_base
     expected = f"{index_base} to {steps - 1 + index_base}, or -1 for none"
     raise InputError("the label lies outside the steps", field="reward_model.ground_truth", found=truth, expected=expected)
+
+
+read = reader(_example)

@@ -1,7 +1,8 @@
 r"""The seed critiques that DeepCritic's authors released (DeepCritic-4.5K): conversations of a prompt and a critique.
 
-The prompt holds the problem between `<Problem>` tags and the solution between `<Solution>` tags, its steps headed
-"Step 1: ", "Step 2: ", ... and parted by a blank line; the critique ends in a box with the first wrong step, from 1, or -1.
+The prompt holds the problem between `<Problem>` tags and the solution between `<Solution>` tags. Its steps have headings, as the
+model that solved it wrote them ("Step 2: ", "Step 2:" alone on a line, "**Step 2:**"), which number them 1, 2, 3 without a gap: a
+row where they do not is set aside. The critique ends in a box with the first wrong step, from 1, or -1.
 
 Two readers, as two things are wanted of these rows:
 
@@ -14,23 +15,24 @@ the authors' words.
 
 from __future__ import annotations
 
-import functools
-import os
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from deepcritic.datasets.base import Report, convert_rows, take
+from deepcritic.datasets.base import reader
+from deepcritic.datasets.fields import take
 from deepcritic.datasets.reading import Record
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT, Dialogue, Example, Gold, Item, Message, content_id
-from deepcritic.text.parsing import last_boxed
+from deepcritic.text.headings import read_heading
+from deepcritic.text.parsing import last_box
+from deepcritic.text.verdict import number_of
 
 if TYPE_CHECKING:
     from deepcritic.tasks.base import CriticTask
 
 SOURCE: Final = "deepcritic-4.5k"
 _PROMPT: Final = re.compile(r"<Problem>\n(?P<problem>.*?)\n</Problem>\s*<Solution>\n(?P<solution>.*)\n</Solution>", re.DOTALL)
+_JUDGEMENT: Final = re.compile(r"judge?ment|correctness of step", re.IGNORECASE)
 
 
 class _Critiqued(NamedTuple):
@@ -40,33 +42,8 @@ class _Critiqued(NamedTuple):
     first_error: int
 
 
-def read(
-    path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    split: str | None = None,
-    max_bad: int = 0,
-    report: Report | None = None,
-) -> Iterator[Example]:
-    """The solutions with the label that the critique ends with."""
-    return convert_rows(path, _example, revision=revision, split=split, max_bad=max_bad, report=report)
-
-
-def dialogues(
-    path: str | os.PathLike[str],
-    *,
-    task: CriticTask[Any],
-    revision: str | None = None,
-    split: str | None = None,
-    max_bad: int = 0,
-    report: Report | None = None,
-) -> Iterator[Dialogue]:
-    """The critiques as replies to the task's own prompt, each with the task's own last line."""
-    convert = functools.partial(_dialogue, task=task)
-    return convert_rows(path, convert, revision=revision, split=split, max_bad=max_bad, report=report)
-
-
 def _example(record: Record) -> Example:
+    """The solutions with the label that the critique ends with."""
     row = _row(record)
     item = Item(problem=row.problem, steps=row.steps)
     return Example(
@@ -74,7 +51,8 @@ def _example(record: Record) -> Example:
     )
 
 
-def _dialogue(record: Record, task: CriticTask[Any]) -> Dialogue:
+def _dialogue(record: Record, *, task: CriticTask[Any]) -> Dialogue:
+    """The critiques as replies to the task's own prompt, each with the task's own last line."""
     row = _row(record)
     reply = f"{row.critique}\n{task.format(row.first_error)}"
     messages = (*task.ask(Item(problem=row.problem, steps=row.steps)).messages, Message(role="assistant", content=reply))
@@ -92,15 +70,22 @@ def _row(record: Record) -> _Critiqued:
         if role not in texts:
             raise InputError("a turn is missing", field="messages", found=list(texts), expected=f"one of the {role}")
     problem, steps = problem_and_steps(texts["user"])
-    reply = texts["assistant"]
-    box = (last_boxed(reply) or "").strip()
-    if not re.fullmatch(r"-1|[1-9]\d{0,5}", box) or not (box == "-1" or int(box) <= len(steps)):
-        expected = f"1 to {len(steps)}, or -1, in the last box"
-        raise InputError("the critique ends in no verdict", field="messages", found=reply[-80:], expected=expected)
-    first = ALL_CORRECT if box == "-1" else int(box)
-    before = reply[: reply.rfind("\\boxed")]
-    critique = before.rpartition("\n")[0].rstrip()  # the verdict has a line of its own: "**Answer**: ..."
+    first, critique = _verdict(texts["assistant"], len(steps))
     return _Critiqued(problem, steps, critique, first)
+
+
+def _verdict(reply: str, steps: int) -> tuple[int, str]:
+    """The verdict that a critique ends with, and the critique without the line that says it."""
+    box = last_box(reply)
+    number = None if box is None else number_of(box.content)
+    if box is None or number is None or not (number == ALL_CORRECT or 1 <= number <= steps):
+        expected = f"1 to {steps}, or -1, in the last box"
+        raise InputError("the critique ends in no verdict", field="messages", found=reply[-80:], expected=expected)
+    before = reply[: box.start].rpartition("\n")[0].rstrip()  # the verdict has a line of its own: "**Answer**: ..."
+    if _JUDGEMENT.search(reply[len(before) : box.start]):
+        expected = 'a last line "**Answer**: \\boxed{...}"'
+        raise InputError("the critique ends in the judgement of a step", field="messages", found=reply[-80:], expected=expected)
+    return number, before
 
 
 def problem_and_steps(prompt: str, field: str = "messages") -> tuple[str, tuple[str, ...]]:
@@ -109,23 +94,29 @@ def problem_and_steps(prompt: str, field: str = "messages") -> tuple[str, tuple[
     if found is None:
         expected = "a problem between <Problem> tags and a solution between <Solution> tags"
         raise InputError("the prompt has another form", field=field, found=prompt, expected=expected)
-    return found["problem"], _steps(found["solution"])
+    return found["problem"], steps_of(found["solution"], field)
 
 
-def _steps(solution: str) -> tuple[str, ...]:
-    """The steps without their headings, which count up from 1; a heading out of its turn is text.
+def steps_of(solution: str, field: str = "messages") -> tuple[str, ...]:
+    """The steps of a solution whose headings number them 1, 2, 3, without these headings; raises `InputError` for any other.
 
-    >>> _steps("Step 1: a\\n\\nmore\\n\\nStep 2: b, see\\n\\nStep 1: above")
-    ('a\\n\\nmore', 'b, see\\n\\nStep 1: above')
+    >>> steps_of("Step 1: a\\n\\nmore\\n\\n**Step 2:** b\\nStep 3:\\nc")
+    ('a\\n\\nmore', 'b', 'c')
     """
-    if not solution.startswith("Step 1: "):
+    lines = solution.strip().split("\n")
+    found = [(at, heading) for at, line in enumerate(lines) if (heading := read_heading(line)) is not None and heading.clear]
+    if not found or found[0][0] > 0:
+        problem = "the solution does not begin with its first step"
+        raise InputError(problem, field=field, found=solution[:80], expected="Step 1: ...")
+    numbers = [heading.number for _, heading in found]
+    if numbers != list(range(1, len(found) + 1)):
         raise InputError(
-            "the solution does not begin with its first step", field="messages", found=solution, expected="Step 1: ..."
+            "the headings do not number the steps 1, 2, 3", field=field, found=numbers, expected=f"1 to {len(found)}"
         )
-    rest = solution.removeprefix("Step 1: ")
-    steps: list[str] = []
-    while True:
-        step, found, rest = rest.partition(f"\n\nStep {len(steps) + 2}: ")
-        steps.append(step)
-        if not found:
-            return tuple(steps)
+    ends = [*(at for at, _ in found[1:]), len(lines)]
+    parts = zip(found, ends, strict=True)
+    return tuple(heading.rest("\n".join(lines[at:end])).strip() for (at, heading), end in parts)
+
+
+read = reader(_example)
+dialogues = reader(_dialogue)

@@ -1,22 +1,21 @@
-"""Our own `Example` rows in JSON Lines, as `prepare` and `label` write them: for data sets of one's own.
+"""Our own `Example` rows, as `prepare` and `label` write them: for data sets of one's own.
 
 for row in examples.read("mine.jsonl"): ...
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from deepcritic.datasets.base import Report, convert_each
-from deepcritic.datasets.reading import read_lines
+from deepcritic.datasets.reading import Rows, read_lines
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT, UNLABELLED, Example, decode
 
 
-def read(path: str | os.PathLike[str], *, max_bad: int = 0, report: Report | None = None) -> Iterator[Example]:
+def read(path: Rows, *, max_bad: int = 0, report: Report | None = None) -> Iterator[Example]:
     """The rows of a file, with their gold checked against their steps. Fields that are not declared are refused."""
-    return convert_each(path, read_lines(path), _checked, max_bad, report or Report())
+    return convert_each(read_lines(path), _checked, max_bad, report or Report())
 
 
 def _checked(content: bytes) -> Example:

@@ -15,68 +15,18 @@ over and counted in the report as `repeated`.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
 from typing import Any
 
-from deepcritic.datasets.base import Report, placed, take
-from deepcritic.datasets.reading import Record, read_records
+from deepcritic.datasets.base import reader
+from deepcritic.datasets.fields import take
+from deepcritic.datasets.reading import Record
 from deepcritic.errors import InputError
 from deepcritic.schema import Example, Gold, Item, content_id
 from deepcritic.text.parsing import last_boxed
 
-Path = str | os.PathLike[str]
-
-
-def gsm8k(
-    path: Path, *, revision: str | None = None, split: str | None = None, max_bad: int = 0, report: Report | None = None
-) -> Iterator[Example]:
-    """GSM8K as its authors gave it (`train.jsonl`), or `openai/gsm8k` on the hub."""
-    return _read(path, _gsm8k, revision, split, max_bad, report)
-
-
-def math(
-    path: Path, *, revision: str | None = None, split: str | None = None, max_bad: int = 0, report: Report | None = None
-) -> Iterator[Example]:
-    """MATH's training problems with their answers taken out of the solutions (`extracted_problems_and_answers.json` of OpenR)."""
-    return _read(path, _math, revision, split, max_bad, report)
-
-
-def numina(
-    path: Path, *, revision: str | None = None, split: str | None = None, max_bad: int = 0, report: Report | None = None
-) -> Iterator[Example]:
-    """NuminaMath-CoT: `AI-MO/NuminaMath-CoT` on the hub, or a file of its rows."""
-    return _read(path, _numina, revision, split, max_bad, report)
-
-
-def _read(
-    path: Path,
-    convert: Callable[[Record], Example],
-    revision: str | None,
-    split: str | None,
-    max_bad: int,
-    report: Report | None,
-) -> Iterator[Example]:
-    kept = report or Report()
-    seen: set[str] = set()
-    for line, record in read_records(path, revision=revision, split=split, on_bad=lambda error: kept.set_aside(error, max_bad)):
-        try:
-            row = convert(record)
-        except InputError as error:
-            kept.set_aside(placed(error, path, line), max_bad)
-            continue
-        kept.counts["rows"] += 1
-        if row.id in seen:
-            kept.counts["repeated"] += 1
-            continue
-        seen.add(row.id)
-        kept.counts["examples"] += 1
-        if row.gold.reference_answer is None:
-            kept.counts["without_answer"] += 1
-        yield row
-
 
 def _gsm8k(record: Record) -> Example:
+    """GSM8K as its authors gave it (`train.jsonl`), or `openai/gsm8k` on the hub."""
     solution = take(record, "answer", str)
     _, mark, answer = solution.rpartition("#### ")
     if not mark:
@@ -85,18 +35,18 @@ def _gsm8k(record: Record) -> Example:
 
 
 def _math(record: Record) -> Example:
+    """MATH's training problems with their answers taken out of the solutions (`extracted_problems_and_answers.json` of OpenR)."""
     return _example("math", take(record, "problem", str), take(record, "final_answer", str), "MIT")
 
 
 def _numina(record: Record) -> Example:
+    """NuminaMath-CoT: `AI-MO/NuminaMath-CoT` on the hub, or a file of its rows."""
     meta = {"subset": record["source"]} if isinstance(record.get("source"), str) else {}
     answer = last_boxed(take(record, "solution", str))
     return _example("numina_math", take(record, "problem", str), answer or "", "Apache-2.0", meta)
 
 
 def _example(source: str, problem: str, answer: str, licence: str, meta: dict[str, Any] | None = None) -> Example:
-    if not problem.strip():
-        raise InputError("the problem is empty", field="problem", found=problem, expected="a text")
     return Example(
         id=content_id(source, " ".join(problem.split())),
         item=Item(problem=problem, meta=meta or {}),
@@ -104,3 +54,8 @@ def _example(source: str, problem: str, answer: str, licence: str, meta: dict[st
         source=source,
         license=licence,
     )
+
+
+gsm8k = reader(_gsm8k, repeats=True)
+math = reader(_math, repeats=True)
+numina = reader(_numina, repeats=True)

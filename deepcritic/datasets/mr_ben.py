@@ -17,12 +17,11 @@ whether the option that the last step names is the right one.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from typing import Final
 
-from deepcritic.datasets.base import Report, convert_rows, take, take_steps
+from deepcritic.datasets.base import reader
+from deepcritic.datasets.fields import take, take_steps
 from deepcritic.datasets.reading import Record
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT, Example, Gold, Item
@@ -35,19 +34,8 @@ _CHOICE: Final = re.compile(r"choice\\?[_ ]([A-Z])(?![A-Za-z])", re.IGNORECASE)
 _ERROR: Final = "Model_Solution_First_Error_Step"
 
 
-def read(
-    path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    split: str | None = None,
-    max_bad: int = 0,
-    report: Report | None = None,
-) -> Iterator[Example]:
-    """The rows of a file of dvlab-research/Mr-Ben: an object from question to its list of rows, or one row a line."""
-    return convert_rows(path, _example, revision=revision, split=split, max_bad=max_bad, report=report)
-
-
 def _example(record: Record) -> Example:
+    """The rows of a file of dvlab-research/Mr-Ben: an object from question to its list of rows, or one row a line."""
     numbers, steps = _steps(take_steps(record, "Model_Solution_Steps"))
     generator = take(record, "Sampled_Model", str)
     answer = record.get("Ground_Truth_Answer_Modified") or take(record, "Ground_Truth_Answer", str)
@@ -115,3 +103,6 @@ def _first_error(record: Record, numbers: list[int | None]) -> int:
         expected = "N/A" if verdict == "correct" else f"the number of a step: {said}"
         raise InputError(f"does not fit the steps of a solution called {verdict}", field=_ERROR, found=error, expected=expected)
     return numbers.index(number) + 1
+
+
+read = reader(_example)

@@ -13,10 +13,8 @@ stays as an empty step, since the label counts it.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
-from deepcritic.datasets.base import Report, convert_rows, take, take_label, take_steps, unnumbered
+from deepcritic.datasets.base import reader
+from deepcritic.datasets.fields import take, take_label, take_steps, unnumbered
 from deepcritic.datasets.reading import Record
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT, Example, Gold, Item
@@ -27,19 +25,8 @@ _RIGHT = {"correct": True, "wrong": False}
 _ERROR = "model_output_solution_first_error_step"
 
 
-def read(
-    path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    split: str | None = None,
-    max_bad: int = 0,
-    report: Report | None = None,
-) -> Iterator[Example]:
-    """The rows of a file in one of the two forms, told apart by the field `model_output_steps` of the first."""
-    return convert_rows(path, _example, revision=revision, split=split, max_bad=max_bad, report=report)
-
-
 def _example(record: Record) -> Example:
+    """The rows of a file in one of the two forms, told apart by the field `model_output_steps` of the first."""
     return _full(record) if "model_output_steps" in record else _processed(record)
 
 
@@ -90,3 +77,6 @@ def _first_error(record: Record, steps: int) -> int:
     if not 1 <= number <= steps:
         raise InputError("does not fit a wrong solution", field=_ERROR, found=record.get(_ERROR), expected=f"1 to {steps}")
     return number
+
+
+read = reader(_example)

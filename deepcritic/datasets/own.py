@@ -1,17 +1,31 @@
-"""Our own labelled rows of whatever kind a task asks about.
+"""Our own rows: those of whatever kind a task asks about, and those of one kind.
 
 rows = list(read("labelled.jsonl", task.row))
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from typing import TypeVar
 
 from deepcritic.datasets import examples, preference_pairs
-from deepcritic.schema import Example, Preference, Row
+from deepcritic.datasets.base import placed
+from deepcritic.datasets.reading import Rows, read_lines
+from deepcritic.errors import InputError
+from deepcritic.schema import Example, Preference, Row, decode
+
+R = TypeVar("R", bound=Row)
 
 
-def read(path: str | os.PathLike[str], kind: type[Row]) -> Iterator[Example] | Iterator[Preference]:
+def rows_of(path: Rows, kind: type[R]) -> Iterator[R]:
+    """Rows of any kind, such as `Generation` or `Scores`, from any kind of file; errors say where."""
+    for place, line in read_lines(path):
+        try:
+            yield decode(line, kind)
+        except InputError as error:
+            raise placed(error, place) from None
+
+
+def read(path: Rows, kind: type[Row]) -> Iterator[Example] | Iterator[Preference]:
     """The rows of a file, with their gold checked."""
     return preference_pairs.read(path) if kind is Preference else examples.read(path)

@@ -8,12 +8,12 @@ for row in judgebench("pairs.jsonl"): ...
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from deepcritic.datasets.base import Report, check_new, convert_each, convert_rows, placed, take
-from deepcritic.datasets.reading import Record, read_lines, read_records
+from deepcritic.datasets.base import Report, convert_each, placed, reader
+from deepcritic.datasets.fields import take
+from deepcritic.datasets.reading import Record, Rows, read_lines, read_records
 from deepcritic.errors import InputError
 from deepcritic.schema import Preference, Preferred, Responses, Unlabelled, decode
 
@@ -38,9 +38,9 @@ _DECISIONS: Final[Mapping[str, tuple[int, int]]] = {"A>B": (2, 1), "B>A": (1, 2)
 """What a judge says of the first and the second response that it was shown, as scores: only their order matters."""
 
 
-def read(path: str | os.PathLike[str], *, max_bad: int = 0, report: Report | None = None) -> Iterator[Preference]:
-    """Our own rows in JSON Lines, with their gold checked. Fields that are not declared are refused."""
-    return convert_each(path, read_lines(path), _checked, max_bad, report or Report())
+def read(path: Rows, *, max_bad: int = 0, report: Report | None = None) -> Iterator[Preference]:
+    """Our own rows, with their gold checked. Fields that are not declared are refused."""
+    return convert_each(read_lines(path), _checked, max_bad, report or Report())
 
 
 def _checked(content: bytes) -> Preference:
@@ -81,19 +81,8 @@ def check_best(row: Preference) -> None:
             raise InputError("another best response, or two", field="gold.scores", found=list(gold.scores), expected=expected)
 
 
-def judgebench(
-    path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    split: str | None = None,
-    max_bad: int = 0,
-    report: Report | None = None,
-) -> Iterator[Preference]:
-    """The pairs of JudgeBench (arXiv 2410.12784), of which exactly one response is right."""
-    return convert_rows(path, _judgebench_row, revision=revision, split=split, max_bad=max_bad, report=report)
-
-
 def _judgebench_row(record: Record) -> Preference:
+    """The pairs of JudgeBench (arXiv 2410.12784), of which exactly one response is right."""
     label, source = take(record, "label", str), take(record, "source", str)
     if label not in ("A>B", "B>A"):
         raise InputError("no best response, or two", field="label", found=label, expected="A>B or B>A")
@@ -113,7 +102,7 @@ def _judgebench_row(record: Record) -> Preference:
     return row
 
 
-def judgments(path: str | os.PathLike[str]) -> tuple[str, dict[str, tuple[tuple[int, int] | None, ...]]]:
+def judgments(path: Rows) -> tuple[str, dict[str, tuple[tuple[int, int] | None, ...]]]:
     """Recorded judgments in JudgeBench's form: the judge's name, and for each pair two verdicts in the order of its responses.
 
     The second judgment was made with the responses swapped, and is turned back here. As scores that are added up, a decision
@@ -122,10 +111,13 @@ def judgments(path: str | os.PathLike[str]) -> tuple[str, dict[str, tuple[tuple[
     found: dict[str, tuple[tuple[int, int] | None, ...]] = {}
     judges: dict[str, None] = {}
     lines: dict[str, int] = {}
-    for line, record in read_records(path):
+    for place, record in read_records(path):
         try:
             name = take(record, "pair_id", str)
-            check_new(name, line, lines)
+            if name in lines:
+                expected = f"an id other than that of line {lines[name]}"
+                raise InputError("the id occurs twice", field="pair_id", found=name, expected=expected)
+            lines[name] = place.line
             made = take(record, "judgments", list)
             if len(made) != 2:
                 expected = "two: in the order A, B and in the order B, A"
@@ -139,9 +131,9 @@ def judgments(path: str | os.PathLike[str]) -> tuple[str, dict[str, tuple[tuple[
             if isinstance(inner, dict) and isinstance(inner.get("judge_model"), str):
                 judges[inner["judge_model"]] = None
         except InputError as error:
-            raise placed(error, path, line) from None
+            raise placed(error, place) from None
     if not found:
-        raise InputError("the file holds no judgments", file=path, expected="a row with pair_id and judgments for each pair")
+        raise InputError("the file holds no judgments", file=str(path), expected="a row with pair_id and judgments for each pair")
     return " ".join(judges), found
 
 
@@ -155,20 +147,9 @@ def _decision(judgment: Any, at: int) -> tuple[int, int] | None:
     return None if decision is None else _DECISIONS[decision]
 
 
-def rewardbench(
-    path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    split: str | None = None,
-    max_bad: int = 0,
-    report: Report | None = None,
-) -> Iterator[Preference]:
-    """The pairs of RewardBench (arXiv 2403.13787), a file or `allenai/reward-bench` with split `filtered`."""
-    return convert_rows(path, _rewardbench_row, revision=revision, split=split, max_bad=max_bad, report=report)
-
-
 def _rewardbench_row(record: Record) -> Preference:
-    """The chosen response comes first in rows with an even number alone: its place must not give it away."""
+    """The pairs of RewardBench (arXiv 2403.13787), a file or `allenai/reward-bench` with split `filtered`."""
+    # The chosen response comes first in rows with an even number alone: its place must not give it away.
     subset = take(record, "subset", str)
     chosen, rejected, query = (take(record, name, str) for name in ("chosen", "rejected", "prompt"))
     if chosen == rejected:
@@ -188,3 +169,7 @@ def _rewardbench_row(record: Record) -> Preference:
     )
     check_best(row)
     return row
+
+
+judgebench = reader(_judgebench_row)
+rewardbench = reader(_rewardbench_row)

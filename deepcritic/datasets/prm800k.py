@@ -24,12 +24,11 @@ The file is read twice, as a stream: ratings first, of which only hashes are kep
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from deepcritic.datasets.base import Report, placed, take
-from deepcritic.datasets.reading import Record, read_records
+from deepcritic.datasets.base import Report, reader_of_two_passes
+from deepcritic.datasets.fields import take
+from deepcritic.datasets.reading import Record
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
 
@@ -45,21 +44,6 @@ class _Rated(NamedTuple):
     rating: int | None
     is_solution: bool
     answer: str | None
-
-
-def read(
-    path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    split: str | None = None,
-    max_bad: int = 0,
-    report: Report | None = None,
-) -> Iterator[Example]:
-    """The solutions in a step-by-step file of phase 1 (`phase1_train_plus.stepwise.jsonl.gz`), in the order of its rows."""
-    kept = report or Report()
-    records = read_records(path, revision=revision, split=split, on_bad=lambda error: kept.set_aside(error, max_bad))
-    again = read_records(path, revision=revision, split=split, on_bad=lambda error: None)
-    return _examples(path, records, again, max_bad, kept)
 
 
 def resolve(ratings: list[int]) -> int:
@@ -86,38 +70,33 @@ def _conflict(ratings: list[int]) -> str | None:
     return "steps_right_by_majority" if settled else "steps_neutral"
 
 
-def _examples(
-    path: str | os.PathLike[str],
-    records: Iterator[tuple[int, Record]],
-    again: Iterator[tuple[int, Record]],
-    max_bad: int,
-    report: Report,
-) -> Iterator[Example]:
-    said: dict[bytes, list[int]] = {}
-    for line, record in records:
-        try:
-            row = _row(record)
-        except InputError as error:
-            report.set_aside(placed(error, path, line), max_bad)
-            continue
+class _Phase1:
+    """Rows are candidate steps: ratings are told of first, of which only hashes are kept, and solutions are the leaves."""
+
+    def __init__(self) -> None:
+        self._said: dict[bytes, list[int]] = {}
+        self._ratings: dict[bytes, int] = {}
+        self._done: set[bytes] = set()
+
+    def parse(self, record: Record) -> _Rated:
+        return _row(record)
+
+    def note(self, row: _Rated, report: Report) -> None:
         if row.rating is not None:
-            said.setdefault(_keys(row)[-1], []).append(row.rating)
-    ratings = {key: resolve(values) for key, values in said.items()}
-    report.counts.update(conflict for conflict in map(_conflict, said.values()) if conflict)
-    del said
-    done: set[bytes] = set()
-    for _, record in again:
-        try:
-            row = _row(record)
-        except InputError:
-            continue  # set aside before
-        report.counts["rows"] += 1
+            self._said.setdefault(_keys(row)[-1], []).append(row.rating)
+
+    def noted(self, report: Report) -> None:
+        self._ratings = {key: resolve(values) for key, values in self._said.items()}
+        report.counts.update(conflict for conflict in map(_conflict, self._said.values()) if conflict)
+        self._said.clear()
+
+    def use(self, row: _Rated) -> tuple[str, Example | None]:
         keys = _keys(row)
-        fate = _fate(row, keys, ratings, done)
-        report.counts[fate] += 1
-        if fate in ("with_error", "all_correct"):
-            done.add(keys[-1])
-            yield _example(row, tuple(ratings.get(key) for key in keys), fate == "with_error")
+        fate = _fate(row, keys, self._ratings, self._done)
+        if fate not in ("with_error", "all_correct"):
+            return fate, None
+        self._done.add(keys[-1])
+        return fate, _example(row, tuple(self._ratings.get(key) for key in keys), fate == "with_error")
 
 
 def _fate(row: _Rated, keys: list[bytes], ratings: dict[bytes, int], done: set[bytes]) -> str:
@@ -174,3 +153,8 @@ def _keys(row: _Rated) -> list[bytes]:
 
 def _hash(before: bytes, text: str) -> bytes:
     return hashlib.blake2b(before + text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+read = reader_of_two_passes(
+    _Phase1, "The solutions in a step-by-step file of phase 1 (`phase1_train_plus.stepwise.jsonl.gz`), in the order of its rows."
+)

@@ -22,13 +22,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from deepcritic.datasets.base import Report, placed, take, take_steps
+from deepcritic.datasets.base import Report, reader_of_two_passes
+from deepcritic.datasets.fields import take, take_steps
 from deepcritic.datasets.prm800k import CONTESTED, LICENSE, SOURCE, resolve
-from deepcritic.datasets.reading import Record, read_records
+from deepcritic.datasets.reading import Record
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
 
@@ -45,52 +44,30 @@ class _Labelled(NamedTuple):
     worded_otherwise: int
 
 
-def read(
-    path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    split: str | None = None,
-    max_bad: int = 0,
-    report: Report | None = None,
-) -> Iterator[Example]:
-    """The solutions of a file of phase 2, in the order of its rows. The file is read twice, as a stream: ratings first."""
-    kept = report or Report()
-    records = read_records(path, revision=revision, split=split, on_bad=lambda error: kept.set_aside(error, max_bad))
-    again = read_records(path, revision=revision, split=split, on_bad=lambda error: None)
-    return _examples(path, records, again, max_bad, kept)
+class _Phase2:
+    """Rows are whole solutions with the ratings of one labeller: those of several are put together."""
 
+    def __init__(self) -> None:
+        self._said: dict[bytes, list[Ratings]] = {}
+        self._done: set[bytes] = set()
 
-def _examples(
-    path: str | os.PathLike[str],
-    records: Iterator[tuple[int, Record]],
-    again: Iterator[tuple[int, Record]],
-    max_bad: int,
-    report: Report,
-) -> Iterator[Example]:
-    said: dict[bytes, list[Ratings]] = {}
-    for line, record in records:
-        try:
-            row = _row(record)
-        except InputError as error:
-            report.set_aside(placed(error, path, line), max_bad)
-            continue
+    def parse(self, record: Record) -> _Labelled:
+        return _row(record)
+
+    def note(self, row: _Labelled, report: Report) -> None:
         report.counts["steps_worded_otherwise"] += row.worded_otherwise
         if row.end not in LEFT_OUT:
-            said.setdefault(_key(row), []).append(row.ratings)
-    done: set[bytes] = set()
-    for _, record in again:
-        try:
-            row = _row(record)
-        except InputError:
-            continue  # set aside before
-        report.counts["rows"] += 1
+            self._said.setdefault(_key(row), []).append(row.ratings)
+
+    def noted(self, report: Report) -> None:
+        pass
+
+    def use(self, row: _Labelled) -> tuple[str, Example | None]:
         key = _key(row)
-        ratings = _settle(said.get(key, []))
-        fate = row.end if row.end in LEFT_OUT else "repeated" if key in done else _fate(ratings)
-        report.counts[fate] += 1
-        done.add(key)
-        if fate in ("with_error", "all_correct"):
-            yield _example(row, ratings)
+        ratings = _settle(self._said.get(key, []))
+        fate = row.end if row.end in LEFT_OUT else "repeated" if key in self._done else _fate(ratings)
+        self._done.add(key)
+        return fate, _example(row, ratings) if fate in ("with_error", "all_correct") else None
 
 
 def _settle(several: list[Ratings]) -> Ratings:
@@ -158,3 +135,8 @@ def _rating(entry: object, step: str, field: str) -> tuple[int | None, bool]:
 def _key(row: _Labelled) -> bytes:
     content = json.dumps([row.problem, row.steps]).encode()
     return hashlib.blake2b(content, digest_size=16).digest()
+
+
+read = reader_of_two_passes(
+    _Phase2, "The solutions of a file of phase 2, in the order of its rows. It is read twice, as a stream: ratings first."
+)

@@ -7,16 +7,13 @@ is gold: nothing that a critic may see can tell. `item.meta` names the `generato
     for row in processbench.read("processbench/math.json.gz"): ...
 
 Other sets come in the same form, such as the test split of PRM800K as DeepCritic evaluated on it: `source` names them, and an
-`id` that is a number gets that name in front.
+`id` that is a number gets that name in front; a row without an `id` has its number in the file, from 0.
 """
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Iterator
-
-from deepcritic.datasets.base import Report, convert_rows, take, take_label, take_steps, unnumbered
+from deepcritic.datasets.base import reader
+from deepcritic.datasets.fields import take, take_id, take_label, take_steps, unnumbered
 from deepcritic.datasets.reading import Record
 from deepcritic.schema import Example, Gold, Item
 
@@ -24,25 +21,11 @@ SOURCE = "processbench"
 LICENSE = "Apache-2.0"
 
 
-def read(
-    path: str | os.PathLike[str],
-    *,
-    source: str = SOURCE,
-    license: str = LICENSE,
-    revision: str | None = None,
-    split: str | None = None,
-    max_bad: int = 0,
-    report: Report | None = None,
-) -> Iterator[Example]:
+def _example(record: Record, *, source: str = SOURCE, license: str = LICENSE) -> Example:
     """The rows of a subset's file, or of `Qwen/ProcessBench` on the hub (`split`: gsm8k, math, olympiadbench or omnimath)."""
-    convert = functools.partial(_example, source=source, license=license)
-    return convert_rows(path, convert, revision=revision, split=split, max_bad=max_bad, report=report)
-
-
-def _example(record: Record, *, source: str, license: str) -> Example:
-    identity = f"{source}-{record['id']}" if type(record.get("id")) is int else take(record, "id", str)
+    identity = f"{source}-{record['id']}" if type(record.get("id")) is int else take_id(record)
     steps = take_steps(record, "steps")
-    meta = {"subset": identity.rpartition("-")[0]}
+    meta = {"subset": identity.rpartition("-")[0] or source}
     if "generator" in record:
         meta["generator"] = take(record, "generator", str)
     right = take(record, "final_answer_correct", bool) if "final_answer_correct" in record else None
@@ -53,3 +36,6 @@ def _example(record: Record, *, source: str, license: str) -> Example:
         source=source,
         license=license,
     )
+
+
+read = reader(_example)

@@ -1,196 +1,250 @@
-"""Records out of files and off the hub, each with the line that it begins on.
+r"""One opener for every row that a user gives: a file, a folder, a data set on the hub, or rows in memory.
 
-A line ends at "\\n" only: form feeds and U+2028 occur inside real steps.
+    for place, record in read_records("rows.jsonl"): ...           # place.file, place.line; record: a dict
+    for place, record in read_records("org/name@v1", split="test", config="main"): ...
+    for place, record in read_records(pandas.read_csv("rows.csv")): ...
+
+What a file holds is seen from its content: JSON, JSON Lines, CSV (by its name), Parquet, Arrow; plain or packed with gzip; with a
+byte-order mark or without. A line ends at "\n" only. JSON Lines, CSV and Parquet are read as a stream.
 """
 
 from __future__ import annotations
 
-import difflib
-import gzip
 import json
 import os
 import re
-import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
+from deepcritic.datasets.documents import documents_of
+from deepcritic.datasets.frames import from_disk, from_hub, from_memory, parquet_rows, plain
+from deepcritic.datasets.separated import separated_rows
 from deepcritic.errors import InputError
+from deepcritic.text.files import BLANK, BOM, check_text, head_of, kind_of, lines_of
 
 Record = dict[str, Any]
+Rows = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
+"""Where rows come from: a path, a hub id, or anything that gives mappings (`datasets.Dataset`, a pandas frame, a list)."""
+OnBad = Callable[[InputError], None]
+ENDINGS: Final = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+_LINES: Final = (".jsonl", ".ndjson")
 _HUB: Final = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
-_FILES: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
-_BLANK: Final = re.compile(r"[ \t\r\n]*")
+_NOT_ROWS: Final = frozenset({"dataset_infos.json", "dataset_info.json", "state.json", "config.json", "manifest.json"})
+_CONSTANT: Final = re.compile(rb"[\[:,]\s*(NaN|-?Infinity)\s*[,\]}]")
+
+
+class Place(NamedTuple):
+    """Where a row stands: its file, and the line on which it begins (of other than text files its number), from 1."""
+
+    file: str
+    line: int
 
 
 def read_records(
-    path: str | os.PathLike[str],
+    path: Rows,
     *,
     revision: str | None = None,
     split: str | None = None,
-    on_bad: Callable[[InputError], None] | None = None,
-) -> Iterator[tuple[int, Record]]:
-    """The records of a file with the line that each begins on, or those of a data set on the hub with their number.
+    config: str | None = None,
+    on_bad: OnBad | None = None,
+) -> Iterator[tuple[Place, Record]]:
+    """The records of `path`, each with its place.
 
-    In a .json file they are the elements of an array, those of the arrays in an object (MR-Ben), or the object itself.
-    JSON Lines are read as a stream. A line that is not a JSON object goes to `on_bad`, which may raise it, as happens without.
+    In a JSON file they are the elements of an array, those of the arrays in an object (MR-Ben), or the object itself. Of a
+    folder all files with rows are read, and of several splits all; `split` chooses one, `config` a configuration on the hub.
+    A row that is not a JSON object goes to `on_bad`, which may raise it, as happens without. Raises `InputError` for what is not
+    there at once, and for what cannot be read when it comes to that.
     """
-    file = Path(path).expanduser()
-    if file.exists() or not isinstance(path, str) or not (hub := _HUB.fullmatch(path)) or path.endswith(_FILES):
-        if revision is not None:
-            raise InputError("a local file has no revision", file=path, found=revision, expected="a hub id, or no revision")
-        _check_file(path, file)
-        records = _json_lines(path, on_bad) if file.name.endswith((".jsonl", ".jsonl.gz")) else _json(path)
-        return _objects(path, records, on_bad)
-    return _hub(hub["name"], revision or hub["revision"], split)
+    if not isinstance(path, str | os.PathLike):
+        return _placed(type(path).__name__, from_memory(path, split))
+    file, name = Path(path).expanduser(), os.fspath(path)
+    hub = _HUB.fullmatch(name) if isinstance(path, str) and not _has_ending(name) else None
+    if hub and not file.exists():
+        shown = revision or hub["revision"]
+        return _placed(f"{hub['name']}@{shown}" if shown else hub["name"], from_hub(hub["name"], shown, split, config))
+    for option, value in (("revision", revision), ("config", config)):
+        if value is not None:
+            raise InputError(f"a local file has no {option}", file=path, found=value, expected=f"a hub id, or no {option}")
+    _check_there(name, file)
+    if file.is_dir():
+        return _folder(file, name, split, on_bad)
+    return _objects(_file(name), on_bad)
 
 
-def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
-    r"""The lines of a file, which end at "\n" only, without their ends and without blank ones; and their numbers, from 1."""
-    file = Path(path).expanduser()
-    _check_file(path, file)
-    return _lines(path)
+def read_lines(path: Rows) -> Iterator[tuple[Place, bytes]]:
+    """The rows of `path` as lines of JSON, each with its place: those of JSON Lines as they stand."""
+    if isinstance(path, str | os.PathLike) and (file := Path(path).expanduser()).is_file() and _is_lines(os.fspath(path)):
+        name = os.fspath(path)
+        return ((Place(name, number), line) for number, line in lines_of(file))
+    return ((place, _encoded(record, place)) for place, record in read_records(path))
 
 
-def _check_file(path: str | os.PathLike[str], file: Path) -> None:
-    if not file.exists():
-        siblings = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
-        near = difflib.get_close_matches(file.name, siblings, n=1)
-        expected = os.fspath(file.with_name(near[0])) if near else "an existing file, or a hub id such as Qwen/ProcessBench"
-        raise InputError("there is no such file", file=path, expected=expected)
-    if not file.is_file():
-        raise InputError("this is not a file", file=path, expected=f"a file ending in {', '.join(_FILES)}")
-    if not file.name.endswith(_FILES):
-        raise InputError("unknown kind of file", file=path, expected=f"a name ending in {', '.join(_FILES)}")
+def lines_file(path: str | os.PathLike[str]) -> tuple[IO[bytes], Iterator[tuple[int, int, bytes]]]:
+    """An open file of JSON Lines with the rows of `path`, and `(line, start, content)` of each as a stream, to be read again from
+    `start`: the file itself, or a temporary copy where it is packed, has a byte-order mark, or holds another kind of rows."""
+    import tempfile
+
+    name = os.fspath(path)
+    _check_there(name, Path(path).expanduser())
+    with Path(path).expanduser().open("rb") as stream:
+        head = stream.read(4096)
+    if kind_of(head) is None and not head.startswith((BOM, b"\x1f\x8b")) and _is_lines(name):
+        file = Path(path).expanduser().open("rb")
+        return file, _with_starts(enumerate(file, start=1))
+    copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # whoever asked closes it
+
+    def copied() -> Iterator[tuple[int, bytes]]:
+        for place, line in read_lines(path):
+            copy.write(line + b"\n")
+            copy.flush()  # what is given out can be read again at once
+            yield place.line, line + b"\n"
+
+    return copy, _with_starts(copied())
 
 
-def _open(path: str | os.PathLike[str]) -> IO[bytes]:
-    file = Path(path).expanduser()
-    return cast(IO[bytes], gzip.open(file, "rb")) if file.name.endswith(".gz") else file.open("rb")
+def _with_starts(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int, bytes]]:
+    start = 0
+    for number, line in lines:
+        yield number, start, line
+        start += len(line)
 
 
-def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
-    number = 0
+def is_lines_of_json(name: str) -> bool:
+    """Whether a file with this name holds JSON Lines by its name."""
+    return name.removesuffix(".gz").endswith(_LINES)
+
+
+def _has_ending(name: str) -> bool:
+    return name.removesuffix(".gz").endswith(ENDINGS)
+
+
+def _check_there(name: str, file: Path) -> None:
+    if file.exists():
+        return
+    import difflib
+
+    siblings = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
+    near = difflib.get_close_matches(file.name, siblings, n=1)
+    expected = os.fspath(file.with_name(near[0])) if near else "an existing file, or a hub id such as Qwen/ProcessBench"
+    raise InputError("there is no such file", file=name, expected=expected)
+
+
+def _placed(name: str, records: Iterable[Record]) -> Iterator[tuple[Place, Record]]:
+    return ((Place(name, number), record) for number, record in enumerate(records, start=1))
+
+
+def _folder(folder: Path, name: str, split: str | None, on_bad: OnBad | None) -> Iterator[tuple[Place, Record]]:
+    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+        return _placed(name, from_disk(folder, split))
+    if (folder / "manifest.json").is_file():
+        found = ", ".join(sorted(file.name for file in folder.glob("*.jsonl")))
+        raise InputError("this is the folder of a stage", file=name, found=found, expected="one of its files")
+    inside = files_of(folder)
+    chosen = inside if split is None else [file for file in inside if _of_split(file.relative_to(folder).as_posix(), split)]
+    if not chosen:
+        ends = ", ".join(ENDINGS)
+        what = "no file with rows in this folder" if not inside else f"no file of the split {split!r} in this folder"
+        raise InputError(what, file=name, found=[file.name for file in inside] or None, expected=f"a file ending in {ends}")
+    return (row for file in chosen for row in _objects(_file(os.fspath(file)), on_bad))
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files with rows in a folder, by their names, and in the folders within it."""
+
+    def has_rows(file: Path) -> bool:
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        return _has_ending(file.name) and file.name not in _NOT_ROWS and not hidden and file.is_file()
+
+    return sorted(filter(has_rows, folder.rglob("*")))
+
+
+def _of_split(name: str, split: str) -> bool:
+    return re.search(rf"(?<![A-Za-z0-9]){re.escape(split)}(?![A-Za-z])", name) is not None
+
+
+def _file(name: str) -> Iterator[tuple[Place, Any]]:
+    path = Path(name).expanduser()
+    head = head_of(path)
+    kind = kind_of(head)
+    if kind in ("Parquet", "Arrow"):
+        return _placed(name, parquet_rows(path, kind))
+    check_text(name, head)
+    ending = Path(name.removesuffix(".gz")).suffix
+    begins = head.removeprefix(BOM).lstrip(BLANK)[:1]
+    if ending in (".csv", ".tsv"):
+        return ((Place(name, line), row) for line, row in separated_rows(path, "\t" if ending == ".tsv" else None))
+    if begins not in (b"{", b"[") and ending not in ENDINGS:
+        shown = head[:40].decode("utf-8", "replace")
+        raise InputError("unknown kind of file", file=name, found=shown, expected=f"a file ending in {', '.join(ENDINGS)}")
+    if _is_lines(name, begins):
+        return _json_lines(name)
+    return ((Place(name, line), value) for line, value in documents_of(path))
+
+
+def _is_lines(name: str, begins: bytes | None = None) -> bool:
+    """Whether a file holds JSON Lines: by its name, unless it begins an array; else where its first line is a whole object, and
+    is not alone."""
+    path = Path(name).expanduser()
+    if begins is None:
+        head = head_of(path)
+        if kind_of(head) is not None:
+            return False
+        begins = head.removeprefix(BOM).lstrip(BLANK)[:1]
+    if is_lines_of_json(name) or begins != b"{":
+        return is_lines_of_json(name) and begins != b"["
+    if Path(name.removesuffix(".gz")).suffix in (".csv", ".tsv"):
+        return False
+    lines = lines_of(path)
+    first, second = next(lines, (0, b""))[1], next(lines, (0, b""))[1]
     try:
-        with _open(path) as stream:
-            for number, line in enumerate(stream, start=1):
-                content = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).strip(b" \t\r\n")
-                if content:
-                    yield number, content
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"the file cannot be read ({error})", file=path, line=number + 1, expected="a whole file") from None
+        return second[:1] == b"{" and isinstance(msgspec.json.decode(first), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
 
 
-def _json_lines(path: str | os.PathLike[str], on_bad: Callable[[InputError], None] | None) -> Iterator[tuple[int, Any]]:
-    for number, line in _lines(path):
+def _json_lines(name: str) -> Iterator[tuple[Place, Any]]:
+    for number, line in lines_of(name):
+        place = Place(name, number)
         try:
-            value = msgspec.json.decode(line)
+            yield place, msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            shown, expected = line[:80].decode("utf-8", "replace"), "one JSON object a line"
-            bad = InputError(f"not JSON in UTF-8 ({error})", file=path, line=number, found=shown, expected=expected)
-            if on_bad is None:
-                raise bad from None
-            on_bad(bad)
-        else:
-            yield number, value
+            yield place, _not_json(place, line, error)
 
 
-def _objects(
-    path: str | os.PathLike[str], values: Iterator[tuple[int, Any]], on_bad: Callable[[InputError], None] | None
-) -> Iterator[tuple[int, Record]]:
-    for number, value in values:
+def _not_json(place: Place, line: bytes, error: Exception) -> InputError:
+    shown = line[:80].decode("utf-8", "replace")
+    if constant := _CONSTANT.search(line):
+        what = constant[1].decode()
+        return InputError(f"{what} is not JSON", file=place.file, line=place.line, found=shown, expected="a number, or null")
+    if place.line == 1 and b"truncated" in str(error).encode():
+        remedy = "put each object on a line of its own: jq -c . OLD > NEW"
+        problem = "not JSON in UTF-8 (the object does not end on its line)"
+        return InputError(problem, file=place.file, line=place.line, found=shown, remedy=remedy)
+    return InputError(
+        f"not JSON in UTF-8 ({error})", file=place.file, line=place.line, found=shown, expected="one JSON object a line"
+    )
+
+
+def _objects(values: Iterator[tuple[Place, Any]], on_bad: OnBad | None) -> Iterator[tuple[Place, Record]]:
+    for place, value in values:
         if isinstance(value, dict):
-            yield number, value
+            yield place, value
             continue
-        bad = InputError("a row must be an object", file=path, line=number, found=value, expected='{"id": ..., ...}')
+        bad = value
+        if not isinstance(value, InputError):
+            bad = InputError(
+                "a row must be an object", file=place.file, line=place.line, found=value, expected='{"id": ..., ...}'
+            )
         if on_bad is None:
             raise bad
         on_bad(bad)
 
 
-def _json(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:
+def _encoded(record: Record, place: Place) -> bytes:
     try:
-        with _open(path) as stream:
-            text = stream.read().decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(f"the file cannot be read ({error})", file=path, expected="a whole file in UTF-8") from None
-    line, counted = 1, 0
-    try:
-        for at, value in _elements(text):
-            line, counted = line + text.count("\n", counted, at), at
-            yield line, value
-    except json.JSONDecodeError as error:
-        expected = "a JSON array of objects"
-        raise InputError(
-            f"not JSON ({error.msg}, column {error.colno})", file=path, line=error.lineno, expected=expected
-        ) from None
-    except RecursionError:
-        raise InputError("nested too deeply", file=path, expected="a JSON array of objects") from None
-
-
-def _elements(text: str) -> Iterator[tuple[int, Any]]:
-    decoder = json.JSONDecoder()
-    at = _skip(text, 0)
-    if text.startswith("[", at):
-        at = yield from _array(text, at, decoder)
-        _expect_end(text, at)
-        return
-    value, end = decoder.raw_decode(text, at)
-    _expect_end(text, end)
-    if not (value and isinstance(value, dict) and all(isinstance(entry, list) for entry in value.values())):
-        yield at, value
-        return
-    at = _skip(text, at + 1)
-    while text[at] != "}":  # the object has been read once: its form is right
-        _, at = decoder.raw_decode(text, at)
-        at = yield from _array(text, _skip(text, _skip(text, at) + 1), decoder)
-        at = _skip(text, at)
-        at = _skip(text, at + 1) if text[at] == "," else at
-
-
-def _array(text: str, at: int, decoder: json.JSONDecoder) -> Generator[tuple[int, Any], None, int]:
-    """The elements of the array at `at`, each with where it starts; returns where the array ends."""
-    at = _skip(text, at + 1)
-    if text.startswith("]", at):
-        return at + 1
-    while True:
-        value, end = decoder.raw_decode(text, at)
-        yield at, value
-        at = _skip(text, end)
-        if text.startswith("]", at):
-            return at + 1
-        if not text.startswith(",", at):
-            raise json.JSONDecodeError("expecting ',' or ']'", text, at)
-        at = _skip(text, at + 1)
-
-
-def _skip(text: str, at: int) -> int:
-    match = _BLANK.match(text, at)
-    return match.end() if match else at
-
-
-def _expect_end(text: str, at: int) -> None:
-    at = _skip(text, at)
-    if at < len(text):
-        raise json.JSONDecodeError("extra data", text, at)
-
-
-def _hub(name: str, revision: str | None, split: str | None) -> Iterator[tuple[int, Record]]:
-    shown = f"{name}@{revision}" if revision else name
-    try:
-        import datasets
-    except ImportError:
-        remedy = "pip install 'deepcritic[datasets]' to read from the hub"
-        raise InputError("there is no such file, and `datasets` is not installed", file=shown, remedy=remedy) from None
-    try:
-        loaded = datasets.load_dataset(name, revision=revision, split=split)
-    except Exception as error:  # the library raises dozens of kinds, for no network, no such name and no such revision alike
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        expected = "an existing file, or a data set that the hub or its local cache holds"
-        raise InputError(
-            f"there is no such file, and the hub gives no data set ({reason})", file=shown, expected=expected
-        ) from None
-    parts = loaded.values() if isinstance(loaded, dict) else [loaded]
-    return enumerate((dict(row) for part in parts for row in part), start=1)
+        return json.dumps(plain(record), ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the row cannot be written as JSON ({error})", file=place.file, line=place.line) from None

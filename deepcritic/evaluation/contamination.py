@@ -17,13 +17,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Self
 
 from deepcritic.datasets.base import placed
-from deepcritic.datasets.reading import read_records
+from deepcritic.datasets.reading import Place, read_records
 from deepcritic.errors import InputError
 
 RUN: Final = 13
 SHORTEST: Final = 5
 FIELDS: Final = ("problem", "question", "query", "instruction", "prompt", "input")
 """Where a row may keep its problem, in any case of letters: as a text, or in an object that has one of these again."""
+CONVERSATIONS: Final = ("messages", "conversations", "prompt")
+"""Where a row may keep a conversation: a list of turns."""
+_TURN: Final = (("role", "from"), ("content", "value"))
 _Words = tuple[str, ...]
 
 
@@ -58,7 +61,7 @@ class Problems:
     @classmethod
     def of(cls, files: Iterable[str | os.PathLike[str]]) -> Self:
         """The problems of data sets in files or on the hub, named `file:line`; of any form that `texts` reads."""
-        return cls({f"{os.fspath(file)}:{line}": text for file in files for line, text in texts(file)})
+        return cls({f"{place.file}:{place.line}": text for file in files for place, text in texts(file)})
 
     def holds(self, text: str) -> str | None:
         """The name of a problem that `text` is or has within, word for word; None if there is none."""
@@ -84,15 +87,15 @@ class Problems:
                     yield problem
 
 
-def texts(file: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """The problem of each row with its line: our own rows (of a conversation what is asked), or any with a field of `FIELDS`."""
-    for line, record in read_records(file):
+def texts(file: str | os.PathLike[str]) -> Iterator[tuple[Place, str]]:
+    """The problem of each row with its place: our own rows (of a conversation what is asked), or any with a field of `FIELDS`."""
+    for place, record in read_records(file):
         found = [*_texts(record)]
         if not found:
             expected = f"a row of this package, or one with a text in {', '.join(FIELDS)}"
-            raise placed(InputError("the row has no problem", found=sorted(record), expected=expected), file, line)
+            raise placed(InputError("the row has no problem", found=sorted(record), expected=expected), place)
         for text in found:
-            yield line, text
+            yield place, text
 
 
 def overlaps(problems: Mapping[str, str], files: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
@@ -102,13 +105,12 @@ def overlaps(problems: Mapping[str, str], files: Iterable[str | os.PathLike[str]
     near: dict[str, str] = {}
     counts: dict[str, int] = {}
     for file in files:
-        place = os.fspath(file)
-        counts[place] = 0
-        for line, text in texts(file):
-            counts[place] += 1
+        counts[os.fspath(file)] = 0
+        for place, text in texts(file):
+            counts[os.fspath(file)] += 1
             for hit in wanted.find(text):
                 for name in hit.names:
-                    (held if hit.exact else near).setdefault(name, f"{place}:{line}")
+                    (held if hit.exact else near).setdefault(name, f"{place.file}:{place.line}")
     return {
         "texts": counts,
         "held": {name: held[name] for name in problems if name in held},
@@ -128,9 +130,11 @@ def _texts(record: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(value, dict) and (inner := [*_texts(value)]):
             yield from inner
             return
-    for message in named.get("messages") or ():
-        if isinstance(message, dict) and message.get("role") == "user" and isinstance(message.get("content"), str):
-            yield message["content"]
+    turns = next((turns for name in CONVERSATIONS if isinstance(turns := named.get(name), list)), ())
+    for turn in turns:
+        role, content = (turn.get(one) or turn.get(other) for one, other in _TURN) if isinstance(turn, dict) else (None, None)
+        if role in ("user", "human") and isinstance(content, str):
+            yield content
 
 
 def _words(text: str) -> _Words:

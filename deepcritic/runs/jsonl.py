@@ -25,6 +25,7 @@ from typing import Any, Generic, Self, TypeVar
 from deepcritic.errors import InputError
 from deepcritic.runs.renamed import RENAMED, with_current_names
 from deepcritic.schema import Row, decode, encode
+from deepcritic.text.files import lines_of
 
 R = TypeVar("R", bound=Row)
 _CHUNK = 1 << 20
@@ -81,11 +82,11 @@ class Journal(Generic[R]):
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """`(number, line)` from 1, as a stream. A line ends at a line feed only; blank lines are passed over."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if stripped := line.strip(b" \t\r\n"):
-                yield number, stripped
+    """`(number, line)` from 1, as a stream. A line ends at a line feed only; blank lines are passed over.
+
+    A file that is packed with gzip, or has a byte-order mark, is read as well.
+    """
+    return lines_of(path)
 
 
 def read_rows(path: Path, kind: type[R]) -> Iterator[R]:

@@ -24,6 +24,7 @@ from typing import Annotated, Any, Self
 
 import msgspec
 
+from deepcritic.datasets.reading import lines_file
 from deepcritic.errors import InputError
 from deepcritic.runs.folder import existing
 from deepcritic.runs.jsonl import file_sha256
@@ -74,10 +75,9 @@ class RecordedSampler:
         self._saved: dict[_Place, Saved] = {}
         names: dict[str, str] = {}
         ignored: Counter[str] = Counter()
-        start = 0
-        self._file = self.path.open("rb")
+        self._file, lines = lines_file(self.path)
         weakref.finalize(self, self._file.close)
-        for number, line in enumerate(self._file, start=1):
+        for number, start, line in lines:
             if line.strip(_BLANK):
                 reply = self._read(number, line, ignored)
                 name = names.setdefault(reply.example_id, reply.example_id)
@@ -88,7 +88,6 @@ class RecordedSampler:
                         expected=f"each sample of {name!r} once (first on line {self._saved[place].line})",
                     )  # fmt: skip
                 self._saved[place] = Saved(*place, number, start, len(line))
-            start += len(line)
         self.ignored = dict(ignored)
         self._id = f"recorded#{file_sha256(self.path)[:12]}"
 
@@ -161,7 +160,7 @@ class RecordedSampler:
         for name in flat.keys() - declared.keys() - _OURS:
             ignored[name] += 1
         try:
-            return msgspec.convert(declared, Reply)
+            return msgspec.convert(declared, Reply, strict=self.path.suffix not in (".csv", ".tsv"))  # which know texts alone
         except msgspec.ValidationError as error:
             message, _, place = str(error).partition(" - at `$.")
             field = place.rstrip("`") or None

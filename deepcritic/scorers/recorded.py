@@ -10,9 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from deepcritic.datasets.own import rows_of
 from deepcritic.errors import InputError
 from deepcritic.runs.folder import existing
-from deepcritic.runs.jsonl import file_sha256, read_rows
+from deepcritic.runs.jsonl import file_sha256
 from deepcritic.schema import Failure, Item, Scores
 from deepcritic.scorers.base import key_of
 
@@ -23,7 +24,7 @@ class RecordedScorer:
     def __init__(self, path: str | Path) -> None:
         self.path = existing(Path(path), "scores")
         self._rows: dict[str, Scores] = {}
-        for row in read_rows(self.path, Scores):
+        for row in rows_of(self.path, Scores):
             if row.key.example_id in self._rows:
                 expected = "each example once"
                 raise InputError("scored twice", file=self.path, field="example_id", found=row.key.example_id, expected=expected)

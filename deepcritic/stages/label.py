@@ -16,13 +16,15 @@ import msgspec
 
 from deepcritic.answers import COMPARED
 from deepcritic.datasets import examples as example_rows
+from deepcritic.datasets.own import rows_of
+from deepcritic.datasets.reading import read_lines
 from deepcritic.errors import InputError, UsageError
 from deepcritic.labels.quality import LabelReport, SolutionLabel, explain, share, solution_label
 from deepcritic.labels.rollouts import reached_answer
 from deepcritic.labels.rules import RULES, Discard, Label, Outcome, Table, decide, unusable
 from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
-from deepcritic.runs.jsonl import read_lines, read_rows, replacing, write_json, write_rows
+from deepcritic.runs.jsonl import replacing, write_json, write_rows
 from deepcritic.samplers.recorded import RecordedSampler, Reply
 from deepcritic.schema import Example, Generation, Judged, encode
 from deepcritic.tasks.base import CriticTask
@@ -134,7 +136,7 @@ def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Pat
     references = {row.id: row.gold.reference_answer or "" for row in rows}
 
     def usable() -> Iterator[Generation]:
-        for number, draw in enumerate(read_rows(rollouts, Generation), start=1):
+        for number, draw in enumerate(rows_of(rollouts, Generation), start=1):
             key = draw.key
             if not 1 <= key.step < steps.get(key.example_id, 0):
                 field, found = ("key.step", key.step) if key.example_id in steps else ("key.example_id", key.example_id)
@@ -154,7 +156,7 @@ def read_verdicts(path: Path, task: CriticTask[Any]) -> dict[str, Any]:
     """A critic's verdict on each solution, from `verdicts.jsonl` of `evaluate` or from replies; None where none can be read."""
     first: Any = next((json.loads(line) for _, line in read_lines(path)), {})
     if "verdicts" in first:
-        return {row.id: row.vote for row in read_rows(path, Judged)}
+        return {row.id: row.vote for row in rows_of(path, Judged)}
     recorded = RecordedSampler(path)
     samples = recorded.samples()
 

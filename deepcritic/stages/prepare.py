@@ -112,6 +112,8 @@ def run(
     for error in report.bad:
         print(f"set aside: {error}")
     print(f"{folder.path}: {kept} {Path(file).stem}")
+    if duplicates := report.counts["duplicates"]:
+        print(f"{folder.path}: {duplicates} rows that repeat an earlier one were passed over")
     if not kept:
         why = f"{len(report.bad)} rows were set aside, the first one: {report.bad[0]}" if report.bad else "the source has none"
         raise InputError(f"no row can be used: {why}", field="source", expected="at least one row in the form of the source")

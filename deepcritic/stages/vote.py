@@ -14,11 +14,12 @@ from typing import Any
 from deepcritic.answers import COMPARED, compare
 from deepcritic.critic import Critic, Critique
 from deepcritic.datasets import examples as example_rows
+from deepcritic.datasets.own import rows_of
 from deepcritic.errors import InputError
 from deepcritic.evaluation.voting import Candidate, voting_metrics
 from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
-from deepcritic.runs.jsonl import read_rows, write_json, write_rows
+from deepcritic.runs.jsonl import write_json, write_rows
 from deepcritic.samplers.base import Sampler
 from deepcritic.samplers.resume import Draws, engine_for
 from deepcritic.schema import Example, Failure, Generation, Item, Key
@@ -54,7 +55,7 @@ def run(folder: RunFolder, options: VoteOptions, *, task: CriticTask[int], sampl
     if not folder.begin(problems=Path(options.problems), solutions=Path(options.solutions), model=engine.model_id):
         return folder.manifest or {}
     rows = _with_reference(list(example_rows.read(options.problems))[: options.limit], folder, options.problems)
-    drawn = _by_problem(read_rows(Path(options.solutions), Generation), rows)
+    drawn = _by_problem(rows_of(options.solutions, Generation), rows)
     critic = Critic(
         sampler=engine, samples=options.samples, temperature=options.temperature, top_p=options.top_p,
         max_tokens=options.max_tokens, task=task, seed=options.seed,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from deepcritic.datasets import own
@@ -11,7 +10,6 @@ from deepcritic.errors import InputError
 from deepcritic.evaluation.evaluators import conversations
 from deepcritic.hub.models import load_model
 from deepcritic.runs.folder import RunFolder
-from deepcritic.runs.jsonl import read_rows
 from deepcritic.schema import Generation
 from deepcritic.tasks.base import CriticTask, verdict_of
 from deepcritic.text.chat_template import dialogue_ids
@@ -27,7 +25,7 @@ def labelled_replies(
     ledger = folder.ledger("replies")
     rows: list[dict[str, Any]] = []
     for file in files:
-        for number, reply in enumerate(read_rows(Path(file), Generation), start=1):
+        for number, reply in enumerate(own.rows_of(file, Generation), start=1):
             ledger.enter()
             row = known.get(reply.key.example_id)
             if row is None:

@@ -59,8 +59,11 @@ def _row(user: str | None = None, reply: str = "So.\n**Answer**: \\boxed{1}", so
     ("solution", "steps"),
     [
         ("Step 1: a\n\nStep 2: b", ("a", "b")),
-        ("Step 1: a\n\nStep 3: b", ("a\n\nStep 3: b",)),
-        ("Step 1: </Solution>\n\nStep 2: b\n\nStep 2: c", ("</Solution>", "b\n\nStep 2: c")),
+        ("Step 1: </Solution>\n\nStep 2: b", ("</Solution>", "b")),
+        ("Step 1:\nAdd.\n\nStep 2:\nSo 2.", ("Add.", "So 2.")),
+        ("Step 1:** Add **\n1+1=2\n\nStep 2: So 2.", ("** Add **\n1+1=2", "So 2.")),
+        ("Step 1: a\n\nmore\n\n**Step 2:** b\n### Step 3\nc", ("a\n\nmore", "b", "c")),
+        ("Step 1: a.\nStep 2 is next.\n\nStep 2: b", ("a.\nStep 2 is next.", "b")),
         ("Step 1: ", ("",)),
     ],
 )
@@ -78,6 +81,16 @@ def test_steps(tmp_path: Path, solution: str, steps: tuple[str, ...]) -> None:
         ({"messages": ["x"]}, r"messages\[0\]: wrong type"),
         (_row(user="hello"), "the prompt has another form; found 'hello'"),
         (_row(solution="a"), "the solution does not begin with its first step; found 'a'"),
+        (
+            _row(solution="Step 1: a\n\nStep 3: b"),
+            r"headings do not number .*; found \[1, 3\]; expected 1 to 2",
+        ),
+        (
+            _row(solution="Step 1: a\n\nStep 2: b\n\nStep 1: c"),
+            r"headings do not number .*; found \[1, 2, 1\]",
+        ),
+        (_row(solution="Step 2: a\n\nStep 3: b"), r"headings do not number .*; found \[2, 3\]"),
+        (_row(reply="**Judgement**: The correctness of Step 1 is: \\boxed{1}"), "the critique ends in the judgement of a step"),
         (_row(reply="So."), "the critique ends in no verdict; found 'So.'"),
         (_row(reply="\\boxed{2}"), "expected 1 to 1, or -1, in the last box"),
         (_row(reply="\\boxed{0}"), "the critique ends in no verdict"),

@@ -64,6 +64,7 @@ def test_an_unknown_field_and_a_repeated_id(tmp_path: Path) -> None:
     path.write_bytes(encode(_row()) + b"\n" + encode(_row()).replace(b'"id"', b'"di"') + b"\n" + encode(_row()) + b"\nno\n")
     report = Report()
     assert len(list(own.read(path, max_bad=3, report=report))) == 1
-    assert [error.line for error in report.bad] == [2, 3, 4]
-    assert "the id occurs twice" in str(report.bad[1])
-    assert report.counts == {"rows": 4, "examples": 1, "bad": 3}
+    assert [error.line for error in report.bad] == [2, 4]
+    assert report.counts == {"rows": 4, "examples": 1, "duplicates": 1, "bad": 2}
+    with pytest.raises(InputError, match="the id occurs twice"):
+        list(own.read(_write(tmp_path / "y.jsonl", _row(), _row())))

@@ -63,7 +63,7 @@ def test_a_sample_of_real_answers_equals_itself(datasets_dir: Path) -> None:
         (math_problems.gsm8k, {"question": "p", "answer": "It is 7."}, "answer: no final answer; found 'It is 7.'"),
         (math_problems.gsm8k, {"problem": "p", "answer": "#### 7"}, "question: the field is missing"),
         (math_problems.math, {"problem": "p", "final_answer": 7}, "final_answer: wrong type; found 7"),
-        (math_problems.math, {"problem": " ", "final_answer": "7"}, "problem: the problem is empty"),
+        (math_problems.math, {"problem": " ", "final_answer": "7"}, "item.problem: the problem is empty"),
         (math_problems.numina, {"problem": "p", "messages": []}, "solution: the field is missing"),
     ],
 )

@@ -73,8 +73,10 @@ def test_rows_of_every_form(tmp_path: Path) -> None:
         tmp_path, encode(Example(id="e", item=item, source="s")), encode(dialogue), {"Question": "three", "answer": "four"},
         {"question": {"problem": "five"}, "label": {}}, {"instruction": "six", "responses": []},
         {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "seven"}]},
+        {"prompt": [{"role": "user", "content": "eight"}]}, {"conversations": [{"from": "human", "value": "nine"}]},
     )  # fmt: skip
-    assert list(texts(path)) == [(1, "one"), (2, "two"), (3, "three"), (4, "five"), (5, "six"), (6, "seven")]
+    found = [(place.line, text) for place, text in texts(path)]
+    assert found == list(enumerate(["one", "two", "three", "five", "six", "seven", "eight", "nine"], start=1))
 
 
 def test_a_row_without_a_problem(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 from deepcritic.errors import InputError
@@ -127,3 +129,20 @@ def test_bad_rows_are_named(tmp_path: Path, row: Any, said: str) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="generations: no such file; found"):
         RecordedSampler(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("name", ["r.jsonl.gz", "r.jsonl", "r.json", "r.parquet", "r.csv"])
+def test_recordings_in_any_kind_of_file(tmp_path: Path, name: str) -> None:
+    rows = [{"example_id": f"q-{n}", "sample": 0, "text": f"... \\boxed{{{n}}}"} for n in range(1, 4)]
+    lines = "\ufeff" + "\n".join(map(json.dumps, rows))
+    path = tmp_path / name
+    if name == "r.parquet":
+        pandas.DataFrame(rows).to_parquet(path)
+    elif name == "r.csv":
+        pandas.DataFrame(rows).to_csv(path, index=False)
+    else:
+        content = (json.dumps(rows) if name == "r.json" else lines).encode()
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    recorded = RecordedSampler(path)
+    found = [recorded.reply(Key(example_id=f"q-{n}", request="critique")) for n in range(1, 4)]
+    assert [reply.text if reply else None for reply in found] == [row["text"] for row in rows]

@@ -274,8 +274,10 @@ def _row(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([_row(), _row(id="x-1", label=...)], (":2: label: the field is missing; expected a whole number",)),
-        ([_row(id=...)], (":1: id: the field is missing",)),
+        (
+            [_row(), _row(id="x-1", label=...)],
+            (":2: label: the field is missing; found", "; expected a whole number"),
+        ),
         ([_row(problem=...)], (":1: problem: the field is missing",)),
         ([_row(steps=...)], (":1: steps: the field is missing",)),
         (
@@ -308,9 +310,9 @@ def test_bad_rows_of_a_benchmark(command: Command, tmp_path: Path, rows: list[An
         ("bad.json", b"", ("bad.json:1: not JSON",)),
         ("bad.jsonl", b'{"id": "x"\n', ("bad.jsonl:1: not JSON in UTF-8",)),
         ("bad.json", b'["\xff"]', ("bad.json: the file cannot be read", "expected a whole file in UTF-8")),
-        ("bad.json.gz", b"no gzip", ("bad.json.gz: the file cannot be read",)),
+        ("bad.json.gz", b"no gzip", ("bad.json.gz:1: not JSON",)),
         ("bad.json", b"[]", ("benchmark.path: the benchmark has no rows",)),
-        ("bad.txt", b"", ("bad.txt: unknown kind of file", "a name ending in .json")),
+        ("bad.txt", b"", ("bad.txt: unknown kind of file", "a file ending in .json")),
     ],
 )
 def test_benchmark_files_that_cannot_be_read(

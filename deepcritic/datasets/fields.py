@@ -1,0 +1,93 @@
+"""Fields of a record, each of the type that is expected; errors say what was found, and which fields there are."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Final, TypeVar
+
+from deepcritic.datasets.reading import Record
+from deepcritic.errors import InputError
+from deepcritic.schema import ALL_CORRECT
+from deepcritic.text.steps import strip_heading
+
+T = TypeVar("T")
+_NAMES: Final = {str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "an object"}
+_ALSO: Final = {
+    "problem": ("question", "query", "prompt", "input", "instruction", "problem_statement"),
+    "question": ("problem", "query", "prompt", "input"),
+    "steps": ("solution_steps", "step", "solution", "completions", "reasoning_steps", "response", "responses"),
+    "label": ("first_error", "first_error_step", "error_step", "mistake_index", "ground_truth", "labels"),
+    "messages": ("conversations", "conversation", "prompt", "dialogue"),
+    "answer": ("solution", "final_answer", "ground_truth", "reference_answer"),
+    "id": ("uuid", "idx", "index", "unique_id"),
+}
+"""What other data sets call a field."""
+
+
+def take(record: Record, name: str, kind: type[T]) -> T:
+    """The field `name`, which must be there and of that type; else an error that says which fields there are."""
+    if name not in record:
+        raise _missing(record, name, _NAMES[kind])
+    value = record[name]
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InputError("wrong type", field=name, found=value, expected=_NAMES[kind])
+    return value
+
+
+def take_id(record: Record, name: str = "id") -> str:
+    """The id; empty where no field could be meant by it, so that the row gets its number."""
+    if name in record or difflib.get_close_matches(name, record, n=1):
+        return take(record, name, str)
+    return ""
+
+
+def _missing(record: Record, name: str, expected: str) -> InputError:
+    fields = ", ".join(record)
+    for key, value in record.items():
+        inner = value[0] if isinstance(value, list) and value else value
+        if isinstance(inner, dict) and name in inner:
+            what = "the rows are" if isinstance(value, list) else "the row is"
+            remedy = f"write {'them' if isinstance(value, list) else 'it'} without {key!r} around"
+            return InputError(f"{what} wrapped: the field stands in {key!r}", field=name, found=fields, remedy=remedy)
+    also = [other for other in _ALSO.get(name, ()) if other in record]
+    near = also or difflib.get_close_matches(name, record, n=1)
+    if near:
+        remedy = f"rename it, or read the rows with source=table (columns={{{name}: {near[0]}}})"
+        return InputError(
+            f"the field is missing; is it {near[0]!r} here?", field=name, found=fields, expected=expected, remedy=remedy
+        )
+    return InputError("the field is missing", field=name, found=fields, expected=expected)
+
+
+def take_steps(record: Record, name: str) -> list[str]:
+    """A solution's steps: a list of at least one text."""
+    steps = take(record, name, list)
+    if not steps:
+        raise InputError("a solution without steps", field=name, found=[], expected="at least one step")
+    for number, step in enumerate(steps):
+        if not isinstance(step, str):
+            raise InputError("wrong type", field=f"{name}[{number}]", found=step, expected="a text")
+    return steps
+
+
+def take_label(record: Record, name: str, steps: int) -> int:
+    """The first error, from a label that counts steps from 0 and says -1 for none."""
+    label = take(record, name, int)
+    if not -1 <= label < steps:
+        raise InputError(
+            "the label lies outside the steps", field=name, found=label, expected=f"0 to {steps - 1}, or -1 for none"
+        )
+    return ALL_CORRECT if label == -1 else label + 1
+
+
+def unnumbered(steps: list[str]) -> tuple[str, ...]:
+    """The steps without the headings that say their place. One that says another number is part of the text, and stays.
+
+    Prompts number the steps, so "Step 2: Step 2: ..." must not come about; but where the solution's own count differs, its
+    later words ("by Step 1") rest on its own headings.
+
+    >>> unnumbered(["Step 1: a", "so b", "Step 2: c"])
+    ('a', 'so b', 'Step 2: c')
+    """
+    parts = ((step, *strip_heading(step)) for step in steps)
+    return tuple(rest if number == place else step for place, (step, number, rest) in enumerate(parts, start=1))

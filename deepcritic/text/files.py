@@ -1,0 +1,95 @@
+r"""Text files as people have them: gzip by content, a byte-order mark, and a clear word about what is no text in UTF-8.
+
+A line ends at "\n" only: form feeds and U+2028 occur inside real steps.
+
+>>> import gzip, pathlib, tempfile
+>>> path = pathlib.Path(tempfile.mkdtemp()) / "rows.jsonl"
+>>> _ = path.write_bytes(gzip.compress(b'\xef\xbb\xbf{"a": 1}\n\n{"a": 2}\n'))
+>>> list(lines_of(path))
+[(1, b'{"a": 1}'), (3, b'{"a": 2}')]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final, cast
+
+from deepcritic.errors import InputError
+
+BOM: Final = b"\xef\xbb\xbf"
+BLANK: Final = b" \t\r\n"
+_GZIP: Final = b"\x1f\x8b"
+_OTHERS: Final = (
+    (b"PAR1", "Parquet"), (b"ARROW1", "Arrow"), (b"PK\x03\x04", "a zip archive or a spreadsheet"), (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"SQLite format 3", "an SQLite database"),
+    (b"\x80\x04\x95", "a pickle"),
+)  # fmt: skip
+_UTF: Final = (
+    (b"\xff\xfe\x00\x00", "UTF-32"), (b"\x00\x00\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"),
+)  # fmt: skip
+
+
+def open_bytes(path: str | os.PathLike[str]) -> IO[bytes]:
+    """The file's bytes from their start, unpacked where their content is gzip, whatever the file is called."""
+    file = Path(path).expanduser()
+    with file.open("rb") as stream:
+        packed = stream.read(2) == _GZIP
+    return cast(IO[bytes], gzip.open(file, "rb")) if packed else file.open("rb")
+
+
+def head_of(path: str | os.PathLike[str], size: int = 4096) -> bytes:
+    """The first bytes of the unpacked content. Raises `InputError` for a file that cannot be read."""
+    with readable(path), open_bytes(path) as stream:
+        return stream.read(size)
+
+
+def kind_of(head: bytes) -> str | None:
+    """What a content that begins so is, where it is no text in UTF-8: "Parquet", "UTF-16", "a zip archive or a spreadsheet"."""
+    for magic, name in (*_OTHERS, *_UTF):
+        if head.startswith(magic):
+            return name
+    nul = head[:64]
+    if len(nul) >= 4 and b"\x00" in nul:
+        return "UTF-16" if set(nul[::2]) == {0} or set(nul[1::2]) == {0} else "binary"
+    return None
+
+
+def check_text(path: str | os.PathLike[str], head: bytes) -> None:
+    """Refuse a content that is no text in UTF-8, by its name."""
+    kind = kind_of(head)
+    if kind in ("UTF-16", "UTF-32"):
+        raise InputError(
+            f"the file is in {kind}", file=path, expected="UTF-8", remedy=f"convert it: iconv -f {kind} -t UTF-8 OLD > NEW"
+        )
+    if kind is not None:
+        raise InputError(f"the file is no text, but {kind}", file=path, expected="a text in UTF-8, plain or packed with gzip")
+
+
+def lines_of(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
+    r"""`(number, line)` from 1, as a stream, without the line ends, blank lines and a byte-order mark."""
+    number = 0
+    with readable(path) as at, open_bytes(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            if number == 1:
+                check_text(path, line)
+                line = line.removeprefix(BOM)
+            if content := line.strip(BLANK):
+                yield number, content
+            at[0] = number + 1
+
+
+@contextlib.contextmanager
+def readable(path: str | os.PathLike[str]) -> Iterator[list[int]]:
+    """Turns errors of reading into `InputError`; the line that was to be read stands in the list that it gives."""
+    at = [1]
+    try:
+        yield at
+    except FileNotFoundError:
+        raise
+    except (gzip.BadGzipFile, EOFError, zlib.error, OSError) as error:
+        raise InputError(f"the file cannot be read ({error})", file=path, line=at[0], expected="a whole file") from None
