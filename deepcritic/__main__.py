@@ -19,6 +19,7 @@ deepcritic: make critics of step-by-step mathematical reasoning, measure them an
 
 usage: python -m deepcritic stage=STAGE [option=value ...]
        python -m deepcritic experiment=EXPERIMENT [option=value ...]
+       python -m deepcritic serve model=PATH [port=N] [option=value ...]
 
 stages
 {stages}
@@ -56,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not given or given[0] == "help" or {"-h", "--help"} & set(given):
         print(USAGE.format(stages=_listing("stage"), experiments=_listing("experiment")), end="")
         return 0
+    if given[0] == "serve":
+        given = _serve(given[1:])
     debug = "debug=true" in given
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -93,6 +96,16 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     return 0
+
+
+def _serve(words: list[str]) -> list[str]:
+    """`serve port=80` as the options of the stage; each service has a name of its own, so that several can run at once."""
+    import yaml
+
+    stage: dict[str, Any] = yaml.safe_load((configuration_folder() / "stage" / "serve.yaml").read_text("utf-8"))
+    own = {name for name, value in stage.items() if not str(value).startswith("${")}
+    mapped = [f"stage.{word}" if word.partition("=")[0] in own else word for word in words]
+    return ["stage=serve", f"name=p{os.getpid()}", *mapped]
 
 
 def run_stage(config: Any) -> Any:

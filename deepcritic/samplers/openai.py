@@ -82,6 +82,9 @@ class OpenAISampler:
             while drawing, where every request is refused, or no reply can be read, or all are empty.
     """
 
+    lanes = 64
+    """How many streams at once a service opens: requests of all of them share the engine's batches."""
+
     def __init__(
         self,
         model: str,

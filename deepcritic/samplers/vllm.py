@@ -62,6 +62,9 @@ class VLLMSampler:
     With `strict_length` a request is `too_long` unless there is room for all of its `max_tokens`.
     """
 
+    lanes = 64
+    """How many streams at once a service opens: requests of all of them share the engine's batches."""
+
     def __init__(
         self,
         model: str,

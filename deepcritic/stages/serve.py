@@ -1,0 +1,77 @@
+"""Serve a critic over HTTP, until SIGTERM or Ctrl-C: critiques, scores of steps, rewards (see the page "Serve").
+
+python -m deepcritic serve model=PATH
+python -m deepcritic serve model=NAME sampler=openai sampler.urls=[http://gpu:8000/v1] port=8000
+python -m deepcritic serve model=PATH scorer=qwen_math_prm
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from deepcritic.critic import Critic
+from deepcritic.errors import Stopped, UsageError
+from deepcritic.options import Options, option
+from deepcritic.runs.folder import RunFolder
+from deepcritic.samplers.base import Sampler
+from deepcritic.samplers.resume import engine_for
+from deepcritic.schema import Item
+from deepcritic.scorers.base import Scorer
+from deepcritic.service.limits import Limits
+from deepcritic.service.serve import serve
+from deepcritic.tasks.base import CriticTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions(Options):
+    """Serve a critic over HTTP: critiques, scores of steps, rewards."""
+
+    model: str | None = option(None, "critic: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Model", top=True)
+    prm: str | None = option(None, "process reward model for /v1/scores, with scorer=NAME; null: the critic's vote shares")
+    samples: int = option(8, "critiques that vote, where a request does not say", group="Sampling", at_least=1)
+    temperature: float | None = option(None, "sampling temperature; null: 0.6 for one critique, 1.0 for several", at_least=0)
+    top_p: float = option(0.9, "nucleus sampling")
+    max_tokens: int | None = option(None, "maximum length of a critique in tokens; null: what the context leaves")
+    seed: int = option(0, "random seed", top=True)
+    host: str = option("127.0.0.1", "address to listen on; one that others can reach needs a key", group="Service")
+    port: int = option(8765, "port to listen on; 0: any that is free", at_least=0, at_most=65535)
+    key_env: str = option("DEEPCRITIC_API_KEY", "environment variable with the bearer key")
+    lanes: int | None = option(None, "calls of the engine side by side; null: 1 for weights in this process, else 64", at_least=1)
+    queue: int = option(1024, "draws that may wait for the engine; then 429", group="Limits", at_least=1)
+    body_bytes: int = option(8 << 20, "size of a request; then 413", at_least=1)
+    timeout: float = option(600.0, "seconds until a request is given up; then 504")
+    stall: float = option(120.0, "seconds without a reply, while work is under way, until /health answers 503")
+    drain: float = option(600.0, "seconds to finish what runs when the service is stopped")
+
+
+def run(
+    folder: RunFolder,
+    options: ServeOptions,
+    *,
+    task: CriticTask[Any],
+    sampler: Callable[..., Sampler],
+    scorer: Callable[..., Scorer[Item]] | None = None,
+) -> None:
+    """Serve until the process is told to stop. Nothing is written."""
+    if task.name != "first_error":
+        raise UsageError(f"the service asks for the first wrong step; task={task.name} asks something else")
+    if (options.prm is None) != (scorer is None):
+        raise UsageError("stage.prm=PATH and scorer=NAME go together: a process reward model and how its numbers are read")
+    engine = engine_for(sampler, options.model, "model")
+    if folder.limits.trial:
+        raise Stopped("what a service will be asked is not known beforehand")
+    with contextlib.suppress(OSError):
+        folder.path.rmdir()  # nothing is kept in it
+    critic = Critic(
+        sampler=engine, samples=options.samples, temperature=options.temperature, top_p=options.top_p,
+        max_tokens=options.max_tokens, task=task, seed=options.seed,
+    )  # fmt: skip
+    limits = Limits(queue=options.queue, body_bytes=options.body_bytes, timeout=options.timeout, stall=options.stall)
+    lanes = options.lanes or int(getattr(engine, "lanes", 1))
+    serve(
+        critic, scorer=engine_for(scorer, options.prm, "stage.prm") if scorer else None, host=options.host, port=options.port,
+        limits=limits, lanes=lanes, key_env=options.key_env, drain=options.drain,
+    )  # fmt: skip
