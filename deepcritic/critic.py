@@ -31,6 +31,7 @@ from deepcritic.samplers.servers.critics import Answer, ServiceClient
 from deepcritic.schema import ALL_CORRECT, Failure, Generation, Item, Row
 from deepcritic.tasks.base import CriticTask, verdict_of
 from deepcritic.tasks.first_error import FirstError
+from deepcritic.text.parsing import strip_thinking
 from deepcritic.text.splitting import split_by_rule
 from deepcritic.text.steps import find_steps
 
@@ -398,7 +399,7 @@ def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Fai
         first_error=vote.verdict,
         votes=vote.tally,
         agreement=vote.agreement,
-        text=winner.text if winner else "",
+        text=(strip_thinking(winner.text) or winner.text) if winner else "",
         unparsed=vote.unparsed,
         failed=len(failures),
         tokens=sum(reply.prompt_tokens + reply.completion_tokens for reply in replies),

@@ -24,7 +24,7 @@ from deepcritic.samplers.resume import request
 from deepcritic.samplers.scripted import ScriptedSampler
 from deepcritic.schema import Failure, Generation, Item, Key, Row
 from deepcritic.tasks.base import Question
-from deepcritic.text.parsing import last_boxed
+from deepcritic.text.parsing import final_text, last_boxed
 from deepcritic.text.prompt_template import Template
 from deepcritic.text.steps import split_steps, strip_heading
 
@@ -195,7 +195,7 @@ def refine_many(
         replies = {name: written.get(asked.keys[0]) for name, asked in flagged.items()}
         repeated = _repeated({name: (now[name], reply) for name, reply in replies.items()})
         for name, reply in replies.items():
-            text = reply.prefix + reply.text if isinstance(reply, Generation) else None
+            text = final_text(reply.prefix, reply.text) if isinstance(reply, Generation) else None
             tokens = reply.prompt_tokens + reply.completion_tokens if isinstance(reply, Generation) else 0
             trails[name].append(Round(steps=now[name], critique=critiques[name], rewrite=text, tokens=tokens))
             if text is None:
@@ -259,7 +259,7 @@ def _repeated(pairs: Mapping[str, tuple[Sequence[str], Generation | Failure | No
 
 def _new_answer(reply: Generation | Failure | None) -> str | None:
     """The answer that the generator wrote; a box among the steps that it was given is none of its own."""
-    return last_boxed(reply.text) if isinstance(reply, Generation) else None
+    return last_boxed(final_text("", reply.text)) if isinstance(reply, Generation) else None
 
 
 def _finished(name: str, item: Item, outcome: str, trail: Iterable[Round]) -> Refinement:

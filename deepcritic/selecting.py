@@ -29,6 +29,7 @@ from deepcritic.samplers.base import Request, Sampler, Sampling
 from deepcritic.samplers.resume import request
 from deepcritic.schema import Failure, Generation, Item, Key, Row
 from deepcritic.tasks.base import Question
+from deepcritic.text.parsing import final_text
 from deepcritic.text.prompt_template import Template
 from deepcritic.text.steps import split_steps
 
@@ -179,7 +180,7 @@ def select_many(
 def _take(search: _Search, outcome: Generation | Failure | None, parent: int | None) -> None:
     """Put what the generator wrote into the pool; a failure is no candidate."""
     if isinstance(outcome, Generation):
-        steps = tuple(split_steps(outcome.prefix + outcome.text))
+        steps = tuple(split_steps(final_text(outcome.prefix, outcome.text)))
         search.tokens += outcome.prompt_tokens + outcome.completion_tokens
         search.pool.append(Candidate(steps=steps, answer=solution_answer(steps), parent=parent))
 

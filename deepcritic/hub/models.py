@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from deepcritic.errors import InputError
 from deepcritic.extras import require
 from deepcritic.hub.gguf import converted, gguf_id, is_gguf
 from deepcritic.shipped import SHIPPED, shipped_path
+from deepcritic.text.chat_template import adapt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -102,8 +103,11 @@ def require_transformers(field: str, model: str) -> None:
     require("torch", "transformers", "tokenizers", "safetensors", purpose=f"{field}={model}", extra="transformers")
 
 
-def load_tokenizer(model: str, field: str = "model", *, chat: bool = True) -> PreTrainedTokenizerBase:
-    """The model's tokenizer. For a `chat` it must bring a chat template: the format of a chat is never guessed."""
+def load_tokenizer(
+    model: str, field: str = "model", *, chat: bool = True, template_args: Mapping[str, Any] | None = None
+) -> PreTrainedTokenizerBase:
+    """The model's tokenizer. For a `chat` it must bring a chat template: the format of a chat is never guessed. `template_args`
+    are variables of that template (see `deepcritic.text.chat_template.adapt`)."""
     require_transformers(field, model)
     from transformers import AutoTokenizer
 
@@ -112,6 +116,8 @@ def load_tokenizer(model: str, field: str = "model", *, chat: bool = True) -> Pr
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
     if chat and not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template", field=field, found=model, expected="an instruction-tuned model")
+    if chat:
+        adapt(tokenizer, Path(path).name, template_args)
     return tokenizer
 
 

@@ -26,7 +26,7 @@ from deepcritic.labels.rules import Discard, Label, Table, Wanted, decide
 from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.samplers.base import Request
 from deepcritic.schema import Example, Failure, Generation, Key
-from deepcritic.text.parsing import last_boxed
+from deepcritic.text.parsing import final_text, last_boxed
 
 Ask = Callable[[Example, int, tuple[int, ...]], Request]
 
@@ -43,7 +43,7 @@ def reached_answer(
 
     def pairs() -> Iterator[tuple[str, str]]:
         for draw in draws:
-            answer = last_boxed(draw.prefix + draw.text) if isinstance(draw, Generation) else None
+            answer = last_boxed(final_text(draw.prefix, draw.text)) if isinstance(draw, Generation) else None
             waiting.append((draw.key, None if isinstance(draw, Failure) else answer or ""))
             yield answer or "", reference(draw.key.example_id)
 

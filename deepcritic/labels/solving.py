@@ -14,7 +14,7 @@ from deepcritic.evaluation.contamination import Problems
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import write_rows
 from deepcritic.schema import Example, Failure, Generation, Gold, Item, Key
-from deepcritic.text.parsing import last_boxed
+from deepcritic.text.parsing import final_text, last_boxed
 from deepcritic.text.steps import split_steps
 
 CALL = "solve"
@@ -89,14 +89,14 @@ def judge_answers(
 
     def pairs() -> Iterator[tuple[str, str]]:
         for generation in drawn:
-            answer = last_boxed(generation.prefix + generation.text)
+            answer = last_boxed(final_text(generation.prefix, generation.text))
             waiting.append((generation, answer))
             yield answer or "", known[generation.key.example_id].gold.reference_answer or ""
 
     for result in compare(pairs(), cache=cache):
         generation, answer = waiting.popleft()
         problem = known[generation.key.example_id]
-        steps = tuple(split_steps(generation.prefix + generation.text))
+        steps = tuple(split_steps(final_text(generation.prefix, generation.text)))
         fault = None
         if generation.finish_reason == "length":
             fault = "cut at max_tokens"

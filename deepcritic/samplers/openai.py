@@ -33,7 +33,7 @@ from deepcritic.samplers.servers.replies import Completion, Unreadable, estimate
 from deepcritic.samplers.servers.slots import NoAnswer
 from deepcritic.schema import Failure, Generation, Key
 from deepcritic.shipped import shipped_path
-from deepcritic.text.chat_template import prompt_ids
+from deepcritic.text.chat_template import arguments_id, opened_text, prompt_ids, thought_opened
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,7 +47,7 @@ OTHERS = "change what it names: stage.max_tokens, stage.temperature, sampler.len
 
 class _Draw(NamedTuple):
     """One sample to be drawn. `body` is the request but for its seed, `unlimited` the same without a limit on the reply, and
-    `limit` the most tokens of the reply."""
+    `limit` the most tokens of the reply. `opened`: the prompt ends in a thought that the reply goes on with."""
 
     request: Request
     key: Key
@@ -57,6 +57,7 @@ class _Draw(NamedTuple):
     fingerprint: str
     prompt_tokens: int
     limit: int | None
+    opened: bool
 
 
 class OpenAISampler:
@@ -75,6 +76,8 @@ class OpenAISampler:
         api_key_env: the environment variable with the key.
         strict_length: whether a request is `too_long` unless there is room for all of its `max_tokens`. By default a reply may be
             as long as `max_tokens` and the context allow; where prompts are messages, a limit that is refused is left out.
+        template_args: variables of the chat template: of the tokenizer's, or sent as `chat_template_kwargs`, which vLLM, SGLang
+            and llama.cpp read.
         concurrency, retries, timeout, stall, patience: see `Fleet`.
 
     Raises:
@@ -103,15 +106,20 @@ class OpenAISampler:
         patience: float = 600.0,
         api_key_env: str = "OPENAI_API_KEY",
         strict_length: bool = False,
+        template_args: Mapping[str, Any] | None = None,
     ) -> None:
         folder = Path(shipped_path(model)).expanduser()
         self._folder = folder.resolve() if folder.is_dir() else None
         self._model, self._source = model, tokenizer or (model if self._folder else None)
         self._continues, self._seeds, self._length_field, self._reply_field = continues, seeds, length_field, reply_field
-        self._extra = dict(extra or {})
+        self._extra, self._template_args = dict(extra or {}), template_args
+        if template_args and not self._source:  # the server's template makes the prompts
+            self._extra.setdefault("chat_template_kwargs", dict(template_args))
         self._id = model_id(model) if self._folder else model
         if tokenizer and tokenizer != model:
             self._id += f"+{model_id(tokenizer, 'sampler.tokenizer')}"
+        if self._source:
+            self._id += arguments_id(template_args)
         if self._extra:
             self._id += f"+{json.dumps(self._extra, sort_keys=True)}"
         if reply_field != "content":
@@ -157,11 +165,12 @@ class OpenAISampler:
                     "the server takes continue_final_message, as vLLM does",
                 )  # fmt: skip
             ids, unlimited, limit = None, None, request.sampling.max_tokens
-            more = {**(NEUTRAL if own else {}), **self._extra}
+            ends = {} if self._tokenizer is None else {"stop_token_ids": [self._tokenizer.eos_token_id]}
+            more, opened = {**(NEUTRAL if own else {}), **ends, **self._extra}, False
             if self._tokenizer is not None:
                 with self._lock:  # a tokenizer holds settings of the call at hand
                     ids = prompt_ids(self._tokenizer, request.messages, request.prefix)
-                limit = lengths.limit(len(ids), request.sampling)
+                limit, opened = lengths.limit(len(ids), request.sampling), thought_opened(self._tokenizer, ids)
                 if limit is None:  # `completions` would write 16 tokens
                     raise unknown_context(self._id)
                 if limit == 0:
@@ -172,7 +181,7 @@ class OpenAISampler:
             body = encode(self._found.name, request, ids, self._length_field, more, limit)
             fingerprint = request.fingerprint(self._id)
             for key, seed in zip(request.keys, request.seeds, strict=True):
-                yield _Draw(request, key, seed, body, unlimited, fingerprint, len(ids or ()), limit)
+                yield _Draw(request, key, seed, body, unlimited, fingerprint, len(ids or ()), limit, opened)
 
     async def _outcome(self, draw: _Draw | Failure) -> Generation | Failure:
         if isinstance(draw, Failure):
@@ -229,7 +238,7 @@ class OpenAISampler:
             self.usage.estimated += 1
         return Generation(
             key=draw.key,
-            text=reply.text,
+            text=opened_text(reply.text) if draw.opened else reply.text,
             finish_reason=ended,
             model=self._id,
             fingerprint=draw.fingerprint,
@@ -267,7 +276,8 @@ class OpenAISampler:
         self._found = ServedModel(self._model, self._folder, self._key_name)
         self._checks = ReplyChecks(self._model, self._reply_field)
         if self._source:
-            self._tokenizer = load_tokenizer(self._source, "model" if self._source == self._model else "sampler.tokenizer")
+            field = "model" if self._source == self._model else "sampler.tokenizer"
+            self._tokenizer = load_tokenizer(self._source, field, template_args=self._template_args)
         if not self._seeds:
             print("sampler.seeds=false: the server draws as it likes, and these replies cannot be drawn again")
         self._background = Background().__enter__()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from deepcritic.hub.models import context_length, load_model, load_tokenizer, model_id
 from deepcritic.samplers.base import Lengths, Request, Sampling, unknown_context
 from deepcritic.schema import Failure, Generation, Key
-from deepcritic.text.chat_template import prompt_ids, reply_text
+from deepcritic.text.chat_template import arguments_id, prompt_ids, reply_text
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ class TransformersSampler:
 
     `batch_size` is the number of replies drawn together, `batch_tokens` the most tokens (prompt and reply) that one
     batch may hold. Neither decides what is drawn: a sample's random numbers follow from its own seed. With `strict_length` a
-    request is `too_long` unless there is room for all of its `max_tokens`.
+    request is `too_long` unless there is room for all of its `max_tokens`. `template_args` are variables of the chat template.
     """
 
     def __init__(
@@ -61,8 +61,10 @@ class TransformersSampler:
         dtype: str = "auto",
         device: str = "auto",
         strict_length: bool = False,
+        template_args: Mapping[str, Any] | None = None,
     ) -> None:
-        self._id, self._strict = model_id(model), strict_length
+        self._id, self._strict = model_id(model) + arguments_id(template_args), strict_length
+        self._template_args = template_args
         self._source, self._dtype, self._device = model, dtype, device
         self._model: PreTrainedModel | None = None
         self._batch_size, self._batch_tokens = batch_size, batch_tokens
@@ -149,7 +151,7 @@ class TransformersSampler:
     def __enter__(self) -> Self:
         if self._model is None:
             model = load_model(self._source, dtype=self._dtype, device=self._device).eval()
-            self._use(model, load_tokenizer(self._source))
+            self._use(model, load_tokenizer(self._source, template_args=self._template_args))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

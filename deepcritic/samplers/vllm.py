@@ -16,7 +16,7 @@ import itertools
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -27,7 +27,7 @@ from deepcritic.samplers.base import Lengths, Request, Sampling
 from deepcritic.samplers.event_loop import Background
 from deepcritic.samplers.reaper import Guard
 from deepcritic.schema import Failure, Generation, Key
-from deepcritic.text.chat_template import prompt_ids, reply_text
+from deepcritic.text.chat_template import arguments_id, prompt_ids, reply_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -59,7 +59,8 @@ class VLLMSampler:
     `lora` is the folder of an adapter. A model is cut over `tensor_parallel` GPUs; `data_parallel` such engines share
     the requests, by default as many as the machine has GPUs for. `max_num_seqs` is how many replies an engine writes at
     once; eight times as many are begun, so that it never waits. `dtype` auto is the model's own, and float32 without a GPU.
-    With `strict_length` a request is `too_long` unless there is room for all of its `max_tokens`.
+    With `strict_length` a request is `too_long` unless there is room for all of its `max_tokens`. `template_args` are variables
+    of the chat template.
     """
 
     lanes = 64
@@ -77,12 +78,14 @@ class VLLMSampler:
         max_model_len: int | None = None,
         max_num_seqs: int = 256,
         strict_length: bool = False,
+        template_args: Mapping[str, Any] | None = None,
     ) -> None:
         if importlib.util.find_spec("vllm") is None:
             raise UsageError("sampler=vllm needs vLLM: pip install 'deepcritic[vllm]'")
         if data_parallel != "auto" and not (isinstance(data_parallel, int) and data_parallel >= 1):
             raise InputError("out of range", field="sampler.data_parallel", found=data_parallel, expected="auto, or from 1")
-        self._id = model_id(model) + (f"+{adapter_id(lora)}" if lora else "")
+        self._id = model_id(model) + (f"+{adapter_id(lora)}" if lora else "") + arguments_id(template_args)
+        self._template_args = template_args
         self._source, self._lora, self._dtype = model, lora, dtype
         self._tensor_parallel, self._data_parallel = tensor_parallel, data_parallel
         self._memory, self._max_model_len, self._max_num_seqs = gpu_memory_utilization, max_model_len, max_num_seqs
@@ -123,7 +126,7 @@ class VLLMSampler:
             return draw
         prompt, parameters = (
             {"type": "token", "prompt_token_ids": draw.ids},
-            _parameters(draw.request.sampling, draw.limit, draw.seed),
+            _parameters(draw.request.sampling, draw.limit, draw.seed, self._end),
         )
         last = None
         try:
@@ -162,7 +165,8 @@ class VLLMSampler:
     def __enter__(self) -> Self:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
-        self._tokenizer = load_tokenizer(self._source)
+        self._tokenizer = load_tokenizer(self._source, template_args=self._template_args)
+        self._end = int(self._tokenizer.eos_token_id)
         self._reader = copy.deepcopy(self._tokenizer)  # for the thread of the loop, which is not to wait for prompts
         settings = self._settings()
         with contextlib.ExitStack() as opened:
@@ -233,7 +237,7 @@ async def _start(settings: dict[str, Any]) -> Any:
     return AsyncLLM.from_engine_args(AsyncEngineArgs(**settings))
 
 
-def _parameters(sampling: Sampling, limit: int, seed: int) -> Any:
+def _parameters(sampling: Sampling, limit: int, seed: int, end: int) -> Any:
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     return SamplingParams(
@@ -241,6 +245,7 @@ def _parameters(sampling: Sampling, limit: int, seed: int) -> Any:
         top_p=sampling.top_p,
         max_tokens=limit,
         stop=list(sampling.stop),
+        stop_token_ids=[end],  # how the chat template ends a turn, which the model's own settings need not know
         seed=seed,
         detokenize=bool(sampling.stop),  # vLLM looks for stop strings in the text, which else is read once, at the end
         output_kind=RequestOutputKind.FINAL_ONLY,

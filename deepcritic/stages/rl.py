@@ -163,7 +163,7 @@ def run(
         if leads():
             push_model(folder.path, options.push)
         return folder.manifest or {}
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_tokenizer(model, template_args=trainer.template_args)
     longest = room(model, options.max_tokens, options.max_prompt_tokens)
     prompts = read_prompts(folder, Path(options.examples), task, tokenizer, longest, options.shuffle_labels, options.seed)
     max_tokens = reply_room(model, prompts, tokenizer, options.max_tokens)

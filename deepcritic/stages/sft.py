@@ -94,7 +94,7 @@ def run(
         if leads():
             push_model(folder.path, options.push)
         return folder.manifest or {}
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_tokenizer(model, template_args=trainer.template_args)
     rows, origins = encode_dialogues(
         folder, Path(options.dialogues), tokenizer, task, options.max_length, options.limit, options.on_too_long
     )

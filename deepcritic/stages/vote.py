@@ -24,7 +24,7 @@ from deepcritic.samplers.base import Sampler
 from deepcritic.samplers.resume import Draws, engine_for
 from deepcritic.schema import Example, Failure, Generation, Item, Key
 from deepcritic.tasks.base import CriticTask
-from deepcritic.text.parsing import last_boxed
+from deepcritic.text.parsing import final_text, last_boxed
 from deepcritic.text.steps import split_steps
 
 FILE = "votes.jsonl"
@@ -61,7 +61,9 @@ def run(folder: RunFolder, options: VoteOptions, *, task: CriticTask[int], sampl
         max_tokens=options.max_tokens, task=task, seed=options.seed,
     )  # fmt: skip
     items = {
-        f"{name}/s{draw.key.sample}": Item(problem=rows[name].item.problem, steps=tuple(split_steps(draw.prefix + draw.text)))
+        f"{name}/s{draw.key.sample}": Item(
+            problem=rows[name].item.problem, steps=tuple(split_steps(final_text(draw.prefix, draw.text)))
+        )
         for name, draws_of in drawn.items() for draw in draws_of[:options.critiqued]
     }  # fmt: skip
     asked = [critic.question(item, example_id=name) for name, item in items.items() if item.steps]
@@ -118,7 +120,9 @@ def _candidates(
 ) -> tuple[list[Candidate], dict[str, int]]:
     """One for each solution; and how many answers the checker could not decide, by its reasons."""
     boxes = {
-        (name, draw.key.sample): last_boxed(draw.prefix + draw.text) for name, draws_of in drawn.items() for draw in draws_of
+        (name, draw.key.sample): last_boxed(final_text(draw.prefix, draw.text))
+        for name, draws_of in drawn.items()
+        for draw in draws_of
     }
     pairs = {(answer, str(rows[name].gold.reference_answer)): None for (name, _), answer in boxes.items() if answer is not None}
     compared = dict(zip(pairs, compare(pairs, cache=cache), strict=True))

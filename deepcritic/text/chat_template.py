@@ -1,14 +1,19 @@
-"""From messages to token ids, without letting text turn into control tokens.
+"""From messages to token ids and back, without letting text turn into control tokens.
 
 Where no message contains the text of a control token, the ids are those of the tokenizer's own template. Where one
 does, only the template's own control tokens are made such, and `<|im_end|>` in a problem stays text.
+
+What the template says holds: how a turn ends, whether it opens the thought of a reply, what it writes between the opening of
+the assistant's turn and its text. `adapt` looks at all of it when a tokenizer is loaded (see `deepcritic.hub.models`).
 """
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from deepcritic.errors import InputError
@@ -20,15 +25,49 @@ if TYPE_CHECKING:
 
 _MARK = "\ue000{}\ue001"
 _TAIL = 4
+_LOOK = 16
+"""Tokens at the end of a prompt among which an opened thought is looked for."""
+_OPENED = re.compile(r"(?:<(?:think|thinking|thought|seed:think)>|\[THINK\]|◁think▷|<\|START_THINKING\|>)\s*\Z")
+_BEGINS = re.compile(r"\s*(?:<(?:think|thinking|thought|seed:think)>|\[THINK\]|◁think▷)\s*")
+_TAGS = {"[THINK]": "<think>", "[/THINK]": "</think>", "<|START_THINKING|>": "<think>", "<|END_THINKING|>": "</think>"}
+"""Control tokens that open and close a thought, as the tags that the readers of replies know."""
+_CHANNEL = re.compile(r"<\|channel\|>(\w+).*?<\|message\|>(.*?)(<\|(?:end|return|call|start)\|>|\Z)", re.DOTALL)
+"""A part of a reply in gpt-oss's format: the channel `final` is what is said, others are thoughts."""
+_SYSTEM: WeakKeyDictionary[PreTrainedTokenizerBase, bool] = WeakKeyDictionary()
+"""Whether a tokenizer's template shows a system turn."""
 _CONTROL: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[int, dict[str, AddedToken]]] = WeakKeyDictionary()
 """How many tokens there were, and the control tokens among them."""
+
+
+def adapt(tokenizer: PreTrainedTokenizerBase, name: str, arguments: Mapping[str, Any] | None = None) -> None:
+    """Look at the chat template of a tokenizer that was just loaded, and let the tokenizer fit it.
+
+    `arguments` are set in the template (`enable_thinking`), and stay there where the tokenizer is saved. The tokenizer's
+    end token becomes the one with which the template ends a turn. Raises `InputError` for arguments that the template does not
+    read, for a template that cannot be used, and where no end is known.
+    """
+    if arguments:
+        _set_arguments(tokenizer, name, arguments)
+    end = _turn_end(tokenizer)
+    if end is not None and end != tokenizer.eos_token:
+        before = "none" if tokenizer.eos_token is None else repr(tokenizer.eos_token)
+        print(f"{name}: the tokenizer's end token is {before}; its chat template ends a turn with {end!r}, which is taken",
+              file=sys.stderr)  # fmt: skip
+        tokenizer.eos_token = end
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            "neither the tokenizer nor its chat template has a token that ends a reply", field="model", found=name,
+            expected="a tokenizer with an eos_token",
+        )  # fmt: skip
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], prefix: str = "") -> list[int]:
     """The ids of `messages`, the opening of the assistant's turn, and the beginning of its reply.
 
-    With a `prefix` they are those of the template with `continue_final_message`; blanks at its end stay.
+    With a `prefix` they are those of the template with `continue_final_message`; blanks at its end stay. Where the template takes
+    no system turn, its text stands at the beginning of the user's.
     """
+    messages = _without_system(tokenizer, messages)
     control = _control(tokenizer)
     contents = [message.content for message in messages]
     if not any(token in text for text in (*contents, prefix) for token in control):
@@ -49,14 +88,31 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], 
 def dialogue_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
     """`(ids, mask)` of a whole dialogue whose last message is the assistant's; the mask is 1 on the reply and its end.
 
-    The reply's ids are those that follow the prompt, so that training sees what generation will see.
+    The reply's ids are those that follow the prompt, so that training sees what generation will see: what the template writes
+    before a reply's text belongs to it. Where the template opens the thought, the reply goes on from there: a `<think>` of its
+    own is not repeated, and where it has no thought the empty one is closed.
     """
     *before, reply = messages
     if reply.role != "assistant":
         raise InputError("the last message is not the assistant's", field="messages", found=reply.role, expected="assistant")
     prompt = prompt_ids(tokenizer, before)
-    answer = [*text_ids(tokenizer, reply.content), tokenizer.eos_token_id]
+    header, text = _header(tokenizer, before), reply.content
+    if thought_opened(tokenizer, prompt):
+        begins = _BEGINS.match(text)
+        text = text[begins.end() :] if begins else text
+        if "</think>" not in text:
+            text = f"\n</think>\n\n{text}"
+        header = ""
+    elif _BEGINS.match(text):
+        header = ""
+    answer = [*_encode(tokenizer, header), *text_ids(tokenizer, text), tokenizer.eos_token_id]
     return prompt + answer, [0] * len(prompt) + [1] * len(answer)
+
+
+def thought_opened(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int]) -> bool:
+    """Whether a prompt ends in a thought that the reply is to go on with, as the templates of some reasoning models do."""
+    text = tokenizer.decode(list(prompt[-_LOOK:]), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return bool(_OPENED.search(str(text)))
 
 
 def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -67,13 +123,137 @@ def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 def reply_text(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], reply: Sequence[int]) -> str:
     """The text of `reply` as it goes on from `prompt`, both token ids; control tokens are left out.
 
-    The last tokens of the prompt are read along: some tokenizers drop a blank at the beginning of a text.
+    A thought stands between `<think>` and `</think>`, whatever the model writes there, and also where the template opened it. The
+    last tokens of the prompt are read along: some tokenizers drop a blank at the beginning of a text.
     """
-    tail = list(prompt[-_TAIL:])
-    before, whole = (
-        tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False) for ids in (tail, [*tail, *reply])
-    )
-    return str(whole[len(before) :])
+    tail, control = list(prompt[-_TAIL:]), _control(tokenizer)
+    ids = list(reply)
+    while ids and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()
+    before = _decode(tokenizer, tail)
+    if "<|channel|>" in control:
+        text = _channels(_decode(tokenizer, ids, special=True), _decode(tokenizer, ids))
+    elif tags := {tokenizer.convert_tokens_to_ids(token): tag for token, tag in _TAGS.items() if token in control}:
+        text = _decode_tags(tokenizer, tail, ids, tags)
+    else:
+        text = _decode(tokenizer, [*tail, *ids])[len(before) :]
+    return opened_text(text) if thought_opened(tokenizer, prompt) else text
+
+
+def opened_text(text: str) -> str:
+    """A reply that goes on from a thought which the template opened, with the tag that opens it.
+
+    >>> opened_text("2 + 2 = 4.</think>Right."), opened_text("<think>2 + 2")
+    ('<think>2 + 2 = 4.</think>Right.', '<think>2 + 2')
+    """
+    return text if _BEGINS.match(text) else f"<think>{text}"
+
+
+def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], special: bool = False) -> str:
+    return str(tokenizer.decode(list(ids), skip_special_tokens=not special, clean_up_tokenization_spaces=False))
+
+
+def _decode_tags(tokenizer: PreTrainedTokenizerBase, tail: list[int], ids: list[int], tags: Mapping[int, str]) -> str:
+    text, known = "", tail
+    pieces: list[int] = []
+    for token in [*ids, None]:
+        if token is not None and token not in tags:
+            pieces.append(token)
+            continue
+        text += _decode(tokenizer, [*known, *pieces])[len(_decode(tokenizer, known)) :] + tags.get(token or -1, "")
+        known, pieces = [], []
+    return text
+
+
+def _channels(whole: str, plain: str) -> str:
+    """A reply in gpt-oss's channels; `plain` is the same without control tokens, for one that is in none."""
+    text, found = "", False
+    for match in _CHANNEL.finditer(whole):
+        channel, said, end = match.groups()
+        found = True
+        text += said if channel == "final" else f"<think>{said}</think>" if end else f"<think>{said}"
+    return text if found else plain
+
+
+def _set_arguments(tokenizer: PreTrainedTokenizerBase, name: str, arguments: Mapping[str, Any]) -> None:
+    """Set variables at the head of the template."""
+    template = tokenizer.chat_template
+    if not isinstance(template, str):
+        raise InputError("several chat templates, of which none is chosen", field="template_args", found=name, expected="one")
+    for key in arguments:
+        if not re.search(rf"\b{re.escape(key)}\b", template):
+            raise InputError(
+                "the chat template does not read it", field=f"template_args.{key}", found=arguments[key],
+                expected=f"a variable of the template of {name}",
+            )  # fmt: skip
+    tokenizer.chat_template = "".join(f"{{%- set {key} = {_literal(value)} -%}}" for key, value in arguments.items()) + template
+
+
+def arguments_id(arguments: Mapping[str, Any] | None) -> str:
+    """What `adapt`'s arguments add to the name of a model: other arguments are another prompt."""
+    return f"+{json.dumps(dict(arguments), sort_keys=True)}" if arguments else ""
+
+
+def _literal(value: Any) -> str:
+    """A value as Jinja writes it."""
+    return "none" if value is None else json.dumps(value)
+
+
+def _turn_end(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The control token with which the template ends the assistant's turn; None where another text ends it."""
+    rows = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK.format("reply")}]
+    _, found, after = _applied(tokenizer, rows, False).rpartition(_MARK.format("reply"))
+    if not found:
+        raise InputError("the chat template does not show a reply", field="chat_template", expected="a plain template")
+    tokens = sorted(_control(tokenizer), key=len, reverse=True)
+    return next((token for token in tokens if after.lstrip().startswith(token)), None)
+
+
+def _header(tokenizer: PreTrainedTokenizerBase, before: Sequence[Message]) -> str:
+    """What the template writes between the opening of the assistant's turn and its text: a channel, an empty thought."""
+    messages = _without_system(tokenizer, before)
+    marks = [_MARK.format(index) for index in range(len(messages))]
+    opening, whole = (_render(tokenizer, messages, marks, continued) for continued in (False, True))
+    return whole[len(opening) :] if whole.startswith(opening) else ""
+
+
+def _without_system(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Sequence[Message]:
+    """`messages`, with the system turn in the user's where the template takes none."""
+    if len(messages) < 2 or messages[0].role != "system" or _takes_system(tokenizer):
+        return messages
+    system, first, *others = messages
+    return [Message(role=first.role, content=f"{system.content}\n\n{first.content}"), *others]
+
+
+def _takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
+    if tokenizer not in _SYSTEM:
+        rows = [{"role": "system", "content": _MARK.format("system")}, {"role": "user", "content": "x"}]
+        try:
+            shown = _MARK.format("system") in _applied(tokenizer, rows, True)
+        except InputError:
+            shown = False
+        if not shown:
+            name = tokenizer.name_or_path or "the model"
+            print(
+                f"{name}: the chat template takes no system turn: its text stands at the beginning of the user's", file=sys.stderr
+            )
+        _SYSTEM[tokenizer] = shown
+    return _SYSTEM[tokenizer]
+
+
+def _applied(tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, str]], opens: bool) -> str:
+    """The template's text. Raises `InputError` with the template's own words where it refuses the turns."""
+    from jinja2 import TemplateError
+
+    try:
+        return str(tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=opens))
+    except TemplateError as error:
+        roles = ", ".join(row["role"] for row in rows)
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"the chat template refuses the turns ({type(error).__name__}: {reason})", field="messages", found=roles,
+            expected="turns that it takes",
+        ) from None  # fmt: skip
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str, split_special_tokens: bool = False) -> list[int]:
@@ -105,9 +285,9 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], con
     """The template's text up to where a reply begins, with `contents` in the turns of `messages`."""
     rows = [{"role": message.role, "content": content} for message, content in zip(messages, contents, strict=True)]
     if not continued:
-        return str(tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=True))
+        return _applied(tokenizer, rows, True)
     rows.append({"role": "assistant", "content": _MARK.format("reply")})
-    text, found, _ = str(tokenizer.apply_chat_template(rows, tokenize=False)).rpartition(_MARK.format("reply"))
+    text, found, _ = _applied(tokenizer, rows, False).rpartition(_MARK.format("reply"))
     if not found:
         raise InputError("the chat template does not show a reply", field="chat_template", expected="a plain template")
     return text

@@ -22,7 +22,7 @@ _UNBRACED: Final = re.compile(
     rf"{_COMMAND}\s*+(?P<content>[-\u2013\u2212]?[0-9]+(?:[.,][0-9]+)*+)"
     rf"(?=\s|\Z|[.,;:!?)\]$*{_CLOSES}\u3002\uff0c\uff1b]|\\[)\]])(?!,\s*[-0-9]|[ \t]*+[-+*/=^<>]?[ \t]*+[0-9])"
 )
-_THOUGHT: Final = re.compile(r"</?think>")
+_THOUGHT: Final = re.compile(r"</?(?:think(?:ing)?|thought|seed:think)>|\[/?THINK\]|◁/?think▷")
 
 
 class Box(NamedTuple):
@@ -75,10 +75,11 @@ def last_box(text: str) -> Box | None:
 
 
 def strip_thinking(text: str, *, opened: bool = False) -> str | None:
-    """`text` without `<think>...</think>`; None when a thought does not end, so that nothing in it is taken for the answer.
+    """`text` without its thoughts; None when a thought does not end, so that nothing in it is taken for the answer.
 
-    A `</think>` that nothing opened ends a thought that the chat template opened: what stands before it goes. `opened` says that
-    the template did open one, so a text without `</think>` is all thought.
+    The tags are `<think>`, `<thinking>`, `<thought>`, `<seed:think>`, `[THINK]` and `◁think▷`, each with its end. An end that
+    nothing opened ends a thought that the chat template opened: what stands before it goes. `opened` says that the template did
+    open one, so a text without an end is all thought.
 
     >>> strip_thinking("hm, let me see</think> 2")
     '2'
@@ -88,7 +89,7 @@ def strip_thinking(text: str, *, opened: bool = False) -> str | None:
     kept: list[str] = []
     inside, seen, at = opened, opened, 0
     for match in _THOUGHT.finditer(text):
-        closes = match.group() == "</think>"
+        closes = "/" in match.group()
         if closes and not inside:
             kept.clear()
         elif not closes and not inside:
@@ -97,3 +98,13 @@ def strip_thinking(text: str, *, opened: bool = False) -> str | None:
     if inside:
         return None
     return "".join([*kept, text[at:]]).strip() if seen else text
+
+
+def final_text(prefix: str, reply: str) -> str:
+    """A reply behind the beginning that was given for it, without its thoughts; no more than the beginning where a thought does
+    not end.
+
+    >>> final_text("Step 1: ", "2 * 3 = 6"), final_text("", "<think>Maybe 5.</think>It is 6."), final_text("", "<think>Maybe")
+    ('Step 1: 2 * 3 = 6', 'It is 6.', '')
+    """
+    return prefix + (strip_thinking(reply) or "")

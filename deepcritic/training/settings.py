@@ -38,6 +38,7 @@ class TrainerSettings:
     `lora_rank` trains an adapter (LoRA, Hu et al. 2021, arXiv 2106.09685) and `quantised` puts the weights below it into 4 bits
     (QLoRA, Dettmers et al. 2023, arXiv 2305.14314). `dtype` is that of the weights in memory: float32 where all are trained,
     with the arithmetic in bfloat16 on a GPU, as steps of 1e-6 would be rounded away in bfloat16; bfloat16 below an adapter.
+    `template_args` are variables of the chat template, which the trained model's tokenizer keeps.
     `mfu`, `tflops` (of one device, in bfloat16) and `devices` (those of this start) serve `dry_run=true` alone.
     """
 
@@ -52,6 +53,7 @@ class TrainerSettings:
     gradient_checkpointing: bool | None = None
     liger: bool | None = None
     report_to: list[str] = field(default_factory=list)
+    template_args: dict[str, Any] = field(default_factory=dict)
     mfu: float = 0.4
     tflops: float = 989.0
     devices: int | None = None

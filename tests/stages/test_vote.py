@@ -30,7 +30,12 @@ CASES: dict[str, list[tuple[str | None, str | None]]] = {
 
 @pytest.fixture
 def voted(tmp_path: Path, fake_sampler: Any, open_folder: Any) -> Callable[..., Any]:
-    def run(cases: dict[str, list[tuple[str | None, str | None]]], tokens: tuple[int, int] = (10, 20), **options: Any) -> Any:
+    def run(
+        cases: dict[str, list[tuple[str | None, str | None]]],
+        tokens: tuple[int, int] = (10, 20),
+        thought: str = "",
+        **options: Any,
+    ) -> Any:
         def answer(request: Any, _: int) -> str | None:
             name, _, sample = request.keys[0].example_id.rpartition("/s")
             return cases[name][int(sample)][1]
@@ -41,7 +46,7 @@ def voted(tmp_path: Path, fake_sampler: Any, open_folder: Any) -> Callable[..., 
             Generation(
                 key=Key(example_id=name, request="solve", sample=sample), prefix="Step 1:", finish_reason="stop", model="m",
                 fingerprint="f", seed=0, prompt_tokens=tokens[0], completion_tokens=tokens[1],
-                text=" so it is." if box is None else f" it is \\boxed{{{box}}}.",
+                text=thought + (" so it is." if box is None else f" it is \\boxed{{{box}}}."),
             )
             for name, answers in cases.items() for sample, (box, _) in enumerate(answers)
         ]  # fmt: skip
@@ -127,3 +132,10 @@ class _Folder:
         from deepcritic.runs.folder import Ledger
 
         return Ledger()
+
+
+def test_a_thought_before_a_solution_and_its_critique_changes_nothing(voted: Any) -> None:
+    thought = "<think>\\boxed{9}, or step \\boxed{3}</think>"
+    thinking = {"p": [("7", f"{thought}\\boxed{{-1}}"), ("8", f"{thought}\\boxed{{1}}")]}
+    found = voted(thinking, thought=thought).candidates
+    assert [(one.answer, one.right, one.stands) for one in found] == [("7", True, True), ("8", False, False)]

@@ -21,6 +21,7 @@ class Characters:
     """A tokenizer of characters, for an engine that writes what it is told to."""
 
     pad_token_id = PAD
+    eos_token_id = END
     added_tokens_decoder: dict[int, Any] = {}
 
     def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
