@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deepcritic.cli.config import build, compose, configuration_folder, shrink
+from deepcritic.cli.config import build, compose, configuration_folder, shrink, target_name
 from deepcritic.errors import DeepCriticError, InputError, Stopped, UsageError
 from deepcritic.extras import EXTRA_OF, missing, require_for_stages
 
@@ -150,7 +150,7 @@ def _folder(config: Any) -> Path:
 
 
 def _stage_name(config: Any) -> str:
-    return str(config.stage._target_).split(".")[-2]
+    return target_name(config.stage)[0].rpartition(".")[2]
 
 
 def _start(overrides: list[str]) -> None:

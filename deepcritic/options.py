@@ -33,6 +33,7 @@ def option(
     top: bool | str = False,
     was: str | None = None,
     not_hashed: bool = False,
+    extends: bool = False,
     choices: Sequence[str] = (),
     at_least: float | None = None,
     at_most: float | None = None,
@@ -47,14 +48,15 @@ def option(
         top: given for all stages at once, as `NAME=` and not `stage.NAME=`; a text names it where it differs.
         was: its old name, which is accepted for one release.
         not_hashed: decides no row, so that it may differ when a stage is started again.
+        extends: keeps what was drawn when it changes (a number: when it grows), so that a stage can go on with it.
         choices: the values that it can have.
         at_least: the smallest number that it can be.
         at_most: the largest.
         needs: the option without which it has no effect, as `name` (it is given) or `name=value,value` (it is one of these).
     """
     metadata = {
-        "text": text, "group": group, "top": top, "was": was, "not_hashed": not_hashed, "choices": tuple(choices),
-        "at_least": at_least, "at_most": at_most, "needs": needs,
+        "text": text, "group": group, "top": top, "was": was, "not_hashed": not_hashed, "extends": extends,
+        "choices": tuple(choices), "at_least": at_least, "at_most": at_most, "needs": needs,
     }  # fmt: skip
     return field(default_factory=list, metadata=metadata) if default == [] else field(default=default, metadata=metadata)
 
@@ -94,6 +96,7 @@ class Option:
     top: str | None
     was: str | None
     not_hashed: bool
+    extends: bool
     choices: tuple[str, ...]
     at_least: float | None
     at_most: float | None

@@ -17,7 +17,7 @@ from deepcritic.options import described, engines_of, record_of
 
 CONF = configuration_folder()
 GROUPS = ("benchmark", "source", "task", "sampler", "trainer")
-MARKERS = {"_target_", "_partial_", "_not_hashed_"}
+MARKERS = {"_target_", "_partial_", "_not_hashed_", "_extends_"}
 
 
 def _files(*groups: str) -> pytest.MarkDecorator:

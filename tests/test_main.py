@@ -148,8 +148,27 @@ def test_show_config_shows_and_does_nothing(command: Callable[..., Any], words: 
         (["stage=evaluate", "model=${nothing}"], "nothing"),
         (["stage=evaluate", "overwrite=no"], "overwrite: not a yes or no; found 'no'; expected true or false"),
         (["stage=evaluate", "seed=many"], "seed: of another type; found 'many'; expected a whole number"),
-        (["stage=evaluate", "stage._target_=os.system"], "_target_ must name something of deepcritic; found 'os.system'"),
-        (["stage=evaluate", "task._target_=shutil.rmtree"], "_target_ must name something of deepcritic"),
+        *(
+            (["stage=evaluate", "benchmark=processbench", f"{group}._target_={name}"], "_target_: nothing of this package; found")
+            for group in ("stage", "task", "sampler")
+            for name in (
+                "os.system",
+                "shutil.rmtree",
+                "deepcritic.nowhere.run",
+                "deepcritic.stages.evaluate.nothing",
+                "deepcritic",
+                "deepcritic.stages.evaluate",
+                "deepcritic.stages.evaluate.Path",
+                "deepcritic.runs.folder.shutil.rmtree",
+                "deepcritic.stages.evaluate._evaluator",
+                "deepcritic.schema.SCHEMA",
+                "deepcritic..run",
+                "null",
+                "7",
+                "[]",
+                "'a b.c'",
+            )
+        ),  # fmt: skip
     ],
 )
 def test_wrong_words(command: Callable[..., Any], given: list[str], said: str) -> None:

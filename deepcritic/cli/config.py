@@ -9,6 +9,7 @@ import inspect
 import re
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def build(value: Any, *, as_partial: bool = False, place: str = "stage") -> Any:
     arguments = {
         key: build(item, place=key if place == "stage" else f"{place}.{key}")
         for key, item in value.items()
-        if key not in {"_target_", "_partial_", "_not_hashed_"}
+        if key not in {"_target_", "_partial_", "_not_hashed_", "_extends_"}
     }
     if "_target_" not in value:
         return arguments
@@ -102,12 +103,34 @@ def build(value: Any, *, as_partial: bool = False, place: str = "stage") -> Any:
     return functools.partial(function, **arguments) if as_partial or value.get("_partial_") else function(**arguments)
 
 
-def target(value: dict[str, Any]) -> Any:
-    """The function or class of this package that `_target_` names."""
-    module, _, name = str(value["_target_"]).rpartition(".")
-    if not module.startswith("deepcritic."):
-        raise UsageError(f"_target_ must name something of deepcritic; found {value['_target_']!r}")
-    return getattr(importlib.import_module(module), name)
+def target(value: Mapping[str, Any]) -> Any:
+    """The function or class that `_target_` names. Raises `UsageError` for anything but one that a module of this package
+    defines: what it imports, and what is private, cannot be called from a configuration."""
+    module, name = target_name(value)
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("deepcritic"):  # a package that an extra brings
+            raise
+        found = None
+    if name.startswith("_") or not callable(found) or getattr(found, "__module__", None) != module:
+        raise _no_target(value["_target_"])
+    return found
+
+
+def target_name(value: Mapping[str, Any]) -> tuple[str, str]:
+    """The module and the name in it that `_target_` says. Raises `UsageError` where it cannot be of this package."""
+    written = value["_target_"]
+    parts = written.split(".") if isinstance(written, str) else []
+    if len(parts) < 3 or parts[0] != "deepcritic" or not all(part.isidentifier() for part in parts):
+        raise _no_target(written)
+    return ".".join(parts[:-1]), parts[-1]
+
+
+def _no_target(written: object) -> UsageError:
+    return UsageError(
+        f"_target_: nothing of this package; found {written!r}; expected a function or class that a module of deepcritic defines"
+    )
 
 
 def _check_arguments(function: Any, arguments: dict[str, Any], place: str) -> None:
@@ -164,7 +187,7 @@ def _nearest(message: str, overrides: list[str]) -> str:
 def _known_keys(overrides: list[str]) -> list[str]:
     from omegaconf import OmegaConf
 
-    from deepcritic.runs.folder import flatten
+    from deepcritic.runs.guard import flatten
 
     try:
         config = compose(overrides)

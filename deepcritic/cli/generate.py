@@ -38,6 +38,8 @@ def yaml_of(stage: str) -> str:
     ]
     not_hashed = [one.name for one in options if one.not_hashed]
     lines += [f"_not_hashed_: [{', '.join(not_hashed)}]"] * bool(not_hashed)
+    extends = [one.name for one in options if one.extends]
+    lines += [f"_extends_: [{', '.join(extends)}]"] * bool(extends)
     lines += [f"{name}: ${{{name}}}" for name in engines_of(run)]
     group = None
     for one in options:

@@ -9,7 +9,6 @@ runs/<run>/<stage>[.<name>]/
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
@@ -26,10 +25,10 @@ from deepcritic.errors import DeepCriticError, InputError, RunConflict, StageInc
 from deepcritic.metrics.subset import subset
 from deepcritic.runs.budget import Limits, UsageLog
 from deepcritic.runs.failures import failures_in
-from deepcritic.runs.jsonl import clear_unfinished, file_sha256, write_json
+from deepcritic.runs.guard import CONTENT, EXTENDS, Change, changes, flatten, listed
+from deepcritic.runs.jsonl import clear_unfinished, file_sha256, read_json, write_json
 
-NOT_HASHED = "_not_hashed_"
-"""In a configuration, the list of the keys beside it that may change between two starts: they decide no row that comes out."""
+FAILURES = "*failures.jsonl"
 _T = TypeVar("_T")
 
 
@@ -83,11 +82,12 @@ class RunFolder:
         limits: Limits | None = None,
         follows: bool = False,
     ) -> None:
+        path = _followed(path)
         self.path, self.stage, self.limits = path, stage, limits or Limits()
         self.effort = UsageLog(path)
         self.probing: tuple[frozenset[str], int] = (frozenset(), 0)
         """The names of the rows that a probe asks about, and how many there are in all."""
-        self._config, self._not_hashed = flatten(config), not_hashed(config)
+        self._config, self._not_hashed, self._extends = flatten(config), listed(config), listed(config, EXTENDS)
         self._depends: dict[str, str] = {}
         self._ledgers: dict[str, Ledger] = {}
         self._facts: dict[str, Any] = {}
@@ -108,7 +108,7 @@ class RunFolder:
             raise RunConflict(f"{self.path} is in use by another process; wait for it, or give this run a name=") from None
         if self._overwrite and self.path.exists():
             shutil.rmtree(self.path)
-        self.path.mkdir(exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         clear_unfinished(self.path)
         return self
 
@@ -134,43 +134,59 @@ class RunFolder:
     def begin(self, **depends: str | Path) -> bool:
         """Say what the stage depends on (a Path stands for a file's content); True if there is work to do.
 
-        Raises `RunConflict` naming the first key that differs from what the folder was begun with.
+        A change that keeps what was drawn (`_extends_`) begins a finished stage again. Raises `RunConflict` naming the first key
+        that differs otherwise from what the folder was begun with.
         """
         self._depends = {
             name: f"sha256:{file_sha256(existing(value, name))}" if isinstance(value, Path) else value
             for name, value in depends.items()
         }
-        asked = {**self._config, **{f"content of {name}": value for name, value in self._depends.items()}}
-        before = None if self.is_new else _read_json(self.path / "config.json")
-        if before is not None and self._holds_work():
-            for key in sorted(asked.keys() | before.keys()):
-                if key not in self._not_hashed and asked.get(key) != before.get(key):
-                    raise RunConflict(
-                        f"{self.path} was begun with another {key}: {before.get(key)!r}, now {asked.get(key)!r}; "
-                        "give this run another run= or name=, or start over with overwrite=true"
-                    )
-        manifest = None if self.is_new else self.manifest
-        if manifest is not None and not manifest.get("incomplete"):
+        asked = {**self._config, **{f"{CONTENT}{name}": value for name, value in self._depends.items()}}
+        extensions, manifest = (self._compared(asked), self.manifest) if not self.is_new else ([], None)
+        if manifest is not None and not manifest.get("incomplete") and not extensions:
             print(f"{self.path}: finished before with this configuration; nothing to do")
             return False
+        for change in extensions:
+            print(f"{self.path}: goes on with {change.key}={change.now}, which was {change.before}; what was drawn is kept")
         if self._only_looks:
             return True
         if manifest is not None:
-            print(f"{self.path}: asking again for the {manifest['incomplete']} draws that failed")
+            if not extensions:
+                print(f"{self.path}: asking again for the {manifest['incomplete']} draws that failed")
             (self.path / "manifest.json").unlink()
         write_json(self.path / "config.json", asked)
         self.effort.open()
         return True
 
+    def _compared(self, asked: Mapping[str, Any]) -> list[Change]:
+        """The changes that extend what the folder holds. Raises `RunConflict` for any other."""
+        before, kept = _read(self.path / "config.json"), self._kept()
+        if before is None:
+            if kept:
+                raise RunConflict(
+                    f"{self.path} has no config.json, so nobody knows what its {kept[0].name} was made with; "
+                    "give this run another run= or name=, or start over with overwrite=true"
+                )
+            return []
+        conflicts, extensions = changes(before, asked, skipped=self._not_hashed, extended=self._extends)
+        if conflicts and kept:
+            raise RunConflict(f"{self.path} was begun with another {_explained(conflicts[0], self._extends)}")
+        if conflicts and not self._only_looks:  # rows that failed, with settings that are not asked about any more
+            for file in self.path.glob(FAILURES):
+                file.unlink()
+        return extensions if kept else []
+
+    def _kept(self) -> list[Path]:
+        """What the folder holds that another configuration could be mixed up with; rows that failed are no such thing."""
+        own = {"config.json", UsageLog.FILE}
+        there = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        entries = [entry for entry in there if entry.name not in own and not entry.match(FAILURES)]
+        return [entry for entry in entries if entry.is_dir() or entry.stat().st_size]
+
     @property
     def is_new(self) -> bool:
         """Whether a dry run is to look past what is there."""
         return self._overwrite and self.limits.dry_run
-
-    def _holds_work(self) -> bool:
-        """Whether anything was kept that another configuration could be mixed up with."""
-        own = {"config.json", UsageLog.FILE}
-        return any(entry.name not in own and (entry.is_dir() or entry.stat().st_size) for entry in self.path.iterdir())
 
     @property
     def manifest(self) -> dict[str, Any] | None:
@@ -250,31 +266,6 @@ def stage_folder(root: str | Path, run: str, stage: str, name: str | None = None
     return Path(root) / run / (f"{stage}.{name}" if name else stage)
 
 
-def flatten(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested mappings as one level of dotted keys.
-
-    >>> flatten({"a": {"b": 1, "c": [2]}})
-    {'a.b': 1, 'a.c': [2]}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{above}{key}"
-        if key == NOT_HASHED:
-            continue
-        flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
-    return flat
-
-
-def not_hashed(config: Mapping[str, Any], above: str = "") -> set[str]:
-    """The dotted keys that a configuration's `_not_hashed_` lists name.
-
-    >>> sorted(not_hashed({"sampler": {"urls": [], "seeds": True, "_not_hashed_": ["urls"]}}))
-    ['sampler.urls']
-    """
-    keys = {f"{above}{key}" for key in config.get(NOT_HASHED, ())}
-    return keys.union(*(not_hashed(value, f"{above}{key}.") for key, value in config.items() if isinstance(value, Mapping)))
-
-
 def existing(path: Path, field: str) -> Path:
     """`path`, if it is a file; else an error that names the option it was given by."""
     if not path.is_file():
@@ -291,7 +282,7 @@ def package_version() -> str:
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:
     """What a stage that is done said of itself in its folder."""
-    return _read_json(folder / "manifest.json")
+    return _read(folder / "manifest.json")
 
 
 def finished_manifests(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -302,11 +293,23 @@ def finished_manifests(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield path.parent.name, manifest
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.exists() else None
+
+
+def _followed(path: Path) -> Path:
+    """The folder that a link stands for, so that both names have one lock. Raises `InputError` for what is no folder."""
     try:
-        value: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise InputError(f"not JSON: {error}", file=path, expected="a file that deepcritic wrote, or overwrite=true") from None
-    return value
+        path = path.resolve() if path.is_symlink() else path
+    except (OSError, RuntimeError):  # a link to itself
+        raise InputError("a link that leads nowhere", file=path, expected="a folder") from None
+    if path.exists() and not path.is_dir():
+        raise InputError("not a folder", file=path, expected="a folder, or nothing")
+    return path
+
+
+def _explained(change: Change, extends: set[str]) -> str:
+    said = f"{change.key}: {change.before!r}, now {change.now!r}; "
+    if change.key in extends:
+        return said + "what was drawn can be added to, not taken from: give this run another run= or name="
+    return said + "give this run another run= or name=, or start over with overwrite=true"

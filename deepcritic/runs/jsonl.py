@@ -114,9 +114,17 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
     return count
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file of a run holds, under the current names of its fields."""
-    return with_current_names(json.loads(path.read_text("utf-8")))
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a run, under the current names of its fields. Raises `InputError` for anything else."""
+    expected, remedy = "a JSON object, as deepcritic writes it", "start over with overwrite=true, or put the file back"
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not JSON ({error})", file=path, expected=expected, remedy=remedy) from None
+    if not isinstance(value, dict):
+        raise InputError("not an object", file=path, found=value, expected=expected, remedy=remedy)
+    found: dict[str, Any] = with_current_names(value)
+    return found
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -282,8 +282,8 @@ class Draws:
         for key, digest in zip(one.keys, digests, strict=True):
             if self._rows.fingerprint_differs(digest, fingerprint):
                 raise RunConflict(
-                    f"{self._rows.path}: {key.text} was drawn with another prompt, model or sampling; "
-                    "give this run another name=, or start over with overwrite=true"
+                    f"{self._rows.path}: {key.text} was drawn with another prompt, model or sampling; give this run another "
+                    "name= (where one sample and several have their own temperature, stage.temperature= keeps it)"
                 )
 
     def _keep(self, together: list[Outcome], progress: Progress) -> Iterator[Outcome]:

@@ -69,12 +69,12 @@ class EvaluateOptions(Options):
         1024, "maximum length of its reply in tokens; null: what the context leaves", was="judge_tokens", needs="grader"
     )
     meta_rm: str | None = option(None, "Meta RM of stage=meta_rm, whose choice of replies votes too", was="guide")
-    samples: int = option(1, "replies per example, which vote", group="Sampling", at_least=1)
+    samples: int = option(1, "replies per example, which vote", group="Sampling", at_least=1, extends=True)
     temperature: float | None = option(None, "sampling temperature; null: the benchmark's", at_least=0)
     top_p: float | None = option(None, "nucleus sampling; null: the benchmark's")
     max_tokens: int | None = option(None, "maximum length of a reply in tokens; null: what the context leaves")
     seed: int = option(0, "random seed", top=True)
-    ties: str = option("random", "how a tied vote is decided", group="Votes", choices=TIES)
+    ties: str = option("random", "how a tied vote is decided", group="Votes", choices=TIES, extends=True)
     threshold: float | None = option(None, "step score below which a step counts as wrong", group="Step scores")
     threshold_on: str | None = option(None, "file, or part of the benchmark, on which the threshold is chosen")
     push: str | None = option(

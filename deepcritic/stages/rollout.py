@@ -42,7 +42,7 @@ class RolloutOptions(Options):
         group="Model", top=True,
     )  # fmt: skip
     template: str | None = option(None, "file with the prompt; null: the one of stage=solve")
-    samples: int = option(8, "rollouts per prefix", group="Sampling", at_least=1)
+    samples: int = option(8, "rollouts per prefix", group="Sampling", at_least=1, extends=True)
     temperature: float = option(0.7, "sampling temperature", at_least=0)
     top_p: float = option(0.9, "nucleus sampling")
     max_tokens: int | None = option(None, "maximum length of a rollout in tokens; null: what the context leaves")

@@ -41,7 +41,7 @@ class SolveOptions(Options):
     )  # fmt: skip
     template: str | None = option(None, "file with the prompt; null: the built-in one")
     prefix: str = option("Step 1:", "beginning of every solution")
-    samples: int = option(8, "solutions per problem", group="Sampling", at_least=1)
+    samples: int = option(8, "solutions per problem", group="Sampling", at_least=1, extends=True)
     temperature: float = option(1.0, "sampling temperature", at_least=0)
     top_p: float = option(1.0, "nucleus sampling")
     max_tokens: int | None = option(None, "maximum length of a solution in tokens; null: what the context leaves")

@@ -40,9 +40,9 @@ class VoteOptions(Options):
     model: str | None = option(None, "critic: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Model", top=True)
     critiqued: int = option(
         8, "solutions of each problem that the critic reads; the others serve plain voting on equal tokens",
-        group="Sampling", was="criticised", at_least=1,
+        group="Sampling", was="criticised", at_least=1, extends=True,
     )  # fmt: skip
-    samples: int = option(1, "critiques per solution", at_least=1)
+    samples: int = option(1, "critiques per solution", at_least=1, extends=True)
     temperature: float = option(0.6, "sampling temperature", at_least=0)
     top_p: float = option(0.9, "nucleus sampling")
     max_tokens: int | None = option(None, "maximum length of a critique in tokens; null: what the context leaves")

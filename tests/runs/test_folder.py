@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 
 from deepcritic.errors import InputError, RunConflict, StageIncomplete
 from deepcritic.runs.folder import RunFolder, finished_manifests, stage_folder
-from deepcritic.runs.jsonl import Journal, file_sha256
-from deepcritic.schema import Message
+from deepcritic.runs.jsonl import Journal, file_sha256, write_rows
+from deepcritic.schema import Failure, Key, Message
 
 CONFIG: dict[str, Any] = {
     "model": "m",
@@ -117,17 +118,143 @@ def test_keys_that_are_not_hashed_may_change(path: Path) -> None:
 
 
 def test_nothing_kept_nothing_to_mix(path: Path) -> None:
-    """A start that failed before its first row (a model that is not there) does not bind the folder."""
+    """A start that failed before its first row (no such model, refused settings) does not bind the folder."""
     with _open(path) as folder:
         folder.begin()
         (folder / "rows.jsonl").touch()
+        write_rows(folder / "failures.jsonl", [Failure(key=Key(example_id="a", request="ask"), reason="refused")])
     with _open(path, seed=2) as folder:
         assert folder.begin()
+        assert not (folder / "failures.jsonl").exists(), "with other settings it may not be refused"
         _work(folder)
     with _open(path, seed=2) as folder:
         assert folder.begin()
     with _open(path, seed=1) as folder, pytest.raises(RunConflict):
         folder.begin()
+
+
+def test_failures_stay_where_the_configuration_does(path: Path) -> None:
+    for _ in range(2):
+        with _open(path) as folder:
+            folder.begin()
+            if not (folder / "failures.jsonl").exists():
+                write_rows(folder / "failures.jsonl", [Failure(key=Key(example_id="a", request="ask"), reason="too_long")])
+    assert (path / "failures.jsonl").stat().st_size
+
+
+EXTENDING: dict[str, Any] = {"samples": 4, "ties": "random", "_extends_": ["samples", "ties"]}
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("changes", [{"samples": 8}, {"ties": "first"}, {"samples": 8, "ties": "first"}])
+def test_what_keeps_all_that_was_drawn_extends_the_run(
+    path: Path, capsys: pytest.CaptureFixture[str], finished: bool, changes: dict[str, Any]
+) -> None:
+    with _open(path, **EXTENDING) as folder:
+        folder.begin()
+        _work(folder)
+        if finished:
+            folder.finish()
+    with _open(path, **{**EXTENDING, **changes}) as folder:
+        assert folder.begin()
+        assert folder.manifest is None
+        _work(folder)
+        folder.finish()
+    said = capsys.readouterr().out
+    for key, value in changes.items():
+        assert f"goes on with {key}={value}, which was {EXTENDING[key]}; what was drawn is kept" in said
+    assert len((path / "rows.jsonl").read_bytes().splitlines()) == 2
+    with _open(path, **{**EXTENDING, **changes}) as folder:
+        assert not folder.begin()
+
+
+@pytest.mark.parametrize("changes", [{"samples": 2}, {"samples": 2, "ties": "first"}])
+def test_nothing_is_taken_from_a_run(path: Path, changes: dict[str, Any]) -> None:
+    with _open(path, **EXTENDING) as folder:
+        folder.begin()
+        _work(folder)
+    with _open(path, **{**EXTENDING, **changes}) as folder, pytest.raises(RunConflict) as caught:
+        folder.begin()
+    assert "another samples: 4, now 2; what was drawn can be added to, not taken from: give" in str(caught.value)
+    assert "overwrite" not in str(caught.value)
+
+
+def test_an_extension_does_not_hide_a_conflict(path: Path) -> None:
+    with _open(path, **EXTENDING) as folder:
+        folder.begin()
+        _work(folder)
+    with _open(path, **{**EXTENDING, "samples": 8, "seed": 2}) as folder, pytest.raises(RunConflict, match="another seed"):
+        folder.begin()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_folder_without_its_configuration_is_nobodys(path: Path, finished: bool) -> None:
+    with _open(path) as folder:
+        folder.begin()
+        _work(folder)
+        if finished:
+            folder.finish()
+    (path / "config.json").unlink()
+    for model in ("m", "another"):
+        with (
+            _open(path, model=model) as folder,
+            pytest.raises(RunConflict, match=r"no config\.json, so nobody knows what its .* was"),
+        ):
+            folder.begin()
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [("rows.jsonl", "./rows.jsonl"), ("a/../rows.jsonl", "rows.jsonl"), ("rows.jsonl", "{here}/rows.jsonl"), ("rows.jsonl", "l")],
+)  # fmt: skip
+def test_one_file_by_another_path(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, then: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "rows.jsonl").write_text("1", "utf-8")
+    (tmp_path / "l").symlink_to("rows.jsonl")
+    with _open(path, generations=first, files=[first, "x"]) as folder:
+        folder.begin()
+        _work(folder)
+    then = then.format(here=tmp_path)
+    with _open(path, generations=then, files=[then, "x"]) as folder:
+        assert folder.begin()
+
+
+def test_a_file_that_was_moved_is_the_same(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("1", "utf-8")
+    with _open(path, rows=str(tmp_path / "a.jsonl"), benchmark={"path": "a"}) as folder:
+        folder.begin(rows=tmp_path / "a.jsonl", benchmark="sha256:x")
+        _work(folder)
+    (tmp_path / "a.jsonl").rename(tmp_path / "b.jsonl")
+    with _open(path, rows=str(tmp_path / "b.jsonl"), benchmark={"path": "b"}) as folder:
+        assert folder.begin(rows=tmp_path / "b.jsonl", benchmark="sha256:x")
+
+
+def test_a_link_is_the_folder_that_it_leads_to(path: Path, tmp_path: Path) -> None:
+    real = tmp_path / "elsewhere" / "evaluate"
+    path.parent.mkdir(parents=True)
+    path.symlink_to(real)
+    with _open(path) as folder:
+        assert folder.begin()
+        _work(folder)
+        with pytest.raises(RunConflict, match="in use"), RunFolder(real, stage="draw", config=CONFIG):
+            pass
+    assert (real / "rows.jsonl").exists()
+    with _open(path, overwrite=True) as folder:
+        assert folder.begin()
+    assert not (real / "rows.jsonl").exists()
+    assert path.is_symlink()
+
+
+def test_a_link_to_itself_and_a_file_are_no_folders(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.symlink_to(path)
+    with pytest.raises(InputError, match="a link that leads nowhere"):
+        _open(path)
+    path.unlink()
+    path.write_text("", "utf-8")
+    with pytest.raises(InputError, match="not a folder"):
+        _open(path)
 
 
 def test_overwrite_starts_over(path: Path) -> None:
@@ -178,6 +305,7 @@ def test_a_folder_in_use_by_another_process_is_refused(path: Path) -> None:
     finally:
         holder.kill()
         holder.wait()
+    (path / "rows.jsonl").unlink()
     with _open(path) as folder:  # the lock of a process that was killed does not stay
         assert folder.begin()
 
@@ -210,10 +338,14 @@ def test_a_ledger_that_does_not_balance_is_our_own_bug(path: Path) -> None:
         assert folder.ledger("rows") is ledger
 
 
-def test_a_damaged_configuration_is_named(path: Path) -> None:
-    path.mkdir(parents=True)
-    (path / "config.json").write_text("{", "utf-8")
-    with _open(path) as folder, pytest.raises(InputError, match=r"config\.json: not JSON"):
+@pytest.mark.parametrize("content", ["{", "[1]", "7", "null", '"x"', "\\xff", "[" * 100_000, "NaN"])
+@pytest.mark.parametrize("name", ["config.json", "manifest.json"])
+def test_a_damaged_file_is_named(path: Path, name: str, content: str) -> None:
+    with _open(path) as folder:
+        folder.begin()
+        _work(folder)
+    (path / name).write_bytes(content.encode("latin-1"))
+    with _open(path) as folder, pytest.raises(InputError, match=rf"{re.escape(name)}: not (JSON|an object).*overwrite=true"):
         folder.begin()
 
 
