@@ -168,7 +168,7 @@ def test_show_config_shows_and_does_nothing(command: Callable[..., Any], words: 
                 "[]",
                 "'a b.c'",
             )
-        ),  # fmt: skip
+        ),
     ],
 )
 def test_wrong_words(command: Callable[..., Any], given: list[str], said: str) -> None:
