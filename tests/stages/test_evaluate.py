@@ -222,9 +222,9 @@ def test_results_stand_beside_published_ones(command: Command, samples_dir: Path
     outcome = command(*_words("processbench", Path("math.json"), recording))
     assert outcome.code == 0, outcome.err
     text = Path("runs/mine/evaluate/table.md").read_text("utf-8")
-    assert "| DeepCritic-7B-SFT | 61.2 unconfirmed | DeepCritic, 2025-05-01 |" in text
+    assert "| R-PRM-7B-DPO | 76.9 |" in text
     assert "ProcessBench MATH: 6 rows here, 1,000 in published figures, which do not compare." in text
-    assert "unconfirmed: recalled, not read in the source." in outcome.out
+    assert "unconfirmed: read at second hand, not in the source." in outcome.out
     assert "constant baseline" in outcome.out
     assert Path("runs/mine/evaluate/table.csv").is_file()
     assert any(
