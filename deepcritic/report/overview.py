@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepcritic.evaluation.table import beside_published
+from deepcritic.evaluation.table import not_beaten
+from deepcritic.metrics.baselines import CONSTANT
 from deepcritic.report.evaluations import Evaluation
 from deepcritic.runs.budget import amount
 
@@ -69,34 +70,20 @@ def _labels(name: str, manifest: Mapping[str, Any]) -> Iterator[Caution]:
 
 
 def _evaluation(one: Evaluation) -> Iterator[Caution]:
+    """One caution for each kind of trouble, with the parts that have it."""
+    found: dict[str, list[str]] = {}
     for name, part in one.parts.items():
-        where = f" on {name}" if len(one.parts) > 1 else ""
-        cut, unparsed = part.get("truncated_rate"), part.get("unparsed_rate")
-        if (cut or 0) >= SEEN:
-            yield Caution(one.name, f"{cut:.1f}% of the replies{where} were cut at max_tokens")
-        if (unparsed or 0) >= SEEN:
-            yield Caution(one.name, f"{unparsed:.1f}% of the replies{where} have no readable verdict and count as wrong")
-        replies = part.get("replies") or {}
-        lost = (replies.get("failed") or 0) + (replies.get("refused") or 0)
-        if lost:
-            bounds = part.get("f1_bounds") or [None, None]
-            spread = (
-                f"; F1 lies between {bounds[0]:.1f} and {bounds[1]:.1f}, whatever they would have been"
-                if None not in bounds
-                else ""
-            )
-            yield Caution(one.name, f"{lost:,} replies{where} did not come{spread}")
-        if part.get("missing"):
-            yield Caution(one.name, f"{part['missing']:,} rows{where} have no reply and count as wrong")
-        facts = part.get("benchmark") or {}
-        if facts.get("rows_when_whole") and part.get("examples") and part["examples"] != facts["rows_when_whole"]:
-            yield Caution(one.name, f"{part['examples']:,} of the {facts['rows_when_whole']:,} rows of {name} were measured")
-        f1, constant = part.get("f1"), part.get("constant_baseline_f1")
-        if f1 is not None and constant is not None and f1 < constant:
-            yield Caution(one.name, f"F1 {f1:.1f}{where} is below that of the constant baseline, {constant:.1f}")
-        held = (one.metrics.get("contamination") or {}).get("held") or {}
-        if held:
-            yield Caution(one.name, f"{len(held):,} problems occur in the training data that was looked through")
+        where = f" on {name.rpartition('/')[2]}" if len(one.parts) > 1 else ""
+        for trouble, amount_of_it in _troubles(part):
+            found.setdefault(trouble, []).append(f"{amount_of_it}{where}")
+    for trouble, places in found.items():
+        yield Caution(one.name, f"{trouble}: {', '.join(places)}")
+    remark = (one.metrics.get("critic") or {}).get("remark")
+    if remark:
+        yield Caution(one.name, f"measured otherwise than its authors measured it: {remark}")
+    held = (one.metrics.get("contamination") or {}).get("held") or {}
+    if held:
+        yield Caution(one.name, f"{len(held):,} problems occur in the training data that was looked through")
     classes = [row.get("stratum") for row in one.rows]
     for stratum in dict.fromkeys(classes):
         count = classes.count(stratum)
@@ -109,27 +96,68 @@ def _evaluation(one: Evaluation) -> Iterator[Caution]:
             yield Caution(one.name, f"unbalanced or small: {less}")
 
 
+def _troubles(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(what is the matter, how much of it) for the figures of one benchmark."""
+    for key, trouble in (
+        ("truncated_rate", "replies cut at max_tokens"),
+        ("unparsed_rate", "replies without a readable verdict, which count as wrong"),
+    ):
+        if (part.get(key) or 0) >= SEEN:
+            yield trouble, f"{part[key]:.1f}%"
+    replies = part.get("replies") or {}
+    lost = (replies.get("failed") or 0) + (replies.get("refused") or 0)
+    if lost:
+        low, high = part.get("f1_bounds") or (None, None)
+        known = low is not None and high is not None
+        spread = f" (F1 lies between {low:.1f} and {high:.1f}, whatever they would have been)" if known else ""
+        yield "replies that did not come", f"{lost:,}{spread}"
+    if part.get("missing"):
+        yield "rows without a reply, which count as wrong", f"{part['missing']:,}"
+    whole = (part.get("benchmark") or {}).get("rows_when_whole")
+    if whole and part.get("examples") and part["examples"] != whole:
+        yield "rows measured", f"{part['examples']:,} of {whole:,}"
+    for prefix, what in (("", "F1"), ("maj_", "F1 of the vote")):
+        for baseline in not_beaten(part, prefix):
+            mine, its = part[f"{prefix}f1"], part["baselines"][baseline]["f1"]
+            yield f"{what} is not shown to beat the baseline “{baseline}”", f"{mine:.1f} against {its:.1f}"
+    f1, constant = part.get("f1"), part.get("constant_baseline_f1")
+    if "baselines" not in part and None not in (f1, constant) and f1 < constant:
+        yield f"F1 is below that of the baseline “{CONSTANT}”", f"{f1:.1f} against {constant:.1f}"
+    if part.get("f1_unknown"):
+        yield "F1 is unknown", str(part["f1_unknown"])
+
+
+def sample(found: Sequence[Evaluation]) -> str:
+    """What was measured on what, as the title of a page.
+
+    >>> sample([])
+    ''
+    """
+    if not found:
+        return ""
+    critics = list(dict.fromkeys(one.title for one in found))
+    named = " and ".join(critics) if len(critics) < 4 else f"{len(critics)} critics"
+    parts = list(dict.fromkeys(name for one in found for name in one.parts))
+    families = list(dict.fromkeys(name.partition("/")[0] for name in parts))
+    return f"{named} on {' and '.join(families) if len(families) < 4 else f'{len(parts)} benchmarks'}"
+
+
 def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tuple[str, str, str]]:
     """What one would say in a minute: (number, what it is, its interval or what it is beside)."""
     cards = []
     for one in found[:3]:
-        for key, what in (("mean_f1", "F1"), ("f1", "F1"), ("accuracy", "better one found,")):
+        for key, what in (("mean_f1", "F1"), ("f1", "F1"), ("accuracy", "better one found")):
             if one.metrics.get(key) is not None:
-                title = f"{what} {one.title if one.title != 'evaluate' else ''}".strip(" ,")
-                cards.append((f"{one.metrics[key]:.1f}", title, _range(one.metrics.get(f"{key}_interval"))))
+                beside = [_range(one.metrics.get(f"{key}_interval")), _on(one)]
+                cards.append((f"{one.metrics[key]:.1f}", f"{what}, {one.title}", ", ".join(filter(None, beside))))
                 break
+        key = "mean_maj_f1" if "mean_maj_f1" in one.metrics else "maj_f1"
+        if one.metrics.get(key) is not None:
+            votes = max(part.get("samples") or 0 for part in one.parts.values())
+            beside = [_range(one.metrics.get(f"{key}_interval")), _on(one)]
+            cards.append((f"{one.metrics[key]:.1f}", f"F1, {one.title}, Maj@{votes}", ", ".join(filter(None, beside))))
     if "rl_gain" in summary:
         cards.append((f"{summary['rl_gain']:+.1f}", "points of F1 by RL", _range(summary.get("rl_gain_interval"))))
-    for one in found:
-        if one.metrics.get("maj_f1") is not None:
-            cards.append(
-                (
-                    f"{one.metrics['maj_f1']:.1f}",
-                    f"F1 of Maj@{one.metrics['samples']}",
-                    _range(one.metrics.get("maj_f1_interval")),
-                )
-            )
-            break
     if summary.get("labels", {}).get("exact") is not None:
         cards.append(
             (f"{summary['labels']['exact']:.1f}%", "automatic labels right", _range(summary["labels"].get("exact_interval")))
@@ -138,6 +166,11 @@ def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tu
         refine = summary["refine"]
         cards.append((f"{refine['after']:.1f}%", "answers right after refinement", f"{refine['before']:.1f}% before"))
     return cards
+
+
+def _on(one: Evaluation) -> str:
+    """The benchmark of a figure over all parts."""
+    return next(iter(one.parts)) if len(one.parts) == 1 else f"mean of {len(one.parts)} benchmarks"
 
 
 def stage_table(run: Path, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -165,62 +198,6 @@ def stage_table(run: Path, manifests: Mapping[str, Mapping[str, Any]]) -> dict[s
         row += [amount(manifest["cost"]) if manifest.get("cost") else ""] if priced else []
         rows.append([*row, config.get("seed", "")])
     return {"title": "What was run", "head": head, "rows": [[shown(cell) for cell in row] for row in rows], "words": 3}
-
-
-def figure_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
-    """Every evaluation on every benchmark with its intervals, and the published figures below."""
-    rows: list[list[Any]] = []
-    for one in found:
-        for name, part in one.parts.items():
-            if one.stepwise:
-                maj = f" · Maj@{part['samples']} {part['maj_f1']:.1f}" if part.get("maj_f1") is not None else ""
-                rows.append(
-                    [
-                        one.title,
-                        name,
-                        part.get("examples"),
-                        f"{shown(part.get('f1'))}{maj}",
-                        _range(part.get("f1_interval")),
-                        *(_with_range(part, key) for key in ("error_accuracy", "correct_accuracy", "unparsed_rate")),
-                        part.get("constant_baseline_f1"),
-                        "this run",
-                    ]
-                )
-    if not rows:
-        return None
-    known = {
-        one.name: one.metrics
-        for one in found
-        if one.stepwise and all("benchmark" in part and "samples" in part for part in one.parts.values())
-    }
-    seen = set()
-    for entry in beside_published(known) if known else []:
-        if entry.confirmed is not None and (entry.critic, entry.benchmark, entry.source) not in seen:
-            seen.add((entry.critic, entry.benchmark, entry.source))
-            mark = "" if entry.confirmed else ", unconfirmed"
-            rows.append(
-                [entry.critic, entry.benchmark, entry.rows, entry.f1, "", "", "", "", "", f"{entry.source}, {entry.date}{mark}"]
-            )
-    published = sum(row[-1] != "this run" for row in rows)
-    head = [
-        "critic",
-        "benchmark",
-        "rows",
-        "F1",
-        "95% interval",
-        "errors found",
-        "all-correct seen",
-        "unparsed",
-        "constant baseline",
-        "source",
-    ]
-    return {
-        "title": "Results in percent, published figures below" if published else "Results in percent",
-        "head": head,
-        "rows": [[shown(cell) for cell in row] for row in rows],
-        "words": 2,
-        "published": published,
-    }
 
 
 def preference_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:

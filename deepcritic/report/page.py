@@ -27,13 +27,14 @@ from deepcritic.report.chunks import FOLDER, INSIDE, Chunks, write_beside
 from deepcritic.report.draw import Plot
 from deepcritic.report.evaluations import evaluations
 from deepcritic.report.groups import browse_groups
-from deepcritic.report.overview import figure_table, headline, preference_table, stage_table, warnings
+from deepcritic.report.overview import headline, preference_table, sample, stage_table, warnings
+from deepcritic.report.results_tables import differences, results_tables, sentence
 from deepcritic.report.tables import tables
 from deepcritic.runs.folder import finished_manifests, package_version
 from deepcritic.runs.jsonl import replacing
 
 PAGE: Final = "index.html"
-SCRIPTS: Final = ("dom", "chunks", "text", "state", "list", "detail", "groups", "main")
+SCRIPTS: Final = ("dom", "chunks", "text", "markdown", "state", "list", "detail", "groups", "main")
 """The scripts, in the order in which they build on each other."""
 _ASSETS = files("deepcritic.report") / "assets"
 
@@ -52,19 +53,23 @@ def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: P
     """Draw `run`, with the critiques of the run `beside` it to compare them with, into `folder`."""
     chunks = Chunks()
     found = evaluations(run)
-    index = browse([*found, *(evaluations(beside) if beside else [])], chunks)
+    others = evaluations(beside) if beside else []
+    compared = differences(found, others)
+    index = browse([*found, *others], chunks)
     index |= {"run": run.name, "groups": browse_groups(run, chunks)}
     manifests = dict(finished_manifests(run))
     drawings = chain(
         plots_evaluation.plots(found), plots_preferences.plots(found), plots_training.plots(run), plots_data.plots(run, manifests)
     )
     content: dict[str, Any] = {
-        "title": f"Run {run.name}",
+        "title": sample(found) or f"Run {run.name}",
+        "lead": sentence(compared),
         "facts": _facts(run, manifests, found),
         "cards": headline(summary, found),
         "warnings": list(warnings(run, manifests, found)),
         "tables": [
-            *filter(None, [figure_table(found), preference_table(found)]),
+            *results_tables(found, compared),
+            *filter(None, [preference_table(found)]),
             *_own_tables(summary),
             stage_table(run, manifests),
         ],
@@ -83,6 +88,7 @@ def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: P
 def render(
     *,
     title: str,
+    lead: str = "",
     facts: Sequence[str] = (),
     cards: Sequence[tuple[str, str, str]] = (),
     warnings: Sequence[Any] = (),
@@ -123,6 +129,7 @@ def render(
     )
     return page.render(
         title=title,
+        lead=lead,
         facts=facts,
         cards=cards,
         warnings=warnings,
@@ -168,7 +175,7 @@ def _facts(run: Path, manifests: Mapping[str, Any], found: Sequence[Any]) -> lis
     seconds = sum(manifest.get("seconds") or 0 for manifest in manifests.values())
     cost = sum(manifest.get("cost") or 0 for manifest in manifests.values())
     verdicts = sum(len(one.rows) for one in found)
-    facts = [f"{len(manifests)} stages", f"{seconds / 60:,.1f} minutes"]
+    facts = [f"run {run.name}", f"{len(manifests)} stages", f"{seconds / 60:,.1f} minutes"]
     return facts + ([f"{verdicts:,} judged solutions"] if verdicts else []) + ([f"cost {cost:,.2f}"] if cost else [])
 
 

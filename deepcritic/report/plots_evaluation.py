@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deepcritic.evaluation.published import published
@@ -77,7 +77,7 @@ def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
                     "low": low,
                     "high": high,
                     "maj": part.get("maj_f1"),
-                    "baseline": part.get("constant_baseline_f1"),
+                    "baseline": best_baseline(part),
                     "kind": "this run",
                 }
             )
@@ -100,6 +100,9 @@ def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
         for label, (_, row) in zip(axes.get_yticklabels(), ticks, strict=True):
             label.set_color(INK if row["kind"] == "this run" else MUTED)
         axes.set_ylim(at - 0.2, -0.8)
+        axes.text(FIRST, -1.1, "one", fontsize=8, color=MUTED)
+        if any(row.get("maj") is not None for row in rows):
+            axes.text(SECOND, -1.1, "vote", fontsize=8, color=MUTED)
         axes.grid(visible=False, axis="y")
         percent_axis(axes, "F1 (percent), with 95% intervals", along="x")
         _f1_legend(axes, rows)
@@ -114,7 +117,7 @@ def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
         text=f"F1 in percent: {said}.",
         svg=drawn.svg,
         wide=True,
-        head=("benchmark", "critic", "f1", "low", "high", "maj_f1", "constant_baseline", "kind"),
+        head=("benchmark", "critic", "f1", "low", "high", "maj_f1", "best_baseline", "kind"),
         rows=[
             [
                 row["benchmark"],
@@ -128,11 +131,22 @@ def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
     )
 
 
+FIRST, SECOND = 104, 115
+"""Where the two columns of numbers stand, to the right of the axis of percents."""
+
+
+def best_baseline(part: Mapping[str, Any]) -> float | None:
+    """F1 of the highest baseline; in evaluations from before the others were measured, that of the best constant."""
+    found = [one["f1"] for one in (part.get("baselines") or {}).values() if one.get("f1") is not None]
+    return max(found) if found else part.get("constant_baseline_f1")
+
+
 def _f1_line(axes: Any, at: float, row: Point) -> None:
-    if row["kind"] != "this run":
+    own = row["kind"] == "this run"
+    axes.text(FIRST, at, f"{row['f1']:.1f}", va="center", fontsize=9 if own else 8, color=INK if own else MUTED)
+    if not own:
         face = MUTED if row["kind"] == "published" else PAPER
         axes.plot(row["f1"], at, "D", color=MUTED, markersize=4, markerfacecolor=face)
-        axes.text(row["f1"] + 1.6, at, f"{row['f1']:.1f}", va="center", fontsize=8, color=MUTED)
         return
     if row["low"] is not None:
         axes.plot([row["low"], row["high"]], [at, at], color=SERIES[0], linewidth=5, alpha=0.25, solid_capstyle="butt")
@@ -141,8 +155,7 @@ def _f1_line(axes: Any, at: float, row: Point) -> None:
     axes.plot(row["f1"], at, "o", color=SERIES[0], markersize=6)
     if row["maj"] is not None:
         axes.plot(row["maj"], at, "^", color=SERIES[1], markersize=6)
-    most = max(row["f1"], row["high"] or 0, row["maj"] or 0, row["baseline"] or 0)
-    axes.text(most + 1.6, at, f"{row['f1']:.1f}", va="center", fontsize=9)
+        axes.text(SECOND, at, f"{row['maj']:.1f}", va="center", fontsize=9)
 
 
 def _f1_legend(axes: Any, rows: Sequence[Point]) -> None:
@@ -150,7 +163,7 @@ def _f1_legend(axes: Any, rows: Sequence[Point]) -> None:
     if any(row.get("maj") is not None for row in rows):
         axes.plot([], [], "^", color=SERIES[1], label="vote of all samples")
     if any(row.get("baseline") is not None for row in rows):
-        axes.plot([], [], "|", color=MUTED, markersize=9, markeredgewidth=1.6, label="constant baseline")
+        axes.plot([], [], "|", color=MUTED, markersize=9, markeredgewidth=1.6, label="best baseline")
     kinds = {row["kind"] for row in rows}
     if "published" in kinds:
         axes.plot([], [], "D", color=MUTED, markersize=4, label="published")
@@ -263,7 +276,7 @@ def mistakes(found: Sequence[Evaluation]) -> Plot:
                             bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.2, "alpha": 0.85},
                         )
                     left += shares[kind]
-        bars(axes, [f"{name}, {stratum}" for name, stratum, _ in rows])
+        bars(axes, [f"{name}, {stratum}" for name, stratum, _ in rows], 52)
         percent_axis(axes, "replies (percent)", along="x")
         shown = {kind for _, _, shares in rows for kind in shares if shares[kind]}
         for kind, label in _LABELS.items():

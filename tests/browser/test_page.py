@@ -28,8 +28,28 @@ HOSTILE = (
     "<meta http-equiv=refresh content=\"0;url=http://127.0.0.1:9\">",
     "x" * 100_000,
     "\u202egnorw si siht\u202c \u200b\u200f\u2066 \x1b[31mred\x1b[0m \x1b]8;;http://127.0.0.1:9\x07link\x07 \u2028 \x00",
+    "[here](javascript:window.ran=1) ![x](http://127.0.0.1:9/x.png) **<b onclick=window.ran=1>bold</b>**\n"
+    "| `<img src=x onerror=window.ran=1>` | b |\n|---|---|\n| \ue0000\ue001 | $\\href{javascript:window.ran=1}{x}$ |",
+    "".join("> " * depth + "- " * depth + "**_`" * depth + "\n" for depth in range(60)),
     "]]> --> {{ 7 * 7 }} ${window.ran=1} `${window.ran=1}` \\u003cscript\\u003e <!--<script>",
 )  # fmt: skip
+MARKED = """### Check
+Step 1 is **fine**, as `2**3` and *x* say, but 2 * 3 * 4 and snake_case_name are as they are.
+
+1. first
+2. second
+   - inner with $x_1$
+
+> quoted
+
+| step | result |
+|---|---|
+| 1 | right |
+
+```python
+print("**not bold**")
+```
+"""
 
 
 def example(name: str, problem: str, steps: list[str], first_error: int, kind: str | None = None) -> dict[str, Any]:
@@ -71,7 +91,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 ["slip", "carried"][at % 2],
             )
         )
-        first[f"row-{at}"] = [f"Step 1 is fine.\nThe box: \\boxed{{{gold}}}"] * 3 + ["\\boxed{2}" if at % 5 else "haystack"]
+        first[f"row-{at}"] = [f"{MARKED}\nThe box: \\boxed{{{gold}}}"] * 3 + ["\\boxed{2}" if at % 5 else "haystack"]
         second[f"row-{at}"] = [f"\\boxed{{{gold if at % 4 else 2}}}"]
     made_run(root, "mine", rows, first)
     made_run(root, "mine", rows, second, "second")
@@ -118,7 +138,7 @@ def found(page: Any) -> str:
 def test_it_loads_and_shows_each_view(plain: Path, visit: Callable[..., Any]) -> None:
     page, requests, trouble = visit(plain)
     assert page.locator("#overview h1, #overview table").first.is_visible()
-    assert "F1 first" in str(page.locator(".cards").text_content())
+    assert "F1, first" in str(page.locator(".cards").text_content())
     for key, view in (("2", "figures"), ("3", "critiques"), ("1", "overview")):
         page.keyboard.press(key)
         assert page.locator(f"#{view}").is_visible()
@@ -142,6 +162,29 @@ def test_mathematics_is_typeset_and_prices_are_not(plain: Path, visit: Callable[
     until(page, f"{fonts} > 0")
     assert trouble == []
     assert page.evaluate("window.policyBroken") == []
+
+
+def test_markdown_of_critiques_is_set_and_can_be_seen_as_it_was_written(plain: Path, visit: Callable[..., Any]) -> None:
+    page, _, trouble = visit(plain, "#critiques?row=row-1")
+    wait_for_row(page, "row-1")
+    until(page, "document.querySelectorAll('#row details[open] .prose.set').length === 1")
+    reply = page.locator("#row details[open] .prose")
+    assert [reply.locator(one).all_inner_texts() for one in (".head", "strong", "em", "p code")] == [
+        ["Check"],
+        ["fine"],
+        ["x"],
+        ["2**3"],
+    ]
+    assert reply.locator("ol > li").count() == 2
+    assert reply.locator("ol ul li .katex").count() == 1
+    assert reply.locator("blockquote").inner_text() == "quoted"
+    assert reply.locator("tbody td").all_inner_texts() == ["1", "right"]
+    assert reply.locator("pre").inner_text() == 'print("**not bold**")'
+    assert "2 * 3 * 4 and snake_case_name are" in reply.inner_text()
+    page.keyboard.press("m")
+    until(page, "document.querySelectorAll('#row details[open] .prose:not(.set)').length === 1")
+    assert "### Check\nStep 1 is **fine**" in page.locator("#row details[open] .prose").inner_text()
+    assert trouble == []
 
 
 def test_filters_search_and_links(plain: Path, visit: Callable[..., Any]) -> None:
@@ -190,7 +233,7 @@ def test_keys_move_and_a_row_says_everything(plain: Path, visit: Callable[..., A
     assert page.locator("#row details[open]").count() == 1
     page.keyboard.press("o")
     until(page, "document.querySelectorAll('#row details[open] .prose').length === 4")
-    assert "Step 1 is fine." in page.locator("#row details").nth(2).inner_text()
+    assert "Step 1 is fine, as 2**3" in page.locator("#row details").nth(2).inner_text()
     page.keyboard.press("?")
     assert page.locator("#keys").is_visible()
     assert trouble == []
@@ -226,6 +269,38 @@ def test_a_narrow_screen_needs_no_scrolling_sideways(plain: Path, visit: Callabl
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+@pytest.mark.parametrize("width", [360, 768, 1440])
+@pytest.mark.parametrize("view", ["overview", "figures", "critiques"])
+def test_what_scrolls_can_be_reached_by_keys_and_names_hold_what_is_seen(
+    plain: Path, visit: Callable[..., Any], view: str, width: int
+) -> None:
+    page, _, _ = visit(plain, f"#{view}", width=width)
+    if view == "critiques":
+        wait_for_row(page, "row-0")
+    unreachable = page.evaluate(
+        """() => [...document.querySelectorAll('main *')].filter((one) => {
+          const scrolls = (way, more) => more > 1 && ['auto', 'scroll'].includes(getComputedStyle(one)[`overflow${way}`]);
+          return one.checkVisibility() && one.tabIndex < 0 && !one.querySelector('a, button, input, select, summary, [tabindex]')
+            && (scrolls('Y', one.scrollHeight - one.clientHeight) || scrolls('X', one.scrollWidth - one.clientWidth));
+        }).map((one) => one.outerHTML.slice(0, 120))"""
+    )
+    assert unreachable == []
+    assert page.locator(".entry[aria-label]").count() == 0
+
+
+def test_no_warning_and_no_source_of_a_figure_is_cut_off(plain: Path, visit: Callable[..., Any]) -> None:
+    for width in (360, 768, 1360, 1440):
+        page, _, _ = visit(plain, width=width)
+        hidden = page.evaluate("(one => one.scrollHeight - one.clientHeight)(document.querySelector('.warnings'))")
+        assert hidden <= 1, width
+        if width > 1000:
+            wide = page.evaluate("[...document.querySelectorAll('.scroll')].map((one) => one.scrollWidth - one.clientWidth)")
+            assert max(wide) <= 0, width
+    assert "Which is better, and is that sure?" in page.locator("#overview").inner_text()
+    assert "first − second" in page.locator("#overview").inner_text()
+    assert page.title() == "first and second on examples · deepcritic"
+
+
 def test_it_prints_overview_and_figures(plain: Path, visit: Callable[..., Any]) -> None:
     page, _, _ = visit(plain)
     page.emulate_media(media="print")
@@ -239,12 +314,16 @@ def test_hostile_texts_are_shown_and_nothing_else(hostile: Path, visit: Callable
     page.wait_for_selector("#row .steps")
     for at, text in enumerate([*HOSTILE, "1 + 1"]):
         until(page, "at => document.querySelector('.entry[aria-selected=true]')?.id === `entry-${at}`", arg=at)
-        page.wait_for_selector("#row .steps")
+        seen = "document.querySelector('#row h2')?.textContent"
+        until(page, f"{seen} === document.querySelector('.entry[aria-selected=true] .id').textContent")
         page.keyboard.press("o")
         shown = page.locator(".problem").text_content()
-        plain_text = re.sub(r"[^\x20-\x7e]", "", text)
+        plain_text = re.sub(r"[^\x20-\x7e\n]", "", text)
         if len(text) < 1000:
-            assert re.sub(r"U\+[0-9A-F]{4,6}", "", shown) == plain_text or "katex" in page.locator(".problem").inner_html()
+            assert (
+                re.sub(r"U\+[0-9A-F]{4,6}|[\ue000\ue001]", "", shown) == plain_text
+                or "katex" in page.locator(".problem").inner_html()
+            )
         assert not re.search("[\u202a-\u202e\u2066-\u2069\u200c-\u200f\x00-\x08\x0b-\x1f]", page.locator("#row").inner_text())
         page.keyboard.press("j")
     page.keyboard.press("/")

@@ -16,7 +16,7 @@ def stage(tmp_path: Path) -> Callable[..., Path]:
 
     def make(name: str, files: dict[str, Any] | None = None, config: dict[str, Any] | None = None, **manifest: Any) -> Path:
         folder = tmp_path / "mine" / name
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for file, content in (files or {}).items():
             rows = content if file.endswith(".jsonl") else [content]
             (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")

@@ -45,7 +45,7 @@ const stepList = (parts, sides) => {
       if (one.said[row] === number) kind += ' named';
       marks.push(chip(`${sides.length > 1 ? `${evaluationTitle(one)}: ` : ''}${one.said[row] === number ? 'named by the critic' : 'named'}${all > 1 ? ` ×${many}` : ''}`, number === gold ? 'good' : 'odd'));
     }
-    return el('li', { class: kind.trim() || null }, el('span', { class: 'n' }, String(number)), el('div', {}, prose(text)), el('div', { class: 'marks' }, marks));
+    return el('li', { class: kind.trim() || null }, el('span', { class: 'n' }, String(number)), el('div', {}, prose(text, '', true)), el('div', { class: 'marks' }, marks));
   }));
 };
 
@@ -57,9 +57,9 @@ const replyList = async (number, one, at) => {
     const verdict = place < one.verdicts[at].length ? one.verdicts[at][place] : null;
     const ended = finish === 'length' ? 'cut at max_tokens' : '';
     const body = el('div', { class: 'body' });
-    const folded = el('details', { class: 'reply', open: place === best, ontoggle: () => { if (folded.open && !body.firstChild) body.append(prose(text)); } },
+    const folded = el('details', { class: 'reply', open: place === best, ontoggle: () => { if (folded.open && !body.firstChild) body.append(prose(text, 'long', true)); } },
       el('summary', {}, chip(said(verdict), kindOf(one, at, verdict)), ` critique ${sample + 1} `, el('span', { class: 'quiet' }, [tokens ? `${count(tokens)} tokens` : '', ended].filter(Boolean).join(', '))), body);
-    if (place === best) body.append(prose(text));
+    if (place === best) body.append(prose(text, 'long', true));
     return folded;
   });
 };
@@ -72,7 +72,7 @@ const learntFrom = async (one, at) => {
   const looked = Object.entries(one.looked_at).map(([file, many]) => `${count(many)} of ${file}`).join(', ');
   if (!found.length) return el('p', { class: 'quiet' }, looked ? name(`Nothing that the model learnt from is about this problem (${looked}).`) : 'What the model learnt from is not in this run.');
   return el('div', {}, el('p', { class: 'quiet' }, name(`About the same problem (of ${looked}):`)), found.filter(Boolean).slice(0, 20).map(([file, id, verdict, text]) => el('details', { class: 'reply' },
-    el('summary', {}, chip(said(verdict)), ' ', name(`${file}: ${id}`)), Array.isArray(text) ? el('div', { class: 'body' }, text.map((step, place) => prose(`${place + 1}. ${step}`))) : el('div', { class: 'body' }, prose(text)))));
+    el('summary', {}, chip(said(verdict)), ' ', name(`${file}: ${id}`)), Array.isArray(text) ? el('div', { class: 'body' }, text.map((step, place) => prose(`${place + 1}. ${step}`))) : el('div', { class: 'body' }, prose(text, '', true)))));
 };
 
 let drawing = 0;

@@ -33,11 +33,11 @@ const selectGroup = async (wanted) => {
   empty(byId('group'),
     el('div', { class: 'bar' }, el('h2', {}, name(training.ids[at])), chip(`step ${training.steps[at]}`), chip(`mean reward ${mean.toFixed(2)}`), varies(training.rewards[at]) ? null : chip('no variance: teaches nothing', 'odd')),
     el('dl', { class: 'says' }, el('dt', {}, 'label'), el('dd', {}, chip(said(training.gold[at])))),
-    text ? [el('h3', {}, 'Problem'), prose(text[0], 'problem'), el('h3', {}, 'Solution'), el('ol', { class: 'steps' }, text[1].map((step, place) => el('li', { class: place + 1 === training.gold[at] ? 'wrong' : null }, el('span', { class: 'n' }, String(place + 1)), el('div', {}, prose(step)))))] : null,
+    text ? [el('h3', {}, 'Problem'), prose(text[0], 'problem'), el('h3', {}, 'Solution'), el('ol', { class: 'steps' }, text[1].map((step, place) => el('li', { class: place + 1 === training.gold[at] ? 'wrong' : null }, el('span', { class: 'n' }, String(place + 1)), el('div', {}, prose(step, '', true)))))] : null,
     el('h3', {}, 'Replies, the most rewarded first'),
     samples.map((sample, place) => [...sample, place]).sort((a, b) => (b[2] ?? 0) - (a[2] ?? 0)).map(([reply, verdict, reward, advantage, finish, place]) => {
       const body = el('div', { class: 'body' });
-      const folded = el('details', { class: 'reply', ontoggle: () => { if (folded.open && !body.firstChild) body.append(prose(reply)); } },
+      const folded = el('details', { class: 'reply', ontoggle: () => { if (folded.open && !body.firstChild) body.append(prose(reply, 'long', true)); } },
         el('summary', {}, chip(said(verdict), reward > 0 ? 'good' : verdict === null ? 'odd' : 'bad'), ` reply ${place + 1}, reward ${reward} `, advantage === null || advantage === undefined ? null : [meter(advantage, most), el('span', { class: 'quiet' }, ` advantage ${Number(advantage).toFixed(2)}`)], finish === 'length' ? el('span', { class: 'quiet' }, ' cut') : null), body);
       return folded;
     }));

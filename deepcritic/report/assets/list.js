@@ -112,7 +112,7 @@ const drawRows = () => {
     const there = other ? places[state.b].get(one.ids[at]) : undefined;
     const beside = there === undefined ? null : outcomeOf(other, there);
     const agreement = one.verdicts[at].length > 1 ? `${Math.round(100 * one.agreement[at])}%` : '';
-    const line = el('div', { class: 'entry', role: 'option', id: `entry-${at}`, 'aria-selected': String(one.ids[at] === state.row), 'aria-label': `${one.ids[at]}: ${outcome}`, onclick: () => select(one.ids[at]) },
+    const line = el('div', { class: 'entry', role: 'option', id: `entry-${at}`, 'aria-selected': String(one.ids[at] === state.row), onclick: () => select(one.ids[at]) },
       el('span', { class: `sign ${SIGNS[outcome][1]}`, title: outcome }, SIGNS[outcome][0], beside ? [el('br'), el('span', { class: `sign ${SIGNS[beside][1]}`, title: beside }, SIGNS[beside][0])] : null),
       el('span', { class: 'id' }, name(one.ids[at])), el('span', { class: 'more' }, agreement),
       el('span', { class: 'sub' }, `${outcome}${beside ? ` / ${beside}` : ''} · truth ${saidOf(one, one.gold[at])}`));

@@ -24,6 +24,7 @@ const KEYS = {
   '/': () => { go('critiques'); byId('search')?.focus(); },
   x: () => { if (state.view === 'critiques') { for (const key of FILTERS) state[key] = ''; drawFilters(); refilter(); } },
   b: () => { if (state.view === 'critiques' && evaluations.length > 1) { do { state.b = state.b + 1 >= evaluations.length ? -1 : state.b + 1; } while (state.b === state.e); state.pair = ''; drawFilters(); refilter(); } },
+  m: () => { state.raw = !state.raw; if (state.view === 'critiques') drawRow(); if (state.view === 'groups') selectGroup(state.group); },
   o: () => { const all = [...document.querySelectorAll(`#${state.view} details`)]; const open = all.every((one) => one.open); all.forEach((one) => { one.open = !open; }); },
 };
 const onList = () => document.activeElement === byId('rows');

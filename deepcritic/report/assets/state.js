@@ -2,7 +2,7 @@
 const VIEWS = ['overview', 'figures', 'critiques', 'groups'].filter((view) => byId(view));
 const evaluations = index.evaluations;
 const keyOf = (one) => `${one.run}/${one.name}`;
-const state = { view: 'overview', e: 0, b: -1, row: '', outcome: '', benchmark: '', position: '', kind: '', pair: '', q: '', deep: false, group: '' };
+const state = { view: 'overview', e: 0, b: -1, row: '', outcome: '', benchmark: '', position: '', kind: '', pair: '', q: '', deep: false, group: '', raw: false };
 const FILTERS = ['outcome', 'benchmark', 'position', 'kind', 'pair', 'q'];
 
 const readAddress = () => {

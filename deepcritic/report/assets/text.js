@@ -92,13 +92,15 @@ const nodesOf = (text) => {
   return nodes;
 };
 
-// A text in a block of its own, cut where it is very long until somebody asks for the rest.
-const prose = (given, extra = '') => {
+// A text in a block of its own, cut where it is very long until somebody asks for the rest. Where it is `written` by a model, its
+// Markdown is set, unless the reader wants texts as they are.
+const prose = (given, extra = '', written = false) => {
   const text = String(given ?? '');
-  const block = el('div', { class: `prose ${extra}`.trim(), dir: 'auto' });
-  if (text.length <= MOST_SHOWN) { block.append(...nodesOf(text)); return block; }
-  const rest = el('button', { type: 'button', onclick: () => empty(block, nodesOf(text)) }, `all ${count(text.length)} characters`);
-  block.append(...nodesOf(text.slice(0, MOST_SHOWN / 2)), '\n… ', rest);
+  const set = written && !state.raw ? markdown : nodesOf;
+  const block = el('div', { class: `prose ${set === markdown ? 'set' : ''} ${extra}`.trim(), dir: 'auto', tabindex: extra === 'long' ? 0 : null });
+  if (text.length <= MOST_SHOWN) { block.append(...set(text)); return block; }
+  const rest = el('button', { type: 'button', onclick: () => empty(block, set(text)) }, `all ${count(text.length)} characters`);
+  block.append(...set(text.slice(0, MOST_SHOWN / 2)), '\n… ', rest);
   return block;
 };
 // A short text in a line, such as an id.
