@@ -121,7 +121,7 @@ def _troubles(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             mine, its = part[f"{prefix}f1"], part["baselines"][baseline]["f1"]
             yield f"{what} is not shown to beat the baseline “{baseline}”", f"{mine:.1f} against {its:.1f}"
     f1, constant = part.get("f1"), part.get("constant_baseline_f1")
-    if "baselines" not in part and None not in (f1, constant) and f1 < constant:
+    if "baselines" not in part and f1 is not None and constant is not None and f1 < constant:
         yield f"F1 is below that of the baseline “{CONSTANT}”", f"{f1:.1f} against {constant:.1f}"
     if part.get("f1_unknown"):
         yield "F1 is unknown", str(part["f1_unknown"])
