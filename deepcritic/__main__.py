@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.cli.config import build, compose, configuration_folder, shrink, target_name
+from deepcritic.cli.names import translated
+from deepcritic.cli.unread import check_given, is_read, names_read
 from deepcritic.errors import DeepCriticError, InputError, Stopped, UsageError
 from deepcritic.extras import EXTRA_OF, missing, require_for_stages
 
@@ -154,7 +156,10 @@ def _stage_name(config: Any) -> str:
 
 
 def _start(overrides: list[str]) -> None:
-    config = compose([word for word in overrides if word not in {"show_config=true", "show_config=false"}])
+    words = [word for word in overrides if word not in {"show_config=true", "show_config=false"}]
+    words = translated(words, configuration_folder())
+    config = compose(words)
+    check_given(config, words, configuration_folder())
     if "show_config=true" in overrides:
         from omegaconf import OmegaConf
 
@@ -172,6 +177,8 @@ def _run_pipeline(config: Any, debug: list[str]) -> None:
     """Run one stage after the other in this process. A line is what one would type, but for `{run}`, the run's folder."""
     import shlex
 
+    from omegaconf import OmegaConf
+
     from deepcritic.runs.folder import manifest_of
 
     if config.dry_run or config.probe is not None:
@@ -184,8 +191,11 @@ def _run_pipeline(config: Any, debug: list[str]) -> None:
     stages = [compose([*words, *common]) for words in lines]
     require_for_stages(*dict.fromkeys(map(_stage_name, stages)))  # before the first of them runs
     for words, stage in zip(lines, stages, strict=True):
+        check_given(stage, words, configuration_folder())
         more = common if left is None else [*common, f"max_cost={left}"]
+        read = names_read(OmegaConf.to_container(stage, resolve=False))  # type: ignore[arg-type]
         shown = [word for word in more if word not in {"runs=runs", "seed=0", "overwrite=false"}]
+        shown = [word for word in shown if is_read(word.partition("=")[0], read)]
         print(f"\n$ python -m deepcritic {shlex.join([*words, *shown])}", flush=True)
         stage.max_cost = left
         run_stage(stage)

@@ -70,6 +70,9 @@ class Options:
     NEEDS: ClassVar[Mapping[str, str]] = {}
     """Engines that have no effect without an option, as `needs` of `option` says it: `{"sampler": "split=model"}`."""
 
+    COUNTS_COST: ClassVar[bool] = True
+    """Whether what its sampler is asked counts towards `max_cost`."""
+
     def __post_init__(self) -> None:
         for one in described(type(self)):
             value = getattr(self, one.name)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepcritic.cli.names import translated
+from deepcritic.cli.names import stage_of, translated
 from deepcritic.errors import UsageError
 from deepcritic.options import engines_of, record_of, split
 
@@ -179,6 +179,8 @@ def _nearest(message: str, overrides: list[str]) -> str:
     key = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", message)
     if key:
         wrong = (key.group(1) or key.group(2)).removeprefix("++").removeprefix("+")
+        if wrong.startswith("stage.") and stage_of(overrides, configuration_folder()) is None:
+            return f"{wrong} needs stage=STAGE, or an experiment of one stage"
         known = _known_keys([word for word in overrides if not word.lstrip("+").startswith(wrong)])
         return f"there is no option {wrong}{offer(wrong, known)}"
     return message

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import msgspec
 from rich.console import Console
@@ -37,6 +37,8 @@ from deepcritic.tasks.base import CriticTask
 @dataclass(frozen=True, kw_only=True)
 class CritiqueOptions(Options):
     """Critique one solution on the terminal, from input=@FILE or standard input."""
+
+    COUNTS_COST: ClassVar = False
 
     input: str | None = option(None, "@FILE with the problem and its solution; null: standard input", group="Data", top=True)
     format: str = option("text", "how the critique is printed", top=True, choices=("text", "json"))

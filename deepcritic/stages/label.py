@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import msgspec
 
@@ -36,6 +36,8 @@ CONSENSUS = "consensus"
 @dataclass(frozen=True, kw_only=True)
 class LabelOptions(Options):
     """Turn rollouts into step labels by a rule, without a model."""
+
+    NEEDS: ClassVar = {"task": "consensus"}
 
     solutions: str = option(REQUIRED, "solutions: solutions.jsonl of stage=solve", group="Data")
     rollouts: str = option(REQUIRED, "rollouts: generations.jsonl of stage=rollout")

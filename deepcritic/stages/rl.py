@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from deepcritic.errors import InputError, UsageError
 from deepcritic.hub import publishing
@@ -39,6 +39,8 @@ VOTES = 8
 @dataclass(frozen=True, kw_only=True)
 class RLOptions(Options):
     """Reinforcement learning with GRPO (TRL) and the task's 0/1 judgment as reward."""
+
+    NEEDS: ClassVar = {"sampler": "prefilter_samples"}
 
     examples: str = option(REQUIRED, "labelled solutions: labelled.jsonl of stage=label, or examples.jsonl", group="Data")
     max_prompt_tokens: int | None = option(None, "longest prompt in tokens; longer ones are left out and counted", at_least=1)

@@ -1,0 +1,182 @@
+"""Options that a command gives and nothing reads are an error that names where they belong.
+
+What a stage reads is derived from its composed configuration: the interpolations in its file (`model: ${model}`), and those in
+what they lead to. An option without effect beside another one (`stage.temperature` with `stage.generations`) is one that the
+stage does not read; the stage's record says which these are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deepcritic.cli.names import parts, run_of, stage_names
+from deepcritic.errors import UsageError
+from deepcritic.options import described, engines_of, record_of
+
+COMMON = ("runs", "run", "name", "overwrite", "dry_run", "probe", "most", "stage", "experiment", "debug")
+"""Read by the command line itself, for every stage."""
+SPENDING = ("price", "max_cost")
+"""Read where a stage asks a model through a sampler."""
+PIPELINE = ("runs", "run", "seed", "overwrite", "price", "max_cost", "experiment", "debug", "pipeline")
+"""Passed on to the stages of an experiment, or read by the command line itself."""
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
+
+
+def check_given(config: Any, words: Iterable[str], conf: Path) -> None:
+    """Raises `UsageError` for an option in `words`, or in the file of their experiment, that nothing reads."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
+    given = {parts(word)[1].rpartition("@")[2]: "" for word in words}
+    if plain["pipeline"] is not None:
+        _check_pipeline(plain, given)
+        return
+    if plain["stage"] is None or stage_name(plain) not in stage_names():
+        return
+    try:
+        values: dict[str, Any] = OmegaConf.to_container(config.stage, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException:  # said where the stage is started
+        return
+    stage = stage_name(plain)
+    silent = without_effect(stage, values)
+    read = names_read(plain, silent)
+    for name, place in {**_of_experiment(words, conf), **given}.items():
+        if name.startswith("stage."):
+            key = name.split(".")[1]
+            if key in silent:
+                raise UsageError(f"{place}{name} has no effect: {silent[key]}")
+        elif not is_read(name, read):
+            raise UsageError(place + _unread(name, stage, plain, silent, given))
+
+
+def stage_name(plain: Mapping[str, Any]) -> str:
+    """The stage of a configuration."""
+    return str(plain["stage"]["_target_"]).split(".")[-2]
+
+
+def names_read(plain: Mapping[str, Any], silent: Iterable[str] = ()) -> set[str]:
+    """The top-level options, dotted where a part alone is read, that the stage of a configuration reads.
+
+    >>> sorted(names_read({"stage": {"_target_": "deepcritic.stages.label.run", "task": "${task}"}, "task": {"system": "${x}"}}))
+    ['debug', 'dry_run', 'experiment', 'most', 'name', 'overwrite', 'probe', 'run', 'runs', 'stage', 'task', 'x']
+    """
+    effective = {key: value for key, value in plain["stage"].items() if key not in set(silent)}
+    found = set(COMMON)
+    waiting: list[Any] = [effective]
+    while waiting:
+        for name in _references(waiting.pop()):
+            if name not in found:
+                found.add(name)
+                waiting.append(_lookup(plain, name))
+    counts = record_of(run_of(stage_name(plain))).COUNTS_COST
+    return found | set(SPENDING if "sampler" in effective and counts else ())
+
+
+def is_read(name: str, read: Iterable[str]) -> bool:
+    """Whether an option, or a part of it, is among those that are read.
+
+    >>> [is_read(name, {"task", "suite.a"}) for name in ("task", "task.system", "suite", "suite.b", "tas")]
+    [True, True, True, False, False]
+    """
+    return any(name == one or name.startswith(f"{one}.") or one.startswith(f"{name}.") for one in read)
+
+
+def without_effect(stage: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of a stage that have no effect beside its other values, each with the reason."""
+    run = run_of(stage)
+    record = record_of(run)
+    keys = {one.name: one.key for one in described(record)}
+    found: dict[str, str] = {}
+    for cause, replaced in record.REPLACES.items():
+        if _is_set(values.get(cause)):
+            found |= {name: f"{keys.get(cause, cause)}= is given" for name in replaced.split()}
+    needs = {one.name: one.needs for one in described(record) if one.needs} | dict(record.NEEDS)
+    for name, condition in needs.items():
+        needed, _, wanted = condition.partition("=")
+        value = values.get(needed)
+        if not (str(value) in wanted.split(",") if wanted else _is_set(value)):
+            found.setdefault(name, f"it needs {keys[needed]}={wanted.replace(',', ' or ')}")
+    return found
+
+
+def readers(name: str) -> list[str]:
+    """The stages that read a top-level option."""
+    first = name.split(".")[0]
+    return [
+        stage
+        for stage in stage_names()
+        if first in {one.top for one in described(record_of(run_of(stage)))} or first in engines_of(run_of(stage))
+    ]
+
+
+def _unread(name: str, stage: str, plain: Mapping[str, Any], silent: Mapping[str, str], given: Mapping[str, str]) -> str:
+    first = name.split(".")[0]
+    options = described(record_of(run_of(stage)))
+    for one in options:
+        if one.top == first and one.name in silent:
+            return f"{name} has no effect: {silent[one.name]}"
+        if one.top == first and f"stage.{one.name}" in given:
+            return f"{name} has no effect: stage.{one.name}= is given as well"
+    if first in silent:
+        return f"{name} has no effect: {silent[first]}"
+    own = [key for key in ("model", "teacher", "generator") if key in {one.top for one in options} - silent.keys()]
+    hint = (
+        f"; its model is {' and '.join(f'{key}=' for key in own)}" if first in {"model", "teacher", "generator"} and own else ""
+    )
+    if first in SPENDING:
+        return f"stage={stage} does not read {first}: it asks no model through a sampler"
+    where = ", ".join(f"stage={one}" for one in readers(name))
+    return (
+        f"stage={stage} does not read {first}{hint}; {first} belongs to {where}"
+        if where
+        else (f"stage={stage} does not read {first}{hint}")
+    )
+
+
+def _check_pipeline(plain: Mapping[str, Any], given: Mapping[str, str]) -> None:
+    read = {*PIPELINE, *_references(plain["pipeline"])}
+    for name in given:
+        if not is_read(name, read):
+            raise UsageError(
+                f"{name} is not read by an experiment of several stages; it reads {', '.join(sorted(read - {'pipeline'}))}: "
+                "run its lines one by one to change more"
+            )
+
+
+def _of_experiment(words: Iterable[str], conf: Path) -> dict[str, str]:
+    """The top-level options that the file of an experiment sets."""
+    names = [value for _, name, _, value in map(parts, words) if name == "experiment"]
+    file = conf / "experiment" / f"{names[-1] if names else ''}.yaml"
+    if not names or not file.is_file():
+        return {}
+    content = yaml.safe_load(file.read_text("utf-8")) or {}
+    overridden = [key for entry in content.pop("defaults", []) if isinstance(entry, dict) for key in entry]
+    groups = [key.removeprefix("override ").removeprefix("/").rpartition("@")[2] for key in overridden]
+    return dict.fromkeys([*content, *groups], f"{file.parent.parent.name}/experiment/{file.name}: ")
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield from _REFERENCE.findall(node)
+    elif isinstance(node, Mapping):
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
+
+
+def _lookup(plain: Any, name: str) -> Any:
+    for key in name.split("."):
+        plain = plain.get(key) if isinstance(plain, Mapping) else None
+    return plain
+
+
+def _is_set(value: Any) -> bool:
+    return value is not None and value is not False and value not in (0, "", [])
