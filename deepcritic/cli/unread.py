@@ -57,7 +57,7 @@ def check_given(config: Any, words: Iterable[str], conf: Path) -> None:
 
 def stage_name(plain: Mapping[str, Any]) -> str:
     """The stage of a configuration."""
-    return str(plain["stage"]["_target_"]).split(".")[-2]
+    return ".".join(str(plain["stage"]["_target_"]).split(".")[-2:-1])  # empty where it is no dotted name: `build` refuses that
 
 
 def names_read(plain: Mapping[str, Any], silent: Iterable[str] = ()) -> set[str]:
