@@ -45,6 +45,16 @@ def test_an_example(name: str, package: str, extra: str, says: str, tmp_path: Pa
     assert any(says in line for line in done.stdout.splitlines()), done.stdout
 
 
+@pytest.mark.slow
+def test_the_whole_recipe_in_one_file(tmp_path: Path) -> None:
+    needs("trl", "train")
+    command = [sys.executable, str(EXAMPLES / "train_critic.py"), "--fast"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(":")[0] for line in done.stdout.splitlines() if ": F1 " in line] == ["base", "sft", "rl"]
+    assert (tmp_path / "runs" / "train_critic" / "rl" / "model" / "model.safetensors").is_file()
+
+
 def test_the_critics_reward_is_its_share_of_acceptance() -> None:
     replies = ["\\boxed{-1}", "\\boxed{-1}", "\\boxed{1}", "hm"]
     reward = CriticReward(Critic(sampler=ScriptedSampler(lambda _, sample: replies[sample]), samples=4))

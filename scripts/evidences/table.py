@@ -1,7 +1,8 @@
-"""Put data/evidence/*.json and data/bench/*.json into the README, each where it has a place: scripts/evidence table
+"""Put data/evidence/*.json and data/bench/*.json into README.md and docs/, each where it has a place: scripts/evidence table
 
 `row` makes a line of evidence, `by_claim` the lines of what each seed found, `show` prints some.
-A place is `<!-- evidence NAME -->` ... `<!-- end of evidence NAME -->`, or the same with `bench`.
+A place is `<!-- evidence NAME -->` ... `<!-- end of evidence NAME -->`, or the same with `bench`. A place of `short` begins with
+the claims that it takes of a file of evidence, a line each: the beginning of the claim, `=`, and what the table calls it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,23 @@ from deepcritic.metrics.bootstrap import multi_seed
 
 Claim = tuple[str, float, list[float] | None, bool]
 """What one seed says: the claim, its figure, the interval of it where there is one, and whether it holds."""
-README = Path("README.md")
-_PLACE = re.compile(r"<!-- (evidence|bench) (\w+) -->.*?<!-- end of \1 \2 -->", re.DOTALL)
+_PLACE = re.compile(r"<!-- (evidence|bench|short) (\w+)([^>]*?) ?-->.*?<!-- end of \1 \2 -->", re.DOTALL)
 
 
 def main() -> None:
-    README.write_text(_PLACE.sub(_filled, README.read_text("utf-8")), "utf-8")
+    for page in pages():
+        text = page.read_text("utf-8")
+        page.write_text(filled(text), "utf-8")
+
+
+def pages() -> list[Path]:
+    """The files with places."""
+    return [Path("README.md"), *sorted(Path("docs").rglob("*.md"))]
+
+
+def filled(text: str) -> str:
+    """A page with the tables that the files of evidence make now."""
+    return _PLACE.sub(_filled, text)
 
 
 def row(
@@ -57,10 +69,25 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _filled(place: re.Match[str]) -> str:
-    kind, name = place.groups()
-    content = json.loads(Path(f"data/{kind}/{name}.json").read_text("utf-8"))
-    lines = content.get("table") or (evidence if kind == "evidence" else bench)(content["rows"])
-    return "\n".join([f"<!-- {kind} {name} -->", *lines, f"<!-- end of {kind} {name} -->"])
+    kind, name, chosen = place.groups()
+    content = json.loads(Path(f"data/{'bench' if kind == 'bench' else 'evidence'}/{name}.json").read_text("utf-8"))
+    if kind == "short":
+        lines = short(content["rows"], chosen)
+    else:
+        lines = content.get("table") or (evidence if kind == "evidence" else bench)(content["rows"])
+    return "\n".join([f"<!-- {kind} {name}{chosen} -->".replace("\n -->", "\n-->"), *lines, f"<!-- end of {kind} {name} -->"])
+
+
+def short(rows: list[dict[str, Any]], chosen: str) -> list[str]:
+    """One line for each claim of `chosen`: its mean over seeds with the interval. `ValueError` where no row is it."""
+    lines = ["| what | mean | 95% interval |", "|---|---|---|"]
+    for entry in filter(None, map(str.strip, chosen.splitlines())):
+        begins, _, name = (part.strip() for part in entry.partition("="))
+        found = [row for row in rows if row["claim"].startswith(begins)]
+        if not found:
+            raise ValueError(f"no claim begins with {begins!r}")
+        lines.append(f"| {name} | {found[0]['estimate']:.1f} | {_interval(found[0]['interval'])} |")
+    return lines
 
 
 def evidence(rows: list[dict[str, Any]]) -> list[str]:
