@@ -7,8 +7,10 @@ COPY constraints.txt pyproject.toml README.md LICENSE NOTICE ./
 COPY conf ./conf
 COPY data/published.yaml ./data/published.yaml
 COPY deepcritic ./deepcritic
-# PyTorch for CPUs first: the default wheel brings several GB of CUDA libraries.
-RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu "$(grep '^torch==' constraints.txt)" \
+# The default wheel of PyTorch brings several GB of CUDA libraries; name an index that has wheels for CPUs to do without:
+# docker build --build-arg PIP_EXTRA_INDEX_URL=... -t deepcritic .
+ARG PIP_EXTRA_INDEX_URL=""
+RUN pip install --no-cache-dir "$(grep '^torch==' constraints.txt)" \
     && pip install --no-cache-dir -c constraints.txt '.[all,service]'
 
 USER critic
