@@ -13,7 +13,7 @@ ARG PIP_EXTRA_INDEX_URL=""
 RUN pip install --no-cache-dir "$(grep '^torch==' constraints.txt)" \
     && pip install --no-cache-dir -c constraints.txt '.[all,service]'
 
-USER critic
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["deepcritic"]
 CMD ["--help"]

@@ -18,6 +18,7 @@ EXTRA_OF = {
     "safetensors": "transformers",
     "gguf": "gguf",
     "datasets": "datasets",
+    "pyarrow": "datasets",
     "huggingface_hub": "datasets",
     "httpx": "datasets",
     "trl": "train",
