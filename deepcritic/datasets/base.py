@@ -18,14 +18,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import re
 import typing
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from deepcritic.datasets.fields import check_columns, missing
 from deepcritic.datasets.reading import Place, Record, Rows, read_records
 from deepcritic.errors import InputError
 from deepcritic.schema import Dialogue, Example, Preference
@@ -33,13 +35,17 @@ from deepcritic.schema import Dialogue, Example, Preference
 T = TypeVar("T")
 R = TypeVar("R", Example, Dialogue, Preference)
 R_co = TypeVar("R_co", covariant=True)
+Columns = Mapping[str, str]
+"""What the columns of fields are called: `{"problem": "question"}`."""
 
 
 @dataclass
 class Report:
-    """What became of a source's rows: `counts` by reason (`rows` is all of them), and the bad rows that were set aside."""
+    """What became of a source's rows: `counts` by reason (`rows` is all of them), and the bad rows that were set aside. Of rows
+    of one's own `unread` counts the columns that were not read."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    unread: Counter[str] = field(default_factory=Counter)
     bad: list[InputError] = field(default_factory=list)
 
     def set_aside(self, error: InputError, max_bad: int) -> None:
@@ -53,12 +59,14 @@ class Report:
 
 class Reader(Protocol[R_co]):
     """How every data set is read. `path` is a file, a folder, a hub id, or rows in memory; `revision`, `split` and `config`
-    choose among what the hub holds. So many as `max_bad` rows may be bad: they are set aside in `report`."""
+    choose among what the hub holds. `columns` names the columns of fields that are called otherwise. So many as `max_bad` rows
+    may be bad: they are set aside in `report`."""
 
     def __call__(
         self,
         path: Rows,
         *,
+        columns: Columns | None = None,
         revision: str | None = None,
         split: str | None = None,
         config: str | None = None,
@@ -68,16 +76,17 @@ class Reader(Protocol[R_co]):
     ) -> Iterator[R_co]: ...
 
 
-def reader(convert: Callable[..., R], *, repeats: bool = False) -> Reader[R]:
+def reader(convert: Callable[..., R], *, repeats: bool = False, fields: Sequence[str] = ()) -> Reader[R]:
     """The `read` of a data set, of what makes a row of one record. Keywords of `convert` are options of the data set.
 
     A row with an empty id gets its source and its number among the rows, from 0. With `repeats` an id may occur again: what
-    follows the first row is passed over and counted as repeated.
+    follows the first row is passed over and counted as repeated. `fields` are those that columns may be named for; none: any.
     """
 
     def read(
         path: Rows,
         *,
+        columns: Columns | None = None,
         revision: str | None = None,
         split: str | None = None,
         config: str | None = None,
@@ -86,13 +95,46 @@ def reader(convert: Callable[..., R], *, repeats: bool = False) -> Reader[R]:
         **options: Any,
     ) -> Iterator[R]:
         kept = report or Report()
+        check_columns(columns, options.get("index_base"), fields)
         records = read_records(
             path, revision=revision, split=split, config=config, on_bad=lambda error: kept.set_aside(error, max_bad)
         )
-        return convert_each(records, functools.partial(convert, **options), max_bad, kept, repeats=repeats)
+        if fields:
+            records = _noting_unread(records, {*fields, *(columns or {}).values()}, kept)
+        made = under_names(functools.partial(convert, **options), columns)
+        return convert_each(records, made, max_bad, kept, repeats=repeats)
 
     signed: Reader[R] = _signed(read, convert)
     return signed
+
+
+def _noting_unread(records: Iterator[tuple[Place, Record]], known: set[str], report: Report) -> Iterator[tuple[Place, Record]]:
+    for place, record in records:
+        report.unread.update(name for name in record if name not in known)
+        yield place, record
+
+
+def under_names(convert: Callable[[Record], T], columns: Columns | None) -> Callable[[Record], T]:
+    """`convert` for records whose fields stand in other `columns`; its errors name the column.
+
+    >>> under_names(lambda record: record["problem"], {"problem": "question"})({"question": "1 + 1?"})
+    '1 + 1?'
+    """
+    if not columns:
+        return convert
+    named = {str(name): str(column) for name, column in columns.items()}
+
+    def renamed(record: Record) -> T:
+        for name, column in named.items():
+            if column not in record:
+                raise missing(record, column, f"the column of {name}")
+        try:
+            return convert({**record, **{name: record[column] for name, column in named.items()}})
+        except InputError as error:
+            name = re.split(r"[.\[]", error.field or "", maxsplit=1)[0]
+            raise error.replace(field=f"{named[name]}{(error.field or '')[len(name) :]}") if name in named else error from None
+
+    return renamed
 
 
 def _signed(read: Any, convert: Callable[..., Any]) -> Any:
@@ -111,12 +153,18 @@ def _signed(read: Any, convert: Callable[..., Any]) -> Any:
 
 
 def convert_each(
-    records: Iterator[tuple[Place, T]], convert: Callable[[T], R], max_bad: int, report: Report, *, repeats: bool = False
+    records: Iterator[tuple[Place, T]],
+    convert: Callable[[T], R],
+    max_bad: int,
+    report: Report,
+    *,
+    repeats: bool = False,
+    lenient: bool = False,
 ) -> Iterator[R]:
     """`convert` applied to each of `records`; bad ones are set aside in `report` with their place.
 
-    An id may occur once. Where bad rows are allowed for, a row that repeats an earlier one is counted as a duplicate and passed
-    over, and one that contradicts an earlier one is named as such.
+    An id may occur once. Where bad rows are allowed for, or with `lenient`, a row that repeats an earlier one is counted as a
+    duplicate and passed over, and one that contradicts an earlier one is named as such.
     """
     seen: dict[str, _Seen] = {}
     for number, (place, record) in enumerate(records):
@@ -125,7 +173,7 @@ def convert_each(
             if not row.id:
                 row = msgspec.structs.replace(row, id=f"{row.source}-{number}")
             check_problem(row)
-            again = row.id in seen if repeats else _check_new(row, place, seen, lenient=max_bad > 0)
+            again = row.id in seen if repeats else _check_new(row, place, seen, lenient=lenient or max_bad > 0)
         except InputError as error:
             report.set_aside(placed(error, place), max_bad)
             continue
@@ -201,6 +249,7 @@ def reader_of_two_passes(make: Callable[[], Passes[Any]], doc: str) -> Reader[Ex
     def read(
         path: Rows,
         *,
+        columns: Columns | None = None,
         revision: str | None = None,
         split: str | None = None,
         config: str | None = None,
@@ -209,11 +258,12 @@ def reader_of_two_passes(make: Callable[[], Passes[Any]], doc: str) -> Reader[Ex
         **_: Any,
     ) -> Iterator[Example]:
         kept, passes = report or Report(), make()
+        parse = under_names(passes.parse, columns)
         rows = path if not isinstance(path, Iterator) else list(path)
         options: dict[str, Any] = {"revision": revision, "split": split, "config": config}
         records = read_records(rows, **options, on_bad=lambda error: kept.set_aside(error, max_bad))
         again = read_records(rows, **options, on_bad=lambda error: None)
-        return _twice(records, again, passes, max_bad, kept)
+        return _twice(records, again, passes, parse, max_bad, kept)
 
     read.__doc__ = doc
     signed: Reader[Example] = _signed(read, make)
@@ -224,12 +274,13 @@ def _twice(
     records: Iterator[tuple[Place, Record]],
     again: Iterator[tuple[Place, Record]],
     passes: Passes[Any],
+    parse: Callable[[Record], Any],
     max_bad: int,
     report: Report,
 ) -> Iterator[Example]:
     for place, record in records:
         try:
-            row = passes.parse(record)
+            row = parse(record)
         except InputError as error:
             report.set_aside(placed(error, place), max_bad)
             continue
@@ -237,7 +288,7 @@ def _twice(
     passes.noted(report)
     for _, record in again:
         try:
-            row = passes.parse(record)
+            row = parse(record)
         except InputError:
             continue  # set aside before
         report.counts["rows"] += 1

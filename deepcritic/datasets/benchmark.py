@@ -12,6 +12,7 @@ of their own (`processbench/math`).
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +46,9 @@ class Benchmark:
     """What the YAML of a benchmark says.
 
     `parts` gives the rows of each part of the whole set, where rows name their part in `item.meta["subset"]`; a set without
-    parts has its `size` instead. `prompt` (None: the task's own) and `system` say what is asked, `single` and `vote` how one
-    sample and several are drawn. `mr_score` asks for MR-Score beside F1, and `forged` for the forged rows (see `forged`).
+    parts has its `size` instead. `config`, `columns` and `index_base` are for rows of one's own (see `table`). `prompt` (None:
+    the task's own) and `system` say what is asked, `single` and `vote` how one sample and several are drawn. `mr_score` asks for
+    MR-Score beside F1, and `forged` for the forged rows (see `forged`).
     """
 
     name: str
@@ -58,6 +60,9 @@ class Benchmark:
     parts: Mapping[str, int] | None = None
     size: int | None = None
     revision: str | None = None
+    config: str | None = None
+    columns: Mapping[str, str] | None = None
+    index_base: int | None = None
     prompt: str | None = None
     system: str | None = None
     single: Mapping[str, float] = field(default_factory=lambda: _SINGLE)
@@ -78,8 +83,10 @@ class Benchmark:
 
     def rows_of(self, path: str) -> list[Example]:
         """The rows of another file: our own Example rows, or some in the form of this benchmark."""
-        _, first = next(iter(read_records(path)), (0, {}))
-        return list(examples.read(path) if isinstance(first.get("item"), dict) else self.reader(path))
+        _, first = next(iter(read_records(path)), (None, {}))
+        if isinstance(first.get("item"), dict):
+            return list(examples.read(path))
+        return list(self.reader(path, **{name: value for name, value in self._options().items() if name != "revision"}))
 
     def sampling(self, samples: int) -> Mapping[str, float]:
         """Temperature and top_p for so many samples of each row."""
@@ -88,7 +95,7 @@ class Benchmark:
     def _rows(self) -> Iterator[Example]:
         if self.path is None:
             raise UsageError(f"an option is missing: benchmark.path=FILE (of {self.name})")
-        revision = {} if self.revision is None else {"revision": self.revision}
+        options = self._options()
         folder = Path(self.path).expanduser()
         if folder.is_dir() and not (folder / "dataset_dict.json").is_file():
             files = [file for part in self.parts or () for ending in _ENDINGS if (file := folder / f"{part}{ending}").is_file()]
@@ -96,12 +103,22 @@ class Benchmark:
                 wanted = ", ".join(f"{part}.json" for part in self.parts or ()) or "a file instead"
                 raise InputError("no file of the benchmark in this folder", file=self.path, expected=wanted)
             for file in files or [folder]:
-                yield from self.reader(str(file), **revision)
+                yield from self.reader(str(file), **options)
         elif self.parts and not folder.is_file() and not self.path.endswith(_ENDINGS):
             for split in self.parts:
-                yield from self.reader(self.path, split=split, **revision)
+                yield from self.reader(self.path, split=split, **options)
         else:
-            yield from self.reader(self.path, **revision)
+            yield from self.reader(self.path, **options)
+
+    def _options(self) -> dict[str, Any]:
+        """What is said of how rows are read, for the reader."""
+        named = {name: getattr(self, name) for name in ("revision", "config", "columns", "index_base")}
+        given = {name: value for name, value in named.items() if value is not None}
+        parameters = inspect.signature(self.reader).parameters
+        open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+        for name in () if open_ended else given.keys() - parameters.keys():
+            raise UsageError(f"benchmark.{name} has no effect: {self.name} is read in its own way")
+        return given
 
     def _part(self, example: Example) -> str:
         subset = example.item.meta.get("subset") if self.parts else None

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from deepcritic.datasets.base import reader
 from deepcritic.datasets.deepcritic_sft import problem_and_steps
-from deepcritic.datasets.fields import take
+from deepcritic.datasets.fields import first_error_of, take
 from deepcritic.datasets.reading import Record
 from deepcritic.errors import InputError
-from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
+from deepcritic.schema import Example, Gold, Item, content_id
 
 SOURCE: Final = "deepcritic-rl-data"
 
@@ -40,13 +40,12 @@ def _example(record: Record, *, index_base: int = 1) -> Example:
 
 
 def _first_error(truth: Any, steps: int, index_base: int) -> int:
+    field = "reward_model.ground_truth"
     number = int(truth) if isinstance(truth, str) and re.fullmatch(r"\s*-?\d{1,6}\s*", truth) else truth
-    if number == ALL_CORRECT and not isinstance(number, bool):
-        return ALL_CORRECT
-    if isinstance(number, int) and not isinstance(number, bool) and index_base <= number < steps + index_base:
-        return number + 1 - index_base
-    expected = f"{index_base} to {steps - 1 + index_base}, or -1 for none"
-    raise InputError("the label lies outside the steps", field="reward_model.ground_truth", found=truth, expected=expected)
+    if not isinstance(number, int) or isinstance(number, bool):
+        expected = f"{index_base} to {steps - 1 + index_base}, or -1 for none"
+        raise InputError("the label lies outside the steps", field=field, found=truth, expected=expected)
+    return first_error_of(number, steps, index_base, field)
 
 
 read = reader(_example)

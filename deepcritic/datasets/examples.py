@@ -6,11 +6,16 @@ for row in examples.read("mine.jsonl"): ...
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
+
+import msgspec
 
 from deepcritic.datasets.base import Report, convert_each
 from deepcritic.datasets.reading import Rows, read_lines
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT, UNLABELLED, Example, decode
+
+_FLAT: Final = ("problem", "question", "query", "prompt", "steps", "solution", "label")
 
 
 def read(path: Rows, *, max_bad: int = 0, report: Report | None = None) -> Iterator[Example]:
@@ -19,9 +24,25 @@ def read(path: Rows, *, max_bad: int = 0, report: Report | None = None) -> Itera
 
 
 def _checked(content: bytes) -> Example:
-    row = decode(content, Example)
+    try:
+        row = decode(content, Example)
+    except InputError as error:
+        raise _flat(content) or error from None
     check_gold(row)
     return row
+
+
+def _flat(content: bytes) -> InputError | None:
+    """The error about a row that has its problem outside an `item`: it is not one of ours."""
+    try:
+        row = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(row, dict) or "item" in row or row.keys().isdisjoint(_FLAT):
+        return None
+    remedy = "make rows of it first: stage=prepare source=table source.path=FILE (source.columns, source.index_base)"
+    expected = "id, item, gold and source"
+    return InputError("this is not a row of stage=prepare", found=", ".join(map(str, row)), expected=expected, remedy=remedy)
 
 
 def check_gold(row: Example) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 from deepcritic.datasets.reading import Record
-from deepcritic.errors import InputError
+from deepcritic.errors import InputError, UsageError
 from deepcritic.schema import ALL_CORRECT
 from deepcritic.text.steps import strip_heading
 
@@ -27,7 +28,7 @@ _ALSO: Final = {
 def take(record: Record, name: str, kind: type[T]) -> T:
     """The field `name`, which must be there and of that type; else an error that says which fields there are."""
     if name not in record:
-        raise _missing(record, name, _NAMES[kind])
+        raise missing(record, name, _NAMES[kind])
     value = record[name]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InputError("wrong type", field=name, found=value, expected=_NAMES[kind])
@@ -41,7 +42,8 @@ def take_id(record: Record, name: str = "id") -> str:
     return ""
 
 
-def _missing(record: Record, name: str, expected: str) -> InputError:
+def missing(record: Record, name: str, expected: str) -> InputError:
+    """What is wrong with a record that lacks a field: where it may stand instead, and which fields there are."""
     fields = ", ".join(record)
     for key, value in record.items():
         inner = value[0] if isinstance(value, list) and value else value
@@ -70,14 +72,24 @@ def take_steps(record: Record, name: str) -> list[str]:
     return steps
 
 
-def take_label(record: Record, name: str, steps: int) -> int:
-    """The first error, from a label that counts steps from 0 and says -1 for none."""
-    label = take(record, name, int)
-    if not -1 <= label < steps:
+def take_label(record: Record, name: str, steps: int, index_base: int = 0) -> int:
+    """The first error, from a label that counts steps from `index_base` and says -1 for none."""
+    return first_error_of(take(record, name, int), steps, index_base, name)
+
+
+def first_error_of(label: int, steps: int, index_base: int, field: str) -> int:
+    """The first error, from 1, or `ALL_CORRECT`, of a label that counts from `index_base`."""
+    if label == ALL_CORRECT:
+        return ALL_CORRECT
+    if not index_base <= label < steps + index_base:
+        other = 1 - index_base
+        fits = other <= label < steps + other
         raise InputError(
-            "the label lies outside the steps", field=name, found=label, expected=f"0 to {steps - 1}, or -1 for none"
-        )
-    return ALL_CORRECT if label == -1 else label + 1
+            "the label lies outside the steps", field=field, found=label,
+            expected=f"{index_base} to {steps - 1 + index_base}, or -1 for none",
+            remedy=f"if labels count steps from {other}, give index_base={other}" if fits else None,
+        )  # fmt: skip
+    return label + 1 - index_base
 
 
 def unnumbered(steps: list[str]) -> tuple[str, ...]:
@@ -91,3 +103,14 @@ def unnumbered(steps: list[str]) -> tuple[str, ...]:
     """
     parts = ((step, *strip_heading(step)) for step in steps)
     return tuple(rest if number == place else step for place, (step, number, rest) in enumerate(parts, start=1))
+
+
+def check_columns(columns: Mapping[str, str] | None, index_base: int | None, known: Sequence[str], place: str = "") -> None:
+    """Refuse columns of fields that there are not, and an index base that is none; `place` is the option's group in errors."""
+    for name in columns or {}:
+        if known and name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            offer = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+            raise UsageError(f"{place}columns: there is no field {name}; {offer}")
+    if index_base is not None and (isinstance(index_base, bool) or index_base not in (0, 1)):
+        raise UsageError(f"{place}index_base: not the number of a first step; found {index_base!r}; expected 0 or 1")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
-from deepcritic.datasets import examples, preference_pairs
-from deepcritic.datasets.base import placed
+from deepcritic.datasets import examples, preference_pairs, table
+from deepcritic.datasets.base import Columns, placed
 from deepcritic.datasets.reading import Rows, read_lines
 from deepcritic.errors import InputError
 from deepcritic.schema import Example, Preference, Row, decode
@@ -26,6 +26,12 @@ def rows_of(path: Rows, kind: type[R]) -> Iterator[R]:
             raise placed(error, place) from None
 
 
-def read(path: Rows, kind: type[Row]) -> Iterator[Example] | Iterator[Preference]:
-    """The rows of a file, with their gold checked."""
-    return preference_pairs.read(path) if kind is Preference else examples.read(path)
+def read(
+    path: Rows, kind: type[Row], *, columns: Columns | None = None, index_base: int | None = None
+) -> Iterator[Example] | Iterator[Preference]:
+    """The rows of a file, with their gold checked. With `columns` or an `index_base` they are solutions under any names (see
+    `deepcritic.datasets.table`)."""
+    if kind is Preference:
+        return preference_pairs.read(path)
+    named = columns is not None or index_base is not None
+    return table.read(path, columns=columns, index_base=index_base) if named else examples.read(path)

@@ -1,8 +1,9 @@
 """ProcessBench: solutions by several models, with the first wrong step marked by people.
 
-Its `label` counts from 0. Its steps carry no numbering, with few exceptions ("### Step 2: ..." within the text): a heading that
-says the step's own place goes, one that says another number is text and stays. `final_answer_correct` hints at the label, so it
-is gold: nothing that a critic may see can tell. `item.meta` names the `generator` and the `subset`.
+Its `label` counts from 0; rows of one's own in this form may count from 1 (`index_base=1`). Its steps carry no numbering, with
+few exceptions ("### Step 2: ..." within the text): a heading that says the step's own place goes, one that says another number is
+text and stays. `final_answer_correct` hints at the label, so it is gold: nothing that a critic may see can tell. `item.meta`
+names the `generator` and the `subset`.
 
     for row in processbench.read("processbench/math.json.gz"): ...
 
@@ -21,7 +22,7 @@ SOURCE = "processbench"
 LICENSE = "Apache-2.0"
 
 
-def _example(record: Record, *, source: str = SOURCE, license: str = LICENSE) -> Example:
+def _example(record: Record, *, source: str = SOURCE, license: str = LICENSE, index_base: int = 0) -> Example:
     """The rows of a subset's file, or of `Qwen/ProcessBench` on the hub (`split`: gsm8k, math, olympiadbench or omnimath)."""
     identity = f"{source}-{record['id']}" if type(record.get("id")) is int else take_id(record)
     steps = take_steps(record, "steps")
@@ -32,7 +33,7 @@ def _example(record: Record, *, source: str = SOURCE, license: str = LICENSE) ->
     return Example(
         id=identity,
         item=Item(problem=take(record, "problem", str), steps=unnumbered(steps), meta=meta),
-        gold=Gold(first_error=take_label(record, "label", len(steps)), answer_right=right),
+        gold=Gold(first_error=take_label(record, "label", len(steps), index_base), answer_right=right),
         source=source,
         license=license,
     )

@@ -112,6 +112,8 @@ def run(
     for error in report.bad:
         print(f"set aside: {error}")
     print(f"{folder.path}: {kept} {Path(file).stem}")
+    if report.unread:
+        print(f"{folder.path}: columns that were not read: {', '.join(report.unread)} (source.columns says what a column holds)")
     if duplicates := report.counts["duplicates"]:
         print(f"{folder.path}: {duplicates} rows that repeat an earlier one were passed over")
     if not kept:

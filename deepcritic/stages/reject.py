@@ -10,7 +10,7 @@ never contains the hint (arXiv 2504.02495, section 3.1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ class RejectOptions(Options):
     """Rejective fine-tuning: select which of a model's own replies become dialogues for stage=sft."""
 
     examples: str = option(REQUIRED, "labelled rows", group="Data")
+    columns: Mapping[str, str] | None = option(
+        None, "what their columns are called, where they are no rows of stage=prepare: {problem: question}"
+    )
+    index_base: int | None = option(None, "their labels count steps from 0 or from 1", at_least=0, at_most=1)
     limit: int | None = option(None, "number of labelled rows; null: all", at_least=0)
     model: str | None = option(
         None, "model that replies: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Model", top=True
@@ -53,7 +57,8 @@ def run(folder: RunFolder, options: RejectOptions, *, task: CriticTask[Any], sam
     engine = engine_for(sampler, options.model, "model")
     if not folder.begin(examples=Path(options.examples), model=engine.model_id, prompt=task.template.sha):
         return folder.manifest or {}
-    rows = [row for row in own.read(options.examples, task.row) if task.stratum(row.gold) is not None][: options.limit]
+    read = own.read(options.examples, task.row, columns=options.columns, index_base=options.index_base)
+    rows = [row for row in read if task.stratum(row.gold) is not None][: options.limit]
     if not rows:
         raise InputError("no row says what is right", file=options.examples, expected="labelled rows")
     rows = folder.sampled_for_probe(rows, lambda row: row.id)

@@ -10,7 +10,7 @@ be balanced. Both use the training labels alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,6 +43,10 @@ class RLOptions(Options):
     NEEDS: ClassVar = {"sampler": "prefilter_samples"}
 
     examples: str = option(REQUIRED, "labelled solutions: labelled.jsonl of stage=label, or examples.jsonl", group="Data")
+    columns: Mapping[str, str] | None = option(
+        None, "what their columns are called, where they are no rows of stage=prepare: {problem: question}"
+    )
+    index_base: int | None = option(None, "their labels count steps from 0 or from 1", at_least=0, at_most=1)
     max_prompt_tokens: int | None = option(None, "longest prompt in tokens; longer ones are left out and counted", at_least=1)
     prefilter_samples: int = option(
         4, "keep prompts with a pass rate of the starting model strictly between 0 and 1 over so many replies; 0: keep all",
@@ -167,7 +171,10 @@ def run(
         return folder.manifest or {}
     tokenizer = load_tokenizer(model, template_args=trainer.template_args)
     longest = room(model, options.max_tokens, options.max_prompt_tokens)
-    prompts = read_prompts(folder, Path(options.examples), task, tokenizer, longest, options.shuffle_labels, options.seed)
+    prompts = read_prompts(
+        folder, options.examples, task, tokenizer, longest, options.shuffle_labels, options.seed,
+        columns=options.columns, index_base=options.index_base,
+    )  # fmt: skip
     max_tokens = reply_room(model, prompts, tokenizer, options.max_tokens)
     plan = plan_memory(
         prompts, tokenizer, model, trainer, max_tokens=max_tokens, replies=replies, rows=options.device_batch_size,

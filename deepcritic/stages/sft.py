@@ -6,6 +6,7 @@ python -m deepcritic stage=sft stage.dialogues=runs/x/seed/dialogues.jsonl model
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,12 @@ from deepcritic.training.validation import Validation, validate
 class SFTOptions(Options):
     """Supervised fine-tuning on dialogues (TRL)."""
 
-    dialogues: str = option(REQUIRED, "dialogues: dialogues.jsonl of stage=seed, reject or prepare", group="Data")
+    dialogues: str = option(
+        REQUIRED, "dialogues.jsonl of stage=seed, reject or prepare, or your own (file, folder, hub id)", group="Data",
+    )  # fmt: skip
+    columns: Mapping[str, str] | None = option(None, "what their columns are called: {problem: question, steps: solution_steps}")
+    index_base: int | None = option(None, "their labels count steps from 0 or from 1", at_least=0, at_most=1)
+    max_bad: int = option(0, "bad dialogues that are set aside before the stage fails", at_least=0)
     limit: int | None = option(None, "number of dialogues; null: all", at_least=0)
     max_length: int = option(16_384, "longest dialogue in tokens")
     on_too_long: str = option(
@@ -86,7 +92,7 @@ def run(
     if options.push is not None:
         publishing.check(options.push)
     trainer.check(model)
-    files = {"dialogues": Path(options.dialogues)}
+    files = {"dialogues": Path(options.dialogues)} if Path(options.dialogues).is_file() else {}
     if options.validation_examples is not None:
         files["validation_examples"] = Path(options.validation_examples)
     if not leader_first(lambda: folder.begin(**files, model=model_id(model))):
@@ -96,8 +102,9 @@ def run(
         return folder.manifest or {}
     tokenizer = load_tokenizer(model, template_args=trainer.template_args)
     rows, origins = encode_dialogues(
-        folder, Path(options.dialogues), tokenizer, task, options.max_length, options.limit, options.on_too_long
-    )
+        folder, options.dialogues, tokenizer, task, options.max_length, options.limit, options.on_too_long,
+        columns=options.columns, index_base=options.index_base, max_bad=options.max_bad,
+    )  # fmt: skip
     random.Random(options.seed).shuffle(rows)
     held = int(len(rows) * options.validation_split)
     measured = None

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.datasets import own
+from deepcritic.datasets.reading import Rows
 from deepcritic.errors import InputError
 from deepcritic.hub.models import context_length
 from deepcritic.runs.folder import RunFolder
@@ -67,10 +68,18 @@ def prompt_of(row: Any, task: CriticTask[Any], seed: int) -> Prompt | None:
 
 
 def read_prompts(
-    folder: RunFolder, path: Path, task: CriticTask[Any], tokenizer: Any, longest: int, shuffle_labels: bool, seed: int
+    folder: RunFolder,
+    path: Rows,
+    task: CriticTask[Any],
+    tokenizer: Any,
+    longest: int,
+    shuffle_labels: bool,
+    seed: int,
+    **reading: Any,
 ) -> list[Prompt]:
-    """The prompts of the labelled rows, in random order; those of more than `longest` tokens are set aside."""
-    prompts = [prompt for row in own.read(path, task.row) if (prompt := prompt_of(row, task, seed)) is not None]
+    """The prompts of the labelled rows, in random order; those of more than `longest` tokens are set aside. `reading` says how
+    rows of one's own are read (`columns`, `index_base`)."""
+    prompts = [prompt for row in own.read(path, task.row, **reading) if (prompt := prompt_of(row, task, seed)) is not None]
     ledger = folder.ledger("prompts")
     ledger.enter(len(prompts))
     random.Random(seed).shuffle(prompts)

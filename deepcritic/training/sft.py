@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
+from deepcritic.datasets import conversations
+from deepcritic.datasets.base import Report
+from deepcritic.datasets.reading import Rows
 from deepcritic.errors import InputError
 from deepcritic.runs.folder import RunFolder
-from deepcritic.runs.jsonl import read_rows
-from deepcritic.schema import Dialogue
 from deepcritic.tasks.base import CriticTask
 from deepcritic.text.chat_template import dialogue_ids
 from deepcritic.training.loop import order_by_epoch, quiet, recorder
@@ -22,32 +23,30 @@ Row = dict[str, list[int]]
 
 def encode_dialogues(
     folder: RunFolder,
-    path: Path,
+    path: Rows,
     tokenizer: Any,
     task: CriticTask[Any],
     max_length: int,
     limit: int | None,
     on_too_long: str = "drop",
+    **reading: Any,
 ) -> tuple[list[Row], str]:
     """Token ids and reply masks, as the sampler would see the prompt; and where the dialogues come from, in words.
 
-    Over-long dialogues are an error, counted and left out, or counted and cut at their end, never in silence.
+    Over-long dialogues are an error, counted and left out, or counted and cut at their end, never in silence. `reading` says how
+    rows of one's own are read (`columns`, `index_base`, `max_bad`; see `deepcritic.datasets.conversations`).
     """
     ledger = folder.ledger("dialogues")
     rows, origins, cut = [], Counter[str](), 0
-    for number, dialogue in enumerate(read_rows(path, Dialogue), start=1):
-        if limit is not None and ledger.entered >= limit:
-            break
+    report = Report()
+    for dialogue in itertools.islice(conversations.read(path, task, report=report, **reading), limit):
         ledger.enter()
-        if dialogue.task != task.name:
-            raise InputError(
-                "a dialogue of another task", file=path, line=number, field="task", found=dialogue.task, expected=task.name
-            )
         ids, mask = dialogue_ids(tokenizer, dialogue.messages)
         if len(ids) > max_length:
             if on_too_long == "error":
                 raise InputError(
-                    "a dialogue longer than stage.max_length", file=path, line=number, found=f"{len(ids)} tokens",
+                    "a dialogue longer than stage.max_length", file=str(path), field="id",
+                    found=f"{dialogue.id}, {len(ids)} tokens",
                     expected=f"at most {max_length}, or stage.on_too_long=drop or truncate",
                 )  # fmt: skip
             if on_too_long == "drop" or not any(mask[:max_length]):
@@ -58,7 +57,16 @@ def encode_dialogues(
         origins[f"{dialogue.source or 'no source'} ({dialogue.license or 'no licence'})"] += 1
         rows.append({"input_ids": ids, "completion_mask": mask})
     if not rows:
-        raise InputError("no dialogue to learn from", file=path, expected="rows that fit into max_length")
+        why = f": {len(report.bad)} were set aside, the first one: {report.bad[0]}" if report.bad else ""
+        raise InputError(f"no dialogue to learn from{why}", file=str(path), expected="conversations that fit into max_length")
+    for error in report.bad:
+        ledger.enter()
+        ledger.drop("bad row")
+        print(f"set aside: {error}")
+    if duplicates := report.counts["duplicates"]:
+        ledger.enter(duplicates)
+        ledger.drop("duplicate", duplicates)
+        print(f"{folder.path}: {duplicates} dialogues that repeat an earlier one were passed over")
     if on_too_long == "truncate":
         folder.account({"truncated_dialogues": cut}, {})
         print(f"{folder.path}: {cut} of {len(rows)} dialogues lost the end of their reply (stage.max_length={max_length})")

@@ -381,7 +381,7 @@ def test_bad_input_is_refused(command: Command, dialogues: list[Dialogue]) -> No
     _refused(_train(command, "stage.max_length=5"), 1, "dialogues.jsonl: no dialogue to learn from")
     _refused(_train(command, "stage.device_batch_size=3"), 2, "stage.batch_size=4 is no multiple of stage.device_batch_size=3")
     _refused(command("stage=sft", *SMALL), 2, "no model is named: give model=PATH")
-    _refused(_train(command, "stage.dialogues=nowhere.jsonl"), 1, "dialogues: no such file")
+    _refused(_train(command, "stage.dialogues=nowhere.jsonl"), 1, "nowhere.jsonl: there is no such file")
 
 
 def test_settings_that_cannot_work_are_refused(command: Command, dialogues: list[Dialogue]) -> None:
@@ -390,7 +390,7 @@ def test_settings_that_cannot_work_are_refused(command: Command, dialogues: list
         2,
         "stage.on_too_long: no such choice; found 'cut'; expected error, drop, truncate",
     )
-    _refused(_train(command, "stage.max_length=60", "stage.on_too_long=error"), 1, "dialogues.jsonl:1: a dialogue longer than")
+    _refused(_train(command, "stage.max_length=60", "stage.on_too_long=error"), 1, "dialogues.jsonl: id: a dialogue longer than")
     _refused(_train(command, "trainer=qlora"), 2, "bitsandbytes is not installed")
     _refused(_train(command, "stage.validation_examples=nowhere.jsonl"), 1, "validation_examples: no such file")
     _refused(
