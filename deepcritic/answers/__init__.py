@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import Final
 
 from deepcritic.answers.cache import Cache
-from deepcritic.answers.decide import Comparison, Texts, at_once
+from deepcritic.answers.conventions import DEFAULT, Conventions
+from deepcritic.answers.decide import Comparison, Question, at_once
 from deepcritic.answers.pool import cores, workers
 
-__all__ = ["COMPARED", "Comparison", "compare", "equivalent"]
+__all__ = ["COMPARED", "Comparison", "Conventions", "compare", "equivalent"]
 
 COMPARED: Final = "compared.jsonl"
 """The name of a stage's file of comparisons, for `compare(..., cache=folder / COMPARED)`."""
@@ -37,12 +38,13 @@ _AHEAD: Final = 500  # pairs that wait for each worker, so that a slow pair at t
 _memory: Final = Cache()
 
 
-def equivalent(prediction: str, reference: str, *, deadline: float = 2.0) -> bool | None:
-    """Whether `prediction` gives the same answer as `reference`; None when that could not be decided in `deadline` seconds.
+def equivalent(prediction: str, reference: str, *, deadline: float = 2.0, conventions: Conventions = DEFAULT) -> bool | None:
+    """Whether `prediction` gives the same answer as `reference`; None where that was not decided within `deadline` seconds.
 
-    Each may be a bare answer or a whole reply, of which the last box counts.
+    Each may be a bare answer or a whole reply, whose last box counts, or what it states as its answer. `compare` gives the reason
+    for a None.
     """
-    found = at_once(prediction, reference)
+    found = at_once(prediction, reference, conventions)
     if isinstance(found, Comparison):
         return found.equal
     result = _memory.get(found, deadline)
@@ -52,32 +54,34 @@ def equivalent(prediction: str, reference: str, *, deadline: float = 2.0) -> boo
     return result.equal
 
 
-def compare(pairs: Iterable[tuple[str, str]], *, cache: Path | None = None, deadline: float = 2.0) -> Iterator[Comparison]:
+def compare(
+    pairs: Iterable[tuple[str, str]], *, cache: Path | None = None, deadline: float = 2.0, conventions: Conventions = DEFAULT
+) -> Iterator[Comparison]:
     """One `Comparison` for each pair (prediction, reference), in order, while a process for each core works ahead.
 
-    Pairs are pulled as there is room, so a stream of any length does. What took algebra is appended to the file `cache`, and a
-    pair that is found there is not compared again; without one, it is remembered while this process lives.
+    Pairs are read lazily, so that a stream of any length can be compared. Results that took algebra are appended to the file
+    `cache`, and a pair that is found there is not compared again. Without a file they are kept in memory.
     """
-    waiting: deque[Comparison | tuple[Texts, Future[Comparison]]] = deque()
-    running: dict[Texts, Future[Comparison]] = {}  # so that one pair is never compared twice at the same time
+    waiting: deque[Comparison | tuple[Question, Future[Comparison]]] = deque()
+    running: dict[Question, Future[Comparison]] = {}  # so that one pair is never compared twice at the same time
     most = _AHEAD * cores()
     with contextlib.ExitStack() as stack:
         store = _memory
         if cache is not None:
-            store = stack.enter_context(contextlib.closing(Cache(cache)))
+            store = stack.enter_context(contextlib.closing(Cache(cache, conventions)))
         threads = ThreadPoolExecutor(cores(), "answers")
         stack.callback(threads.shutdown, cancel_futures=True)
 
-        def settle(item: Comparison | tuple[Texts, Future[Comparison]]) -> Comparison:
+        def settle(item: Comparison | tuple[Question, Future[Comparison]]) -> Comparison:
             if isinstance(item, Comparison):
                 return item
-            texts, future = item
-            store.add(texts, future.result(), deadline)
-            running.pop(texts, None)
+            question, future = item
+            store.add(question, future.result(), deadline)
+            running.pop(question, None)
             return future.result()
 
         for prediction, reference in pairs:
-            found = at_once(prediction, reference)
+            found = at_once(prediction, reference, conventions)
             if not isinstance(found, Comparison):
                 found = store.get(found, deadline) or found
             if isinstance(found, Comparison):

@@ -1,4 +1,4 @@
-"""math-verify as the workers use it: nothing is evaluated as code, and what is too big, or fails, does so aloud.
+"""Formulas as the workers compare them: read by math-verify's parser, equal where they are so exactly or at every point tried.
 
 Only the forkserver imports this, and calls `close_and_bound` before anything else: from then on the process can neither evaluate
 text nor work out a number that nobody could write down.
@@ -6,7 +6,6 @@ text nor work out a number that nobody could write down.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 import os
@@ -22,83 +21,103 @@ import sympy.polys.monomials as monomials
 import sympy.polys.rings as rings
 from sympy.physics.units.systems import SI  # noqa: F401  simplify loads it when first used, and it does need parse_expr
 
-from deepcritic.answers.bounds import CALCULUS, Undecided, install_bounds, loud, too_big
+from deepcritic.answers.bounds import Undecided, install_bounds, loud, too_big
+from deepcritic.answers.conventions import Conventions
+from deepcritic.answers.decide import Comparison, Question, compare_answers
+from deepcritic.answers.extract import is_prose, stated_part
+from deepcritic.answers.formulas import proportional, same_expression, same_within
+from deepcritic.answers.latex import Letters, letters_of, parsed, use_own_products
+from deepcritic.answers.numbers import Number, number
+from deepcritic.answers.too_big import text_too_big
 
-_SURELY: Final = 1e-6
 _NUMERAL: Final = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
-_FORMULA: Final = re.compile(r"\$[^$]*\$")
-_NUMBERS: Final = re.compile(r"[0-9]+(?:[.,][0-9]+)*")
 _FORBIDDEN: Final = re.compile(
     r"os\.(system|exec|fork|forkpty|posix_spawn|spawn|remove|rename|rmdir|mkdir|chmod|kill|symlink|link)"
     r"|subprocess\.Popen|socket\.(connect|bind|sendto)|ctypes\.dlopen|shutil\..*"
 )
-_UNITS: Final = parser.LatexExtractionConfig().normalization_config
-_NO_UNITS: Final = dataclasses.replace(_UNITS, units=False)
-_USUAL: Final = [parser.LatexExtractionConfig(), parser.ExprExtractionConfig()]
-_WITHOUT_UNITS: Final = [parser.LatexExtractionConfig(normalization_config=_NO_UNITS), parser.ExprExtractionConfig()]
+_SLASH: Final = re.compile(r"([0-9]+)/([0-9]+)(?=[A-Za-z(\\])")
+_MATRICES: Final = (sympy.MatrixBase, sympy.MatrixExpr)
 _WARM_UP: Final = (
-    ("$x+\\frac{1}{2}$", "$\\frac{2x+1}{2}$"),
-    ("$\\sin^2(x)+\\cos^2(x)$", "$\\sqrt[3]{1} + e^{x}$"),
-    ("$x^2+y^2=1$", "$2x^2+2y^2=2$"),
-    ("$x \\in (1,2] \\cup [3,\\infty)$", "$1 < x \\leq 2$"),
-    ("$\\begin{pmatrix}1 & 2\\end{pmatrix}$", "$\\{1, 2\\}$"),
-    ("1/2 + 1", "$\\sum_{k=1}^{n} k^2 + \\int x^2 dx$"),
+    ("x+\\frac{1}{2}", "\\frac{2x+1}{2}"),
+    ("\\sin^2(x)+\\cos^2(x)", "\\sqrt[3]{1} + e^{x}"),
+    ("x^2+y^2=1", "2x^2+2y^2=2"),
+    ("|x|<y", "(1,2] \\cup [a,\\infty)"),
+    ("\\begin{pmatrix}1 & 2\\end{pmatrix}x", "\\{1, 2\\}\\cap A"),
+    ("\\sum_{k=1}^{n} k^2 + \\int x^2 dx", "1/2 + a"),
 )
 
 
-def compare(reference: str, prediction: str) -> tuple[bool | None, str]:
-    """Whether the texts give the same answer; None, with the reason, where that was not found out."""
+def compare(question: Question) -> Comparison:
+    """Whether the answers are equal; None, with the reason, where that was not found out."""
     try:
-        return _compare(reference, prediction)
+        return _compare(*question)
     except MemoryError:
-        return None, "memory"
+        return Comparison(None, "memory")
     except RecursionError:
-        return None, "depth"
+        return Comparison(None, "depth")
     except Undecided as why:
-        return None, str(why)
+        return Comparison(None, str(why))
     except Exception as error:
-        return None, f"error: {type(error).__name__}"
+        return Comparison(None, f"error: {type(error).__name__}")
 
 
-def _compare(reference: str, prediction: str) -> tuple[bool | None, str]:
-    equal, reason = _verdict(_read(reference, _USUAL), _read(prediction, _USUAL))
-    if not equal and (_loses_a_unit(reference) or _loses_a_unit(prediction)):  # the "t" of "3 + t" was taken for tons
-        again = _verdict(_read(reference, _WITHOUT_UNITS), _read(prediction, _WITHOUT_UNITS))
-        return again if again[0] or equal is None else (equal, reason)
-    return equal, reason
-
-
-def _verdict(gold: list[Any], target: list[Any]) -> tuple[bool | None, str]:
-    trouble = ""
-    for one in gold:
-        for other in target:
-            try:
-                if grader.verify(one, other, timeout_seconds=None, raise_on_error=True):
-                    return True, ""
-            except TypeError:  # two kinds of things, as an interval and a number: they differ
-                continue
-            except Exception as error:
-                if not (isinstance(error, ValueError) and str(error).startswith("zip()")):  # lists of unequal length differ
-                    trouble = f"error: {type(error).__name__}"
-    for side, found in (("reference", gold), ("prediction", target)):
-        if all(isinstance(value, str) for value in found):
-            return None, f"unreadable {side}"
-    return (None, trouble) if trouble else (False, "")
-
-
-def _read(text: str, kinds: list[Any]) -> list[Any]:
-    if _FORMULA.fullmatch(text) and len(_NUMBERS.findall(text)) > 1:  # of a formula that it cannot read, it takes the last number
-        kinds = kinds[:1]
-    found: list[Any] = parser.parse(text, kinds, parsing_timeout=None)
-    for value in found:
-        if too_big(value):
-            raise Undecided("size")
+def _compare(reference: str, prediction: str, conventions: Conventions) -> Comparison:
+    found = compare_answers(reference, prediction, conventions, functools.partial(formulas, conventions))
+    assert found is not None
+    if found.reason.startswith("unreadable") and (is_prose(stated_part(reference)) or is_prose(stated_part(prediction))):
+        return _as_math_verify(reference, prediction, found)
     return found
 
 
-def _loses_a_unit(text: str) -> bool:
-    bare = text.strip("$")
-    return bool(parser.normalize_latex(bare, _UNITS) != parser.normalize_latex(bare, _NO_UNITS))
+def _as_math_verify(reference: str, prediction: str, found: Comparison) -> Comparison:
+    """A whole message in which no answer was found, as math-verify extracts it."""
+    sides = [parser.parse(text if is_prose(text) else f"${text}$", parsing_timeout=None) for text in (reference, prediction)]
+    for side in sides:
+        if all(isinstance(value, str) for value in side):
+            return found
+        for value in side:
+            if too_big(value):
+                raise Undecided("size")
+    return Comparison(grader.verify(*sides, timeout_seconds=None, raise_on_error=True))
+
+
+def formulas(conventions: Conventions, reference: str, prediction: str) -> bool | str:
+    """Whether two formulas are equal, or the reason why that was not found out."""
+    if text_too_big(reference) or text_too_big(prediction):
+        raise Undecided("size")
+    letters = letters_of(reference, prediction)
+    verdict: bool | str = "unreadable reference"
+    ours, theirs = _readings(reference, letters), _readings(prediction, letters)
+    if not ours or not theirs:
+        return f"unreadable {'prediction' if ours else 'reference'}"
+    verdict = _verdict(ours[0], theirs[0], number(reference), number(prediction), conventions)
+    if verdict is False and any(_verdict(one, other, None, None, conventions) for one in ours for other in theirs):
+        return "slash"
+    return verdict
+
+
+def _readings(text: str, letters: Letters) -> list[Any]:
+    """What `text` may mean: `1/2x` is read with the x below, and with it beside the fraction."""
+    found = [parsed(text, letters), *([parsed(_SLASH.sub(r"\\frac{\1}{\2}", text), letters)] if _SLASH.search(text) else [])]
+    for value in found:
+        if too_big(value):
+            raise Undecided("size")
+    return [value for value in found if value is not None]
+
+
+def _verdict(one: Any, other: Any, reference: Number | None, prediction: Number | None, conventions: Conventions) -> bool:
+    if (reference is None) != (prediction is None):
+        rounded, value = (reference, other) if reference else (prediction, one)
+        if rounded is not None and rounded.step and isinstance(value, sympy.Expr) and not value.free_symbols:
+            return same_within(value, rounded, conventions.relative)
+    try:
+        return bool(grader.sympy_expr_eq(one, other, 6, 15))
+    except TypeError:  # two kinds of things, as an interval and a number: they differ
+        return False
+    except ValueError as error:
+        if str(error).startswith("zip()"):  # lists of unequal length
+            return False
+        raise
 
 
 def close_and_bound() -> None:
@@ -108,11 +127,13 @@ def close_and_bound() -> None:
         setattr(module, name, _numeral)
     parser.parse_expr_cached = _arithmetic
     rings.MonomialOps = _Monomials
-    grader.simplify, grader.solve, grader.safe_sympy_doit = _zero_or_not, loud(grader.solve), _doit
-    grader.sympy_compare_symbols = _same_symbol
+    grader.solve, grader.safe_sympy_doit = loud(grader.solve), _doit
+    grader.sympy_numeric_eq, grader.sympy_symbolic_eq = _never, _symbolic
+    grader.sympy_compare_symbols, grader.sympy_solve_and_compare = _same_symbol, _same_relation
+    use_own_products()
     install_bounds()
     for sample in _WARM_UP:
-        compare(*sample)
+        compare(Question(*sample))
 
 
 def forbid(event: str, arguments: tuple[Any, ...]) -> None:
@@ -142,26 +163,39 @@ def _doit(value: Any) -> Any:
         return value
 
 
-_simplify, _compare_symbols = loud(grader.simplify), grader.sympy_compare_symbols
+def _never(*_: Any) -> bool:
+    return False
 
 
-def _zero_or_not(difference: Any) -> Any:
-    """All that math-verify asks of `simplify`. What has a value at some point that is not zero need not be simplified."""
-    if isinstance(difference, sympy.Expr) and not difference.has(*CALCULUS):
-        names = sorted(difference.free_symbols, key=str)
-        point = {name: sympy.Rational(7 + 3 * at, 11 + 2 * at) for at, name in enumerate(names)}
-        try:
-            value = difference.evalf(15, subs=point, strict=True)  # raises where so many digits cannot be had, as for zero
-            if value.is_finite and abs(value) > _SURELY:
-                return value
-        except Exception:
-            pass
-    return _simplify(difference)
+def _symbolic(a: Any, b: Any) -> bool:
+    if isinstance(a, _MATRICES) and isinstance(b, _MATRICES):
+        one, other = _doit(a), _doit(b)
+        if getattr(one, "shape", 1) != getattr(other, "shape", 2):
+            return False
+        return one == other or all(same_expression(x, y) for x, y in zip(one, other, strict=True))
+    return isinstance(a, sympy.Expr) and isinstance(b, sympy.Expr) and same_expression(a, b)
+
+
+_compare_symbols, _solve_and_compare, _solve = grader.sympy_compare_symbols, grader.sympy_solve_and_compare, grader.solve
 
 
 def _same_symbol(gold: Any, target: Any) -> bool:
     """math-verify compares a symbol by its name alone: `x` would not be `2x - x`."""
-    return bool(_compare_symbols(gold, target) or grader.sympy_symbolic_eq(gold, target))
+    return bool(_compare_symbols(gold, target) or _symbolic(gold, target))
+
+
+def _same_relation(gold: Any, pred: Any, *precision: int) -> bool:
+    """Two equations or inequalities: one a multiple of the other, or with the same solutions, of which there are some."""
+    ratio = proportional(gold.lhs - gold.rhs, pred.lhs - pred.rhs)
+    if ratio is not None:
+        equations = isinstance(gold, sympy.Eq | sympy.Ne) and type(gold) is type(pred)
+        along = ratio > 0 and type(gold) is type(pred)
+        against = ratio < 0 and grader.INVERSE_RELATIONS.get(type(gold)) is type(pred)
+        return equations or along or against
+    if not isinstance(gold, sympy.Eq) or not isinstance(pred, sympy.Eq):
+        return bool(_solve_and_compare(gold, pred, *precision))
+    solved = [grader.solve(side, side.free_symbols) for side in (gold, pred)]
+    return all(solved) and bool(_solve_and_compare(gold, pred, *precision))
 
 
 class _Monomials:

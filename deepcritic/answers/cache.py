@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from deepcritic.answers.decide import Comparison, Texts
+from deepcritic.answers.conventions import DEFAULT, Conventions
+from deepcritic.answers.decide import Comparison, Question
 from deepcritic.runs.jsonl import Journal
 from deepcritic.schema import Row
 
@@ -33,33 +34,39 @@ class Compared(Row, frozen=True, kw_only=True):
 class Cache:
     """Comparisons by their texts. With a `path` they are read from it first, and each new one is appended at once."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._found: dict[Texts, Compared] = {}
+    def __init__(self, path: Path | None = None, conventions: Conventions = DEFAULT) -> None:
+        self._found: dict[Question, Compared] = {}
         self._journal = None if path is None else Journal(path, Compared)
+        known = {checker(conventions): conventions for conventions in (DEFAULT, conventions)}
         for row in self._journal or ():
-            if row.checker == checker():
-                self._found[row.reference, row.prediction] = row
+            if row.checker in known:
+                self._found[Question(row.reference, row.prediction, known[row.checker])] = row
 
-    def get(self, texts: Texts, deadline: float) -> Comparison | None:
+    def get(self, question: Question, deadline: float) -> Comparison | None:
         """What is known, unless it is that some shorter deadline was not enough."""
-        row = self._found.get(texts)
+        row = self._found.get(question)
         if row is None or (row.deadline is not None and row.deadline < deadline):
             return None
         return Comparison(row.equal, row.reason)
 
-    def add(self, texts: Texts, found: Comparison, deadline: float) -> None:
+    def add(self, question: Question, found: Comparison, deadline: float) -> None:
         """Keep `found`, unless it is known, or says nothing about the texts (a worker that was killed from outside)."""
-        if found.reason == "died" or self.get(texts, deadline) is not None:
+        if found.reason == "died" or self.get(question, deadline) is not None:
             return
         given = deadline if found.reason == "time" else None
         row = Compared(
-            checker=checker(), reference=texts[0], prediction=texts[1], equal=found.equal, reason=found.reason, deadline=given
+            checker=checker(question.conventions),
+            reference=question.reference,
+            prediction=question.prediction,
+            equal=found.equal,
+            reason=found.reason,
+            deadline=given,
         )
         if self._journal is not None:
             self._journal.append(row)
         elif len(self._found) >= _MOST:
             self._found = {}
-        self._found[texts] = row
+        self._found[question] = row
 
     def close(self) -> None:
         if self._journal is not None:
@@ -67,7 +74,7 @@ class Cache:
 
 
 @functools.cache
-def checker() -> str:
+def checker(conventions: Conventions = DEFAULT) -> str:
     """A short name for everything that decides a comparison."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
@@ -77,4 +84,5 @@ def checker() -> str:
             digest.update(f"{package} {version(package)}\n".encode())
         except PackageNotFoundError:
             digest.update(f"no {package}\n".encode())
+    digest.update(conventions.key().encode())
     return digest.hexdigest()[:12]

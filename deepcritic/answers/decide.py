@@ -1,37 +1,38 @@
 r"""What two written answers are to each other where no algebra is needed to say so.
 
->>> decide(r"so it is $\boxed{1{,}000.50}$.", "1000.5")
-True
->>> decide(r"\frac{1}{2}", "0.75")
-False
->>> decide("x + 1", "1 + x") is None
-True
+>>> at_once(r"so it is $\boxed{1{,}000.50}$.", "1000.5")
+Comparison(equal=True, reason='')
+>>> at_once("x + 1", "1 + x")
+Question(reference='1+x', prediction='x+1', conventions=...)
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple, TypeAlias
+from functools import lru_cache
+from typing import Final, NamedTuple
 
-from deepcritic.answers.plain import number_of, same_number
-from deepcritic.answers.text import answer_of, canonical, for_algebra
+from deepcritic.answers.conventions import DEFAULT, Conventions
+from deepcritic.answers.extract import boxed_part, end_of, stated_part
+from deepcritic.answers.matching import Matcher
+from deepcritic.answers.reading import read
+from deepcritic.answers.spelling import spelled
 from deepcritic.answers.too_big import LIMIT, text_too_big, too_deep
-
-Texts: TypeAlias = tuple[str, str]
-"""What math-verify is given: the reference, then the prediction."""
+from deepcritic.answers.verdicts import ALGEBRA, Formulas
 
 _BROKEN: Final = re.compile("[\ud800-\udfff]")  # halves of characters: no file can hold them
-_CHOICE: Final = re.compile(r"[A-D]")
-_CLOCK: Final = re.compile(r"[0-9]{1,2}:[0-5][0-9][ap]?")  # with "pm", math-verify takes picometres away
-# Left alone, math-verify takes this for a list; `for_algebra` mends that, and so the fast path need not contradict it.
-_SPLIT: Final = re.compile(r"(?:\{,\}|\\!)\s?[0-9]{3}\s*\^")
 
 
 class Comparison(NamedTuple):
     """Whether two answers are equal, and where that is None, why.
 
-    The reasons: `time`, `memory`, `depth`, `size` (nobody could write it out), `died` (the process was killed from outside),
-    `unreadable prediction`, `unreadable reference`, `error: ...` (math-verify's own), `forbidden: ...` (no worker may do that).
+    - Not readable: `unreadable prediction`, `unreadable reference`.
+    - A limit: `time`, `memory`, `depth`, `size` (nobody could write the number out), `died` (killed from outside).
+    - It depends on the question: `unit` (`5m` and 5, `5 cm` and `5 cm^2`), `rounding` (1234567.8 and 1234567.81), `base`,
+      `grouping` (`100,200` and `100, 200`), `slash` (`1/2x`), `names` (`x = 5` and `y = 5`), `equation`, `choice` (one letter, two
+      texts), `words` (one says more), `am or pm`, `year`, `time or ratio` (`2:30` and `1:15`), `interval` (`[1, 2]` and `1, 2`),
+      `set or tuple`, `vector` (a row and a column), `order`, `repeats`, `dots`, `unsolved` (the inequality said again).
+    - A fault: `error: ...` (math-verify's own), `forbidden: ...` (no worker may do that).
     """
 
     equal: bool | None
@@ -47,47 +48,72 @@ class Comparison(NamedTuple):
         return False if self.reason == "unreadable prediction" else self.equal
 
 
-def at_once(prediction: str, reference: str) -> Comparison | Texts:
-    """The result, where no algebra is needed; else what to give to math-verify."""
+class Question(NamedTuple):
+    """What a worker is asked: whether two answers, or ends of messages, are equal."""
+
+    reference: str
+    prediction: str
+    conventions: Conventions = DEFAULT
+
+
+def at_once(prediction: str, reference: str, conventions: Conventions = DEFAULT) -> Comparison | Question:
+    """The result, where no algebra is needed; else what to ask a worker."""
     one, other = answer_of(prediction), answer_of(reference)
     for side, answer in (("prediction", one), ("reference", other)):
         if not answer or (not answer.isascii() and _BROKEN.search(answer)):
             return Comparison(None, f"unreadable {side}")
-    if one != other and (too_deep(one) or too_deep(other)):
-        return Comparison(None, "size")
-    quick = decide_answers(one, other)
-    if quick is not None:
-        return Comparison(quick)
-    texts = for_algebra(other), for_algebra(one)
-    return Comparison(None, "size") if any(map(text_too_big, texts)) else texts
-
-
-def decide(prediction: str, reference: str) -> bool | None:
-    """Whether two texts give the same answer, where no algebra is needed to say so; None otherwise."""
-    return decide_answers(answer_of(prediction), answer_of(reference))
-
-
-def decide_answers(prediction: str, reference: str) -> bool | None:
-    """The same for answers that `answer_of` has found."""
-    if prediction == reference:
-        return True if prediction else None
-    if max(len(prediction), len(reference)) > LIMIT:
-        return None
-    one, other = canonical(prediction), canonical(reference)
-    if not one or not other:
-        return None
     if one == other:
-        return True
-    if _CHOICE.fullmatch(one) and _CHOICE.fullmatch(other):
-        return False
-    if _CLOCK.fullmatch(one) and _CLOCK.fullmatch(other) and _different_times(one, other):
-        return False
-    if _SPLIT.search(prediction) or _SPLIT.search(reference):
-        return None
-    a, b = number_of(one), number_of(other)
-    return None if a is None or b is None else same_number(a, b)
+        return Comparison(True)
+    if len(one) > LIMIT or len(other) > LIMIT:
+        return Comparison(None, "size")
+    if one.isdigit() and other.isdigit() and one.isascii() and other.isascii():
+        return Comparison((one.lstrip("0") or "0") == (other.lstrip("0") or "0"))
+    found = compare_answers(other, one, conventions, lambda reference, prediction: ALGEBRA)
+    if found is not None:
+        return found
+    if text_too_big(_part(one)) or text_too_big(_part(other)):
+        return Comparison(None, "size")
+    return Question(_asked(other), _asked(one), conventions)
 
 
-def _different_times(one: str, other: str) -> bool:
-    """Of two times of day that are not written alike: whether no algebra could find them equal as ratios."""
-    return one[-1].isdigit() != other[-1].isdigit() or one.endswith(":00") or other.endswith(":00")
+def answer_of(text: str) -> str:
+    r"""What of `text` is compared: what its last box holds, else its end.
+
+    >>> answer_of(r"First \boxed{3}. " + "Then. " * 40 + r"So \boxed{4} \%")
+    '4 \\%'
+    """
+    boxed = boxed_part(text) if "\\" in text or "\x08" in text else None
+    return end_of(text) if boxed is None else boxed
+
+
+def compare_answers(reference: str, prediction: str, conventions: Conventions, formulas: Formulas) -> Comparison | None:
+    """The result for answers that `answer_of` has found; None where `formulas` leaves it to algebra."""
+    one, other = _part(reference), _part(prediction)
+    if one == other and one:
+        return Comparison(True)
+    for side, part in (("reference", one), ("prediction", other)):
+        if not part:
+            return Comparison(None, f"unreadable {side}")
+    if _too_deep(one) or _too_deep(other):
+        return Comparison(None, "size")
+    try:
+        verdict = Matcher(conventions, formulas).same(read(one), read(other))
+    except RecursionError:
+        return Comparison(None, "depth")
+    if isinstance(verdict, bool):
+        return Comparison(verdict)
+    return None if verdict == ALGEBRA else Comparison(None, verdict)
+
+
+def _asked(text: str) -> str:
+    """An answer in one spelling, so that it is asked about once; a message as it is, of which a worker may find another part."""
+    return _part(text) if stated_part(text) == text.strip() else text
+
+
+_too_deep = lru_cache(10_000)(too_deep)
+
+
+@lru_cache(10_000)
+def _part(text: str) -> str:
+    """What of an answer or a message is compared, in one spelling."""
+    return spelled(stated_part(text))

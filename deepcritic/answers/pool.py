@@ -1,6 +1,6 @@
 """The processes that do algebra, seen from the process that asks: a forkserver, and the workers that it forks.
 
-`workers().compare(texts, deadline)` is all that others need. One pool for each process that compares, safe in any thread.
+`workers().compare(question, deadline)` is all that others need. One pool for each process that compares, safe in any thread.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from deepcritic.answers.decide import Comparison, Texts
+from deepcritic.answers.decide import Comparison, Question
 from deepcritic.answers.protocol import READY, REPLY, REQUEST, exactly, receive, send
 from deepcritic.errors import DeepCriticError
 
@@ -46,9 +47,9 @@ class Pool:
         self._forkserver: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    def compare(self, texts: Texts, deadline: float) -> Comparison:
+    def compare(self, question: Question, deadline: float) -> Comparison:
         """Ask a worker; where it does not answer within `deadline` seconds, it is ended. Waits while all cores are at work."""
-        task = json.dumps([_ALARM * deadline, *texts]).encode()
+        task = json.dumps([_ALARM * deadline, question.reference, question.prediction, asdict(question.conventions)]).encode()
         with self._slots:
             for last_try in (False, True):  # a worker that was idle may have retired, or been killed from outside
                 worker = self._take()

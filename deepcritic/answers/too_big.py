@@ -1,9 +1,9 @@
-r"""What no process could work out in time, told from the text alone, so that none is kept busy with it.
+r"""Formulas that no process could work out in time, recognized by their text alone.
 
->>> text_too_big("$9^{9^{9^{9}}}$"), text_too_big("$2^{2^{2}} + 10^6$")
+>>> text_too_big("9^{9^{9^{9}}}"), text_too_big("2^{2^{2}}+10^{6}")
 (True, False)
 
-This is the cheap half: what passes here is looked at again when it has been parsed (`algebra`), and has its deadline.
+What passes here is checked again once it has been parsed (`bounds`), and has its deadline.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-LIMIT: Final = 4000  # characters that the parser is given
+LIMIT: Final = 4000  # characters of an answer, at most
 BITS: Final = 1 << 17  # powers and factorials beyond this size are not worked out
 _DEEPEST: Final = 12
 _LETTERS: Final = 300
@@ -29,18 +29,16 @@ _NUMERAL: Final = re.compile(r"[0-9]+")
 
 
 def too_deep(text: str) -> bool:
-    """Whether a text that is not too long has more brackets in brackets, bars, or signs in a row than any answer has."""
-    return len(text) <= LIMIT + 2 and (_nested(text) or text.count("|") > _BARS or _RUN.search(text) is not None)
+    """Whether a text has more brackets in brackets, bars, or signs in a row than any answer has."""
+    return _nested(text) or text.count("|") > _BARS or _RUN.search(text) is not None
 
 
 def text_too_big(text: str) -> bool:
-    """Whether `text`, as `for_algebra` makes it, is longer, deeper or bigger than any answer is."""
-    if len(text) > LIMIT + 2 or too_deep(text):
-        return True
-    if not text.startswith("$") or "$" in text[1:-1]:  # prose: only a part of it will be parsed
-        return False
+    """Whether a formula is longer, deeper or bigger than any answer is."""
     return (
-        (len(text) > _LETTERS and len(_LETTER.findall(_WORDS.sub("", text))) > _LETTERS)
+        len(text) > LIMIT
+        or too_deep(text)
+        or (len(text) > _LETTERS and len(_LETTER.findall(_WORDS.sub("", text))) > _LETTERS)
         or _FACTORIAL.search(text) is not None
         or (_CALCULUS.search(text) is not None and _HIGH.search(text) is not None)
         or any(_too_big(found[0]) for found in _POWERS.finditer(text))

@@ -19,6 +19,8 @@ import time
 from types import ModuleType
 from typing import Final, NoReturn
 
+from deepcritic.answers.conventions import Conventions
+from deepcritic.answers.decide import Question
 from deepcritic.answers.protocol import READY, REPLY, REQUEST, receive, send
 
 _TASKS: Final = 2000  # after so many pairs a worker makes room for a fresh one, so its caches stay small
@@ -78,10 +80,10 @@ def work(channel: socket.socket, algebra: ModuleType, memory: int) -> NoReturn:
             task = receive(channel)
             if not task:
                 break
-            seconds, reference, prediction = json.loads(task)
+            seconds, reference, prediction, conventions = json.loads(task)
             # The default action of SIGALRM ends the process in the kernel: no bytecode has to run, no handler can be lost.
             signal.setitimer(signal.ITIMER_REAL, seconds)
-            found = algebra.compare(reference, prediction)
+            found = algebra.compare(Question(reference, prediction, Conventions(**conventions)))
             signal.setitimer(signal.ITIMER_REAL, 0)
             send(channel, json.dumps([*found, time.process_time()]).encode())
     except BaseException:

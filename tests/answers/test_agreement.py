@@ -1,4 +1,4 @@
-"""The fast path never contradicts math-verify: on 10,000 pairs that it decides, and where it knowingly reads more, in a table."""
+"""What needs no algebra beside math-verify alone, on 10,000 pairs; and the cases of other checkers' tests."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import multiprocessing
 import random
 from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from deepcritic.answers import compare
-from deepcritic.answers.decide import decide
+from deepcritic.answers import Comparison, Conventions, compare
+from deepcritic.answers.decide import answer_of, at_once
+from deepcritic.answers.numbers import number
+from deepcritic.answers.spelling import spelled
 
 pytest.importorskip("math_verify", reason="pip install 'deepcritic[answers]'")
-GOLDEN = json.loads((Path(__file__).resolve().parent.parent / "golden" / "answers.json").read_text("utf-8"))
 PAIRS = 10_000
 UNITS = (
     "\\text{ cm}", "\\text{ units}", " cm", " feet", "^\\circ", "^{\\circ}", "\\text{ m}^2", "\\mathrm{ kg}", " hours",
@@ -25,7 +27,7 @@ UNITS = (
 )  # fmt: skip
 FRAMES = (
     "{}", "{}", "{}", "${}$", "$${}$$", "\\boxed{{{}}}", "so $\\boxed{{{}}}$.", "Thus\n\\[\\boxed{{{}}}\\]", "\\({}\\)",
-    "\\[{}\\]", "{}.", "${}$.", " {} ", "\\left({}\\right)", "\\boxed{{ {} }}",
+    "\\[{}\\]", "{}.", "${}$.", " {} ", "\\boxed{{ {} }}",
     "\\boxed{{3}}, no: " + "again. " * 30 + "\\boxed{{{}}}",
 )  # fmt: skip
 TERMS = (
@@ -122,7 +124,7 @@ def _spelled(draw: random.Random, top: int, bottom: int) -> str:
         forms += [str(top), grouped, grouped.replace(",", "{,}"), grouped.replace(",", ",\\!")] * 2
         forms += [f"{top}.0", f"{top}.", f"{sign}0{abs(top)}"]
     form, unit = draw.choice(forms), draw.choice(UNITS) if draw.random() < 0.3 else ""
-    return form if unit.startswith("^") and ("{,}" in form or "\\!" in form) else form + unit
+    return form if unit.startswith("^") and "," in form else form + unit
 
 
 def bare(pair: Pair) -> bool | None:
@@ -146,11 +148,12 @@ def processes() -> Iterator[Any]:
 
 
 def test_ten_thousand_pairs(processes: Any) -> None:
+    """They differ on decimals within a millionth of each other alone: math-verify rounds to six places, whatever the size."""
     decided: list[tuple[Pair, bool]] = []
     for pair in pairs(random.Random(1)):
-        quick = decide(pair.prediction, pair.reference)
-        if quick is not None:
-            decided.append((pair, quick))
+        quick = at_once(pair.prediction, pair.reference, Conventions(units="ignored"))
+        if isinstance(quick, Comparison) and quick.equal is not None:
+            decided.append((pair, quick.equal))
         if len(decided) == PAIRS:
             break
     found = processes.imap(bare, [pair for pair, _ in decided], chunksize=100)
@@ -161,27 +164,32 @@ def test_ten_thousand_pairs(processes: Any) -> None:
         agreed[pair.kind, quick] += slow is quick
         if slow is not None and slow is not quick:
             contradicted.append((pair, quick))
-    assert not contradicted, (len(contradicted), contradicted[:20])
+    rounded = [pair for pair, _ in contradicted if pair.kind == "near" and _are_near(pair)]
+    assert not [pair for pair in contradicted if pair[0] not in rounded]
+    assert 0 < len(rounded) < 0.03 * PAIRS
     assert unread < 0.03 * PAIRS
     kinds = {(kind, equal) for kind in ("number", "near", "choice", "time") for equal in (True, False)} | {("formula", True)}
-    assert {kind for kind, count in agreed.items() if count >= 20} == kinds, agreed
+    assert kinds <= {kind for kind, count in agreed.items() if count >= 20}, agreed
 
 
-@pytest.mark.parametrize("case", GOLDEN["more than math-verify"], ids=lambda case: case["source"])
-def test_where_the_fast_path_reads_more(case: dict[str, Any], processes: Any) -> None:
-    """Should math-verify learn to read one of these, the case moves to `decided`."""
-    assert decide(case["prediction"], case["reference"]) is case["expected"]
-    assert processes.apply(bare, [Pair("", case["prediction"], case["reference"])]) is not case["expected"]
+def _are_near(pair: Pair) -> bool:
+    one, other = (number(spelled(answer_of(text))) for text in (pair.prediction, pair.reference))
+    assert one is not None
+    assert other is not None
+    return 0 < abs(one.value - other.value) <= max(1, abs(one.value)) * Fraction(1, 10**6)
 
 
 def test_upstream_cases(datasets_dir: Path) -> None:
-    """At least as many right as math-verify alone in the same run, whichever way it is called."""
+    """At least as many right as math-verify alone in the same run, whichever way it is called, of all and of those without a
+    remark."""
     from math_verify import parse, verify
 
     file = datasets_dir / "answer_equivalence" / "cases.jsonl"
-    rows = [row for row in map(json.loads, file.read_text("utf-8").split("\n")[:-1]) if row["flag"] is None]
+    rows = [json.loads(line) for line in file.read_text("utf-8").split("\n")[:-1]]
     ours = list(compare([(row["pred"], row["gold"]) for row in rows], deadline=10))
-    right = sum(result.equal is row["equivalent"] for result, row in zip(ours, rows, strict=True))
-    plain = sum(verify(parse(row["gold"]), parse(row["pred"])) is row["equivalent"] for row in rows)
-    dressed = sum(bool(bare(Pair("", row["pred"], row["gold"]))) is row["equivalent"] for row in rows)
-    assert right >= max(plain, dressed), (right, plain, dressed, len(rows))
+    right = [result.equal is row["equivalent"] for result, row in zip(ours, rows, strict=True)]
+    plain = [verify(parse(row["gold"]), parse(row["pred"])) is row["equivalent"] for row in rows]
+    dressed = [bool(bare(Pair("", row["pred"], row["gold"]))) is row["equivalent"] for row in rows]
+    sure = [row["flag"] is None for row in rows]
+    assert sum(right) >= max(sum(plain), sum(dressed))
+    assert all(ok for ok, certain in zip(right, sure, strict=True) if certain)

@@ -13,6 +13,7 @@ import pytest
 import deepcritic.answers as answers
 from deepcritic.answers import Comparison, compare
 from deepcritic.answers.cache import Cache, Compared, checker
+from deepcritic.answers.decide import Question
 from deepcritic.runs.jsonl import read_rows, write_rows
 
 
@@ -22,9 +23,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     questions: list[Any] = []
 
     class Pool:
-        def compare(self, texts: Any, deadline: float) -> Comparison:
-            questions.append(texts)
-            reason = next((word for word in ("time", "died") if any(word in text for text in texts)), "")
+        def compare(self, question: Question, deadline: float) -> Comparison:
+            questions.append(question)
+            reason = next((word for word in ("time", "died") if word in question.reference + question.prediction), "")
             return Comparison(None if reason else True, reason)
 
     monkeypatch.setattr(answers, "workers", Pool)
@@ -36,31 +37,31 @@ def test_a_pair_is_compared_once(tmp_path: Path, asked: list[Any]) -> None:
     pairs = [("x+1", "1+x"), ("7", "7"), ("y", "z"), ("x+1", "1+x"), ("$x+1$", "1+x")]
     for _ in range(2):
         assert list(compare(pairs, cache=tmp_path / "compared.jsonl")) == [Comparison(True)] * 5
-        assert asked == [("$1+x$", "$x+1$"), ("$z$", "$y$")]
+        assert asked == [Question("1+x", "x+1"), Question("z", "y")]
     rows = list(read_rows(tmp_path / "compared.jsonl", Compared))
     assert [(row.checker, row.reference, row.prediction, row.equal) for row in rows] == [
-        (checker(), "$1+x$", "$x+1$", True),
-        (checker(), "$z$", "$y$", True),
+        (checker(), "1+x", "x+1", True),
+        (checker(), "z", "y", True),
     ]
 
 
 def test_a_pair_that_ran_out_of_time_is_tried_again_with_more(tmp_path: Path, asked: list[Any]) -> None:
     path = tmp_path / "compared.jsonl"
     for deadline in (1.0, 1.0, 0.5, 3.0, 2.0):
-        assert list(compare([("time", "x")], cache=path, deadline=deadline)) == [Comparison(None, "time")]
+        assert list(compare([("time+1", "x")], cache=path, deadline=deadline)) == [Comparison(None, "time")]
     assert len(asked) == 2
     assert [row.deadline for row in read_rows(path, Compared)] == [1.0, 3.0]
 
 
 def test_a_worker_that_was_killed_says_nothing_about_the_pair(tmp_path: Path, asked: list[Any]) -> None:
     for _ in range(2):
-        assert list(compare([("died", "x")], cache=tmp_path / "compared.jsonl")) == [Comparison(None, "died")]
+        assert list(compare([("died+1", "x")], cache=tmp_path / "compared.jsonl")) == [Comparison(None, "died")]
     assert len(asked) == 2
 
 
 def test_another_checkers_rows_do_not_count(tmp_path: Path, asked: list[Any]) -> None:
     path = tmp_path / "compared.jsonl"
-    write_rows(path, [Compared(checker="older", reference="$1+x$", prediction="$x+1$", equal=False)])
+    write_rows(path, [Compared(checker="older", reference="1+x", prediction="x+1", equal=False)])
     assert list(compare([("x+1", "1+x")], cache=path)) == [Comparison(True)]
     assert [row.equal for row in read_rows(path, Compared)] == [False, True]
 
@@ -96,8 +97,8 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deepcritic.answers.cache._MOST", 3)
     cache = Cache()
     for number in range(10):
-        cache.add((str(number), "x"), Comparison(True), 2.0)
-        assert cache.get((str(number), "x"), 2.0)
+        cache.add(Question(str(number), "x"), Comparison(True), 2.0)
+        assert cache.get(Question(str(number), "x"), 2.0)
         assert len(cache._found) <= 3
 
 

@@ -1,4 +1,4 @@
-"""Are two answers equal? Golden tables with and without algebra, public samples, and what a comparison needs."""
+"""Are two answers equal? The golden table, its conventions, public samples, and what a comparison needs."""
 
 from __future__ import annotations
 
@@ -12,26 +12,57 @@ from typing import Any
 
 import pytest
 
-from deepcritic.answers import Comparison, compare
-from deepcritic.answers.decide import decide
-from deepcritic.answers.text import canonical
+from deepcritic.answers import Comparison, Conventions, compare, equivalent
+from deepcritic.answers.decide import at_once
+from deepcritic.answers.spelling import spelled
+from deepcritic.errors import InputError
 
 HERE = Path(__file__).resolve().parent.parent
-GOLDEN: dict[str, list[dict[str, Any]]] = json.loads((HERE / "golden" / "answers.json").read_text("utf-8"))
+GOLDEN: dict[str, Any] = json.loads((HERE / "golden" / "answers.json").read_text("utf-8"))
+PAIRS: dict[str, list[dict[str, Any]]] = GOLDEN["pairs"]
 ALGEBRA = importlib.util.find_spec("math_verify") is not None
 needs_algebra = pytest.mark.skipif(not ALGEBRA, reason="math-verify is not installed: pip install 'deepcritic[answers]'")
 
 
-@pytest.mark.parametrize("case", GOLDEN["decided"], ids=lambda case: case["source"])
-def test_what_needs_no_algebra(case: dict[str, Any]) -> None:
-    assert decide(case["prediction"], case["reference"]) is case["expected"]
+@needs_algebra
+@pytest.mark.parametrize("kind", PAIRS)
+def test_golden_pairs(kind: str) -> None:
+    cases = PAIRS[kind]
+    found = list(compare([(case["prediction"], case["reference"]) for case in cases], deadline=20))
+    wrong = [(case, result) for case, result in zip(cases, found, strict=True) if result.equal is not case["expected"]]
+    assert not [case for case, result in wrong if result.equal], "equal, and should not be"
+    assert not wrong
+    assert all(result.reason for result in found if result.equal is None)
+
+
+def test_the_golden_table_is_broad_and_every_case_has_a_source() -> None:
+    cases = [case for cases in PAIRS.values() for case in cases]
+    assert len(cases) >= 1000
+    assert all(case["source"] and case["prediction"] is not None for case in cases)
+    assert len({(case["prediction"], case["reference"]) for case in cases}) == len(cases)
 
 
 @needs_algebra
-def test_algebra() -> None:
-    found = compare([(case["prediction"], case["reference"]) for case in GOLDEN["algebra"]], deadline=10)
-    for case, result in zip(GOLDEN["algebra"], found, strict=True):
-        assert result.equal is case["expected"], (case, result)
+@pytest.mark.parametrize("case", GOLDEN["conventions"], ids=lambda case: f"{case['conventions']} {case['prediction']}")
+def test_conventions(case: dict[str, Any]) -> None:
+    conventions = Conventions(**case["conventions"])
+    assert equivalent(case["prediction"], case["reference"], deadline=20, conventions=conventions) is case["expected"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("percent", "maybe"), ("lists", None), ("tolerance", -1.0), ("tolerance", 1.0)])
+def test_conventions_that_do_not_exist(name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=name):
+        Conventions(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "equal"),
+    [("420", "420", True), ("so \\boxed{420}.", "0420", True), ("1{,}000{,}000.50", "1000000.5", True), ("0.33", "1/3", False),
+     ("-1\\frac{1}{2}", "-1.5", True), ("5\\text{ cm}", "5", True), ("B", "(A)", False), ("(1, 2)", "(1,3)", False),
+     ("4210_6", "4210_5", False), ("12345678901234567891", "12345678901234567890", False)],
+)  # fmt: skip
+def test_what_needs_no_algebra(prediction: str, reference: str, equal: bool) -> None:
+    assert at_once(prediction, reference) == Comparison(equal)
 
 
 def test_nothing_heavy_is_imported_and_the_fast_path_needs_nothing(tmp_path: Path) -> None:
@@ -79,9 +110,9 @@ def test_qwen_samples(datasets_dir: Path) -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("text", ["x+1", "$x$", "\\left(1, 2\\right)", "1,000", "\\text{no solution}", "$$"])
-def test_canonical_is_stable(text: str) -> None:
-    assert canonical(canonical(text)) == canonical(text)
+@pytest.mark.parametrize("text", ["x+1", "$x$", "\\left(1, 2\\right)", "1,000", "\\text{no solution}", "$$", "2½", "x**2"])
+def test_one_spelling_is_stable(text: str) -> None:
+    assert spelled(spelled(text)) == spelled(text)
 
 
 def test_no_case_stands_in_the_code(datasets_dir: Path) -> None:

@@ -1,0 +1,210 @@
+r"""What an answer is: a quantity, a choice, a time, a list, an interval, a named value, words, or a formula.
+
+>>> read("18 eggs per day").number.value, read("(C)12").letter, read("x=5").value.text
+(Fraction(18, 1), 'C', '5')
+>>> [item.text for item in read("(1,2),(3,4)").items]
+['(1,2)', '(3,4)']
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from deepcritic.answers.brackets import split, wrapped
+from deepcritic.answers.numbers import number
+from deepcritic.answers.regions import builder, region
+from deepcritic.answers.shapes import Answer, Either, Items, Kind, Matrix, Measured, Named, Quantity, Ratio, Words
+from deepcritic.answers.units import unit
+from deepcritic.answers.values import based, choice, clock, day, quantity, residue, words
+
+_HEDGE: Final = re.compile(
+    r"(?:about|approximately|approx|roughly|around|exactly|only|just|\\approx|~)(?![A-Za-z])\.?\s*"
+    r"|[\u4e00-\u9fff]{1,12}(?=-?[0-9$\\])",
+    re.IGNORECASE,
+)
+_QUALIFIER: Final = re.compile(
+    r"[,;( ] ?(?:where |for |with )?(?:all |any |some |every |each )?[A-Za-z](?:,[A-Za-z])*"
+    r"(?:\\in ?\\mathbb\{[ZN]\}(?:\^\{?\+\}?|_\{?\+\}?)?|\\in ?[ZN]|(?: is| are| being)?(?: an| any)? integers?)\)?\Z"
+)
+_CLAUSE: Final = re.compile(r"\\(?:forall|exists)|(?<![A-Za-z])(?:where|if|when|for all)(?![A-Za-z])")
+_PART: Final = re.compile(r"\(([1-9])\)")
+_OR: Final = r"(?:, ?)?(?<![A-Za-z])or(?![A-Za-z])"
+_COMMA: Final = r"(?:[,;] ?)?(?<![A-Za-z])and(?![A-Za-z])|[,;]"
+_COMPARED: Final = frozenset(("more", "less", "fewer", "greater", "above", "below", "higher", "lower"))
+_SIGNED: Final = re.compile(r"(\A|[=,(\[{])?\\(pm|mp)(?![A-Za-z])\s?")
+_PMATRIX: Final = re.compile(r"\\begin\{pmatrix\}(.*?)(?:\\\\)?\\end\{pmatrix\}", re.DOTALL)
+_EQUAL: Final = r"=|\\in(?![A-Za-z])|\\approx(?![A-Za-z])"
+_LABELLED: Final = re.compile(r"([a-z]|[A-Za-z][A-Za-z ]{2,}):(.*[0-9].*)", re.DOTALL)
+_SCRIPTS: Final = re.compile(r"[_^](?:\{[^{}]*\}|\\?[A-Za-z0-9]+)|'")
+_NO_NAME: Final = re.compile(
+    r"[0-9+*/<>!&;-]|\\(?:times|cdot|pm|sqrt|begin|cup|cap|div|ldots|sum|int|sin|cos|tan|log|ln)(?![A-Za-z])"
+)
+_CALL: Final = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'*(?:\^\{?\(?-?\w+\)?\}?)?\([^=]*\)")
+_NAMES: Final = re.compile(r"\((?=[^A-Za-z]*[A-Za-z])[A-Za-z_0-9{},\\ ]*\)")
+_COMMAND: Final = re.compile(r"\\[A-Za-z]+")
+_RATIO: Final = re.compile(r"[^:]+(?::[^:]+){1,4}|[0-9]+(?: to [0-9]+){1,2}")
+_UNIT_BEHIND: Final = re.compile(
+    r"(?<=[0-9A-Za-z})])(?: |(?<=[})0-9]))(?:[A-Za-z]{2,}(?:\^\{?[23]\}?)?(?:[ /][A-Za-z]+(?:\^\{?[23]\}?)?)*|(?<= )[A-Za-z])\Z"
+    r"|\^\\circ ?[CF]?\Z"
+)
+_NUMERIC: Final = re.compile(r"\\(?:frac|sqrt|cdot|times)(?![A-Za-z])")
+_COUNTED: Final = frozenset(("unit", "way"))
+_BRACKETS: Final[tuple[tuple[str, str, Kind], ...]] = (
+    ("(", ")", "round"), ("[", "]", "square"), ("\\{", "\\}", "set"), ("{", "}", "bare"), ("\\langle", "\\rangle", "angle"),
+)  # fmt: skip
+
+
+@lru_cache(10_000)
+def read(text: str) -> Answer:
+    """What `text`, in one spelling (`spelled`), is; a formula where it is nothing else that is known."""
+    found = (clock(text) if ":" in text or text[-1:] in "mM" else None) or quantity(text)
+    if found is not None:
+        return found
+    hedge = _HEDGE.match(text)
+    if hedge:
+        return read(text[hedge.end() :])
+    qualifier = _QUALIFIER.search(text)
+    if qualifier and qualifier.start():
+        return read(text[: qualifier.start()])
+    if _CLAUSE.search(text):
+        return Answer(text)
+    for reader in _READERS:
+        answer = reader(text)
+        if answer is not None:
+            return answer
+    return Answer(text)
+
+
+def _numbered(text: str) -> Answer | None:
+    """The answers to the parts of a question, in order: `(1) 3 (2) 4`."""
+    if not text.startswith("(1)") or "(2)" not in text:
+        return None
+    before, *rest = _PART.split(text)
+    labels, parts = rest[::2], [part.strip(" ,;.") for part in rest[1::2]]
+    if before or not all(parts) or labels != [str(number) for number in range(1, len(labels) + 1)]:
+        return None
+    return Items(text, "round", tuple(map(read, parts)))
+
+
+def _signs(text: str) -> Answer | None:
+    r"""`\pm a` as the two values that it stands for."""
+    signs = [found[2] for found in _SIGNED.finditer(text)]
+    if not signs or signs.count("pm") > 1 or signs.count("mp") > 1 or len(split(text, f"{_OR}|{_COMMA}")) > 1:
+        return None
+    return Items(text, "bare", tuple(read(_signed(text, plus)) for plus in ("pm", "mp")))
+
+
+def _signed(text: str, plus: str) -> str:
+    """`text` with `plus` as a plus sign, which is left out at the beginning of a formula, and the other one as a minus sign."""
+    return _SIGNED.sub(lambda found: f"{found[1] or ''}{'-' if found[2] != plus else '' if found[1] is not None else '+'}", text)
+
+
+def _list(text: str) -> Answer | None:
+    """Items that are joined by commas, semicolons, "and" or "or"; `x = 1, y = 2 or x = 3, y = 4` is a list of lists."""
+    groups = [split(part, _COMMA) for half in split(text, _OR) for part in split(half, ";")]
+    groups = [[item for item in group if item] for group in groups]
+    if sum(map(len, groups)) < 2:
+        return None
+    if len(groups) > 1 and len(groups[0]) > 1 and len({len(group) for group in groups}) == 1:
+        return Items(text, "bare", tuple(read(",".join(group)) for group in groups))
+    items = [read(item) for group in groups for item in group]
+    if any(isinstance(item, Words) and item.words[0] in _COMPARED for item in items):  # 2 or more
+        return Answer(text)
+    first = items[0]
+    if isinstance(first, Named) and first.plain and not any(isinstance(item, Named) for item in items[1:]):
+        items[0] = first.value  # n = 2, 3, 4
+    flat = [one for item in items for one in (item.items if isinstance(item, Items) and item.kind == "bare" else (item,))]
+    return Items(text, "bare", tuple(flat))
+
+
+def _bracketed(text: str) -> Answer | None:
+    if not wrapped(text):
+        return None
+    for opening, closing, kind in _BRACKETS:
+        if text.startswith(opening) and text.endswith(closing):
+            return _held(text, text[len(opening) : -len(closing)].strip(), kind)
+    return None
+
+
+def _held(text: str, inside: str, kind: Kind) -> Answer | None:
+    """What brackets of a kind hold: a single value in round ones is that value."""
+    built = builder(inside) if kind == "set" else None
+    if built is not None:
+        return built
+    parts = split(inside, "[,;]")
+    if not all(parts):
+        return None
+    if len(parts) == 1 and kind in ("round", "bare"):
+        return read(inside)
+    items = tuple(map(read, parts))
+    if kind != "square":
+        return Items(text, kind, items)
+    if len(items) == 1 and isinstance(items[0], Matrix):
+        return items[0]
+    rows = [item.items for item in items if isinstance(item, Items) and item.kind == "square"]
+    if len(rows) == len(items) and len({len(row) for row in rows}) == 1:
+        return Matrix(text, tuple(rows))
+    return Items(text, kind, items)
+
+
+def _matrix(text: str) -> Answer | None:
+    found = _PMATRIX.fullmatch(text)
+    if found is None or "\\begin" in found[1]:
+        return None
+    rows = tuple(tuple(map(read, split(row, "&"))) for row in split(found[1], r"\\\\"))
+    return Matrix(text, rows) if len({len(row) for row in rows}) == 1 else None
+
+
+def _named(text: str) -> Answer | None:
+    r"""`name = value`, `name \in set` and `name: value`. The value of a chain of equations is its end."""
+    parts = split(text, _EQUAL)
+    if len(parts) < 2 or not all(parts):
+        labelled = _LABELLED.fullmatch(text)
+        return Named(text, labelled[1].lower(), read(labelled[2])) if labelled else None
+    name, last = parts[0], read(parts[-1])
+    if text[: -len(parts[-1])].rstrip().endswith("\\approx"):
+        if len(parts) == 2 and not _is_name(name):
+            return Either(text, read(name), last)
+        last = Either(text, read(parts[-2]), last) if len(parts) > 2 else last
+    if _is_name(name):
+        return Named(text, name, last)
+    if len(parts) == 2 and _is_name(parts[1]) and number(name):  # 3 = x
+        return Named(text, parts[1], read(name))
+    if not re.search("[A-Za-z]", _COMMAND.sub("", name)):  # 5 + 7 = 12
+        return last
+    return Named(text, name, last, plain=False)
+
+
+def _is_name(text: str) -> bool:
+    """Whether `text` names something: a variable, a function, a point, a word, or several in brackets."""
+    if _CALL.fullmatch(text) or _NAMES.fullmatch(text):
+        return True
+    return not _NO_NAME.search(_SCRIPTS.sub("", text)) and re.search("[A-Za-z]", text) is not None
+
+
+def _ratio(text: str) -> Answer | None:
+    if not _RATIO.fullmatch(text):
+        return None
+    written = split(text.replace(" to ", ":"), ":")
+    if len(written) < 2 or not all(written):
+        return None
+    parts = tuple(map(read, written))
+    return Ratio(text, parts) if all(isinstance(part, Quantity) or type(part) is Answer for part in parts) else None
+
+
+def _measured(text: str) -> Answer | None:
+    r"""A formula with a unit that is known, as `2\sqrt{7} cm`. The degrees of an angle inside a formula are no unit of it."""
+    found = _UNIT_BEHIND.search(text)
+    if found is None or not found.start():
+        return None
+    before, behind = text[: found.start()].strip(), unit(f" {found[0].strip()}")
+    if found[0].startswith("^") and re.search("[A-Za-z]", _NUMERIC.sub("", before)):
+        return None
+    return Measured(text, read(before), behind) if behind and (behind.measures or _COUNTED & set(behind.words)) else None
+
+
+_READERS: Final = (
+    _numbered, residue, based, clock, day, choice, region, _signs, _list, _bracketed, _matrix, _named, _ratio, _measured, words,
+)  # fmt: skip
