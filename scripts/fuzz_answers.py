@@ -1,13 +1,17 @@
-"""Looks for pairs of answers that the checker is slow, wrong or noisy about: python scripts/fuzz_answers.py SECONDS [SEED]
+"""Searches for pairs of answers on which the checker is slow, inconsistent or fails.
 
-Real answers and the golden cases are cut, spliced, nested, repeated and blown up. Each find is a line of JSON: what was found
-and the pair. Cases worth keeping go into tests/golden by hand.
+python scripts/fuzz_answers.py SECONDS [SEED]
 
-- `time`, `memory`, `depth`, `died`, `error: ...`, `forbidden: ...`: the reason for which a pair was undecided
-- `slow`: the part that runs in the caller's own process took more than a twentieth of a second
-- `late`: the answer came after its deadline
-- `contradicted`: the fast path says one thing and math-verify the other
-- `not itself`: an answer differs from itself in brackets, times one
+Real answers and the golden cases are cut, spliced, nested, repeated and enlarged. Each find is a line of JSON with the pair.
+Cases worth keeping are added to tests/golden by hand.
+
+- `time`, `memory`, `depth`, `died`, `error: ...`, `forbidden: ...`: the reason why a pair is undecided
+- `slow`: the part in the caller's own process took more than a twentieth of a second
+- `late`: the result came after its deadline
+- `asymmetric`: equal one way round and different the other way, and neither side is an equation or an inequality
+- `restyled`: the same answer in another styling has another result
+- `not itself`: an answer differs from itself in another styling
+- `scaled`: two numbers are equal, and their doubles are not, or the other way round
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import gzip
 import json
 import os
 import random
+import re
 import sys
 import time
 from collections import Counter
@@ -23,10 +28,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepcritic.answers import compare
-from deepcritic.answers.decide import decide_answers
-from deepcritic.answers.pool import workers
-from deepcritic.answers.text import answer_of, for_algebra
-from deepcritic.answers.too_big import text_too_big
+from deepcritic.answers.decide import at_once
+from deepcritic.answers.numbers import number
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASETS = Path(os.environ.get("DEEPCRITIC_DATASETS") or ROOT.parent / "shared" / "datasets")
@@ -38,13 +41,18 @@ WRAPS = (
     "{} \\text{{ cm}}", "{}_{{{}}}", "\\binom{{{}}}{{{}}}", "[{}, {})", "{} \\cup {}", "{} \\pm {}", "\\lim_{{x \\to 0}} {}",
     "The answer is {}.", "{} \\cdot {}", "{}**{}", "{} \\pmod{{{}}}",
 )  # fmt: skip
+STYLES = (
+    "${}$", "\\boxed{{{}}}", " {} ", "\\boldsymbol{{{}}}", "\\left({}\\right)", "The answer is ${}$.", "\\({}\\)",
+    "\\color{{red}}{{{}}}",    "So it is $\\boxed{{{}}}$.", "\\displaystyle {}", "\\[{}\\]", "**{}**", "\\text{{}}{}", "{}.",
+)  # fmt: skip
+_RELATION = re.compile(r"[=<>:]|\\(?:le|ge|ne|in|approx|sim|equiv|to|lt|gt|neq|leq|geq)")
 SIGNS = "0123456789xyzabeik+-*/^_!=<>,.;:()[]{}|\\ $%&~'\"\n½²√π≤∞−·\u200b"
 
 
 def corpus() -> list[str]:
     """Answers of people and of other checkers' tests, and what was found before."""
     golden = json.loads((ROOT / "tests/golden/answers.json").read_text("utf-8"))
-    texts = [case[side] for table in golden.values() for case in table for side in ("prediction", "reference")]
+    texts = [case[side] for cases in golden["pairs"].values() for case in cases for side in ("prediction", "reference")]
     texts += [case["text"] for case in json.loads((ROOT / "tests/golden/hostile_answers.json").read_text("utf-8"))]
     if DATASETS.is_dir():
         math = json.loads(gzip.decompress((DATASETS / "math" / "train_problems_and_answers.json.gz").read_bytes()))
@@ -81,29 +89,49 @@ def pairs(draw: random.Random, texts: list[str]) -> Iterator[tuple[str, str]]:
         yield text, draw.choice([draw.choice(texts), changed(draw, text, texts)[:6000], text])
 
 
-def finds(prediction: str, reference: str) -> Iterator[str]:
+def restyled(draw: random.Random, text: str) -> str:
+    """`text` in a styling that changes no answer."""
+    return draw.choice(STYLES).format(text)
+
+
+def balanced(text: str) -> bool:
+    """Whether brackets close and nothing ends within a command, so that styling around `text` covers all of it."""
+    depth = 0
+    for sign in text:
+        depth += (sign in "({[") - (sign in ")}]")
+        if depth < 0:
+            return False
+    return depth == 0 and not set(text) & set("$&\n`*_#|") and not text.endswith("\\")
+
+
+def finds(draw: random.Random, prediction: str, reference: str) -> Iterator[str]:
     """What is wrong about the comparison of a pair."""
-    one, other = answer_of(prediction), answer_of(reference)
     began = time.thread_time()
-    quick = decide_answers(one, other)
-    texts = for_algebra(other), for_algebra(one)
-    hard = any(map(text_too_big, texts))
+    at_once(prediction, reference)
     if time.thread_time() - began > 0.05:
         yield "slow"
     began = time.monotonic()
     (found,) = compare([(prediction, reference)], deadline=DEADLINE)
     if time.monotonic() - began > DEADLINE + 0.1:
         yield "late"
-    if found.reason not in ("", "size", "unreadable prediction", "unreadable reference"):
+    if found.reason.partition(":")[0] in ("time", "memory", "depth", "died", "error", "forbidden"):
         yield found.reason
-    if quick is not None and not hard and one != other:
-        slow = workers().compare(texts, DEADLINE)
-        if slow.equal is not None and slow.equal is not quick:
-            yield "contradicted"
-    if not hard and len(prediction) < 100 and not set(prediction) & set("$∞,{}"):
-        itself = workers().compare((texts[1], for_algebra(f"1 \\cdot ({prediction})")), DEADLINE)
-        if itself.equal is False:
-            yield "not itself"
+    if not balanced(prediction) or not balanced(reference) or max(len(prediction), len(reference)) > 300:
+        return
+    styled = restyled(draw, prediction)
+    other = [(reference, prediction), (styled, reference), (styled, prediction)]
+    turned, again, itself = compare(other, deadline=DEADLINE)
+    related = _RELATION.search(prediction + reference)
+    if not related and None not in (found.equal, turned.equal) and found.equal is not turned.equal:
+        yield "asymmetric"
+    if None not in (found.equal, again.equal) and found.equal is not again.equal:
+        yield f"restyled: {styled[:60]}"
+    if itself.equal is False:
+        yield f"not itself: {styled[:60]}"
+    if number(prediction) and number(reference) and found.equal is not None:
+        (doubled,) = compare([(f"2 \\cdot ({prediction})", f"2 \\cdot ({reference})")], deadline=DEADLINE)
+        if doubled.equal is not None and doubled.equal is not found.equal:
+            yield "scaled"
 
 
 def main(seconds: float, seed: int) -> None:
@@ -113,8 +141,8 @@ def main(seconds: float, seed: int) -> None:
         if time.monotonic() > end:
             break
         counts["pairs"] += 1
-        for find in finds(prediction, reference):
-            counts[find] += 1
+        for find in finds(draw, prediction, reference):
+            counts[find.partition(":")[0]] += 1
             print(json.dumps({"found": find, "prediction": prediction, "reference": reference}), flush=True)
     print(json.dumps(dict(counts)), file=sys.stderr)
 

@@ -28,6 +28,7 @@ def install_bounds() -> None:
     """From now on powers, factorials and binomials beyond the bounds raise `Undecided`."""
     sympy.core.evalf.EvalfMixin.evalf = loud(sympy.core.evalf.EvalfMixin.evalf)
     sympy.Integer._eval_power = _bounded_power
+    sympy.Rational._eval_power = _bounded_rational_power
     sympy.factorial.eval = classmethod(_bounded_factorial)
     sympy.binomial.eval = classmethod(_bounded_binomial)
 
@@ -46,13 +47,24 @@ def loud(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-_power, _factorial, _binomial = sympy.Integer._eval_power, sympy.factorial.eval, sympy.binomial.eval
+_power, _rational_power = sympy.Integer._eval_power, sympy.Rational._eval_power
+_factorial, _binomial = sympy.factorial.eval, sympy.binomial.eval
 
 
 def _bounded_power(self: Any, exponent: Any) -> Any:
-    if isinstance(exponent, sympy.Integer) and abs(self.p) > 1 and abs(exponent.p) * abs(self.p).bit_length() > BITS:
-        raise Undecided("size")
+    _refuse_large_power(self, exponent)
     return _power(self, exponent)
+
+
+def _bounded_rational_power(self: Any, exponent: Any) -> Any:
+    _refuse_large_power(self, exponent)
+    return _rational_power(self, exponent)
+
+
+def _refuse_large_power(base: Any, exponent: Any) -> None:
+    size = max(abs(base.p), base.q)
+    if isinstance(exponent, sympy.Rational) and size > 1 and abs(exponent.p) * size.bit_length() > BITS * exponent.q:
+        raise Undecided("size")
 
 
 def _bounded_factorial(cls: Any, n: Any) -> Any:

@@ -44,7 +44,6 @@ _SENTENCE: Final = re.compile(r"\.(?=\s|$)(?!\s*(?:m\.|[0-9]))|[。！\n]|\s*<")
 _FORMULA: Final = re.compile(
     r"\$\$(.+?)\$\$|(?<![\\$])\$(?!\s*\$)((?:\\\$|[^$])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL
 )
-_PROSE_BEFORE: Final = re.compile(r"[A-Za-z]{2,} [^A-Za-z]*!\Z")
 _LEAD: Final = re.compile(
     r"(?:(?:so|thus|hence|therefore|then|finally|and|now|that is|(?:we|i) (?:get|have|find|obtain|see|conclude)(?: that)?"
     r"|it follows that|this (?:gives|means)(?: that)?|所以|因此|故|解得)(?![A-Za-z])[ ,:]*)+",
@@ -65,7 +64,7 @@ _VERBS: Final = re.compile(
     re.I,
 )
 _INTRODUCED: Final = re.compile(r"[A-Za-z][A-Za-z ,'-]* [A-Za-z ,'-]*:\s*\$")
-_WORD: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_WORD: Final = re.compile(r"(?<![\\A-Za-z0-9_^{}])[A-Za-z]{2,}(?![A-Za-z0-9_^(])")
 _MANY: Final = 5  # words with a number or formula among them, of which no verb is known
 _GENERAL: Final = re.compile(r"\b(?:all|any|every|each|except|unless|not|no|other)\b", re.I)
 _WORDS_BEHIND: Final = re.compile(r" ?[A-Za-z](?:(?! and | or )[A-Za-z '-])*")
@@ -152,7 +151,7 @@ def stated_part(text: str) -> str:
     hashes = _HASHES.findall(text)
     if hashes:
         return str(hashes[-1]).strip()
-    if text.endswith("!") and _PROSE_BEFORE.search(text):
+    if text.endswith("!") and is_prose(text):
         text = text.rstrip("!")
     markers = [found for found in _MARKER.finditer(text) if text[found.end() :].strip(" \n*_.:")]
     if markers:

@@ -45,7 +45,7 @@ def same_expression(a: Any, b: Any) -> bool:
         values = [_value(side, point) for side in (one, other)]
         if any(value is None or not (complex_too or value.is_real) for value in values):
             continue
-        if not _is_zero((one - other).subs(point), _DIGITS):
+        if not _is_zero(one - other, _DIGITS, point):
             return False
         agreed += 1
         if agreed == _AGREED:
@@ -103,21 +103,26 @@ def _negative(radicand: Any, point: dict[Any, Any]) -> bool:
 
 
 def _value(side: Any, point: dict[Any, Any]) -> Any | None:
+    """The value at a point, without the powers of fractions that an exact one would need."""
     try:
-        value = side.subs(point).evalf(30)
+        value = side.evalf(30, subs=point)
+        if not value.is_number:
+            value = side.subs(point).evalf(30)
     except Exception:
         return None
     return value if value.is_number and value.is_finite else None
 
 
-def _is_zero(difference: Any, digits: int) -> bool:
-    """Whether a constant is zero, exactly or to so many digits beside its terms."""
+def _is_zero(difference: Any, digits: int, point: dict[Any, Any] | None = None) -> bool:
+    """Whether a constant, or the value at a point, is zero: exactly or to so many digits beside its terms."""
     if difference.is_Rational:
         return bool(difference == 0)
     if not difference.is_finite and difference.is_finite is not None:
         return False
     try:
-        value = difference.evalf(2, maxn=digits, strict=True)
+        value = difference.evalf(2, subs=point, maxn=digits, strict=True)
+        if not value.is_number:
+            value = difference.subs(point or {}).evalf(2, maxn=digits, strict=True)
     except PrecisionExhausted:
         return True
     return bool(value == 0)

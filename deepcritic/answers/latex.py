@@ -25,7 +25,7 @@ _COMBINATIONS: Final = re.compile(r"C_\{?([0-9]+)\}?\^\{?([0-9]+)\}?|C\(([0-9]+)
 _WORDS: Final = re.compile(r"(?<![\\A-Za-z])(?:[A-Z]?[a-z]{4,}|[A-Za-z]{2,} [A-Za-z]{2,})")
 _UNREAD: Final = re.compile(
     r"""!!|(?<![_^0-9.}])[0-9.]+\ [0-9]|(?<![A-Za-z0-9}_])[0-9]+_
-    |\\(?:forall|exists|ldots|to|implies)(?![A-Za-z])|[?$\#@]|[^\x00-\x7f]""",
+    |\\(?:forall|exists|ldots|to|implies)(?![A-Za-z])|\\[A-Za-z]{20}|[?$\#@]|[^\x00-\x7f]""",
     re.VERBOSE,
 )
 _SUBSCRIPT: Final = re.compile(r"_\{[^{}]*\}|\\(?:overline|vec|bar|hat)\{[^{}]*\}|\\(?:begin|end)\{[a-z]*\}")

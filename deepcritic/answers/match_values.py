@@ -40,6 +40,10 @@ class ValueMatcher(ABC):
         """Whether two single values, or formulas, are the same."""
         if isinstance(r, Quantity) and isinstance(p, Quantity):
             return self._angles(r, p) or self._angles(p, r) or self._quantities(r, p)
+        if isinstance(r, Measured):
+            return self._measured(r, p, swap=False)
+        if isinstance(p, Measured):
+            return self._measured(p, r, swap=True)
         for one, other, swap in ((r, p, False), (p, r, True)):
             verdict = self._value(one, other, swap)
             if verdict is not None:
@@ -82,8 +86,6 @@ class ValueMatcher(ABC):
                 return one.year == other.year or ("year" if not one.year or not other.year else False)
             case Day() if type(other) is not Answer:
                 return False
-            case Measured():
-                return self._measured(one, other, swap)
             case Ratio():
                 return self._ratio(one, other, swap)
             case Words():

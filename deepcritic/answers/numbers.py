@@ -70,7 +70,7 @@ def same_number(a: Number, b: Number, tolerance: Fraction) -> bool:
 
 
 def may_be_rounded(a: Number, b: Number, tolerance: Fraction) -> bool:
-    """Whether one of two decimals, which are equal up to rounding, has so few places that they may be two numbers: 8.6 and 8.61."""
+    """Whether one of two decimals, equal up to rounding, has so few places that they may be two numbers, as 1234567.8 and .81."""
     if a.value == b.value or not a.step or not b.step or max(_digits(a), _digits(b)) >= _FLOAT:
         return False
     return max(a.step, b.step) > 10 * tolerance

@@ -16,7 +16,7 @@ from deepcritic.answers.brackets import split, wrapped
 from deepcritic.answers.numbers import number
 from deepcritic.answers.regions import builder, region
 from deepcritic.answers.shapes import Answer, Either, Items, Kind, Matrix, Measured, Named, Quantity, Ratio, Words
-from deepcritic.answers.units import unit
+from deepcritic.answers.units import NO_UNIT, unit
 from deepcritic.answers.values import based, choice, clock, day, quantity, residue, words
 
 _HEDGE: Final = re.compile(
@@ -133,6 +133,9 @@ def _held(text: str, inside: str, kind: Kind) -> Answer | None:
     built = builder(inside) if kind == "set" else None
     if built is not None:
         return built
+    measured = quantity(inside) if kind == "round" else None
+    if measured and measured.unit != NO_UNIT:  # 1,234 cm in brackets, where (1,234) alone is a pair
+        return measured
     parts = split(inside, "[,;]")
     if not all(parts):
         return None

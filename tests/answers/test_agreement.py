@@ -159,11 +159,11 @@ def test_ten_thousand_pairs(processes: Any) -> None:
     found = processes.imap(bare, [pair for pair, _ in decided], chunksize=100)
     agreed: Counter[tuple[str, bool]] = Counter()
     contradicted, unread = [], 0
-    for (pair, quick), slow in zip(decided, found, strict=True):
+    for (pair, equal), slow in zip(decided, found, strict=True):
         unread += slow is None
-        agreed[pair.kind, quick] += slow is quick
-        if slow is not None and slow is not quick:
-            contradicted.append((pair, quick))
+        agreed[pair.kind, equal] += slow is equal
+        if slow is not None and slow is not equal:
+            contradicted.append((pair, equal))
     rounded = [pair for pair, _ in contradicted if pair.kind == "near" and _are_near(pair)]
     assert not [pair for pair in contradicted if pair[0] not in rounded]
     assert 0 < len(rounded) < 0.03 * PAIRS
@@ -176,7 +176,7 @@ def _are_near(pair: Pair) -> bool:
     one, other = (number(spelled(answer_of(text))) for text in (pair.prediction, pair.reference))
     assert one is not None
     assert other is not None
-    return 0 < abs(one.value - other.value) <= max(1, abs(one.value)) * Fraction(1, 10**6)
+    return 0 < abs(one.value - other.value) <= max(Fraction(1), abs(one.value)) / 10**6
 
 
 def test_upstream_cases(datasets_dir: Path) -> None:
