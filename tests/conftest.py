@@ -106,7 +106,7 @@ def reference(critic_model: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def endless_model(critic_model: Path) -> Path:
-    """The same model, of which nobody says which token ends a reply."""
+    """The same model, in whose folder nothing but the chat template says which token ends a reply."""
     folder = shutil.copytree(critic_model, critic_model.parent / "endless")
     for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
         settings = json.loads((folder / name).read_text("utf-8"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from rich.console import Console, RenderableType
@@ -35,6 +35,8 @@ class Progress:
         self.cost: float | None = None
         """Money spent so far, where there is a price; `budget` is what may be spent."""
         self.budget: float | None = None
+        self.written: Callable[[], int] = lambda: 0
+        """Tokens so far, also of rows that are not complete, where the engine counts them."""
         self._there = 0
         self._began = self._shown = self._moved = time.monotonic()
         self._bar: _NotedBar | None = None
@@ -117,7 +119,8 @@ class Progress:
             notes.append(f"about {_span(seconds / new * (self._of - self.done))} left")
         if now - self._moved >= LOG_SECONDS and self.done < self._of:
             notes.append(f"none for {_span(now - self._moved)}")
-        notes += [f"{_short(self.tokens)} tokens", f"{_short(self.tokens / seconds)} tokens/s"] if self.tokens else []
+        tokens = max(self.tokens, self.written())
+        notes += [f"{_short(tokens)} tokens", f"{_short(tokens / seconds)} tokens/s"] if tokens else []
         notes += [f"{self.failed} failed"] if self.failed else []
         notes += [f"{self.truncated} truncated"] if self.truncated else []
         if self.cost is not None:

@@ -161,6 +161,14 @@ class Bounded(Protocol):
 
 
 @runtime_checkable
+class Written(Protocol):
+    """An engine that counts tokens as they are written, before the replies that they belong to end."""
+
+    @property
+    def written(self) -> int: ...
+
+
+@runtime_checkable
 class Ready(Protocol):
     """Outcomes that know how many of them can be taken without waiting, so that these are kept with one write."""
 

@@ -18,7 +18,7 @@ from deepcritic.runs.budget import amount
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.keyed_jsonl import DIGEST, JsonlIndex, RowHeader, Rows, digest_of
 from deepcritic.runs.progress import Progress
-from deepcritic.samplers.base import Counting, Ready, Request, Sampler, Sampling, Usage
+from deepcritic.samplers.base import Counting, Ready, Request, Sampler, Sampling, Usage, Written
 from deepcritic.samplers.cost_estimate import CostEstimate, Spent, projection
 from deepcritic.schema import PERMANENT, Failure, Generation, Key, Message, sample_seed
 from deepcritic.tasks.base import CriticTask, Question
@@ -209,6 +209,9 @@ class Draws:
             return
         if self._limits.price:
             progress.cost, progress.budget = self.cost, self._limits.max_cost
+        if isinstance(sampler, Written):
+            before, counting = sampler.written, sampler
+            progress.written = lambda: counting.written - before
         with contextlib.closing(self._outcomes(missing, sampler)) as outcomes:
             for together in outcomes:
                 yield from self._keep(together, progress)

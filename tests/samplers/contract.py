@@ -216,10 +216,13 @@ class Contract:
 
 
 class WithoutEnd:
-    """The fixture `endless` is the engine for `endless_model`, which knows no end token."""
+    """The fixture `endless` is the engine for `endless_model`, whose folder names no end token."""
 
-    def test_a_model_without_an_end_token_writes_until_it_is_cut(self, endless: Sampler) -> None:
-        for row in drawn(endless, asks(Sampling(temperature=0, max_tokens=40), samples=1)).values():
-            assert (row.finish_reason, row.completion_tokens) == ("length", 40)
+    def test_where_the_folder_names_no_end_that_of_the_chat_template_ends_a_reply(self, endless: Sampler) -> None:
+        rows = drawn(endless, asks(Sampling(temperature=0, max_tokens=400), samples=1)).values()
+        assert "stop" in {row.finish_reason for row in rows}
+        for row in rows:
+            assert row.finish_reason == "stop" or row.completion_tokens == 400
+            assert "<|im_end|>" not in row.text
         stopped = drawn(endless, [ask("p", PROBLEM, Sampling(temperature=0, max_tokens=40, stop=("=",)))])
         assert {row.finish_reason for row in stopped.values()} == {"stop"}
