@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from deepcritic.cli.config import compose
-from deepcritic.datasets import own
-from deepcritic.datasets.processbench import read as read_processbench
+from deepcritic.datasets import conversations, own
+from deepcritic.datasets.table import read as table_rows
 from deepcritic.microworld.source import written
 from deepcritic.runs.jsonl import write_rows
 from deepcritic.schema import Dialogue, Example, Message, Preference, Row
+from deepcritic.tasks.first_error import FirstError
 from tests.samplers.server import FakeServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -157,26 +158,24 @@ KINDS = {"Labelled solutions": Example, "Problems with answers": Example, "Compa
 
 @pytest.mark.parametrize(("heading", "kind"), KINDS.items())
 def test_a_sample_row_is_read(heading: str, kind: type[Row], tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text(_sample(heading)[0], "utf-8")
+    (tmp_path / "rows.jsonl").write_text(_sample(heading)[-1], "utf-8")
     (row,) = own.read(tmp_path / "rows.jsonl", kind)
     assert row.source == "mine"
 
 
-def test_the_flat_row_says_the_same_as_the_other(tmp_path: Path) -> None:
-    first, flat = _sample("Labelled solutions")
-    (tmp_path / "rows.jsonl").write_text(first, "utf-8")
-    (tmp_path / "flat.jsonl").write_text(flat, "utf-8")
-    (row,), (other,) = own.read(tmp_path / "rows.jsonl", Example), read_processbench(tmp_path / "flat.jsonl")
-    assert isinstance(row, Example)
-    assert (row.item.problem, row.item.steps, row.gold.first_error) == (
-        other.item.problem, other.item.steps, other.gold.first_error
-    )  # fmt: skip
+def test_a_row_under_other_names_says_the_same() -> None:
+    named, row = map(json.loads, _sample("Labelled solutions"))
+    (found,) = table_rows([named], columns={"problem": "question", "steps": "solution_steps"}, index_base=0)
+    assert (found.item.problem, list(found.item.steps)) == (row["item"]["problem"], row["item"]["steps"])
+    assert found.gold.first_error == row["gold"]["first_error"]
 
 
-def test_the_dialogue_is_read(tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text(_sample("Dialogues")[0], "utf-8")
-    (row,) = own.rows_of(tmp_path / "rows.jsonl", Dialogue)
-    assert row.verdict == 2
+def test_each_form_of_a_dialogue_is_read() -> None:
+    rows = [json.loads(text) for text in _sample("Dialogues")]
+    assert len(rows) == 4
+    for row in rows:
+        (dialogue,) = conversations.read([row], FirstError(), index_base=1)
+        assert dialogue.verdict == 2
 
 
 def _sample(heading: str) -> list[str]:
