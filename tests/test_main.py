@@ -148,27 +148,6 @@ def test_show_config_shows_and_does_nothing(command: Callable[..., Any], words: 
         (["stage=evaluate", "model=${nothing}"], "nothing"),
         (["stage=evaluate", "overwrite=no"], "overwrite: not a yes or no; found 'no'; expected true or false"),
         (["stage=evaluate", "seed=many"], "seed: of another type; found 'many'; expected a whole number"),
-        *(
-            (["stage=evaluate", "benchmark=processbench", f"{group}._target_={name}"], "_target_: nothing of this package; found")
-            for group in ("stage", "task", "sampler")
-            for name in (
-                "os.system",
-                "shutil.rmtree",
-                "deepcritic.nowhere.run",
-                "deepcritic.stages.evaluate.nothing",
-                "deepcritic",
-                "deepcritic.stages.evaluate",
-                "deepcritic.stages.evaluate.Path",
-                "deepcritic.runs.folder.shutil.rmtree",
-                "deepcritic.stages.evaluate._evaluator",
-                "deepcritic.schema.SCHEMA",
-                "deepcritic..run",
-                "null",
-                "7",
-                "[]",
-                "'a b.c'",
-            )
-        ),
     ],
 )
 def test_wrong_words(command: Callable[..., Any], given: list[str], said: str) -> None:
@@ -313,3 +292,18 @@ def test_the_demo_cut_down_runs_to_its_report(tmp_path: Path) -> None:
     assert stages == set(summary["seconds"]) - {"total"}
     assert {"base", "sft", "rl", "labels", "teacher", "refine"} <= set(summary)
     assert (tmp_path / "runs/smoke/report/index.html").stat().st_size > 0
+
+
+NO_TARGETS = [
+    "os.system", "shutil.rmtree", "deepcritic", "deepcritic.stages.evaluate", "deepcritic..run", "null", "7", "[]", "'a b.c'",
+    "deepcritic.nowhere.run", "deepcritic.stages.evaluate.nothing", "deepcritic.stages.evaluate.Path", "deepcritic.schema.SCHEMA",
+    "deepcritic.runs.folder.shutil.rmtree", "deepcritic.stages.evaluate._evaluator",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("group", ["stage", "task", "sampler"])
+@pytest.mark.parametrize("name", NO_TARGETS)
+def test_a_configuration_calls_what_the_package_defines(command: Callable[..., Any], group: str, name: str) -> None:
+    outcome = command("stage=evaluate", "benchmark=processbench", f"{group}._target_={name}")
+    assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (2, "", 1)
+    assert "_target_: nothing of this package; found" in outcome.err
