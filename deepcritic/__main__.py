@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.cli.config import build, compose, configuration_folder, shrink, target_name
+from deepcritic.cli.ending import CLOSED, TERMINATED, Terminated, reader_is_gone, termination_raises
 from deepcritic.cli.names import translated
 from deepcritic.cli.unread import check_given, is_read, names_read
 from deepcritic.errors import DeepCriticError, InputError, Stopped, UsageError
@@ -54,7 +55,8 @@ QUIET = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 1 (input), 2 (command line), 3 (incomplete), 130 (stopped)."""
+    """Run one command; returns the exit code: 0, 1 (input), 2 (command line), 3 (incomplete), 130 or 143 (stopped), 141 (nobody
+    reads the output)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] == "help" or {"-h", "--help"} & set(given):
         print(USAGE.format(stages=_listing("stage"), experiments=_listing("experiment")), end="")
@@ -66,11 +68,17 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     follows = int(os.environ.get("RANK") or 0) > 0  # one of several processes that train together
     try:
-        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere if follows else sys.stdout):
+        with (
+            Path(os.devnull).open("w") as nowhere,
+            contextlib.redirect_stdout(nowhere if follows else sys.stdout),
+            termination_raises(),
+        ):
             _start([word for word in given if word not in {"debug=true", "debug=false"}])
-    except KeyboardInterrupt:
-        print("\nstopped; what was done is kept: start the same command again to go on", file=sys.stderr)
-        return 130
+            sys.stdout.flush()
+    except KeyboardInterrupt as error:
+        by = " by SIGTERM" if isinstance(error, Terminated) else ""
+        print(f"\nstopped{by}; what was done is kept: start the same command again to go on", file=sys.stderr)
+        return TERMINATED if by else 130
     except Stopped as report:
         print(report)
         return report.exit_code
@@ -89,6 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if debug or error.errno is None:
             raise
+        if isinstance(error, BrokenPipeError) and reader_is_gone():
+            return CLOSED
         place = f"{error.filename}: " if error.filename else ""
         full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
         mend = "make room" if full else "mend that (debug=true shows where it happened)"

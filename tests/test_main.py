@@ -266,8 +266,28 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes with SIGPIPE")
+@pytest.mark.parametrize("lines", [0, 1])
+def test_output_that_nobody_reads_ends_without_a_word(words: list[str], tmp_path: Path, lines: int) -> None:
+    """As `python -m deepcritic ... | head -1` does."""
+    program = SLOW.replace("30", "0.2")
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words, "run=mine"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for _ in range(lines):
+        assert process.stdout.readline() == "one\n"
+    process.stdout.close()
+    assert process.wait(timeout=60) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
-def test_ctrl_c_says_how_to_go_on(words: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code", "by"), [(signal.SIGINT, 130, ""), (signal.SIGTERM, 143, " by SIGTERM")])
+def test_a_signal_says_how_to_go_on(words: list[str], tmp_path: Path, sent: signal.Signals, code: int, by: str) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, *words, "run=mine"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -275,10 +295,10 @@ def test_ctrl_c_says_how_to_go_on(words: list[str], tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "one\n"
     time.sleep(0.2)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, sent)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.strip() == "stopped; what was done is kept: start the same command again to go on"
+    assert process.returncode == code
+    assert errors.strip() == f"stopped{by}; what was done is kept: start the same command again to go on"
     again = _process(*words, "run=mine", folder=tmp_path)
     assert again.returncode == 0
     assert "going on after 1 rows" in again.stdout

@@ -21,8 +21,7 @@ from deepcritic.tasks.pointwise_metrics import decided_figures
 
 def read_metrics(path: Path) -> dict[str, Any]:
     """What a finished evaluation wrote."""
-    metrics: dict[str, Any] = read_json(path / "metrics.json")
-    return metrics
+    return read_json(path / "metrics.json")
 
 
 def read_judged(path: Path) -> list[Judged]:

@@ -127,6 +127,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
+@contextlib.contextmanager
+def as_written(*paths: Path) -> Iterator[None]:
+    """Around code that relies on what this package writes to `paths`. Raises `InputError` where they hold something else."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        problem = f"fields are not as deepcritic writes them ({type(error).__name__}: {error})"
+        remedy = "put the file back, or start the stage over with overwrite=true"
+        raise InputError(problem, file=", ".join(map(str, paths)), remedy=remedy) from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Put a JSON file in place at once, keys in the order given."""
     with replacing(path) as file:

@@ -29,6 +29,7 @@ from deepcritic.schema import Failure, Generation, Key, Scores, decode, encode
 R = TypeVar("R", bound=Generation | Failure | Scores)
 DIGEST = 15
 """Bytes of a key's hash. 120 bits: no two of a billion keys are likely to share one. A 16th would cost 16 bytes a row."""
+_MOST = 1 << 62
 _PRINT = 32
 """Bits of a fingerprint's checksum. Place and checksum are one number, as two would cost 48 bytes more a row."""
 
@@ -103,6 +104,10 @@ class JsonlIndex(Generic[R]):
                     header = _HEADER.decode(line)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                     raise _explained(line, self.kind, self.path, number) from None
+                if not (abs(header.key.step) < _MOST and abs(header.key.sample) < _MOST):
+                    found = max(header.key.step, header.key.sample, key=abs)
+                    problem, expected = "the number is too large", f"a number below {_MOST}"
+                    raise InputError(problem, file=self.path, line=number, field="key", found=found, expected=expected)
                 digest = digest_of(header.key)
                 if digest not in self._places and keep(header):
                     self._places[digest] = _packed(place, header.fingerprint)

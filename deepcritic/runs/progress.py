@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -79,7 +80,8 @@ class Progress:
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
-            self._show()
+            with contextlib.suppress(OSError, ValueError):  # nobody reads any more: the next row says so where it can be handled
+                self._show()
 
     def _show(self) -> None:
         if time.monotonic() - self._shown <= (LOG_SECONDS if self._bar is None else BAR_SECONDS):

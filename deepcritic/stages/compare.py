@@ -24,7 +24,7 @@ from deepcritic.evaluation.comparison import compare
 from deepcritic.evaluation.table import beside_published, write_table
 from deepcritic.options import Options, option, wrong
 from deepcritic.runs.folder import RunFolder
-from deepcritic.runs.jsonl import read_json, read_rows, write_json
+from deepcritic.runs.jsonl import as_written, read_json, read_rows, write_json
 from deepcritic.schema import Judged
 
 TITLES = {
@@ -54,14 +54,15 @@ def run(folder: RunFolder, options: CompareOptions) -> dict[str, Any]:
     names = [[side] if isinstance(side, str) else [str(one) for one in side] for side in options.compare or ()]
     places = [[find_evaluation(one, folder.path.parent.parent) for one in side] for side in names]
     if not folder.begin(**{f"rows of {place}": place / ROWS for side in places for place in side}):
-        found: dict[str, Any] = read_json(folder / "compare.json")
-        return _shown(found)
+        with as_written(folder.path / "compare.json"):
+            return _shown(read_json(folder.path / "compare.json"))
     sides = [[_rows(place) for place in side] for side in places]
-    found = {"a": names[0], "b": names[1], **compare(sides[0], sides[1], names=[*names[0], *names[1]])}
+    found: dict[str, Any] = {"a": names[0], "b": names[1], **compare(sides[0], sides[1], names=[*names[0], *names[1]])}
     write_json(folder / "compare.json", found)
     results = {name: _metrics(place) for side in (0, 1) for name, place in zip(names[side], places[side], strict=True)}
     if "accuracy" not in next(iter(found["benchmarks"].values())):  # F1 alone has published figures to stand beside
-        write_table(folder.path, beside_published(results))
+        with as_written(*(place / "metrics.json" for side in places for place in side)):
+            write_table(folder.path, beside_published(results))
     ledger = folder.ledger("rows")
     ledger.enter(found["rows"] + found["left_out"])
     ledger.keep(found["rows"])
@@ -94,8 +95,7 @@ def _rows(place: Path) -> list[Judged]:
 
 
 def _metrics(place: Path) -> dict[str, Any]:
-    metrics: dict[str, Any] = read_json(place / "metrics.json")
-    return metrics
+    return read_json(place / "metrics.json")
 
 
 def _shown(found: dict[str, Any]) -> dict[str, Any]:

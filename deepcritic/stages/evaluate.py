@@ -25,7 +25,7 @@ from deepcritic.evaluation.table import any_published, beside_published, print_t
 from deepcritic.metrics.majority_vote import TIES, vote_rule
 from deepcritic.options import Options, option
 from deepcritic.runs.folder import RunFolder, existing
-from deepcritic.runs.jsonl import write_json, write_rows
+from deepcritic.runs.jsonl import as_written, write_json, write_rows
 from deepcritic.samplers.base import Sampler
 from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.samplers.resume import engine_for
@@ -105,7 +105,8 @@ def run(
     files = {f"contamination {file}": Path(file) for file in corpora if Path(file).is_file()}
     rows_hash = content_hash(example for part in parts for example in part.examples)
     if not folder.begin(benchmark=rows_hash, **critic.depends, **files):
-        return _pushed(print_metrics(read_metrics(folder.path), task), options.push)
+        with as_written(folder.path / "metrics.json"):
+            return _pushed(print_metrics(read_metrics(folder.path), task), options.push)
     problems = {row.id: row.item.problem for part in critic.parts for row in without_forged(part)}
     overlap = overlaps(problems, corpora) if corpora else None
     outcome = critic.judge(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from pathlib import Path
 
@@ -140,3 +141,13 @@ def test_a_row_takes_little_memory_however_long_its_text_is(tmp_path: Path) -> N
     tracemalloc.stop()
     assert len(keyed) == count
     assert used / count < 200
+
+
+@pytest.mark.parametrize("number", [10**30, -(10**30), 1 << 62])
+@pytest.mark.parametrize("field", ["sample", "step"])
+def test_a_number_beyond_all_measure_is_named(tmp_path: Path, field: str, number: int) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = {"key": {"example_id": "a", "request": "ask", field: number}, "reason": "down"}
+    path.write_text(json.dumps(row) + "\n", "utf-8")
+    with pytest.raises(InputError, match=rf"rows\.jsonl:1: key: the number is too large; found {number}"):
+        list(JsonlIndex(path, Failure).open())

@@ -117,6 +117,10 @@ def test_the_content_is_the_identity(tmp_path: Path) -> None:
         (_reply(1, 5), r"replies.jsonl:2: text: Expected `str`, got `int`; found 5; expected text: a string"),
         (_reply(1, None), r"replies.jsonl:2: text: Expected `str`, got `null`"),
         (_reply("1"), r"replies.jsonl:2: sample: Expected `int`, got `str`; found '1'"),  # type: ignore[arg-type]
+        (_reply(10**30), r"replies.jsonl:2: sample: .*; found 10{30}; expected text: a string, sample: a number from 0"),
+        (_reply(-1), r"replies.jsonl:2: sample: Expected `int` >= 0; found -1"),
+        (_reply(1, step=10**30), r"replies.jsonl:2: step: "),
+        (_reply(1, prompt_tokens=10**30), r"replies.jsonl:2: prompt_tokens: "),
         (_reply(0, "again"), r"replies.jsonl:2: sample: the same sample a second time; found 0; .*first on line 1"),
     ],
 )
@@ -124,6 +128,24 @@ def test_bad_rows_are_named(tmp_path: Path, row: Any, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         RecordedSampler(_file(tmp_path, _reply(0), row))
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [(None, "unknown"), ("eos_token", "stop"), ("end_turn", "stop"), ("max_tokens", "length"), ("x", "unknown")],
+)  # fmt: skip
+def test_every_servers_word_for_the_end_is_read(tmp_path: Path, said: str | None, reason: str) -> None:
+    sampler = RecordedSampler(_file(tmp_path, _reply(0, finish_reason=said, prompt_tokens=None, model=None)))
+    (row,) = sampler.stream([_request(KEY)])
+    assert isinstance(row, Generation)
+    assert (row.finish_reason, row.prompt_tokens, row.model) == (reason, 0, "recorded")
+
+
+@pytest.mark.parametrize(("said", "reason"), [("content_filter", "refused"), ("SAFETY", "refused"), ("abort", "not_recorded")])
+def test_a_reply_that_was_withheld_or_broken_off_is_none(tmp_path: Path, said: str, reason: str) -> None:
+    (row,) = RecordedSampler(_file(tmp_path, _reply(0, finish_reason=said))).stream([_request(KEY)])
+    assert isinstance(row, Failure)
+    assert (row.reason, row.detail) == (reason, f"its finish_reason is {said}")
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -167,8 +167,21 @@ def test_a_damaged_file_of_a_finished_run_is_named(
 ) -> None:
     assert evaluate(OPENAI).code == 0
     (FOLDER / name).write_text(content, "utf-8")
-    commands = [lambda: evaluate(OPENAI), lambda: command("stage=report", "run=mine")]
-    for start in commands if name != "config.json" else commands[:1]:
-        outcome = start()
+    outcomes = [evaluate(OPENAI), *([] if name == "config.json" else [command("stage=report", "run=mine")])]
+    for outcome in outcomes:
         assert (outcome.code, len(outcome.err.splitlines())) == (1, 1), outcome
         assert f"{name}: not " in outcome.err
+
+
+@pytest.mark.parametrize("change", [{"f1": "x"}, {"f1_interval": []}, {"benchmark": None}, {"examples": {}}])
+def test_figures_of_another_shape_are_named(evaluate: Callable[..., Any], command: Command, change: dict[str, Any]) -> None:
+    assert evaluate(OPENAI).code == 0
+    assert evaluate(OPENAI, "name=other").code == 0
+    metrics = FOLDER / "metrics.json"
+    metrics.write_text(json.dumps({**json.loads(metrics.read_text("utf-8")), **change}), "utf-8")
+    outcomes = [evaluate(OPENAI), command("stage=compare", "run=mine", "compare=[mine,mine/evaluate.other]")]
+    named = [outcome for outcome in outcomes if outcome.code]
+    assert named, "one of them shows this figure"
+    for outcome in named:
+        assert (outcome.code, len(outcome.err.splitlines())) == (1, 1)
+        assert "metrics.json: fields are not as deepcritic writes them" in outcome.err
