@@ -1,6 +1,6 @@
 """The whole recipe of DeepCritic in one file: from a teacher's critiques to a critic that RL has improved.
 
-    python examples/train_critic.py                # a quarter of an hour on two cores, without a GPU or a download
+    python examples/train_critic.py                # minutes on two cores, without a GPU or a download
     python examples/train_critic.py --fast         # a minute, to see that it runs; its figures mean nothing
 
 It uses the small world: arithmetic modulo ten, where the truth of every step is known, with models that the package ships.
@@ -102,7 +102,7 @@ def solved(runs: Path, name: str, *, problems: int, samples: int, keep: str, spl
     """Solutions by the generator, to problems of its own draw for each `name`."""
     drawn = prepare.PrepareOptions(seed=len(name))
     reader = functools.partial(source.problems, split=split, count=problems, seed=len(name))
-    with folder(runs, f"prepare.{name}", drawn) as place:
+    with folder(runs, f"prepare.{name}", drawn, source=reader.keywords) as place:
         prepare.run(place, drawn, source=reader)
     options = solve.SolveOptions(
         problems=str(runs / f"prepare.{name}" / "examples.jsonl"), generator=GENERATOR, template=f"{TEMPLATES}/solve.txt",
@@ -116,8 +116,9 @@ def solved(runs: Path, name: str, *, problems: int, samples: int, keep: str, spl
 def judged(runs: Path, name: str, solutions: Path) -> Path:
     """The same solutions with the truth about each step."""
     options = prepare.PrepareOptions()
-    with folder(runs, f"prepare.{name}", options) as place:
-        prepare.run(place, options, source=functools.partial(source.judged, path=str(solutions)))
+    reader = functools.partial(source.judged, path=str(solutions))
+    with folder(runs, f"prepare.{name}", options, source=reader.keywords) as place:
+        prepare.run(place, options, source=reader)
     return runs / f"prepare.{name}" / "examples.jsonl"
 
 
@@ -130,9 +131,9 @@ def measured(runs: Path, name: str, model: str, test: Path, task: FirstError, sa
     return float(metrics["f1"] or 0.0)
 
 
-def folder(runs: Path, name: str, options: Any) -> RunFolder:
+def folder(runs: Path, name: str, options: Any, **more: Any) -> RunFolder:
     """What a stage owns. Its options are kept beside its rows: started with others, it refuses to mix the two."""
-    return RunFolder(runs / name, stage=name.partition(".")[0], config=asdict(options))
+    return RunFolder(runs / name, stage=name.partition(".")[0], config=asdict(options) | more)
 
 
 if __name__ == "__main__":

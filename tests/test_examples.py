@@ -46,12 +46,16 @@ def test_an_example(name: str, package: str, extra: str, says: str, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_the_whole_recipe_in_one_file(tmp_path: Path) -> None:
+def test_the_whole_recipe_in_one_file_runs_and_resumes(tmp_path: Path) -> None:
     needs("trl", "train")
     command = [sys.executable, str(EXAMPLES / "train_critic.py"), "--fast"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
-    assert [line.partition(":")[0] for line in done.stdout.splitlines() if ": F1 " in line] == ["base", "sft", "rl"]
+    said = []
+    for _ in range(2):  # the second time every stage is finished
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stderr
+        said.append([line for line in done.stdout.splitlines() if ": F1 " in line])
+    assert [line.partition(":")[0] for line in said[0]] == ["base", "sft", "rl"]
+    assert said[0] == said[1]
     assert (tmp_path / "runs" / "train_critic" / "rl" / "model" / "model.safetensors").is_file()
 
 
