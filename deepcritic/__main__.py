@@ -7,42 +7,19 @@ import errno
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deepcritic import __version__
+from deepcritic.cli.completion import completions, script
 from deepcritic.cli.config import build, compose, configuration_folder, shrink, target_name
 from deepcritic.cli.ending import CLOSED, TERMINATED, Terminated, reader_is_gone, termination_raises
-from deepcritic.cli.names import translated
+from deepcritic.cli.help import of_command
+from deepcritic.cli.names import old_names, translated
 from deepcritic.cli.unread import check_given, is_read, names_read
 from deepcritic.errors import DeepCriticError, InputError, Stopped, UsageError
 from deepcritic.extras import EXTRA_OF, missing, require_for_stages
-
-USAGE = """\
-deepcritic: make critics of step-by-step mathematical reasoning, measure them and put them to work
-
-usage: python -m deepcritic stage=STAGE [option=value ...]
-       python -m deepcritic experiment=EXPERIMENT [option=value ...]
-       python -m deepcritic serve model=PATH [port=N] [option=value ...]
-
-stages
-{stages}
-
-experiments (a run of several stages, or the settings of one result)
-{experiments}
-
-examples
-  python -m deepcritic experiment=demo run=demo seed=7
-  python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json model=PATH run=mine
-  python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json stage.generations=ROWS.jsonl run=mine
-  python -m deepcritic stage=critique input=@solution.txt model=PATH
-  python -m deepcritic stage=sft model=PATH stage.dialogues=runs/mine/seed/dialogues.jsonl run=mine
-
-options of every stage: run=NAME name=NAME runs=FOLDER seed=N overwrite=true
-  debug=smoke (cut down to a minute) debug=true (tracebacks)
-costs: dry_run=true (what would be sent), probe=20 (ask about 20 rows: what would the others take?),
-  price.prompt=X price.completion=Y (money for a million tokens) max_cost=Z (stop before it is more)
-show_config=true prints the configuration that a command stands for and does nothing.
-"""
 
 QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -59,8 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     reads the output)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] == "help" or {"-h", "--help"} & set(given):
-        print(USAGE.format(stages=_listing("stage"), experiments=_listing("experiment")), end="")
-        return 0
+        return _say(lambda: of_command([word for word in given if word not in {"help", "-h", "--help"}]))
+    if given[0] in {"--version", "--completion", "--complete"}:
+        return _say(lambda: _about(*given))
     if given[0] == "serve":
         given = _serve(given[1:])
     debug = "debug=true" in given
@@ -110,6 +88,23 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _say(text: Callable[[], str]) -> int:
+    try:
+        print(text(), end="")
+    except UsageError as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _about(option: str, *values: str) -> str:
+    if option == "--version":
+        return f"deepcritic {__version__}\n"
+    if option == "--completion":
+        return script(values[0] if values else "")
+    return "".join(f"{word}\n" for word in completions(" ".join(values)))
+
+
 def _serve(words: list[str]) -> list[str]:
     """`serve port=80` as the options of the stage; each service has a name of its own, so that several can run at once."""
     import yaml
@@ -150,7 +145,10 @@ def run_stage(config: Any) -> Any:
     if int(os.environ.get("WORLD_SIZE") or 1) > 1 and "trainer" not in plain:
         raise UsageError(f"stage={stage} runs in one process: start it without accelerate launch (WORLD_SIZE is set)")
     follows = int(os.environ.get("RANK") or 0) > 0
-    with RunFolder(path, stage=stage, config=plain, overwrite=config.overwrite, limits=limits, follows=follows) as folder:
+    renamed = {old.removeprefix("stage."): new.removeprefix("stage.") for old, new in old_names(stage).items()}
+    with RunFolder(
+        path, stage=stage, config=plain, overwrite=config.overwrite, limits=limits, follows=follows, renamed=renamed
+    ) as folder:
         return call(folder)
 
 
@@ -211,16 +209,6 @@ def _run_pipeline(config: Any, debug: list[str]) -> None:
         run_stage(stage)
         if left is not None:
             left = max(0.0, left - (manifest_of(_folder(stage)) or {}).get("cost", 0.0))
-
-
-def _listing(group: str) -> str:
-    lines = []
-    folder = configuration_folder() / group
-    for file in sorted(folder.rglob("*.yaml")):
-        first = file.read_text("utf-8").splitlines()[0] if file.stat().st_size else ""
-        comments = [line for line in file.read_text("utf-8").splitlines() if line.startswith("# ") and "@package" not in line]
-        lines.append(f"  {file.relative_to(folder).with_suffix('').as_posix():<22} {(comments or [first])[0].removeprefix('# ')}")
-    return "\n".join(lines) or "  (none)"
 
 
 def _missing(message: str) -> str:

@@ -13,7 +13,10 @@ The YAML in `conf/stage/`, `stage=X --help` and the page of options are made fro
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import inspect
+import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
@@ -23,6 +26,7 @@ from deepcritic.errors import InputError, UsageError
 
 REQUIRED: Final = MISSING
 """The default of an option that has none."""
+_WORDS: Final = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
 
 def option(
@@ -162,3 +166,16 @@ def split(run: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Option
 def wrong(key: str, found: object, expected: str, problem: str = "no such choice") -> UsageError:
     """The error for an option with a value that it cannot have."""
     return UsageError(f"{key}: {problem}; found {found!r}; expected {expected}")
+
+
+def value_text(value: Any) -> str:
+    """A value as one writes it in YAML, and on the command line.
+
+    >>> [value_text(value) for value in (None, True, 0.00001, 3.0, "drop", "on", "a b", [])]
+    ['null', 'true', '0.00001', '3.0', 'drop', '"on"', '"a b"', '[]']
+    """
+    if isinstance(value, float):
+        return format(decimal.Decimal(repr(value)), "f")
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*", value) and value.lower() not in _WORDS:
+        return value
+    return json.dumps(value, ensure_ascii=False)

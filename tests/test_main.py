@@ -81,7 +81,7 @@ def test_scoring_a_recording_loads_no_model_library(words: list[str], tmp_path: 
 # Listings
 
 
-@pytest.mark.parametrize("given", [[], ["--help"], ["-h"], ["help"], ["stage=evaluate", "--help"]])
+@pytest.mark.parametrize("given", [[], ["--help"], ["-h"], ["help"]])
 def test_help_lists_stages_experiments_and_examples(command: Callable[..., Any], given: list[str]) -> None:
     outcome = command(*given)
     assert outcome.code == 0

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import decimal
-import json
-import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from deepcritic.cli.config import configuration_folder
+from deepcritic.cli.help import settings, type_text
 from deepcritic.cli.names import run_of, stage_names
-from deepcritic.options import Option, described, engines_of, record_of
-
-_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
+from deepcritic.options import Option, described, engines_of, record_of, value_text
 
 
 def generated() -> dict[Path, str]:
     """Each file that is made from the records, with its content."""
     conf = configuration_folder()
-    return {conf / "stage" / f"{stage}.yaml": yaml_of(stage) for stage in stage_names()}
+    files = {conf / "stage" / f"{stage}.yaml": yaml_of(stage) for stage in stage_names()}
+    return {**files, conf.parent / "docs" / "options.md": page()}
 
 
 def summary(stage: str) -> str:
@@ -50,17 +47,46 @@ def yaml_of(stage: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def value_text(value: Any) -> str:
-    """A value as one writes it in YAML, and on the command line.
+def page() -> str:
+    """The page of all options."""
+    lines = [
+        "# Options",
+        "",
+        "<!-- Made from the records in deepcritic/stages/ and from conf/config.yaml by scripts/options: change those. -->",
+        "",
+        "An option is written `NAME=VALUE`: `stage.samples=8`, `model=PATH`. `python -m deepcritic stage=STAGE --help` prints",
+        "those of a stage, with those of its engines (`sampler.`, `task.`). An option that a stage does not read is an error.",
+        "",
+        "## Every stage",
+        "",
+        *_table((one.key, one.value, one.text) for one in settings(configuration_folder() / "config.yaml") if one.text),
+    ]
+    old: list[tuple[str, str, str]] = []
+    for stage in stage_names():
+        run = run_of(stage)
+        lines += ["", f"## stage={stage}", "", f"{summary(stage)}."]
+        engines = ", ".join(f"`{name}=`" for name in engines_of(run))
+        lines += ["", f"Engines: {engines}."] * bool(engines)
+        options = described(record_of(run))
+        for group in dict.fromkeys(one.group for one in options):
+            lines += ["", f"### {group}", "", "| option | type | default | |", "|---|---|---|---|"]
+            lines += [_row(one) for one in options if one.group == group]
+        old += [(f"stage={stage}", f"stage.{one.was}", one.key) for one in options if one.was]
+    lines += ["", "## Old names", "", "Accepted in this release, with a line on standard error, and removed in the next.", ""]
+    lines += ["| stage | old | new |", "|---|---|---|", *(f"| `{stage}` | `{was}` | `{new}` |" for stage, was, new in old)]
+    return "\n".join(lines) + "\n"
 
-    >>> [value_text(value) for value in (None, True, 0.00001, 3.0, "drop", "on", "a b", [])]
-    ['null', 'true', '0.00001', '3.0', 'drop', '"on"', '"a b"', '[]']
-    """
-    if isinstance(value, float):
-        return format(decimal.Decimal(repr(value)), "f")
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*", value) and value.lower() not in _WORDS:
-        return value
-    return json.dumps(value, ensure_ascii=False)
+
+def _table(rows: Iterable[tuple[str, str, str]]) -> list[str]:
+    return ["| option | default | |", "|---|---|---|", *(f"| `{key}` | `{value}` | {text} |" for key, value, text in rows)]
+
+
+def _row(one: Option) -> str:
+    text = one.text.replace("|", "\\|")
+    if one.choices and not all(choice in one.text for choice in one.choices):
+        text += f" ({', '.join(one.choices)})"
+    default = "required" if one.required else f"`{value_text(one.default)}`"
+    return f"| `{one.key}` | {type_text(one)} | {default} | {text} |"
 
 
 def _default(one: Option) -> str:

@@ -16,6 +16,7 @@ from deepcritic import stages
 from deepcritic.errors import UsageError
 from deepcritic.options import described, record_of
 
+OLD_EXPERIMENTS = {f"microworld/score_{name}": f"microworld/spct_{name}" for name in ("evaluate", "rl", "sft")}
 _WORD = re.compile(r"([+~]*)([^=]*)(=?)(.*)", re.DOTALL)
 
 
@@ -75,6 +76,7 @@ def translated(words: list[str], conf: Path) -> list[str]:
 
     Raises `UsageError` where an option is given by both names.
     """
+    words = [_experiment(word) for word in words]
     stage = stage_of(words, conf)
     if stage is None:
         return words
@@ -88,6 +90,18 @@ def translated(words: list[str], conf: Path) -> list[str]:
             continue
         if new in given:
             raise UsageError(f"{name} is the old name of {new}, and both are given; expected: {new} alone")
-        print(f"{name}= is now {new}=; the old name works in this release and is removed in the next", file=sys.stderr)
+        _say(f"{name}=", f"{new}=")
         found.append(f"{sign}{new}{equals}{value}")
     return found
+
+
+def _experiment(word: str) -> str:
+    _, name, _, value = parts(word)
+    if name != "experiment" or value not in OLD_EXPERIMENTS:
+        return word
+    _say(word, f"experiment={OLD_EXPERIMENTS[value]}")
+    return f"experiment={OLD_EXPERIMENTS[value]}"
+
+
+def _say(old: str, new: str) -> None:
+    print(f"{old} is now {new}; the old name works in this release and is removed in the next", file=sys.stderr)

@@ -69,7 +69,8 @@ class RunFolder:
 
     `config` is the stage's resolved configuration as plain JSON values. A dry run (see `Limits`) takes no lock and leaves what is
     there as it is: what the stage writes on the way goes into a folder of its own, and with it. So does a process that `follows`
-    another one, which has the folder: they train together.
+    another one, which has the folder: they train together. `renamed` maps old names of options to new ones, for folders that the
+    release before has begun.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class RunFolder:
         overwrite: bool = False,
         limits: Limits | None = None,
         follows: bool = False,
+        renamed: Mapping[str, str] | None = None,
     ) -> None:
         path = _followed(path)
         self.path, self.stage, self.limits = path, stage, limits or Limits()
@@ -94,7 +96,7 @@ class RunFolder:
         self._trouble: Counter[str] = Counter()
         self._scratch: Path | None = None
         self._only_looks = follows or self.limits.dry_run
-        self._overwrite = overwrite
+        self._overwrite, self._renamed = overwrite, renamed or {}
         self._lock = filelock.FileLock(path.parent / f".{path.name}.lock")
 
     def __enter__(self) -> Self:
@@ -168,6 +170,7 @@ class RunFolder:
                     "give this run another run= or name=, or start over with overwrite=true"
                 )
             return []
+        before = {self._renamed.get(key, key): value for key, value in before.items()}
         conflicts, extensions = changes(before, asked, skipped=self._not_hashed, extended=self._extends)
         if conflicts and kept:
             raise RunConflict(f"{self.path} was begun with another {_explained(conflicts[0], self._extends)}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from deepcritic.critic import Critic
 from deepcritic.errors import Stopped, UsageError
@@ -28,6 +28,8 @@ from deepcritic.tasks.base import CriticTask
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions(Options):
     """Serve a critic over HTTP: critiques, scores of steps, rewards."""
+
+    COUNTS_COST: ClassVar = False
 
     model: str | None = option(None, "critic: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Model", top=True)
     prm: str | None = option(None, "process reward model for /v1/scores, with scorer=NAME; null: the critic's vote shares")
