@@ -90,10 +90,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _say(text: Callable[[], str]) -> int:
     try:
-        print(text(), end="")
+        print(text(), end="", flush=True)
     except UsageError as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # as in `--help | head`
+        return CLOSED if reader_is_gone() else 1
     return 0
 
 
