@@ -59,12 +59,12 @@ _NUMBER: Final = re.compile(
     re.VERBOSE,
 )
 _VERBS: Final = re.compile(
-    r"(?<![\\A-Za-z])(?:is|are|was|were|be|equals?|gives?|yields?|becomes?|has|have|had|get|gets|got|find|found|obtain|we|answer"
-    r"|therefore|thus|hence|so|then|since|because|conclude|there|it|he|she|they)(?![A-Za-z])|[是为]|所以|因此|答",
+    r"(?<![\\A-Za-z0-9])(?:is|are|was|were|be|equals?|gives?|yields?|becomes?|has|have|had|get|gets|got|find|found|obtain|we|answer"
+    r"|therefore|thus|hence|so|then|since|because|conclude|there|it|he|she|they)(?![A-Za-z0-9_])|[是为]|所以|因此|答",
     re.I,
 )
 _INTRODUCED: Final = re.compile(r"[A-Za-z][A-Za-z ,'-]* [A-Za-z ,'-]*:\s*\$")
-_WORD: Final = re.compile(r"(?<![\\A-Za-z0-9_^{}])[A-Za-z]{2,}(?![A-Za-z0-9_^(])")
+_WORD: Final = re.compile(r"(?<![\\A-Za-z0-9_^{}])(?!(?:and|or)(?![A-Za-z]))[A-Za-z]{2,}(?![A-Za-z0-9_^(])")
 _MANY: Final = 5  # words with a number or formula among them, of which no verb is known
 _GENERAL: Final = re.compile(r"\b(?:all|any|every|each|except|unless|not|no|other)\b", re.I)
 _WORDS_BEHIND: Final = re.compile(r" ?[A-Za-z](?:(?! and | or )[A-Za-z '-])*")
