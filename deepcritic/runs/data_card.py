@@ -9,7 +9,6 @@ The files of a folder have different columns: the card lists each as a configura
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -22,35 +21,30 @@ _MAIN: Final = ("verdicts", "dialogues", "refined", "labelled", "solutions", "co
 """The files by which one is the default: the first of these that has rows."""
 
 
-def write_stage_card(folder: Path, files: Iterable[str]) -> None:
-    """Write the card of a stage's folder for the row `files` in it."""
-    _write(folder, folder.name, {Path(name).stem: name for name in files})
-
-
-def write_run_card(run: Path, *, left_out: frozenset[str]) -> None:
-    """Write the card of a run for the row files of its finished stages, but for those with names that are `left_out`.
-
-    A `README.md` that somebody else wrote stays.
+def write_cards(folder: Path, *, left_out: frozenset[str]) -> None:
+    """Write the card of the stage in `folder`, which is about to be finished, and that of its run, which lists the row files of
+    all finished stages. Files with names that are `left_out` are not listed. A `README.md` that somebody else wrote stays.
     """
-    card = run / CARD
-    if card.exists() and _MARK not in card.read_text("utf-8", "replace"):
-        return
-    files = [file for path in run.glob(f"*/{MANIFEST}") for file in path.parent.glob("*.jsonl") if file.name not in left_out]
+    run = folder.parent
+    _write(folder, folder.name, {file.stem: file.name for file in folder.glob("*.jsonl") if file.name not in left_out})
+    finished = {path.parent for path in run.glob(f"*/{MANIFEST}")} | {folder}
+    files = [file for stage in finished for file in stage.glob("*.jsonl") if file.name not in left_out]
     _write(run, run.name, {f"{file.parent.name}.{file.stem}": f"{file.parent.name}/{file.name}" for file in files})
 
 
 def _write(folder: Path, title: str, configs: dict[str, str]) -> None:
     rows = {name: configs[name] for name in sorted(configs) if (folder / configs[name]).stat().st_size}
-    if not rows:
+    card = folder / CARD
+    if not rows or (card.exists() and _MARK not in card.read_text("utf-8", "replace")):
         return
     main = min(rows, key=_rank)
     lines = ["---", "configs:"]
-    for name, file in rows.items():
-        lines += [f'- config_name: "{name}"', f'  data_files: "{file}"', *(["  default: true"] if name == main else [])]
+    for name, path in rows.items():
+        lines += [f'- config_name: "{name}"', f'  data_files: "{path}"', *(["  default: true"] if name == main else [])]
     lines += ["---", _MARK, f"# {title}", "", "Rows, as JSON Lines, one configuration a file:", ""]
-    lines += [f"- `{name}`: `{file}`" for name, file in rows.items()]
-    with replacing(folder / CARD) as card:
-        card.write(("\n".join(lines) + "\n").encode())
+    lines += [f"- `{name}`: `{path}`" for name, path in rows.items()]
+    with replacing(card) as file:
+        file.write(("\n".join(lines) + "\n").encode())
 
 
 def _rank(name: str) -> tuple[int, str]:

@@ -25,7 +25,7 @@ import filelock
 from deepcritic.errors import DeepCriticError, InputError, RunConflict, StageIncomplete, Stopped
 from deepcritic.metrics.subset import subset
 from deepcritic.runs.budget import Limits, UsageLog
-from deepcritic.runs.data_card import write_run_card, write_stage_card
+from deepcritic.runs.data_card import write_cards
 from deepcritic.runs.failures import failures_in
 from deepcritic.runs.guard import CONTENT, EXTENDS, Change, changes, flatten, listed
 from deepcritic.runs.jsonl import clear_unfinished, file_sha256, read_json, write_json
@@ -255,9 +255,8 @@ class RunFolder:
         }
         if self._trouble:
             manifest["incomplete"] = self._trouble.total()
-        write_stage_card(self.path, files)
+        write_cards(self.path, left_out=frozenset({UsageLog.FILE}))
         write_json(self.path / MANIFEST, manifest)
-        write_run_card(self.path.parent, left_out=frozenset({UsageLog.FILE}))
         self.require_complete()
         return manifest
 
