@@ -272,3 +272,10 @@ def test_the_site_builds() -> None:
 def test_the_rows_of_evidence_are_numbers() -> None:
     for file in (ROOT / "data" / "evidence").glob("*.json"):
         assert all(isinstance(row["estimate"], float | int) for row in json.loads(file.read_text("utf-8"))["rows"])
+
+
+def test_stable_modules_are_there() -> None:
+    text = (ROOT / "docs" / "stable.md").read_text("utf-8")
+    modules = set(re.findall(r"`(deepcritic(?:\.\w+)+)`", text))
+    assert len(modules) > 8
+    assert all(importlib.util.find_spec(module) for module in modules)
