@@ -19,6 +19,7 @@ EXTRA_OF = {
     "gguf": "gguf",
     "datasets": "datasets",
     "pyarrow": "datasets",
+    "pandas": "datasets",
     "huggingface_hub": "datasets",
     "httpx": "datasets",
     "trl": "train",
