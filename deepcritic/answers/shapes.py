@@ -125,14 +125,6 @@ class Either(Answer):
 
 
 @dataclass(frozen=True, slots=True)
-class Conditional(Answer):
-    """A value, and the condition on which it holds."""
-
-    value: Answer
-    condition: str
-
-
-@dataclass(frozen=True, slots=True)
 class Piece:
     """An interval."""
 

@@ -22,7 +22,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from deepcritic.datasets.benchmark import Part
+from deepcritic.datasets.limits import class_of
 from deepcritic.errors import InputError, Stopped, UsageError
+from deepcritic.evaluation.hints import Samples, label_hints
 from deepcritic.evaluation.judging import judge, judge_verdicts
 from deepcritic.evaluation.mr_score import CALL as REASON
 from deepcritic.evaluation.mr_score import PROMPT_SHA, ask, grade
@@ -51,6 +53,8 @@ class Outcome(NamedTuple):
     counts: dict[str, int]
     facts: dict[str, Any]
     grades: Grades | None = None
+    hints: Sequence[str] = ()
+    """What looks wrong and is no error (see `hints`)."""
     decided: bool = False
     """Whether these are recorded judgments of pairs, whose figures follow a rule of their own."""
 
@@ -99,7 +103,8 @@ class GenerativeEvaluator:
     def judge(self, folder: RunFolder) -> Outcome:
         """Draw what is missing, and judge. Replies are read from the disk one after the other."""
         probed = {
-            example.id for example in folder.sampled_for_probe((example for _, example in self._examples()), lambda row: row.id)
+            example.id
+            for example in folder.sampled_for_probe((example for _, example in self._examples()), lambda row: row.id, class_of)
         }
         self.plan = {name: samples if name in probed else () for name, samples in self.plan.items()}
         with Draws(folder) as draws:
@@ -114,14 +119,20 @@ class GenerativeEvaluator:
         replies = self._by_example(drawn)
         failures = read_rows(folder / "failures.jsonl", Failure)
         refused = Counter(row.key.example_id for row in failures if row.reason == REFUSED and row.key.request == CALL)
+        samples = Samples()
         for part, example in self._examples():
-            asked, withheld = len(self.plan[example.id]), refused[example.id]
+            asked, withheld, some = len(self.plan[example.id]), refused[example.id], next(replies)
+            samples.see([reply.prefix + reply.text for reply in some])
             row = judge(
-                example, next(replies), self.task, asked=asked, refused=withheld, benchmark=part.name, ties=self.ties,
+                example, some, self.task, asked=asked, refused=withheld, benchmark=part.name, ties=self.ties,
                 meta_rm_scores=meta_rm_scores.get(example.id, ()),
             )  # fmt: skip
             judged[part.name].append(row)
-        return Outcome(judged, counts, self._facts(), grades)
+        recorded = isinstance(self.engine, RecordedSampler)
+        temperatures = {one.temperature for one in self._sampling.values()}
+        hints = samples.hints(min(temperatures) if temperatures and not recorded else None)
+        hints += [hint for part in self.parts for hint in label_hints(judged[part.name], part.name)]
+        return Outcome(judged, counts, self._facts(), grades, hints)
 
     def _meta_rm_scores(self, folder: RunFolder, drawn: Iterable[Generation]) -> Mapping[str, tuple[float, ...]]:
         """The Meta RM's number of each reply, in order of sample, by row."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deepcritic.datasets.benchmark import Part
+from deepcritic.datasets.limits import class_of
 from deepcritic.errors import UsageError
 from deepcritic.evaluation.evaluators import CALL, Outcome
 from deepcritic.evaluation.judging import judge_verdicts
@@ -79,7 +80,9 @@ class StepwiseEvaluator:
     def judge(self, folder: RunFolder) -> Outcome:
         """Draw what is missing, and judge."""
         examples = [(part, example) for part in self.parts for example in part.examples if isinstance(example, Example)]
-        probed = {example.id for example in folder.sampled_for_probe((example for _, example in examples), lambda row: row.id)}
+        probed = {
+            example.id for example in folder.sampled_for_probe((example for _, example in examples), lambda row: row.id, class_of)
+        }
         walks = {example.id: self._walks(part, example) for part, example in examples if example.id in probed}
         every = [walk for some in walks.values() for walk in some]
         calls = self.task.question.calls

@@ -23,10 +23,11 @@ def subset(names: Sequence[str], count: int | None, classes: Sequence[Hashable] 
         groups.setdefault(None if classes is None else classes[position], []).append(position)
     order: list[tuple[float, bytes, int]] = []
     for positions in groups.values():
-        hashed = sorted((_hash(names[position]), position) for position in positions)
+        hashed = sorted((hash_of(names[position]), position) for position in positions)
         order += [((rank + 0.5) / len(hashed), digest, position) for rank, (digest, position) in enumerate(hashed)]
     return sorted(position for _, _, position in sorted(order)[:count])
 
 
-def _hash(name: str) -> bytes:
+def hash_of(name: str) -> bytes:
+    """What decides whether a row is chosen: 16 bytes, of its name alone."""
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()

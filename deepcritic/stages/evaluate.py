@@ -19,14 +19,13 @@ from deepcritic.datasets.preference_pairs import judgments as recorded_judgments
 from deepcritic.errors import InputError, UsageError
 from deepcritic.evaluation.contamination import overlaps
 from deepcritic.evaluation.evaluators import GenerativeEvaluator, Outcome, RecordedPairwise, ScalarEvaluator, content_hash
-from deepcritic.evaluation.load import METRICS, Metrics, write_metrics
-from deepcritic.evaluation.results import collect_metrics, print_metrics, without_forged
+from deepcritic.evaluation.results import collect_metrics, print_metrics, read_metrics, without_forged
 from deepcritic.evaluation.results_card import check_target, put_results
 from deepcritic.evaluation.table import any_published, beside_published, print_table, write_table
 from deepcritic.metrics.majority_vote import TIES, vote_rule
 from deepcritic.options import Options, option
 from deepcritic.runs.folder import RunFolder, existing
-from deepcritic.runs.jsonl import as_written, read_json, write_rows
+from deepcritic.runs.jsonl import as_written, write_json, write_rows
 from deepcritic.samplers.base import Sampler
 from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.samplers.resume import engine_for
@@ -52,7 +51,7 @@ class EvaluateOptions(Options):
         "scorer": f"sampler {OF_REPLIES}",
     }
 
-    limit: int | None = option(None, "rows of each part of a benchmark, the first ones; null: all", group="Data", at_least=1)
+    limit: int | None = option(None, "rows of each part, each class with its share; null: all", group="Data", at_least=1)
     generations: str | None = option(None, "file of recorded replies to evaluate, in place of a model")
     judgments: str | None = option(None, "file of recorded decisions about pairs, each in both orders, in place of a model")
     scores: str | None = option(None, "file of recorded step scores, in place of a scorer")
@@ -106,8 +105,8 @@ def run(
     files = {f"contamination {file}": Path(file) for file in corpora if Path(file).is_file()}
     rows_hash = content_hash(example for part in parts for example in part.examples)
     if not folder.begin(benchmark=rows_hash, **critic.depends, **files):
-        with as_written(folder.path / METRICS):
-            return _pushed(print_metrics(read_json(folder.path / METRICS), task), options.push)
+        with as_written(folder.path / "metrics.json"):
+            return _pushed(print_metrics(read_metrics(folder.path), task), options.push)
     problems = {row.id: row.item.problem for part in critic.parts for row in without_forged(part)}
     overlap = overlaps(problems, corpora) if corpora else None
     outcome = critic.judge(folder)
@@ -115,8 +114,10 @@ def run(
     _write(folder, critic, outcome, metrics)
     print_metrics(metrics, task)
     _write_table(folder, metrics)
+    for hint in outcome.hints:
+        print(f"look at this: {hint}")
     data = {part.name: part.facts for part in critic.parts}
-    folder.finish(metrics="metrics.json", data=data, ignored_fields=_ignored(critic), **outcome.facts)
+    folder.finish(metrics="metrics.json", data=data, ignored_fields=_ignored(critic), hints=list(outcome.hints), **outcome.facts)
     return _pushed(metrics, options.push)
 
 
@@ -160,7 +161,7 @@ def _write(folder: RunFolder, critic: Critic, outcome: Outcome, metrics: dict[st
     judged = [row for part in critic.parts for row in outcome.judged[part.name]]
     write_rows(folder / "verdicts.jsonl", judged)
     write_rows(folder / "examples.jsonl", (example for part in critic.parts for example in part.examples))
-    write_metrics(folder / METRICS, metrics)
+    write_json(folder / "metrics.json", metrics)
     ledger = folder.ledger("examples")
     ledger.enter(len(judged))
     for row in judged:
@@ -173,7 +174,7 @@ def _write(folder: RunFolder, critic: Critic, outcome: Outcome, metrics: dict[st
 def _write_table(folder: RunFolder, metrics: dict[str, Any]) -> None:
     """Write F1 next to published results, and print it where there are any for this benchmark."""
     if {"f1", "mean_f1"} & metrics.keys():
-        entries = beside_published({str(metrics["model"]): Metrics.of(metrics)})
+        entries = beside_published({str(metrics["model"]): metrics})
         write_table(folder.path, entries)
         if any_published(entries):
             print_table(entries)

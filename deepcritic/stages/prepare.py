@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from deepcritic.datasets.base import Report
+from deepcritic.datasets.limits import limited
 from deepcritic.errors import InputError, Stopped, UsageError
 from deepcritic.labels import splitting
 from deepcritic.options import Options, option
@@ -36,7 +37,7 @@ class PrepareOptions(Options):
 
     NEEDS: ClassVar = {"sampler": "split=model"}
 
-    limit: int | None = option(None, "rows to write; null: all", group="Data", at_least=0)
+    limit: int | None = option(None, "rows to write, each class with its share; null: all", group="Data", at_least=0)
     shuffle: bool = option(False, "shuffle before `limit` is applied, which holds all rows in memory")
     seed: int = option(0, "random seed", top=True)
     split: str | None = option(
@@ -89,7 +90,7 @@ def run(
         rows = list(rows)
         random.Random(options.seed).shuffle(rows)
     facts: dict[str, Any] = {}
-    rows = itertools.islice(rows, options.limit)
+    rows = itertools.islice(rows, options.limit) if options.shuffle else limited(rows, options.limit)
     if options.split is not None:
         divide = _Split(folder, options.min_steps, options.max_steps)
         sampling = Sampling(temperature=0.0, max_tokens=options.max_tokens)

@@ -17,6 +17,7 @@ import numpy as np
 from deepcritic.answers import COMPARED, compare
 from deepcritic.critic import Critic, Critique
 from deepcritic.datasets import examples as example_rows
+from deepcritic.datasets.limits import class_of, limited
 from deepcritic.errors import InputError
 from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.options import REQUIRED, Options, option
@@ -68,8 +69,8 @@ def run(folder: RunFolder, options: RefineOptions, *, task: CriticTask[int], sam
     inputs = {role: engine.model_id for role, engine in engines.items()}
     if not folder.begin(solutions=Path(options.solutions), prompt=prompt.sha, **inputs):
         return folder.manifest or {}
-    solutions = list(example_rows.read(options.solutions))[: options.limit]
-    rows = folder.sampled_for_probe(_usable(solutions, folder, options.solutions), lambda row: row.id)
+    solutions = list(limited(example_rows.read(options.solutions), options.limit))
+    rows = folder.sampled_for_probe(_usable(solutions, folder, options.solutions), lambda row: row.id, class_of)
     critic = Critic(
         sampler=engines["critic"], samples=options.samples, temperature=options.critique_temperature,
         top_p=options.critique_top_p, max_tokens=options.critique_max_tokens, task=task, seed=options.seed,

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from deepcritic.datasets import own
+from deepcritic.datasets.limits import class_of, limited
 from deepcritic.errors import InputError
 from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
@@ -58,10 +59,10 @@ def run(folder: RunFolder, options: RejectOptions, *, task: CriticTask[Any], sam
     if not folder.begin(examples=Path(options.examples), model=engine.model_id, prompt=task.template.sha):
         return folder.manifest or {}
     read = own.read(options.examples, task.row, columns=options.columns, index_base=options.index_base)
-    rows = [row for row in read if task.stratum(row.gold) is not None][: options.limit]
+    rows = list(limited((row for row in read if task.stratum(row.gold) is not None), options.limit))
     if not rows:
         raise InputError("no row says what is right", file=options.examples, expected="labelled rows")
-    rows = folder.sampled_for_probe(rows, lambda row: row.id)
+    rows = folder.sampled_for_probe(rows, lambda row: row.id, class_of)
     sampling = Sampling(temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens)
 
     def ask(row: Example | Preference) -> Iterator[Request]:

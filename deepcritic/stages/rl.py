@@ -243,7 +243,8 @@ def _filtered(
     if not options.prefilter_samples or options.model is None:
         return prompts, {}
     sampling = Sampling(temperature=options.temperature, max_tokens=max_tokens)
-    considered = folder.sampled_for_probe(prompts[: options.prefilter_limit], lambda prompt: prompt.id)
+    some = prompts[: options.prefilter_limit]
+    considered = folder.sampled_for_probe(some, lambda prompt: prompt.id, lambda prompt: prompt.stratum)
     folder.ledger("prompts").drop("not considered", len(prompts) - len(considered))
     return prefilter(folder, considered, task, sampler, options.model, sampling, options.prefilter_samples, options.seed)
 

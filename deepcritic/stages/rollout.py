@@ -17,6 +17,7 @@ from typing import Any
 
 from deepcritic.answers import COMPARED
 from deepcritic.datasets import examples as example_rows
+from deepcritic.datasets.limits import class_of
 from deepcritic.labels.rollouts import Ended, Plan, put_in_order, reached_answer
 from deepcritic.labels.rules import RULES, Discard, Label, Table, unusable
 from deepcritic.labels.solving import PROMPT
@@ -59,7 +60,7 @@ def run(folder: RunFolder, options: RolloutOptions, *, sampler: Callable[..., Sa
     prompt = Template.of(options.template, PROMPT)
     if not folder.begin(solutions=Path(options.solutions), model=engine.model_id, prompt=prompt.sha):
         return folder.manifest or {}
-    rows = folder.sampled_for_probe(_usable(folder, example_rows.read(options.solutions)), lambda row: row.id)
+    rows = folder.sampled_for_probe(_usable(folder, example_rows.read(options.solutions)), lambda row: row.id, class_of)
     sampling = Sampling(temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens)
 
     def ask(row: Example, given: int, wanted: Iterable[int]) -> Request:

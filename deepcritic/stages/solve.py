@@ -5,7 +5,6 @@ python -m deepcritic stage=solve stage.problems=runs/x/prepare/examples.jsonl ge
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from deepcritic.answers import COMPARED
 from deepcritic.datasets import examples as example_rows
+from deepcritic.datasets.limits import limited
 from deepcritic.evaluation.contamination import Problems
 from deepcritic.labels.solving import CALL, PROMPT, Selection, by_problem, judge_answers, usable
 from deepcritic.options import REQUIRED, Options, option
@@ -67,7 +67,7 @@ def run(folder: RunFolder, options: SolveOptions, *, sampler: Callable[..., Samp
     inside = {f"contamination {file}": Path(file) for file in benchmarks if Path(file).is_file()}
     if not folder.begin(problems=Path(options.problems), model=engine.model_id, prompt=prompt.sha, **inside):
         return folder.manifest or {}
-    problems = itertools.islice(example_rows.read(options.problems), options.limit)
+    problems = limited(example_rows.read(options.problems), options.limit)
     rows, resembling = usable(problems, folder, Problems.of(benchmarks))
     rows = folder.sampled_for_probe(rows, lambda row: row.id)
     sampling = Sampling(temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens)

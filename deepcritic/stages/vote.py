@@ -6,7 +6,7 @@ python -m deepcritic stage=vote stage.solutions=.../solve/generations.jsonl stag
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from typing import Any
 from deepcritic.answers import COMPARED, compare
 from deepcritic.critic import Critic, Critique
 from deepcritic.datasets import examples as example_rows
+from deepcritic.datasets.limits import limited
 from deepcritic.datasets.own import rows_of
 from deepcritic.errors import InputError
+from deepcritic.evaluation.hints import Samples
 from deepcritic.evaluation.voting import Candidate, voting_metrics
 from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
@@ -54,7 +56,7 @@ def run(folder: RunFolder, options: VoteOptions, *, task: CriticTask[int], sampl
     engine = engine_for(sampler, options.model, "model")
     if not folder.begin(problems=Path(options.problems), solutions=Path(options.solutions), model=engine.model_id):
         return folder.manifest or {}
-    rows = _with_reference(list(example_rows.read(options.problems))[: options.limit], folder, options.problems)
+    rows = _with_reference(list(limited(example_rows.read(options.problems), options.limit)), folder, options.problems)
     drawn = _by_problem(rows_of(options.solutions, Generation), rows)
     critic = Critic(
         sampler=engine, samples=options.samples, temperature=options.temperature, top_p=options.top_p,
@@ -82,9 +84,24 @@ def run(folder: RunFolder, options: VoteOptions, *, task: CriticTask[int], sampl
     write_json(folder / "metrics.json", metrics)
     ledger = folder.ledger("problems")
     ledger.keep(len(rows))
-    folder.finish(model=engine.model_id, metrics="metrics.json")
+    hints = _hints(drawn.values(), by_solution.values(), options.temperature)
+    folder.finish(model=engine.model_id, metrics="metrics.json", hints=hints)
     _show(folder.path, metrics)
+    for hint in hints:
+        print(f"look at this: {hint}")
     return metrics
+
+
+def _hints(
+    drawn: Iterable[Sequence[Generation]], critiques: Iterable[Sequence[Generation | Failure]], temperature: float
+) -> list[str]:
+    """What looks wrong about the solutions, and about the critiques of each."""
+    solutions, samples = Samples(), Samples()
+    for draws in drawn:
+        solutions.see([draw.prefix + draw.text for draw in draws])
+    for outcomes in critiques:
+        samples.see([one.prefix + one.text for one in outcomes if isinstance(one, Generation)])
+    return [f"solutions: {hint}" for hint in solutions.hints()] + [f"critiques: {hint}" for hint in samples.hints(temperature)]
 
 
 def _with_reference(rows: list[Example], folder: RunFolder, file: str) -> dict[str, Example]:

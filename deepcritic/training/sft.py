@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
 from typing import Any
 
 from deepcritic.datasets import conversations
 from deepcritic.datasets.base import Report
+from deepcritic.datasets.limits import limited
 from deepcritic.datasets.reading import Rows
 from deepcritic.errors import InputError
 from deepcritic.runs.folder import RunFolder
@@ -39,7 +39,7 @@ def encode_dialogues(
     ledger = folder.ledger("dialogues")
     rows, origins, cut = [], Counter[str](), 0
     report = Report()
-    for dialogue in itertools.islice(conversations.read(path, task, report=report, **reading), limit):
+    for dialogue in limited(conversations.read(path, task, report=report, **reading), limit):
         ledger.enter()
         ids, mask = dialogue_ids(tokenizer, dialogue.messages)
         if len(ids) > max_length:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepcritic.datasets import examples as example_rows
+from deepcritic.datasets.limits import limited
 from deepcritic.errors import InputError
 from deepcritic.evaluation.judging import judge
 from deepcritic.hub.models import context_length
@@ -51,8 +52,8 @@ class Validation:
 
     @classmethod
     def read(cls, path: str, task: CriticTask[Any], limit: int | None = None, **options: Any) -> Validation:
-        """From a file of examples; those without a label are passed over, of the others the first `limit` are taken."""
-        rows = [row for row in example_rows.read(path) if isinstance(row.gold.first_error, int)][:limit]
+        """From a file of examples; of those with a label `limit` are taken, each class with its share."""
+        rows = list(limited((row for row in example_rows.read(path) if isinstance(row.gold.first_error, int)), limit))
         if not rows:
             raise InputError("no labelled example to validate on", file=path, expected="rows with gold.first_error")
         return cls(rows=rows, task=task, **options)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from deepcritic.datasets import examples
+from deepcritic.datasets.limits import limited
 from deepcritic.labels.splitting import place_of
 from deepcritic.runs.jsonl import file_sha256, read_rows, write_rows
 from deepcritic.schema import Example, Gold, Item
@@ -64,7 +65,9 @@ def test_a_limit_and_a_shuffle(command: Command, words: list[str]) -> None:
     assert command(*words).code == 0
     everything = _rows()
     assert command(*words, "name=some", "stage.limit=2").code == 0
-    assert _rows(Path("runs/mine/prepare.some")) == everything[:2]
+    some = _rows(Path("runs/mine/prepare.some"))
+    assert some == list(limited(everything, 2))
+    assert {row.gold.first_error == -1 for row in some} == {True, False}
     shuffled = []
     for seed in (1, 1, 2, 3):
         assert command(*words, f"name=s{seed}", "stage.shuffle=true", f"seed={seed}").code == 0
@@ -197,7 +200,7 @@ def test_a_source_of_which_no_row_can_be_used_fails(command: Command, tmp_path: 
     ("words", "said"),
     [
         (["stage.split=words"], "stage.split: no such choice; found 'words'; expected rule, model"),
-        (["stage.min_steps=1"], "stage.min_steps: out of range; found 1; expected a whole number from 2"),
+        (["stage.min_steps=1", "stage.split=rule"], "stage.min_steps: out of range; found 1; expected a whole number from 2"),
         (["stage.split=model"], "no model is named: give model=PATH"),
     ],
 )
