@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deepcritic import errors, rewards, schema
     from deepcritic.critic import Critic, Critique
+    from deepcritic.evaluation.load import Results, load_results
     from deepcritic.refining import Refinement, refine
 
     __version__: str
 
-__all__ = ["Critic", "Critique", "Refinement", "__version__", "errors", "refine", "rewards", "schema"]
+__all__ = [
+    "Critic", "Critique", "Refinement", "Results", "__version__", "errors", "load_results", "refine", "rewards", "schema",
+]  # fmt: skip
 
-_MODULE_OF = {"Critic": "critic", "Critique": "critic", "Refinement": "refining", "refine": "refining"}
+_MODULE_OF = {
+    "Critic": "critic", "Critique": "critic", "Refinement": "refining", "refine": "refining", "Results": "evaluation.load",
+    "load_results": "evaluation.load",
+}  # fmt: skip
 _MODULES = ("errors", "rewards", "schema")
 
 

@@ -189,7 +189,7 @@ def _run_pipeline(config: Any, debug: list[str]) -> None:
 
     from omegaconf import OmegaConf
 
-    from deepcritic.runs.folder import manifest_of
+    from deepcritic.runs.manifest import read_manifest
 
     if config.dry_run or config.probe is not None:
         raise UsageError("dry_run= and probe= are for one stage: the stages of an experiment read what earlier ones wrote")
@@ -210,7 +210,8 @@ def _run_pipeline(config: Any, debug: list[str]) -> None:
         stage.max_cost = left
         run_stage(stage)
         if left is not None:
-            left = max(0.0, left - (manifest_of(_folder(stage)) or {}).get("cost", 0.0))
+            manifest = read_manifest(_folder(stage))
+            left = max(0.0, left - (manifest.cost or 0.0 if manifest else 0.0))
 
 
 def _missing(message: str) -> str:

@@ -29,9 +29,10 @@ class Comparison(NamedTuple):
     - Not readable: `unreadable prediction`, `unreadable reference`.
     - A limit: `time`, `memory`, `depth`, `size` (nobody could write the number out), `died` (killed from outside).
     - It depends on the question: `unit` (`5m` and 5, `5 cm` and `5 cm^2`), `rounding` (1234567.8 and 1234567.81), `base`,
-      `grouping` (`100,200` and `100, 200`), `slash` (`1/2x`), `names` (`x = 5` and `y = 5`), `equation`, `words` (one says
-      more), `choice` (a letter, two texts), `am or pm`, `year`, `time or ratio` (`2:30` and `1:15`), `interval` (`[1, 2]` and
-      `1, 2`), `set or tuple`, `vector` (a row and a column), `order`, `repeats`, `dots`, `unsolved` (the question said again).
+      `grouping` (`100,200` and `100, 200`), `slash` (`1/2x`), `names` (`x = 5` and `y = 5`), `equation`, `condition`,
+      `words` (one says more), `choice` (a letter with two texts), `am or pm`, `year`, `time or ratio` (`2:30` and `1:15`),
+      `interval` (`[1, 2]` and `1, 2`), `set or tuple`, `vector` (a row and a column), `order`, `repeats`, `dots`, `unsolved`
+      (the inequality said again).
     - A fault: `error: ...` (math-verify's own), `forbidden: ...` (no worker may do that).
     """
 

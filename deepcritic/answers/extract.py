@@ -32,6 +32,7 @@ _APART: Final = 70  # characters between two boxes of one answer, at most (Math-
 _TOKENS: Final = re.compile(r"<\|im_start\|>(?:user|system)|<\|(?:im_end|endoftext|eot_id|end|eos)\|>|</s>|<\uff5c[^<>]*\uff5c>")
 _MORE_THAN_SIGNS: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2}|[\n#<|]|[^\x00-\x7f]")
 _WORDED: Final = re.compile(r"\$?\\(?:text|mbox)[a-z]*\{([^{}$\\]*)\}\$?\.?")
+_TEXT: Final = re.compile(r"\\(?:text|mbox)[a-z]*\{([^{}$\\]*)\}")
 _TAGGED: Final = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.I)
 _HASHES: Final = re.compile(r"^####[ \t]*(.+)$", re.M)
 _MARKER: Final = re.compile(
@@ -52,23 +53,26 @@ _LEAD: Final = re.compile(
 _LINK: Final = re.compile(r"(?:\s|,|;|and\b|or\b|、|或|和)*")
 _NUMBER: Final = re.compile(
     r"""(?<![A-Za-z0-9_.,/\\])[-−]?[$€£¥]?
-    (?:[0-9]{1,2}:[0-5][0-9](?:\ ?(?i:[ap])\.?(?i:m)\b\.?)?
+    (?:[0-9]+(?:\ ?:\ ?[0-9]+)+(?:\ ?(?i:[ap])\.?(?i:m)\b\.?)?
       |[0-9]+\ [0-9]+/[0-9]+
       |[0-9](?:[0-9,]*[0-9])?(?:\.[0-9]+)?(?:/[0-9]+)?|\.[0-9]+)
     (?:\s?(?:%|\\%|percent))?(?![A-Za-z0-9_])""",
     re.VERBOSE,
 )
 _VERBS: Final = re.compile(
-    r"(?<![\\A-Za-z])(?:is|are|was|were|be|equals?|gives?|yields?|becomes?|has|have|had|get|gets|got|find|found|obtain|we|answer"
-    r"|therefore|thus|hence|so|then|since|because|conclude|there|it|he|she|they)(?![A-Za-z])|[是为]|所以|因此|答",
+    r"(?<![\\A-Za-z0-9])(?:is|are|was|were|be|equals?|giv(?:es?|ing)|mak(?:es?|ing)|leav(?:es?|ing)|yields?|becomes?|has|have|had|get|gets|got|find|found|obtain|we|answer"
+    r"|therefore|thus|hence|so|then|since|because|conclude|there|it|he|she|they)(?![A-Za-z0-9_])|[是为]|所以|因此|答",
     re.I,
 )
 _INTRODUCED: Final = re.compile(r"[A-Za-z][A-Za-z ,'-]* [A-Za-z ,'-]*:\s*\$")
-_WORD: Final = re.compile(r"(?<![\\A-Za-z0-9_^{}])[A-Za-z]{2,}(?![A-Za-z0-9_^(])")
+_WORD: Final = re.compile(r"(?<![\\A-Za-z0-9_^{}])(?!(?:and|or)(?![A-Za-z]))[A-Za-z]{2,}(?![A-Za-z0-9_^(])")
 _MANY: Final = 5  # words with a number or formula among them, of which no verb is known
 _GENERAL: Final = re.compile(r"\b(?:all|any|every|each|except|unless|not|no|other)\b", re.I)
 _WORDS_BEHIND: Final = re.compile(r" ?[A-Za-z](?:(?! and | or )[A-Za-z '-])*")
-_CONDITION: Final = re.compile(r",? (?:at|when|where|for|if|with|as) ")
+_CONDITION: Final = re.compile(
+    r",? (?:(?:which is |and (?:it )?(?:is )?)?(?:attained|achieved|reached|obtained|occurring) )?"
+    r"(?:at|when|where|for|if|with|as|by) "
+)
 _COMPLEMENT: Final = re.compile(
     r"(?<![\\A-Za-z])(?:is|are|was|were|be|equals?|gives?|yields?|has|have|get|gets|pays?|costs?|needs?|makes?|earns?)(?![A-Za-z])"
     r"(?: (?:equal to|approximately|about|exactly|given by))?:?|[是为]",
@@ -134,6 +138,9 @@ def is_prose(text: str) -> bool:
     words = _FORMULA.sub("$", text)
     if _VERBS.search(words) or _INTRODUCED.match(words):
         return True
+    before, formula, _ = words.partition("$")
+    if formula and len(_WORD.findall(before)) > 1 and not _GENERAL.search(words):
+        return True
     return len(_WORD.findall(words)) >= _MANY and _says_something(text) and not _GENERAL.search(words)
 
 
@@ -162,6 +169,7 @@ def stated_part(text: str) -> str:
         return text[lead.end() :]
     if not is_prose(text):
         return text
+    text = _TEXT.sub(r"\1", text)
     lines = [line for line in text.split("\n") if line.strip(" *_-#>")]
     return _last(lines[-1] if len(lines) > 1 and _says_something(lines[-1]) else text)
 
@@ -203,7 +211,7 @@ def _last(text: str) -> str:
     last = runs[-1] if runs else (0, "")
     said = "" if runs and _CONDITION.match(text, last[0]) else text[last[0] :].strip(" .。\n")
     rest = _SENTENCE.split(said)[-1]
-    complement = _COMPLEMENT.split(rest)[-1].strip()
+    complement = _COMPLEMENT.split(rest)[-1].rpartition("=")[2].strip()
     numbers = list(_NUMBER.finditer(rest))
     if numbers:
         return _numbers(complement) or _numbers(rest[numbers[-1].start() :]) or numbers[-1][0]

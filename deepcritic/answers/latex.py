@@ -23,6 +23,7 @@ _DEGREES: Final = re.compile(r"\^\\circ(?![A-Za-z]) ?")
 _GAMMA: Final = re.compile(r"\\([gG])amma(?![A-Za-z])(?!\()")
 _COMBINATIONS: Final = re.compile(r"C_\{?([0-9]+)\}?\^\{?([0-9]+)\}?|C\(([0-9]+),([0-9]+)\)")
 _WORDS: Final = re.compile(r"(?<![\\A-Za-z])(?:[A-Z]?[a-z]{4,}|[A-Za-z]{2,} [A-Za-z]{2,})")
+_PERMUTATIONS: Final = re.compile(r"A_\{?([0-9]+)\}?\^\{?([0-9]+)\}?")
 _UNREAD: Final = re.compile(
     r"""!!|(?<![_^0-9.}])[0-9.]+\ [0-9]|(?<![A-Za-z0-9}_])[0-9]+_
     |\\(?:forall|exists|ldots|to|implies)(?![A-Za-z])|\\[A-Za-z]{20}|[?$\#@]|[^\x00-\x7f]""",
@@ -57,6 +58,7 @@ def parsed(text: str, letters: Letters) -> Any | None:
     if not text or _UNREAD.search(text) or _WORDS.search(_SUBSCRIPT.sub("", text)):
         return None
     text = _GAMMA.sub(r"\1_{amma}", _PRIME.sub(lambda primes: f"_{{{'q' * len(primes[1])}}}", _SEGMENT.sub(r"\1", text)))
+    text = _PERMUTATIONS.sub(r"\\frac{\1!}{(\1-\2)!}", text)
     text = _COMBINATIONS.sub(_binomial, _DEGREES.sub(r" \\cdot \\frac{\\pi}{180} ", text))
     if letters.imaginary:
         text = _IMAGINARY.sub("(I)", text)
@@ -67,6 +69,7 @@ def parsed(text: str, letters: Letters) -> Any | None:
             normalize_latex(text, _RULES), is_real=real, normalization_config=None, conversion_config=config
         )
         value = exact(value)
+        value = value if letters.imaginary else _real_roots(value)
     except Exception:
         return None
     if not isinstance(value, sympy.Basic | sympy.MatrixBase):
@@ -78,6 +81,16 @@ def exact(value: Any) -> Any:
     """`value` with each decimal as the fraction that it was written as."""
     decimals = value.atoms(sympy.Float)
     return value.xreplace({decimal: sympy.Rational(str(decimal)) for decimal in decimals}) if decimals else value
+
+
+def _real_roots(value: Any) -> Any:
+    """`value` with the odd roots of negative numbers as real numbers, where sympy takes complex ones."""
+    roots = [root for root in value.atoms(sympy.Pow) if root.base.is_negative and root.base.is_number and _is_odd_root(root.exp)]
+    return value.xreplace({root: (-1) ** root.exp.p * (-root.base) ** root.exp for root in roots}) if roots else value
+
+
+def _is_odd_root(exponent: Any) -> bool:
+    return isinstance(exponent, sympy.Rational) and exponent.q > 1 and exponent.q % 2 == 1
 
 
 def use_own_products() -> None:

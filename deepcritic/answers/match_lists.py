@@ -32,6 +32,8 @@ class ListMatcher(ValueMatcher):
         assert isinstance(items, Items)
         if len(items.items) == 1:
             return self._in_order(items.items[0], other, items is p)
+        if items.kind == "bare" and all(self._in_order(item, other, items is p) is True for item in items.items):
+            return " or" in items.text or "repeats"  # 3/8 or 0.375
         if isinstance(other, Quantity):
             return self._list_or_number(items, other)
         if isinstance(other, Matrix):

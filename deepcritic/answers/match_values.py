@@ -203,7 +203,7 @@ class ValueMatcher(ABC):
             return "words"
         if _LETTERS.fullmatch(other.text):
             theirs = (other.text.lower(),)
-            return _SAME_WORDS.get(theirs, theirs) == ours
+            return _SAME_WORDS.get(theirs, theirs) == ours or (theirs[0] in ours and "words")
         return re.search("[A-Za-z]{3}", other.text.replace("\\", "")) is not None and "words"
 
 

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from deepcritic.answers.match_lists import ListMatcher
 from deepcritic.answers.numbers import Number, same_number
-from deepcritic.answers.shapes import Answer, Either, Items, Matrix, Named, Piece, Quantity, Region, Words
+from deepcritic.answers.shapes import Answer, Conditional, Either, Items, Matrix, Named, Piece, Quantity, Region, Words
 from deepcritic.answers.verdicts import Verdict, all_of, any_of, unless
 
 _SUM_OF_NAMES: Final = re.compile(r"[A-Za-z]+(?:\+[A-Za-z]+)*")
@@ -17,6 +17,7 @@ _COMMAND: Final = re.compile(r"\\[A-Za-z]+")
 _RELATION: Final = re.compile(r"[<>]|\\(?:le|ge|ne)(?![A-Za-z])")
 _UNSOLVED: Final = re.compile(r"\^|\||\\(?!le|ge|ne)")
 _SIDES: Final = {"unreadable reference": "unreadable prediction", "unreadable prediction": "unreadable reference"}
+_NEGATIONS: Final = frozenset(("no", "none", "not", "never", "impossible"))
 _Bound: TypeAlias = Number | int
 """An end of an interval; minus infinity is -1 and infinity 1."""
 _Interval: TypeAlias = tuple[_Bound, _Bound, bool, bool]
@@ -30,6 +31,8 @@ class Matcher(ListMatcher):
         r, p = reference, prediction
         if r.text == p.text and getattr(r, "name", "") == getattr(p, "name", ""):
             return True
+        if isinstance(r, Conditional) or isinstance(p, Conditional):
+            return self._conditional(r, p)
         if isinstance(r, Named) or isinstance(p, Named):
             return self._named(r, p)
         if isinstance(r, Either):
@@ -45,6 +48,13 @@ class Matcher(ListMatcher):
         if any(isinstance(one, Matrix) and _MATRIX_NAME.fullmatch(other.text) for one, other in ((r, p), (p, r))):
             return "names"
         return self.values(r, p)
+
+    def _conditional(self, r: Answer, p: Answer) -> Verdict:
+        (one, condition), (other, another) = (
+            (side.value, side.condition) if isinstance(side, Conditional) else (side, "") for side in (r, p)
+        )
+        verdict = self.same(one, other)
+        return verdict if condition == another else unless(verdict, "condition")
 
     def _named(self, r: Answer, p: Answer) -> Verdict:
         if isinstance(r, Named) and isinstance(p, Named):
@@ -81,7 +91,7 @@ class Matcher(ListMatcher):
             return verdict if one.name and not _UNSOLVED.search(p.text) else unless(verdict, "unsolved")
         if type(r) is Answer or type(p) is Answer:
             return self.formulas(r.text, p.text)
-        nothing = (side.text == "\\emptyset" or (isinstance(side, Words) and side.words == ("none",)) for side in (r, p))
+        nothing = (side.text == "\\emptyset" or (isinstance(side, Words) and _NEGATIONS & set(side.words)) for side in (r, p))
         return all(nothing) and "words"
 
     def _pieces(self, r: Region, p: Region) -> Verdict:

@@ -9,13 +9,14 @@ r"""What an answer is: a quantity, a choice, a time, a list, an interval, a name
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
 from deepcritic.answers.brackets import split, wrapped
-from deepcritic.answers.numbers import number
+from deepcritic.answers.numbers import Number, number
 from deepcritic.answers.regions import builder, region
-from deepcritic.answers.shapes import Answer, Either, Items, Kind, Matrix, Measured, Named, Quantity, Ratio, Words
+from deepcritic.answers.shapes import Answer, Conditional, Either, Items, Kind, Matrix, Measured, Named, Quantity, Ratio, Words
 from deepcritic.answers.units import NO_UNIT, unit
 from deepcritic.answers.values import based, choice, clock, day, quantity, residue, words
 
@@ -28,7 +29,14 @@ _QUALIFIER: Final = re.compile(
     r"[,;( ] ?(?:where |for |with )?(?:all |any |some |every |each )?[A-Za-z](?:,[A-Za-z])*"
     r"(?:\\in ?\\mathbb\{[ZN]\}(?:\^\{?\+\}?|_\{?\+\}?)?|\\in ?[ZN]|(?: is| are| being)?(?: an| any)? integers?)\)?\Z"
 )
-_CLAUSE: Final = re.compile(r"\\(?:forall|exists)|(?<![A-Za-z])(?:where|if|when|for all)(?![A-Za-z])")
+_CLAUSE: Final = re.compile(
+    r"(?=.*(?:where|if|when|for|\([^()]*(?:[<>]|\\[lgn]e(?![A-Za-z]))|\\forall|\\exists))(?:"
+    r"(.+?)(?:,? ?(?<![A-Za-z])((?:where|if|when|for all|for) [^,;]*)|,? ?(\([^()]*(?:[<>]|\\[lgn]e(?![A-Za-z]))[^()]*\)))"
+    r"|(\\(?:forall|exists)[^,:]*)[,:](.+))\Z",
+    re.DOTALL,
+)
+_TRIANGLE: Final = re.compile(r"\\(?:triangle|angle)(?: (?=[A-Z])|(?=\{))([A-Z]{1,3})\Z")
+_CIRCLED: Final = re.compile(r"[\u2460-\u2473](?:[ ,;]*[\u2460-\u2473])+")
 _PART: Final = re.compile(r"\(([1-9])\)")
 _OR: Final = r"(?:, ?)?(?<![A-Za-z])or(?![A-Za-z])"
 _COMMA: Final = r"(?:[,;] ?)?(?<![A-Za-z])and(?![A-Za-z])|[,;]"
@@ -62,14 +70,19 @@ def read(text: str) -> Answer:
     found = (clock(text) if ":" in text or text[-1:] in "mM" else None) or quantity(text)
     if found is not None:
         return found
+    shape = _TRIANGLE.match(text)
+    if shape:
+        return read(shape[1])
     hedge = _HEDGE.match(text)
     if hedge:
         return read(text[hedge.end() :])
     qualifier = _QUALIFIER.search(text)
     if qualifier and qualifier.start():
         return read(text[: qualifier.start()])
-    if _CLAUSE.search(text):
-        return Answer(text)
+    clause = _CLAUSE.match(text)
+    if clause:
+        value, condition = (clause[1], clause[2] or clause[3]) if clause[1] else (clause[5], clause[4])
+        return Conditional(text, read(value), condition)
     for reader in _READERS:
         answer = reader(text)
         if answer is not None:
@@ -86,6 +99,14 @@ def _numbered(text: str) -> Answer | None:
     if before or not all(parts) or labels != [str(number) for number in range(1, len(labels) + 1)]:
         return None
     return Items(text, "round", tuple(map(read, parts)))
+
+
+def _circled(text: str) -> Answer | None:
+    """Circled numbers, which are the statements that hold: `①③`."""
+    if not _CIRCLED.fullmatch(text):
+        return None
+    signs = [sign for sign in text if "\u2460" <= sign <= "\u2473"]
+    return Items(text, "set", tuple(Quantity(sign, Number(Fraction(ord(sign) - 0x245F))) for sign in signs))
 
 
 def _signs(text: str) -> Answer | None:
@@ -112,11 +133,23 @@ def _list(text: str) -> Answer | None:
     items = [read(item) for group in groups for item in group]
     if any(isinstance(item, Words) and item.words[0] in _COMPARED for item in items):  # 2 or more
         return Answer(text)
+    rounds = _rounds(items)
+    if rounds:
+        return Items(text, "bare", tuple(Items(text, "bare", one) for one in rounds))
     first = items[0]
     if isinstance(first, Named) and first.plain and not any(isinstance(item, Named) for item in items[1:]):
         items[0] = first.value  # n = 2, 3, 4
     flat = [one for item in items for one in (item.items if isinstance(item, Items) and item.kind == "bare" else (item,))]
     return Items(text, "bare", tuple(flat))
+
+
+def _rounds(items: list[Answer]) -> list[tuple[Answer, ...]]:
+    """Named values in rounds of the same names, as `p = 2, q = 3 and p = 3, q = 2` has them; empty where there are none."""
+    names = [item.name for item in items if isinstance(item, Named)]
+    size = len(set(names))
+    if not len(names) == len(items) > size > 1 or names != names[:size] * (len(names) // size):
+        return []
+    return [tuple(items[at : at + size]) for at in range(0, len(items), size)]
 
 
 def _bracketed(text: str) -> Answer | None:
@@ -209,5 +242,6 @@ def _measured(text: str) -> Answer | None:
 
 
 _READERS: Final = (
-    _numbered, residue, based, clock, day, choice, region, _signs, _list, _bracketed, _matrix, _named, _ratio, _measured, words,
+    _numbered, _circled, residue, based, clock, day, choice, region, _signs, _list, _bracketed, _matrix, _named, _ratio,
+    _measured, words,
 )  # fmt: skip

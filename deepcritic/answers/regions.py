@@ -9,6 +9,7 @@ r"""Solved inequalities, intervals and their unions.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Final
@@ -18,12 +19,13 @@ from deepcritic.answers.numbers import number
 from deepcritic.answers.shapes import Answer, Piece, Quantity, Region
 
 _RELATION: Final = r"\\(?:le|ge|ne)(?![A-Za-z])|[<>]"
+_SIDES: Final = _RELATION + "|="
 _HAS: Final = re.compile(_RELATION + r"|\\cup|\)\s?U\s?[(\[]|\\setminus|\\mathbb\{R\}|[\[(].*[)\]]")
 _VARIABLE: Final = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?[A-Za-z0-9]+\}?)?")
 _NO_VARIABLE: Final = ("\\infty", "\\pi")
 _OR: Final = r"(?:, ?)?(?<![A-Za-z])or(?![A-Za-z])|\\cup(?![A-Za-z])|(?<=[)\]])\s?U\s?(?=[(\[])"
 _AND: Final = r"(?:, ?)?(?<![A-Za-z])and(?![A-Za-z])|[,;]"
-_FLIPPED: Final = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
+_FLIPPED: Final = {"=": "=", "<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
 _ALL: Final = re.compile(r"(?:(?:all|any|every|the(?: set of)?) )?(?:(?:all )?reals?(?: numbers?)?)|\\mathbb\{R\}|\\Re", re.I)
 _NONE: Final = re.compile(
     r"\\emptyset|\\\{\\\}|(?:the )?empty set|(?:there (?:is|are) )?no (?:real |such |valid )?(?:solutions?|roots?)(?: exists?)?",
@@ -93,7 +95,7 @@ def _interval(text: str, *, alone: bool) -> tuple[list[Piece], str] | None:
 
 def _without(text: str) -> tuple[list[Piece], str] | None:
     r"""`\mathbb{R}\setminus\{1, 2\}`."""
-    parts = split(text, r"\\setminus(?![A-Za-z])")
+    parts = split(text, r"\\setminus(?![A-Za-z])|[-/](?=\\\{)")
     if len(parts) != 2 or not _ALL.fullmatch(parts[0]) or not (parts[1].startswith("\\{") and parts[1].endswith("\\}")):
         return None
     return _but([_end(point) for point in split(parts[1][2:-2], ",")])
@@ -111,10 +113,11 @@ def _but(points: list[Answer]) -> tuple[list[Piece], str] | None:
 
 def _conditions(text: str) -> tuple[list[Piece], str] | None:
     """Inequalities that all hold: at most one bound below and one above, or values that are left out."""
-    below, above, left_out, names = list[tuple[str, bool]](), list[tuple[str, bool]](), list[str](), set[str]()
+    below, above, names = list[tuple[str, bool]](), list[tuple[str, bool]](), set[str]()
+    left_out, points = list[str](), list[str]()
     for condition in split(text, _AND):
-        relations = re.findall(_RELATION, condition)
-        sides = split(condition, _RELATION)
+        relations = re.findall(_SIDES, condition)
+        sides = split(condition, _SIDES)
         if not relations or len(sides) != len(relations) + 1 or len(sides) > 3 or not all(sides):
             return None
         at = next((at for at, side in enumerate(sides) if _is_variable(side)), -1)
@@ -124,14 +127,18 @@ def _conditions(text: str) -> tuple[list[Piece], str] | None:
         for index, relation in enumerate(relations):
             bound = sides[index] if index < at else sides[index + 1]
             relation = _FLIPPED[relation] if index < at else relation
-            if relation == "\\ne":
+            if relation == "=":
+                points.append(bound)
+            elif relation == "\\ne":
                 left_out.append(bound)
             else:
                 (below if relation in (">", "\\ge") else above).append((bound, relation in "<>"))
-    if len(names) != 1 or len(below) > 1 or len(above) > 1 or (left_out and (below or above)):
+    if len(names) != 1 or len(below) > 1 or len(above) > 1 or (points and (below or above or left_out or len(points) > 1)):
         return None
     name = names.pop()
-    if left_out:
+    if points:
+        return [Piece(_end(points[0]), _end(points[0]), False, False)], name
+    if left_out and not below and not above:
         found = _but([_end(point) for point in left_out])
         return (found[0], name) if found else None
     lower, open_below = below[0] if below else ("-\\infty", True)
@@ -140,7 +147,27 @@ def _conditions(text: str) -> tuple[list[Piece], str] | None:
     if first and last and first.value > last.value:  # no number is both: the two are alternatives
         pieces = [Piece(_MINUS_INFINITY, _end(upper), True, open_above), Piece(_end(lower), _INFINITY, open_below, True)]
         return (pieces, name) if " and " not in text else None
-    return [Piece(_end(lower), _end(upper), open_below, open_above)], name
+    kept = _cut(Piece(_end(lower), _end(upper), open_below, open_above), [_end(point) for point in left_out])
+    return (kept, name) if kept else None
+
+
+def _cut(piece: Piece, points: list[Answer]) -> list[Piece] | None:
+    """An interval without some of its points; None where one is no number."""
+    if not points:
+        return [piece]
+    values = [_value(point) for point in points]
+    lower, upper = _value(piece.lower), _value(piece.upper)
+    if any(value is None for value in values) or (lower is None and piece.lower != _MINUS_INFINITY):
+        return None
+    if upper is None and piece.upper != _INFINITY:
+        return None
+    pieces = [piece]
+    for value, point in sorted(zip(values, points, strict=True), key=lambda pair: pair[0] or Fraction(0)):
+        if value is None or (lower is not None and value < lower) or (upper is not None and value > upper):
+            continue
+        last = pieces.pop()
+        pieces += [replace(last, upper=point, open_above=True), replace(last, lower=point, open_below=True)]
+    return [one for one in pieces if one.lower != one.upper or not (one.open_below or one.open_above)]
 
 
 def _is_variable(text: str) -> bool:

@@ -125,6 +125,14 @@ class Either(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class Conditional(Answer):
+    """A value, and the condition on which it holds."""
+
+    value: Answer
+    condition: str
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """An interval."""
 

@@ -24,8 +24,14 @@ _ENVIRONMENT: Final = re.compile(
 )
 _ARRAY: Final = re.compile(r"\\begin\{array\}\s*(?:\{[^{}]*\})?|\\begin\{(?:small|[bB])?matrix\}")
 _ARRAY_END: Final = re.compile(r"\\end\{(?:array|(?:small|[bB])?matrix)\}")
+_SYSTEM: Final = re.compile(
+    r"(?:\\left\s*)?(?:\\\{\s*\\begin\{(array|aligned|matrix)\}|\\begin\{(cases)\})(?:\s*\{[lcr ]*\})?((?:(?!\\begin).)*?)"
+    r"\\end\{(?:\1|\2)\}\s*(?:\\right\s*\.)?",
+    re.DOTALL,
+)
 _DELIMITERS: Final = re.compile(r"(?<!\\)\$|(?<!\\)\\[()\[\]]")
 _MONEY: Final = re.compile(r"(?:\\|(?<![\\$]))\$\s*(?=-?[0-9.])")
+_BLACKBOARD: Final = re.compile(r"\\(?:mathbb|Bbb)\s*\{?\s*([A-Z])\s*\}?")
 _NULL: Final = re.compile(r"\\(?:left|right)\s*\.")
 _DROPPED: Final = re.compile(
     r"\\(?:left|right|middle|[bB]igg?[lrm]?|(?:display|text|script)style|limits|nolimits|nonumber|notag|hfill|normalsize|large"
@@ -60,7 +66,8 @@ _COMMANDS: Final = {
     "infin": "\\infty ", "varnothing": "\\emptyset ", "degree": "^\\circ ", "ast": "\\cdot ", "approxeq": "\\approx ",
     "varepsilon": "\\epsilon ", "varphi": "\\phi ", "land": " and ", "wedge": " and ", "lor": " or ", "vee": " or ",
     "backslash": "\\setminus ", "bigcup": "\\cup ", "R": "\\mathbb{R}", "Z": "\\mathbb{Z}", "euro": " € ", "pounds": " £ ",
-    "imath": "i", "simeq": "\\approx ", "Rightarrow": "\\implies ", "Longrightarrow": "\\implies ", "rightarrow": "\\to ",
+    "imath": "i", "lg": "\\log ", "simeq": "\\approx ", "Rightarrow": "\\implies ", "Longrightarrow": "\\implies ",
+    "rightarrow": "\\to ",
 }  # fmt: skip
 _COMMAND: Final = re.compile(rf"\\({'|'.join(_COMMANDS)})(?![A-Za-z])")
 _RELATION: Final = re.compile(r"<=|=<|>=|(?<![0-9)}])!=|<>|\\not\s*=")  # 3!=6 is a factorial
@@ -107,12 +114,14 @@ def spelled(answer: str) -> str:
 
 def _latex(text: str) -> str:
     if "\\begin{" in text:
+        text = _SYSTEM.sub(_rows, text)
         text = _ENVIRONMENT.sub("", text).replace("&=", "=")
         text = _ARRAY_END.sub(r"\\end{pmatrix}", _ARRAY.sub(r"\\begin{pmatrix}", text))
     elif "\\\\" in text:
         text = _TWICE.sub(r"\\", text)
     if text.count("$") % 2 or "\\$" in text:
         text = _MONEY.sub(" $ ", text).replace(" $ ", "\0")
+    text = _BLACKBOARD.sub(r"\\mathbb{\1}", text)
     text = _DELIMITERS.sub(" ", text).replace("\\$", "\0").replace("\0", "$")
     text = _unstyled(_DROPPED.sub("", _NULL.sub("", text)))
     text = _THOUSANDS.sub("", text)
@@ -132,6 +141,12 @@ def _powers_of(tower: re.Match[str]) -> str:
     for base in reversed(bases):
         text = f"{base}^{{{text}}}"
     return text
+
+
+def _rows(system: re.Match[str]) -> str:
+    """The equations of a system as a list; the cases of a function stay as they are."""
+    rows = [row.replace("&=", "=").strip(" ,;.&") for row in re.split(r"\\\\(?:\[[^\]]*\])?", system[3])]
+    return system[0] if any("&" in row for row in rows) else ", ".join(row for row in rows if row)
 
 
 def _comma(quad: re.Match[str]) -> str:

@@ -41,7 +41,7 @@ _DAYS: Final = (
 )
 _RESIDUE: Final = re.compile(r"(?:[A-Za-z]+\\equiv ?)?(-?[0-9]+) ?\(?(?:\\pmod|\\bmod|\\mod|mod) ?\{?([0-9]+)\}?\)?")
 _CHOICE: Final = re.compile(
-    r"\((?P<enclosed>[A-J])\)[.:]?(?P<after>.*)|(?P<bare>[A-J])(?:[).]\s*(?P<behind>.*)|:(?P<colon>[-0-9\\$(].*)|)"
+    r"\((?P<enclosed>[A-J])\)[.:]?(?!\s?(?:and|or|[,;&]))(?P<after>.*)|(?P<bare>[A-J])(?:[).]\s*(?P<behind>.*)|:(?P<colon>[-0-9\\$(].*)|)"
     r"|(?i:option|choice|answer) ?\(?(?P<named>[A-Ja-j])\)?",
     re.DOTALL,
 )

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.errors import InputError, UsageError
-from deepcritic.runs.folder import manifest_of, package_version
+from deepcritic.runs.folder import package_version
 from deepcritic.runs.jsonl import read_json, read_lines, read_rows
+from deepcritic.runs.manifest import read_manifest
 from deepcritic.schema import ALL_CORRECT, Generation, Judged
 
 SCORER = "first_error"
@@ -33,7 +34,7 @@ def write_log(evaluation: Path, target: Path) -> int:
     except ImportError:
         raise UsageError("the export needs Inspect AI: pip install deepcritic[inspect]") from None
 
-    manifest = manifest_of(evaluation)
+    manifest = read_manifest(evaluation)
     if manifest is None or not (evaluation / "verdicts.jsonl").is_file():
         expected = "the folder of a finished stage=evaluate"
         raise InputError(

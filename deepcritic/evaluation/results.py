@@ -1,9 +1,8 @@
-"""`metrics.json` of an evaluation: put together, printed, read."""
+"""`metrics.json` of an evaluation: put together, and printed. `deepcritic.evaluation.load` reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from deepcritic.datasets.benchmark import Part
@@ -12,21 +11,10 @@ from deepcritic.evaluation.evaluators import Outcome
 from deepcritic.evaluation.injection import attack_success_rates
 from deepcritic.evaluation.mr_score import mr_score
 from deepcritic.metrics.majority_vote import Ties
-from deepcritic.runs.jsonl import read_json, read_rows
 from deepcritic.schema import Example, Judged, Preference
 from deepcritic.tasks.base import CriticTask
 from deepcritic.tasks.first_error_metrics import mean_figures
 from deepcritic.tasks.pointwise_metrics import decided_figures
-
-
-def read_metrics(path: Path) -> dict[str, Any]:
-    """What a finished evaluation wrote."""
-    return read_json(path / "metrics.json")
-
-
-def read_judged(path: Path) -> list[Judged]:
-    """The rows of a finished evaluation."""
-    return list(read_rows(path / "verdicts.jsonl", Judged))
 
 
 def without_forged(part: Part) -> list[Example | Preference]:

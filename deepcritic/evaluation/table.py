@@ -14,12 +14,14 @@ import io
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from deepcritic.evaluation.load import MeanFigures, Metrics
 from deepcritic.evaluation.published import published
 from deepcritic.metrics.baselines import CONSTANT
 from deepcritic.runs.jsonl import replacing, write_json
 from deepcritic.schema import Row
+from deepcritic.tasks.figures import Baseline, FirstErrorFigures
 
 MEAN: Final = "mean"
 UNCONFIRMED: Final = "unconfirmed"
@@ -44,7 +46,7 @@ class Entry(Row, frozen=True, kw_only=True):
     not_above: tuple[str, ...] = ()
 
 
-def beside_published(results: Mapping[str, dict[str, Any]]) -> list[Entry]:
+def beside_published(results: Mapping[str, Metrics]) -> list[Entry]:
     """Entries for `results` (metrics by name), baselines on the same rows, and what was published on these tests.
 
     A published mean is taken where all of its tests were run; ours beside it is over the same ones.
@@ -113,74 +115,87 @@ def any_published(entries: Sequence[Entry]) -> bool:
     return any(entry.confirmed is not None for entry in entries)
 
 
-def _parts(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return metrics.get("benchmarks") or {metrics["benchmark"]["name"]: metrics}
+def _parts(metrics: Metrics) -> dict[str, FirstErrorFigures]:
+    return {name: part for name, part in metrics.benchmarks.items() if isinstance(part, FirstErrorFigures)}
 
 
-def _own(name: str, metrics: dict[str, Any]) -> list[Entry]:
+def _own(name: str, metrics: Metrics) -> list[Entry]:
     parts = _parts(metrics)
-    votes = max(part["samples"] for part in parts.values())
-    columns = {**parts, **_means(metrics)}
+    votes = max(part.samples for part in parts.values())
+    columns: dict[str, FirstErrorFigures | MeanFigures] = {**parts, **_means(metrics)}
     shown_as = titled(name, metrics)
-    return [
+    single = [
         Entry(
-            critic=shown, benchmark=column, f1=figures[score], low=figures[f"{score}_interval"][0],
-            high=figures[f"{score}_interval"][1], rows=_rows(parts, column),
-            not_above=not_beaten(figures, "maj_" if score == "maj_f1" else ""),
+            critic=shown_as, benchmark=column, f1=figures.f1, low=figures.f1_interval[0], high=figures.f1_interval[1],
+            rows=_rows(parts, column), not_above=not_beaten(figures),
         )
-        for score, shown in (("f1", shown_as), ("maj_f1", f"{shown_as}, Maj@{votes}"))
         for column, figures in columns.items()
-        if score in figures
     ]  # fmt: skip
+    voted = [
+        Entry(
+            critic=f"{shown_as}, Maj@{votes}", benchmark=column, f1=figures.maj_f1, low=figures.maj_f1_interval[0],
+            high=figures.maj_f1_interval[1], rows=_rows(parts, column), not_above=not_beaten(figures, vote=True),
+        )
+        for column, figures in columns.items()
+        if figures.maj_f1_interval is not None
+    ]  # fmt: skip
+    return single + voted
 
 
-def titled(name: str, metrics: Mapping[str, Any]) -> str:
+def titled(name: str, metrics: Metrics) -> str:
     """A critic's name with what must be said beside each of its figures: that it was asked with another prompt than its own."""
-    remark = (metrics.get("critic") or {}).get("remark")
+    remark = metrics.critic.get("remark")
     return f"{name} ({remark})" if remark else name
 
 
-def not_beaten(figures: Mapping[str, Any], prefix: str = "") -> tuple[str, ...]:
-    """The baselines that a critic (with `prefix` "maj_": its vote) is not shown to beat."""
-    return tuple(name for name, one in figures.get("baselines", {}).items() if not one.get(f"{prefix}beaten", True))
+def not_beaten(figures: FirstErrorFigures | MeanFigures, *, vote: bool = False) -> tuple[str, ...]:
+    """The baselines that a critic, or its `vote`, is not shown to beat."""
+    found = {name: one.maj_beaten if vote else one.beaten for name, one in figures.baselines.items()}
+    return tuple(name for name, beaten in found.items() if beaten is False)
 
 
-def _baselines(parts: Mapping[str, dict[str, Any]], column: str) -> list[Entry]:
+def _baselines(parts: Mapping[str, FirstErrorFigures], column: str) -> list[Entry]:
     """The baselines of one column; that of a mean is the mean over its parts, where all of these have it."""
     covered = published().sets.get(column) or ([column] if column in parts else [*parts])
-    found = [parts[name].get("baselines") or _constant(parts[name]) for name in covered]
-    return [
-        Entry(
-            critic=f"{BASELINE}{name}", benchmark=column, f1=round(sum(one[name]["f1"] for one in found) / len(found), 4),
-            low=found[0][name]["interval"][0] if len(found) == 1 else None,
-            high=found[0][name]["interval"][1] if len(found) == 1 else None, rows=_rows(parts, column),
+    found = [parts[name].baselines or _constant(parts[name]) for name in covered]
+    entries = []
+    for name in found[0] if found else ():
+        values = [one[name].f1 for one in found if name in one]
+        known = [value for value in values if value is not None]
+        if len(known) < len(found):
+            continue
+        low, high = found[0][name].interval if len(found) == 1 else (None, None)
+        mean = round(sum(known) / len(known), 4)
+        entries.append(
+            Entry(critic=f"{BASELINE}{name}", benchmark=column, f1=mean, low=low, high=high, rows=_rows(parts, column))
         )
-        for name in (found[0] if found else ())
-        if all(name in one for one in found)
-    ]  # fmt: skip
+    return entries
 
 
-def _constant(part: Mapping[str, Any]) -> dict[str, Any]:
+def _constant(part: FirstErrorFigures) -> dict[str, Baseline]:
     """The one baseline of an evaluation that was made before the others were measured; none where it is unknown."""
-    f1 = part.get("constant_baseline_f1")
-    return {} if f1 is None else {CONSTANT: {"f1": f1, "interval": (None, None)}}
+    f1 = part.constant_baseline_f1
+    return {} if f1 is None else {CONSTANT: Baseline(f1=f1, interval=(None, None))}
 
 
-def _means(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _means(metrics: Metrics) -> dict[str, MeanFigures]:
     """Means by column: those over sets of tests that are known by a name, and the one over all that were run."""
-    parts = frozenset(_parts(metrics))
+    parts = frozenset(metrics.benchmarks)
     if len(parts) == 1:
         return {}
-    every = {key.removeprefix("mean_"): value for key, value in metrics.items() if key.startswith("mean_")}  # baselines too
-    by_tests = {frozenset(mean["parts"]): mean for mean in metrics.get("means", {}).values()} | {parts: every}
+    every = MeanFigures(
+        f1=metrics.mean_f1, f1_interval=metrics.mean_f1_interval or (None, None), maj_f1=metrics.mean_maj_f1,
+        maj_f1_interval=metrics.mean_maj_f1_interval, baselines=metrics.mean_baselines, parts=tuple(parts), of=len(parts),
+    )  # fmt: skip
+    by_tests = {frozenset(mean.parts): mean for mean in metrics.means.values()} | {parts: every}
     named = {name: by_tests[tests] for name, of in published().sets.items() if (tests := frozenset(of)) in by_tests}
     return named if published().mean_of(parts) else {**named, MEAN: every}
 
 
-def _rows(parts: Mapping[str, dict[str, Any]], column: str) -> int:
+def _rows(parts: Mapping[str, FirstErrorFigures], column: str) -> int:
     """How many rows a column rests on."""
     names = published().sets.get(column) or ([column] if column in parts else parts)
-    return sum(parts[name]["examples"] for name in names)
+    return sum(parts[name].examples for name in names)
 
 
 def _grid(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:

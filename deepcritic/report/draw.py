@@ -15,7 +15,7 @@ import contextlib
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -132,7 +132,7 @@ def line(number: int, *, marked: bool = True) -> dict[str, Any]:
     return style
 
 
-def band(axes: Any, x: Sequence[float], intervals: Sequence[Sequence[float]], number: int) -> None:
+def band(axes: Any, x: Sequence[Any], intervals: Sequence[Sequence[float | None]], number: int) -> None:
     """The intervals around the series of that number."""
     axes.fill_between(
         x,
@@ -144,12 +144,15 @@ def band(axes: Any, x: Sequence[float], intervals: Sequence[Sequence[float]], nu
     )
 
 
-def vote_curves(axes: Any, curves: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]], value: str) -> list[list[Any]]:
-    """The figure `value` of each name by the number of votes, as a line with its band; returns name, k, value, low, high."""
+Curve = tuple[str, Sequence[tuple[int, float | None, Sequence[float | None]]]]
+"""A name, and for each number of votes the figure and its interval."""
+
+
+def vote_curves(axes: Any, curves: Sequence[Curve]) -> list[list[Any]]:
+    """A figure of each name by the number of votes, as a line with its band; returns name, k, value, low, high."""
     rows: list[list[Any]] = []
     for number, (name, points) in enumerate(curves):
-        k, values = [int(key) for key in points], [point[value] for point in points.values()]
-        bounds = [point["interval"] for point in points.values()]
+        k, values, bounds = [point[0] for point in points], [point[1] for point in points], [point[2] for point in points]
         with contextlib.suppress(TypeError):  # a figure that is unknown has no interval
             band(axes, k, bounds, number)
         axes.plot(k, values, label=shortened(name), **line(number))

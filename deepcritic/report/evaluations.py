@@ -1,7 +1,7 @@
 """The evaluations of a run as the report sees them: a folder, its figures by benchmark, and its judged rows.
 
 for evaluation in evaluations(run):
-    print(evaluation.name, evaluation.model, [part["f1"] for part in evaluation.parts.values()])
+    print(evaluation.name, evaluation.model, [part.samples for part in evaluation.parts.values()])
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from deepcritic.runs.folder import finished_manifests
-from deepcritic.runs.jsonl import read_json, read_lines
+from deepcritic.evaluation.load import Metrics, read_metrics
+from deepcritic.runs.jsonl import read_lines
+from deepcritic.runs.manifest import Manifest, finished_manifests
 from deepcritic.runs.renamed import with_current_names
 from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR
+from deepcritic.tasks.figures import Figures, FirstErrorFigures
 
 FAMILIAR = {
     "evaluate.base": "base critic",
@@ -31,8 +33,8 @@ class Evaluation:
     """One finished evaluation of the run in `path.parent`."""
 
     path: Path
-    manifest: dict[str, Any]
-    metrics: dict[str, Any]
+    manifest: Manifest
+    metrics: Metrics
 
     @property
     def name(self) -> str:
@@ -44,7 +46,7 @@ class Evaluation:
 
     @property
     def model(self) -> str:
-        return str(self.metrics.get("model") or self.manifest.get("model") or "")
+        return self.metrics.model or self.manifest.model or ""
 
     @cached_property
     def stepwise(self) -> bool:
@@ -52,14 +54,14 @@ class Evaluation:
         return all(row.get("stratum") in (WITH_ERROR, WITHOUT_ERROR) for row in self.rows)
 
     @property
-    def parts(self) -> dict[str, dict[str, Any]]:
+    def parts(self) -> dict[str, Figures]:
         """The figures of each benchmark."""
-        found: dict[str, dict[str, Any]] = self.metrics.get("benchmarks") or {self._only: self.metrics}
-        return found
+        return self.metrics.benchmarks
 
     @property
-    def _only(self) -> str:
-        return str((self.metrics.get("benchmark") or {}).get("name") or "examples")
+    def critic_parts(self) -> dict[str, FirstErrorFigures]:
+        """Those of benchmarks of solutions in steps."""
+        return {name: part for name, part in self.parts.items() if isinstance(part, FirstErrorFigures)}
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -86,8 +88,8 @@ def evaluations(run: Path) -> list[Evaluation]:
     found = []
     for name, manifest in finished_manifests(run):
         path = run / name
-        if manifest.get("stage") == "evaluate" and (path / "verdicts.jsonl").is_file() and (path / "metrics.json").is_file():
-            found.append(Evaluation(path, manifest, read_json(path / "metrics.json")))
+        if manifest.stage == "evaluate" and (path / "verdicts.jsonl").is_file() and (path / "metrics.json").is_file():
+            found.append(Evaluation(path, manifest, read_metrics(path)))
     return sorted(found, key=lambda one: place_of(one.name))
 
 
@@ -96,7 +98,7 @@ def compared(found: Iterable[Evaluation], most: int = 4) -> list[Evaluation]:
     groups: dict[tuple[Any, ...], list[Evaluation]] = {}
     for one in found:
         if one.stepwise:
-            groups.setdefault((tuple(one.parts), one.metrics.get("examples")), []).append(one)
+            groups.setdefault((tuple(one.parts), one.metrics.examples), []).append(one)
     if not groups:
         return []
     largest = max(groups.values(), key=len)

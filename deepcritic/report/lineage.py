@@ -13,8 +13,8 @@ from typing import Any
 
 from deepcritic.report.evaluations import Evaluation
 from deepcritic.report.texts import Texts
-from deepcritic.runs.folder import finished_manifests
 from deepcritic.runs.jsonl import read_lines
+from deepcritic.runs.manifest import Manifest, finished_manifests
 
 Line = dict[str, Any]
 
@@ -25,12 +25,14 @@ class Lineage:
     def __init__(self, run: Path, texts: Texts) -> None:
         self._run, self._texts = run, texts
         self._manifests = dict(finished_manifests(run))
-        self._trained = {manifest["trained"]: name for name, manifest in self._manifests.items() if manifest.get("trained")}
+        self._trained = {
+            manifest.facts["trained"]: name for name, manifest in self._manifests.items() if manifest.facts.get("trained")
+        }
         self._wrote = {
             sha: (name, file)
             for name, manifest in self._manifests.items()
-            for file, sha in manifest.get("files", {}).items()
-            if manifest.get("stage") != "evaluate"
+            for file, sha in manifest.files.items()
+            if manifest.stage != "evaluate"
         }
         self._learnt: dict[str, dict[str, list[Any]]] = {}
 
@@ -55,15 +57,15 @@ class Lineage:
         if name is None or name in seen:
             return {"what": "model", "name": model or "unknown", "note": "not trained in this run"}
         manifest = self._manifests[name]
-        steps = f", {manifest['steps']:,} steps" if isinstance(manifest.get("steps"), int) else ""
-        parts = [self._model(str(manifest.get("model", "")), seen | {name})]
+        steps = f", {manifest.facts['steps']:,} steps" if isinstance(manifest.facts.get("steps"), int) else ""
+        parts = [self._model(manifest.model or "", seen | {name})]
         parts += self._read(manifest, seen | {name}, taught=True)
         return {"what": "model", "name": model, "stage": name, "note": f"trained by {name}{steps}", "from": parts}
 
-    def _read(self, manifest: dict[str, Any], seen: set[str], *, taught: bool = False) -> list[Line]:
+    def _read(self, manifest: Manifest, seen: set[str], *, taught: bool = False) -> list[Line]:
         """The files that a stage depends on, each with the stage that wrote it."""
         lines = []
-        for what, value in manifest.get("depends", {}).items():
+        for what, value in manifest.depends.items():
             place = self._wrote.get(str(value).removeprefix("sha256:"))
             if place is None:
                 if str(value).startswith("sha256:"):
@@ -73,9 +75,9 @@ class Lineage:
             if name in seen:
                 continue
             source = self._manifests[name]
-            counts: dict[str, Any] = next(iter(source.get("counts", {}).values()), {})
-            rows = f"{counts['out']:,} rows" if "out" in counts else ""
-            made = f"by {source['model']}" if source.get("model") else ""
+            counts = next(iter(source.counts.values()), None)
+            rows = f"{counts.kept:,} rows" if counts else ""
+            made = f"by {source.model}" if source.model else ""
             line: Line = {"what": what, "name": f"{name}/{file}", "stage": name, "note": ", ".join(filter(None, (rows, made)))}
             if taught:
                 line["taught"] = True

@@ -16,6 +16,8 @@ from deepcritic.evaluation.table import not_beaten
 from deepcritic.metrics.baselines import CONSTANT
 from deepcritic.report.evaluations import Evaluation
 from deepcritic.runs.budget import amount
+from deepcritic.runs.manifest import Manifest, RowCounts
+from deepcritic.tasks.figures import Figures, FirstErrorFigures, Interval, PointwiseFigures
 
 FEW = 100
 """Rows of a class under which a rate says little."""
@@ -33,40 +35,45 @@ class Caution:
     text: str
 
 
-def warnings(run: Path, manifests: Mapping[str, Mapping[str, Any]], found: Sequence[Evaluation]) -> Iterator[Caution]:
+def warnings(run: Path, manifests: Mapping[str, Manifest], found: Sequence[Evaluation]) -> Iterator[Caution]:
     """What was cut, unparsed, lost or unbalanced, and what is not finished."""
     for folder in sorted(path.parent for path in run.glob("*/config.json")):
         if folder.name not in manifests:
             yield Caution(folder.name, "is not finished: nothing of it is shown")
     for name, manifest in manifests.items():
-        if manifest.get("incomplete"):
-            yield Caution(name, f"{manifest['incomplete']:,} draws failed and can be asked for again")
-        counts = manifest.get("prefilter") if isinstance(manifest.get("prefilter"), dict) else manifest
-        if manifest.get("stage") != "evaluate":
-            drawn, cut = (counts or {}).get("generations") or 0, (counts or {}).get("truncated") or 0
+        if manifest.incomplete:
+            yield Caution(name, f"{manifest.incomplete:,} draws failed and can be asked for again")
+        if manifest.stage != "evaluate":
+            drawn, cut = _draws(manifest, "generations"), _draws(manifest, "truncated")
             if cut and cut >= drawn / 1000:
                 yield Caution(name, f"{cut:,} of {drawn:,} replies ({_share(cut, drawn)}) were cut at max_tokens")
-        for reason, count in ((manifest.get("counts") or {}).get("rows") or {}).get("failed", {}).items():
+        for reason, count in manifest.counts.get("rows", RowCounts()).failed.items():
             if count:
                 yield Caution(name, f"{count:,} rows failed: {reason}")
-        if manifest.get("stage") == "label":
+        if manifest.stage == "label":
             yield from _labels(name, manifest)
     for one in found:
         yield from _evaluation(one)
 
 
-def _labels(name: str, manifest: Mapping[str, Any]) -> Iterator[Caution]:
-    labels: dict[str, int] = manifest.get("first_errors") or {}
+def _labels(name: str, manifest: Manifest) -> Iterator[Caution]:
+    labels: dict[str, int] = manifest.facts.get("first_errors") or {}
     total, fine = sum(labels.values()), labels.get("-1", 0)
     if total and max(fine, total - fine) > LEAN * total:
         rarer = "all correct" if fine < total - fine else "with an error"
         yield Caution(name, f"unbalanced: {_share(min(fine, total - fine), total)} of the labelled solutions are {rarer}")
-    if manifest.get("unconfirmed"):
-        yield Caution(name, f"the published form of the rule {manifest.get('rule')} is not confirmed")
-    counts = (manifest.get("counts") or {}).get("solutions") or {}
-    gone = sum((counts.get("filtered") or {}).values())
-    if counts.get("in") and gone > counts["in"] / 5:
-        yield Caution(name, f"{gone:,} of {counts['in']:,} solutions ({_share(gone, counts['in'])}) have no label")
+    if manifest.facts.get("unconfirmed"):
+        yield Caution(name, f"the published form of the rule {manifest.facts.get('rule')} is not confirmed")
+    counts = manifest.counts.get("solutions", RowCounts())
+    gone = sum(counts.filtered.values())
+    if counts.entered and gone > counts.entered / 5:
+        yield Caution(name, f"{gone:,} of {counts.entered:,} solutions ({_share(gone, counts.entered)}) have no label")
+
+
+def _draws(manifest: Manifest, name: str) -> int:
+    """A count of the stage's draws; those of RL are of the draws before it."""
+    before = manifest.facts.get("prefilter")
+    return int((before.get(name) if isinstance(before, dict) else getattr(manifest, name)) or 0)
 
 
 def _evaluation(one: Evaluation) -> Iterator[Caution]:
@@ -78,10 +85,10 @@ def _evaluation(one: Evaluation) -> Iterator[Caution]:
             found.setdefault(trouble, []).append(f"{amount_of_it}{where}")
     for trouble, places in found.items():
         yield Caution(one.name, f"{trouble}: {', '.join(places)}")
-    remark = (one.metrics.get("critic") or {}).get("remark")
+    remark = one.metrics.critic.get("remark")
     if remark:
         yield Caution(one.name, f"measured otherwise than its authors measured it: {remark}")
-    held = (one.metrics.get("contamination") or {}).get("held") or {}
+    held = one.metrics.contamination.held if one.metrics.contamination else {}
     if held:
         yield Caution(one.name, f"{len(held):,} problems occur in the training data that was looked through")
     classes = [row.get("stratum") for row in one.rows]
@@ -96,35 +103,35 @@ def _evaluation(one: Evaluation) -> Iterator[Caution]:
             yield Caution(one.name, f"unbalanced or small: {less}")
 
 
-def _troubles(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _troubles(part: Figures) -> Iterator[tuple[str, str]]:
     """(what is the matter, how much of it) for the figures of one benchmark."""
-    for key, trouble in (
-        ("truncated_rate", "replies cut at max_tokens"),
-        ("unparsed_rate", "replies without a readable verdict, which count as wrong"),
+    for rate, trouble in (
+        (part.truncated_rate, "replies cut at max_tokens"),
+        (part.unparsed_rate, "replies without a readable verdict, which count as wrong"),
     ):
-        if (part.get(key) or 0) >= SEEN:
-            yield trouble, f"{part[key]:.1f}%"
-    replies = part.get("replies") or {}
-    lost = (replies.get("failed") or 0) + (replies.get("refused") or 0)
+        if (rate or 0) >= SEEN:
+            yield trouble, f"{rate:.1f}%"
+    steps = part if isinstance(part, FirstErrorFigures) else FirstErrorFigures()
+    lost = part.replies.failed + part.replies.refused
     if lost:
-        low, high = part.get("f1_bounds") or (None, None)
+        low, high = steps.f1_bounds or (None, None)
         known = low is not None and high is not None
         spread = f" (F1 lies between {low:.1f} and {high:.1f}, whatever they would have been)" if known else ""
         yield "replies that did not come", f"{lost:,}{spread}"
-    if part.get("missing"):
-        yield "rows without a reply, which count as wrong", f"{part['missing']:,}"
-    whole = (part.get("benchmark") or {}).get("rows_when_whole")
-    if whole and part.get("examples") and part["examples"] != whole:
-        yield "rows measured", f"{part['examples']:,} of {whole:,}"
-    for prefix, what in (("", "F1"), ("maj_", "F1 of the vote")):
-        for baseline in not_beaten(part, prefix):
-            mine, its = part[f"{prefix}f1"], part["baselines"][baseline]["f1"]
-            yield f"{what} is not shown to beat the baseline “{baseline}”", f"{mine:.1f} against {its:.1f}"
-    f1, constant = part.get("f1"), part.get("constant_baseline_f1")
-    if "baselines" not in part and f1 is not None and constant is not None and f1 < constant:
+    if part.missing:
+        yield "rows without a reply, which count as wrong", f"{part.missing:,}"
+    whole = part.benchmark.rows_when_whole
+    if whole and part.examples and part.examples != whole:
+        yield "rows measured", f"{part.examples:,} of {whole:,}"
+    for mine, vote, what in ((steps.f1, False, "F1"), (steps.maj_f1, True, "F1 of the vote")):
+        for baseline in not_beaten(steps, vote=vote):
+            against = f"{shown(mine)} against {shown(steps.baselines[baseline].f1)}"
+            yield f"{what} is not shown to beat the baseline “{baseline}”", against
+    f1, constant = steps.f1, steps.constant_baseline_f1
+    if not steps.baselines and f1 is not None and constant is not None and f1 < constant:
         yield f"F1 is below that of the baseline “{CONSTANT}”", f"{f1:.1f} against {constant:.1f}"
-    if part.get("f1_unknown"):
-        yield "F1 is unknown", str(part["f1_unknown"])
+    if steps.f1_unknown:
+        yield "F1 is unknown", steps.f1_unknown
 
 
 def sample(found: Sequence[Evaluation]) -> str:
@@ -146,16 +153,10 @@ def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tu
     """What one would say in a minute: (number, what it is, its interval or what it is beside)."""
     cards = []
     for one in found[:3]:
-        for key, what in (("mean_f1", "F1"), ("f1", "F1"), ("accuracy", "better one found")):
-            if one.metrics.get(key) is not None:
-                beside = [_range(one.metrics.get(f"{key}_interval")), _on(one)]
-                cards.append((f"{one.metrics[key]:.1f}", f"{what}, {one.title}", ", ".join(filter(None, beside))))
-                break
-        key = "mean_maj_f1" if "mean_maj_f1" in one.metrics else "maj_f1"
-        if one.metrics.get(key) is not None:
-            votes = max(part.get("samples") or 0 for part in one.parts.values())
-            beside = [_range(one.metrics.get(f"{key}_interval")), _on(one)]
-            cards.append((f"{one.metrics[key]:.1f}", f"F1, {one.title}, Maj@{votes}", ", ".join(filter(None, beside))))
+        for what, value, interval in _main(one):
+            if value is not None:
+                beside = [_range(interval), _on(one)]
+                cards.append((f"{value:.1f}", f"{what}", ", ".join(filter(None, beside))))
     if "rl_gain" in summary:
         cards.append((f"{summary['rl_gain']:+.1f}", "points of F1 by RL", _range(summary.get("rl_gain_interval"))))
     if summary.get("labels", {}).get("exact") is not None:
@@ -168,48 +169,67 @@ def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tu
     return cards
 
 
+def _main(one: Evaluation) -> Iterator[tuple[str, float | None, Interval | None]]:
+    """The figures that one would quote, with their intervals: those of single replies and of the vote."""
+    whole, only = one.metrics, next(iter(one.parts.values())) if len(one.parts) == 1 else None
+    votes = max((part.samples for part in one.parts.values()), default=0)
+    if isinstance(only, FirstErrorFigures):
+        yield f"F1, {one.title}", only.f1, only.f1_interval
+        yield f"F1, {one.title}, Maj@{votes}", only.maj_f1, only.maj_f1_interval
+    elif isinstance(only, PointwiseFigures):
+        yield f"better one found, {one.title}", only.accuracy, only.accuracy_interval
+    else:
+        yield f"F1, {one.title}", whole.mean_f1, whole.mean_f1_interval
+        yield f"F1, {one.title}, Maj@{votes}", whole.mean_maj_f1, whole.mean_maj_f1_interval
+
+
 def _on(one: Evaluation) -> str:
     """The benchmark of a figure over all parts."""
     return next(iter(one.parts)) if len(one.parts) == 1 else f"mean of {len(one.parts)} benchmarks"
 
 
-def stage_table(run: Path, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def stage_table(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
     """Every stage with its models, data, rows, tokens, time and cost."""
-    priced = any(manifest.get("cost") for manifest in manifests.values())
+    priced = any(manifest.cost for manifest in manifests.values())
     head = ["stage", "model", "reads", "rows in", "rows out", "tokens written", "seconds", *(["cost"] if priced else []), "seed"]
     rows = []
     for name, manifest in manifests.items():
-        if manifest.get("stage") == "report":
+        if manifest.stage == "report":
             continue
         config = _config(run / name)
-        counts: Mapping[str, Any] = next(iter((manifest.get("counts") or {}).values()), {})
-        tokens = manifest.get("completion") or (manifest.get("prefilter") or {}).get("completion")
-        models = [str(manifest[key]) for key in ("model", "critic", "generator", "teacher") if manifest.get(key)]
-        trained = f" → {manifest['trained']}" if manifest.get("trained") else ""
+        counts = next(iter(manifest.counts.values()), None)
+        tokens = manifest.completion or _draws(manifest, "completion")
+        models = [manifest.model, *(manifest.facts.get(key) for key in ("critic", "generator", "teacher"))]
+        trained = f" → {manifest.facts['trained']}" if manifest.facts.get("trained") else ""
         row = [
             name,
-            " + ".join(dict.fromkeys(models)) + trained,
+            " + ".join(dict.fromkeys(str(model) for model in models if model)) + trained,
             _reads(config),
-            counts.get("in", ""),
-            counts.get("out", ""),
+            counts.entered if counts else "",
+            counts.kept if counts else "",
             tokens or "",
-            manifest.get("seconds", ""),
+            manifest.seconds,
         ]
-        row += [amount(manifest["cost"]) if manifest.get("cost") else ""] if priced else []
+        row += [amount(manifest.cost) if manifest.cost else ""] if priced else []
         rows.append([*row, config.get("seed", "")])
     return {"title": "What was run", "head": head, "rows": [[shown(cell) for cell in row] for row in rows], "words": 3}
 
 
 def preference_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     """Every judge of responses on every benchmark."""
-    parts = [(one, name, part) for one in found if not one.stepwise for name, part in one.parts.items()]
-    known = ("accuracy", "vote_accuracy", "pairwise_accuracy", "roc_auc", "unparsed_rate")
-    keys = [key for key in known if any(part.get(key) is not None for _, _, part in parts)]
-    names = {"accuracy": "better one found", "vote_accuracy": "by vote", "pairwise_accuracy": "of two", "roc_auc": "ROC-AUC"}
-    head = ["judge", "benchmark", "rows", *(names.get(key, "unparsed") for key in keys), "chance level"]
+    parts = [(one, name, part) for one in found for name, part in one.parts.items() if isinstance(part, PointwiseFigures)]
+    columns: list[tuple[str, list[tuple[float | None, Interval | None]]]] = [
+        ("better one found", [(part.accuracy, part.accuracy_interval) for _, _, part in parts]),
+        ("by vote", [(part.vote_accuracy, part.vote_accuracy_interval) for _, _, part in parts]),
+        ("of two", [(part.pairwise_accuracy, part.pairwise_accuracy_interval) for _, _, part in parts]),
+        ("ROC-AUC", [(part.roc_auc, part.roc_auc_interval) for _, _, part in parts]),
+        ("unparsed", [(part.unparsed_rate, part.unparsed_rate_interval) for _, _, part in parts]),
+    ]
+    measured = [(title, cells) for title, cells in columns if any(value is not None for value, _ in cells)]
+    head = ["judge", "benchmark", "rows", *(title for title, _ in measured), "chance level"]
     rows = [
-        [one.title, name, part.get("examples"), *(_with_range(part, key) for key in keys), part.get("chance_accuracy")]
-        for one, name, part in parts
+        [one.title, name, part.examples, *(_with_range(*cells[row]) for _, cells in measured), part.chance_accuracy]
+        for row, (one, name, part) in enumerate(parts)
     ]
     table = {"title": "Judged responses, in percent", "head": head, "words": 2}
     return {**table, "rows": [[shown(cell) for cell in row] for row in rows]} if rows else None
@@ -228,10 +248,9 @@ def shown(cell: Any) -> str:
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.1f}"
 
 
-def _with_range(part: Mapping[str, Any], key: str) -> str:
-    value = part.get(key)
-    interval = _range(part.get(f"{key}_interval"))
-    return "" if value is None else f"{value:.1f} ({interval})" if interval else f"{value:.1f}"
+def _with_range(value: float | None, interval: Interval | None) -> str:
+    between = _range(interval)
+    return "" if value is None else f"{value:.1f} ({between})" if between else f"{value:.1f}"
 
 
 def _range(interval: Sequence[float | None] | None) -> str:

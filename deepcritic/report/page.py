@@ -30,8 +30,9 @@ from deepcritic.report.groups import browse_groups
 from deepcritic.report.overview import headline, preference_table, sample, stage_table, warnings
 from deepcritic.report.results_tables import differences, results_tables, sentence
 from deepcritic.report.tables import tables
-from deepcritic.runs.folder import finished_manifests, package_version
+from deepcritic.runs.folder import package_version
 from deepcritic.runs.jsonl import replacing
+from deepcritic.runs.manifest import Manifest, finished_manifests
 
 PAGE: Final = "index.html"
 SCRIPTS: Final = ("dom", "chunks", "text", "markdown", "state", "list", "detail", "groups", "main")
@@ -171,9 +172,9 @@ def _own_tables(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [table for table in tables(dict(summary)) if not table["title"].startswith(told)]
 
 
-def _facts(run: Path, manifests: Mapping[str, Any], found: Sequence[Any]) -> list[str]:
-    seconds = sum(manifest.get("seconds") or 0 for manifest in manifests.values())
-    cost = sum(manifest.get("cost") or 0 for manifest in manifests.values())
+def _facts(run: Path, manifests: Mapping[str, Manifest], found: Sequence[Any]) -> list[str]:
+    seconds = sum(manifest.seconds for manifest in manifests.values())
+    cost = sum(manifest.cost or 0 for manifest in manifests.values())
     verdicts = sum(len(one.rows) for one in found)
     facts = [f"run {run.name}", f"{len(manifests)} stages", f"{seconds / 60:,.1f} minutes"]
     return facts + ([f"{verdicts:,} judged solutions"] if verdicts else []) + ([f"cost {cost:,.2f}"] if cost else [])

@@ -9,21 +9,23 @@ from typing import Any
 
 from deepcritic.report.draw import INK, MUTED, PAPER, SERIES, WIDE, Plot, band, bars, figure, legend_above, line, percent_axis
 from deepcritic.runs.jsonl import read_json
+from deepcritic.runs.manifest import Manifest
+from deepcritic.seeding.funnel import FunnelRow, read_funnel
 
 
-def plots(run: Path, manifests: Mapping[str, Mapping[str, Any]]) -> Iterator[Plot]:
+def plots(run: Path, manifests: Mapping[str, Manifest]) -> Iterator[Plot]:
     """Those for which the run has figures."""
     for name, manifest in manifests.items():
-        stage, folder = manifest.get("stage"), run / name
-        if stage == "seed" and len(manifest.get("funnel") or []) > 1:
-            yield funnel(name, manifest["funnel"])
+        stage, folder = manifest.stage, run / name
+        if stage == "seed" and len(manifest.facts.get("funnel") or []) > 1:
+            yield funnel(name, read_funnel(manifest.facts["funnel"]))
         report = _json(folder / "report.json") if stage == "label" else None
         if report:
             if any(report.get("success", {}).values()):
                 yield success(name, report)
             if any("truth" in of for of in report.get("rules", {}).values()):
                 yield label_truth(name, report)
-        if stage == "rollout" and any(isinstance(manifest.get(fate), dict) for fate in FATES):
+        if stage == "rollout" and any(isinstance(manifest.facts.get(fate), dict) for fate in FATES):
             yield rollouts(name, manifest)
         metrics = _json(folder / "metrics.json") if stage in {"refine", "vote"} else None
         if metrics and stage == "refine" and metrics.get("solutions"):
@@ -34,20 +36,20 @@ def plots(run: Path, manifests: Mapping[str, Mapping[str, Any]]) -> Iterator[Plo
         yield from effort(manifests)
 
 
-def funnel(name: str, rows: list[dict[str, Any]]) -> Plot:
+def funnel(name: str, rows: list[FunnelRow]) -> Plot:
     """What was left after each rule."""
-    shown = [row for at, row in enumerate(rows) if row["dropped"] or at in (0, len(rows) - 1)]
+    shown = [row for at, row in enumerate(rows) if row.dropped or at in (0, len(rows) - 1)]
     with figure(f"{name}-funnel", width=WIDE, height=0.6 + 0.3 * len(shown)) as (drawn, axes):
-        most = max(1, shown[0]["left"])
+        most = max(1, shown[0].left)
         for at, row in enumerate(shown):
-            axes.barh(at, row["left"], height=0.7, color=SERIES[0])
-            axes.barh(at, row["dropped"], left=row["left"], height=0.7, color=SERIES[1], alpha=0.45, hatch="//", edgecolor=PAPER)
-            lost = f" (−{row['dropped']:,})" if row["dropped"] else ""
-            axes.text(row["left"] + row["dropped"] + most / 80, at, f"{row['left']:,}{lost}", va="center", fontsize=9)
-        bars(axes, [row["rule"] for row in shown], most=52)
+            axes.barh(at, row.left, height=0.7, color=SERIES[0])
+            axes.barh(at, row.dropped, left=row.left, height=0.7, color=SERIES[1], alpha=0.45, hatch="//", edgecolor=PAPER)
+            lost = f" (−{row.dropped:,})" if row.dropped else ""
+            axes.text(row.left + row.dropped + most / 80, at, f"{row.left:,}{lost}", va="center", fontsize=9)
+        bars(axes, [row.rule for row in shown], most=52)
         axes.set_xlim(0, most * 1.16)
         axes.set_xlabel("solutions left; hatched: dropped by the rule")
-    text = f"Of {rows[0]['left']:,} solutions {rows[-1]['left']:,} became dialogues."
+    text = f"Of {rows[0].left:,} solutions {rows[-1].left:,} became dialogues."
     return Plot(
         name=f"{name}-funnel",
         section="Data",
@@ -56,7 +58,7 @@ def funnel(name: str, rows: list[dict[str, Any]]) -> Plot:
         svg=drawn.svg,
         wide=True,
         head=("rule", "dropped", "left"),
-        rows=[[row["rule"], row["dropped"], row["left"]] for row in rows],
+        rows=[[row.rule, row.dropped, row.left] for row in rows],
     )
 
 
@@ -129,9 +131,9 @@ def label_truth(name: str, report: Mapping[str, Any]) -> Plot:
 FATES = ("labelled", "discarded", "lacking")
 
 
-def rollouts(name: str, manifest: Mapping[str, Any]) -> Plot:
+def rollouts(name: str, manifest: Manifest) -> Plot:
     """Rollouts that were drawn and those that the rule did not need."""
-    found = {fate: manifest[fate] for fate in FATES if isinstance(manifest.get(fate), dict)}
+    found = {fate: manifest.facts[fate] for fate in FATES if isinstance(manifest.facts.get(fate), dict)}
     rows = [
         [fate, of.get("solutions", 0), *(of.get(key, 0) for key in ("rollouts", "rollouts_saved", "tokens", "tokens_saved"))]
         for fate, of in found.items()
@@ -279,9 +281,9 @@ def vote_curves(name: str, metrics: Mapping[str, Any]) -> Plot:
     )
 
 
-def effort(manifests: Mapping[str, Mapping[str, Any]]) -> Iterator[Plot]:
+def effort(manifests: Mapping[str, Manifest]) -> Iterator[Plot]:
     """Minutes, tokens and money by stage: one drawing for each that there is."""
-    stages = {name: _effort(manifest) for name, manifest in manifests.items() if manifest.get("stage") != "report"}
+    stages = {name: _effort(manifest) for name, manifest in manifests.items() if manifest.stage != "report"}
     for key, title, axis, scale in EFFORT:
         found = {name: of[key] / scale for name, of in stages.items() if of[key]}
         shown = sorted(found.items(), key=lambda pair: -pair[1])[:16]
@@ -315,10 +317,11 @@ EFFORT = (
 _EFFORT_KEYS = ("seconds", "prompt", "cached", "completion", "cost")
 
 
-def _effort(manifest: Mapping[str, Any]) -> dict[str, float]:
+def _effort(manifest: Manifest) -> dict[str, float]:
     """What a stage took; RL says it of the draws before its training."""
-    found = {**(manifest.get("prefilter") or {}), **manifest}
-    return {key: float(value) if isinstance(value := found.get(key), int | float) else 0.0 for key in _EFFORT_KEYS}
+    before = manifest.facts.get("prefilter") or {}
+    own = {key: getattr(manifest, key) for key in _EFFORT_KEYS}
+    return {key: float((before.get(key) if value is None else value) or 0.0) for key, value in own.items()}
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from deepcritic.evaluation.published import published
@@ -13,6 +13,7 @@ from deepcritic.report.draw import (
     PAPER,
     SERIES,
     WIDE,
+    Curve,
     Plot,
     band,
     bars,
@@ -24,7 +25,9 @@ from deepcritic.report.draw import (
     vote_curves,
 )
 from deepcritic.report.evaluations import Evaluation, compared
+from deepcritic.report.overview import shown
 from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR
+from deepcritic.tasks.figures import Accuracies, Accuracy, Confidence, FirstErrorFigures
 
 PUBLISHED = 6
 """How many published figures stand beside ours on a benchmark, the best ones."""
@@ -36,47 +39,47 @@ Point = dict[str, Any]
 def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
     """Those for which there are figures."""
     critics = [one for one in found if one.stepwise]
-    if any(part.get("f1") is not None for one in critics for part in one.parts.values()):
+    if any(part.f1 is not None for one in critics for part in one.critic_parts.values()):
         yield f1_by_benchmark(critics)
     if critics:
         beside = compared(critics)
-        voting = [one for one in critics if any("maj_f1_by_votes" in part for part in one.parts.values())]
+        voting = [one for one in critics if any(part.maj_f1_by_votes for part in one.critic_parts.values())]
         if voting:
             yield votes(voting)
-        sure = [(one, name, part) for one in voting for name, part in one.parts.items() if "confidence" in part]
+        sure = [(one, name, part.confidence) for one in voting for name, part in one.critic_parts.items() if part.confidence]
         for place in sure[:MOST]:
             yield confidence(*place)
-        if any("mistakes" in part for one in beside for part in one.parts.values()):
+        if any(part.mistakes for one in beside for part in one.critic_parts.values()):
             yield mistakes(beside)
-        for key, plot in (
-            ("error_accuracy_by_kind", by_kind),
-            ("error_accuracy_by_position", by_position),
-            ("by_length", by_length),
-        ):
-            for name in [*beside[0].parts][:MOST] if beside else ():
-                lines = [(one, one.parts[name].get(key) or {}) for one in beside]
-                if any(groups for _, groups in lines):
-                    yield plot(lines, name if len(beside[0].parts) > 1 else "")
+        for name in [*beside[0].critic_parts][:MOST] if beside else ():
+            parts = [(one, one.critic_parts[name]) for one in beside]
+            where = name if len(beside[0].parts) > 1 else ""
+            if any(part.error_accuracy_by_kind for _, part in parts):
+                yield by_kind([(one, part.error_accuracy_by_kind) for one, part in parts], where)
+            if any(part.error_accuracy_by_position for _, part in parts):
+                yield by_position([(one, part.error_accuracy_by_position) for one, part in parts], where)
+            if any(part.by_length for _, part in parts):
+                yield by_length([(one, part.by_length) for one, part in parts], where)
 
 
 def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
     """A line for each critic on each benchmark, and under them what was published there."""
     rows: list[Point] = []
-    benchmarks = list(dict.fromkeys(name for one in found for name in one.parts))[: 2 * MOST]
+    benchmarks = list(dict.fromkeys(name for one in found for name in one.critic_parts))[: 2 * MOST]
     for benchmark in benchmarks:
         for one in found:
-            part = one.parts.get(benchmark)
-            if part is None or part.get("f1") is None:
+            part = one.critic_parts.get(benchmark)
+            if part is None or part.f1 is None:
                 continue
-            low, high = part.get("f1_interval") or (None, None)
+            low, high = part.f1_interval
             rows.append(
                 {
                     "benchmark": benchmark,
                     "critic": one.title,
-                    "f1": part["f1"],
+                    "f1": part.f1,
                     "low": low,
                     "high": high,
-                    "maj": part.get("maj_f1"),
+                    "maj": part.maj_f1,
                     "baseline": best_baseline(part),
                     "kind": "this run",
                 }
@@ -135,10 +138,10 @@ FIRST, SECOND = 104, 115
 """Where the two columns of numbers stand, to the right of the axis of percents."""
 
 
-def best_baseline(part: Mapping[str, Any]) -> float | None:
+def best_baseline(part: FirstErrorFigures) -> float | None:
     """F1 of the highest baseline; in evaluations from before the others were measured, that of the best constant."""
-    found = [one["f1"] for one in (part.get("baselines") or {}).values() if one.get("f1") is not None]
-    return max(found) if found else part.get("constant_baseline_f1")
+    found = [one.f1 for one in part.baselines.values() if one.f1 is not None]
+    return max(found) if found else part.constant_baseline_f1
 
 
 def _f1_line(axes: Any, at: float, row: Point) -> None:
@@ -174,17 +177,17 @@ def _f1_legend(axes: Any, rows: Sequence[Point]) -> None:
 
 def votes(found: Sequence[Evaluation]) -> Plot:
     """Maj@k: the mean over all subsets of k samples."""
-    lines = [
-        (_named(one, name), part["maj_f1_by_votes"])
+    lines: Sequence[Curve] = [
+        (_named(one, name), [(int(k), point.f1, point.interval) for k, point in part.maj_f1_by_votes.items()])
         for one in found
-        for name, part in one.parts.items()
-        if "maj_f1_by_votes" in part
+        for name, part in one.critic_parts.items()
+        if part.maj_f1_by_votes
     ][:MOST]
     with figure("votes") as (drawn, axes):
-        rows = vote_curves(axes, lines, "f1")
+        rows = vote_curves(axes, lines)
         axes.set_xlabel("votes (k)")
         axes.set_ylabel("F1 of Maj@k (percent)")
-    ends = [(name, *([point["f1"] for point in curve.values()][at] for at in (0, -1)), len(curve)) for name, curve in lines]
+    ends = [(name, curve[0][1], curve[-1][1], len(curve)) for name, curve in lines]
     last = "; ".join(f"{name}: {one:.1f} with one, {all_:.1f} with {k}" for name, one, all_, k in ends if None not in (one, all_))
     return Plot(
         name="votes",
@@ -196,34 +199,31 @@ def votes(found: Sequence[Evaluation]) -> Plot:
     )
 
 
-def confidence(one: Evaluation, name: str, part: dict[str, Any]) -> Plot:
+def confidence(one: Evaluation, name: str, found: Confidence) -> Plot:
     """Is agreement worth anything as confidence? Accuracy of the surest rows, and calibration."""
-    found = part["confidence"]
-    rows = []
+    rows: list[list[Any]] = []
     key = f"confidence-{one.name}-{name}"
     with figure(key, width=WIDE, columns=2) as (drawn, (left, right)):
-        cover = found["coverage"]
-        band(left, [p["coverage"] for p in cover], [p["interval"] for p in cover], 0)
-        left.plot([p["coverage"] for p in cover], [p["accuracy"] for p in cover], **line(0))
+        cover = found.coverage
+        band(left, [p.coverage for p in cover], [p.interval for p in cover], 0)
+        left.plot([p.coverage for p in cover], [p.accuracy for p in cover], **line(0))
         left.set_xlabel("rows answered, the surest first (percent)")
         left.set_ylabel("of these right (percent)")
         left.set_title("coverage and accuracy")
         right.plot([0, 100], [0, 100], color=GRID, linewidth=1.2, zorder=0)
-        bins = found["calibration"]
+        bins = found.calibration
         for bin_ in bins:
-            right.plot([bin_["confidence"]] * 2, bin_["interval"], color=SERIES[1], alpha=0.4, linewidth=4, solid_capstyle="butt")
-        right.plot(
-            [b["confidence"] for b in bins], [b["accuracy"] for b in bins], **(line(1) | {"linestyle": "none", "markersize": 6})
-        )
+            right.plot([bin_.confidence] * 2, bin_.interval, color=SERIES[1], alpha=0.4, linewidth=4, solid_capstyle="butt")
+        right.plot([b.confidence for b in bins], [b.accuracy for b in bins], **(line(1) | {"linestyle": "none", "markersize": 6}))
         right.set_xlabel("agreement of the votes (percent)")
         percent_axis(right, "right (percent)")
         right.set_xlim(0, 102)
         right.set_title("calibration")
-        rows += [["coverage", p["coverage"], p["accuracy"], *p["interval"], None] for p in cover]
-        rows += [["calibration", b["confidence"], b["accuracy"], *b["interval"], b["rows"]] for b in bins]
+        rows += [["coverage", p.coverage, p.accuracy, *p.interval, None] for p in cover]
+        rows += [["calibration", b.confidence, b.accuracy, *b.interval, b.rows] for b in bins]
     text = (
-        f"Answering all rows {cover[-1]['accuracy']:.1f}% are right, answering the surest half "
-        f"{cover[len(cover) // 2 - 1]['accuracy']:.1f}%. Expected calibration error {found['ece']:.1f} points."
+        f"Answering all rows {shown(cover[-1].accuracy)}% are right, answering the surest half "
+        f"{shown(cover[len(cover) // 2 - 1].accuracy)}%. Expected calibration error {shown(found.ece)} points."
     )
     return Plot(
         name=key,
@@ -252,9 +252,9 @@ def mistakes(found: Sequence[Evaluation]) -> Plot:
     """What the critics say of solutions with an error and of those without."""
     rows = []
     for one in found:
-        for name, part in one.parts.items():
-            for stratum, right in ((WITH_ERROR, part.get("error_accuracy")), (WITHOUT_ERROR, part.get("correct_accuracy"))):
-                shares = {kind: of["share"] for kind, of in (part.get("mistakes") or {}).get(stratum, {}).items()}
+        for name, part in one.critic_parts.items():
+            for stratum, right in ((WITH_ERROR, part.error_accuracy), (WITHOUT_ERROR, part.correct_accuracy)):
+                shares = {kind: of.share or 0.0 for kind, of in part.mistakes.get(stratum, {}).items()}
                 if right is not None and shares:
                     rows.append((_named(one, name), stratum, {"right": right, **shares}))
     rows = sorted(rows[: 4 * MOST], key=lambda row: row[1] == WITHOUT_ERROR)
@@ -303,7 +303,7 @@ _LABELS = {
 }
 
 
-def by_kind(lines: Sequence[tuple[Evaluation, dict[str, Point]]], benchmark: str) -> Plot:
+def by_kind(lines: Sequence[tuple[Evaluation, dict[str, Accuracy]]], benchmark: str) -> Plot:
     """Errors found by the kind of error."""
     kinds = list(dict.fromkeys(kind for _, groups in lines for kind in groups))
     with figure(f"kind-{benchmark}", height=0.9 + 0.2 * len(lines) * len(kinds) ** 0.9) as (drawn, axes):
@@ -311,40 +311,42 @@ def by_kind(lines: Sequence[tuple[Evaluation, dict[str, Point]]], benchmark: str
         for number, (one, groups) in enumerate(lines):
             places = [at - 0.35 + step * number if len(lines) > 1 else at for at in range(len(kinds))]
             for place, kind in zip(places, kinds, strict=True):
-                if (interval := groups.get(kind, {}).get("interval")) and None not in interval:
+                if kind in groups and None not in groups[kind].interval:
+                    interval = groups[kind].interval
                     axes.plot(interval, [place, place], color=SERIES[number], alpha=0.3, linewidth=4, solid_capstyle="butt")
-            values = [groups.get(kind, {}).get("accuracy") for kind in kinds]
+            values = [groups[kind].accuracy if kind in groups else None for kind in kinds]
             axes.plot(values, places, label=shortened(one.title), **(line(number) | {"linestyle": "none", "markersize": 6}))
         bars(axes, kinds)
         percent_axis(axes, "errors found (percent)", along="x")
         legend_above(axes, 4)
-    return _grouped("kind", "Errors found, by kind", "kind", lines, benchmark, drawn.svg)
+    return _grouped("kind", "Errors found, by kind", "kind", _accuracy_rows(lines), benchmark, drawn.svg)
 
 
-def by_position(lines: Sequence[tuple[Evaluation, dict[str, Point]]], benchmark: str) -> Plot:
+def by_position(lines: Sequence[tuple[Evaluation, dict[str, Accuracy]]], benchmark: str) -> Plot:
     """Errors found by the place of the first wrong step."""
     with figure(f"position-{benchmark}") as (drawn, axes):
         for number, (one, groups) in enumerate(lines):
-            shown = {int(place): group for place, group in groups.items() if group.get("accuracy") is not None}
-            if shown and all(None not in (group.get("interval") or [None]) for group in shown.values()):
-                band(axes, [*shown], [group["interval"] for group in shown.values()], number)
-            axes.plot([*shown], [group["accuracy"] for group in shown.values()], label=shortened(one.title), **line(number))
+            known = {int(place): group for place, group in groups.items() if group.accuracy is not None}
+            if known and all(None not in group.interval for group in known.values()):
+                band(axes, [*known], [group.interval for group in known.values()], number)
+            axes.plot([*known], [group.accuracy for group in known.values()], label=shortened(one.title), **line(number))
         axes.set_xlabel("first wrong step")
         axes.xaxis.get_major_locator().set_params(integer=True)
         percent_axis(axes, "errors found (percent)")
         legend_above(axes, 4)
-    return _grouped("position", "Errors found, by position", "first_wrong_step", lines, benchmark, drawn.svg)
+    return _grouped("position", "Errors found, by position", "first_wrong_step", _accuracy_rows(lines), benchmark, drawn.svg)
 
 
-def by_length(lines: Sequence[tuple[Evaluation, dict[str, Point]]], benchmark: str) -> Plot:
+def by_length(lines: Sequence[tuple[Evaluation, dict[str, Accuracies]]], benchmark: str) -> Plot:
     """F1 by the number of steps."""
     names = list(dict.fromkeys(name for _, groups in lines for name in groups))
     with figure(f"length-{benchmark}") as (drawn, axes):
         for number, (one, groups) in enumerate(lines):
-            values = [groups.get(name, {}).get("f1") for name in names]
+            values = [groups[name].f1 if name in groups else None for name in names]
             places = [at + (number - (len(lines) - 1) / 2) * 0.09 for at in range(len(names))]
             for place, name in zip(places, names, strict=True):
-                if (interval := groups.get(name, {}).get("f1_interval")) and None not in interval:
+                if name in groups and None not in groups[name].f1_interval:
+                    interval = groups[name].f1_interval
                     axes.plot([place, place], interval, color=SERIES[number], alpha=0.35, linewidth=3, solid_capstyle="butt")
             axes.plot(places, values, label=shortened(one.title), **line(number))
         axes.set_xticks(range(len(names)), [name.replace(" steps", "").replace(" or more", "+") for name in names])
@@ -352,29 +354,28 @@ def by_length(lines: Sequence[tuple[Evaluation, dict[str, Point]]], benchmark: s
         axes.set_xlabel("steps in the solution")
         percent_axis(axes, "F1 (percent)")
         legend_above(axes, 4)
-    return _grouped("length", "F1 by length of the solution", "steps", lines, benchmark, drawn.svg, value="f1")
+    rows = [[one.title, name, at.rows, at.f1, *at.f1_interval] for one, groups in lines for name, at in groups.items()]
+    return _grouped("length", "F1 by length of the solution", "steps", rows, benchmark, drawn.svg, value="f1")
+
+
+def _accuracy_rows(lines: Sequence[tuple[Evaluation, dict[str, Accuracy]]]) -> list[list[Any]]:
+    return [[one.title, name, at.rows, at.accuracy, *at.interval] for one, groups in lines for name, at in groups.items()]
 
 
 def _grouped(
     key: str,
     title: str,
     column: str,
-    lines: Sequence[tuple[Evaluation, dict[str, Point]]],
+    rows: list[list[Any]],
     benchmark: str,
     svg: str,
     value: str = "accuracy",
 ) -> Plot:
-    interval = "interval" if value == "accuracy" else f"{value}_interval"
-    rows = [
-        [one.title, name, group.get("rows"), group.get(value), *(group.get(interval) or (None, None))]
-        for one, groups in lines
-        for name, group in groups.items()
-    ]
     return Plot(
         name=f"{key}-{benchmark}".rstrip("-"),
         title=f"{title}: {benchmark}" if benchmark else title,
         svg=svg,
-        text=f"{title}, with 95% intervals, for {', '.join(one.title for one, _ in lines)}.",
+        text=f"{title}, with 95% intervals, for {', '.join(dict.fromkeys(str(row[0]) for row in rows))}.",
         head=("critic", column, "rows", value, "low", "high"),
         rows=rows,
     )

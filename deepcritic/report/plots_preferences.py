@@ -6,62 +6,70 @@ for plot in plots(evaluations(run)):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from deepcritic.report.draw import MUTED, SERIES, Plot, bars, figure, legend_above, line, percent_axis, vote_curves
+from deepcritic.report.draw import MUTED, SERIES, Curve, Plot, bars, figure, legend_above, line, percent_axis, vote_curves
 from deepcritic.report.evaluations import Evaluation
+from deepcritic.tasks.figures import Accuracy, Interval, PointwiseFigures
 
-MEASURES = (
-    ("accuracy", "one reply"),
-    ("vote_accuracy", "vote of all replies"),
-    ("roc_auc", "ROC-AUC, singles"),
+Part = PointwiseFigures
+MEASURES: tuple[tuple[str, Callable[[Part], float | None], Callable[[Part], Interval | None]], ...] = (
+    ("one reply", lambda part: part.accuracy, lambda part: part.accuracy_interval),
+    ("vote of all replies", lambda part: part.vote_accuracy, lambda part: part.vote_accuracy_interval),
+    ("ROC-AUC, singles", lambda part: part.roc_auc, lambda part: part.roc_auc_interval),
 )
+"""What is drawn of each judge: the name, the figure, its interval."""
 
 
 def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
     """Those for which there are figures."""
-    parts = [(f"{one.title}, {name}", part) for one in found if not one.stepwise for name, part in one.parts.items()]
-    if any(part.get(key) is not None for _, part in parts for key, _ in MEASURES):
+    parts = [
+        (f"{one.title}, {name}", part) for one in found for name, part in one.parts.items() if isinstance(part, PointwiseFigures)
+    ]
+    if any(value(part) is not None for _, part in parts for _, value, _ in MEASURES):
         yield accuracies(parts)
-    curves = [(name, part["accuracy_by_votes"]) for name, part in parts if part.get("accuracy_by_votes")]
+    curves = [
+        (name, [(int(k), point.accuracy, point.interval) for k, point in part.accuracy_by_votes.items()])
+        for name, part in parts
+        if part.accuracy_by_votes
+    ]
     if curves:
         yield votes(curves)
     for name, part in parts:
-        if len(part.get("accuracy_by_domain") or {}) > 1:
-            yield domains(name, part["accuracy_by_domain"])
+        if len(part.accuracy_by_domain) > 1:
+            yield domains(name, part.accuracy_by_domain)
 
 
-def accuracies(parts: Sequence[tuple[str, Mapping[str, Any]]]) -> Plot:
+def accuracies(parts: Sequence[tuple[str, PointwiseFigures]]) -> Plot:
     """Each judge on each benchmark."""
     rows = []
     with figure("preferences", height=1.1 + 0.5 * len(parts)) as (drawn, axes):
-        for number, (key, title) in enumerate(MEASURES):
+        for number, (title, value, interval_of) in enumerate(MEASURES):
             for at, (name, part) in enumerate(parts):
-                if part.get(key) is None:
+                if value(part) is None:
                     continue
-                place, interval = at + 0.22 * (number - 1), part.get(f"{key}_interval") or [None, None]
+                place, interval = at + 0.22 * (number - 1), interval_of(part) or (None, None)
                 if None not in interval:
                     axes.plot(interval, [place] * 2, color=SERIES[number], alpha=0.3, linewidth=4, solid_capstyle="butt")
-                axes.plot(part[key], place, **(line(number) | {"linestyle": "none", "markersize": 6}))
-                rows.append([name, title, part[key], *interval])
-            if any(part.get(key) is not None for _, part in parts):
+                axes.plot(value(part), place, **(line(number) | {"linestyle": "none", "markersize": 6}))
+                rows.append([name, title, value(part), *interval])
+            if any(value(part) is not None for _, part in parts):
                 axes.plot([], [], label=title, **(line(number) | {"linestyle": "none"}))
         for at, (_, part) in enumerate(parts):
-            if part.get("chance_accuracy") is not None:
-                axes.plot([part["chance_accuracy"]] * 2, [at - 0.38, at + 0.38], color=MUTED, linewidth=1.6)
+            if part.chance_accuracy is not None:
+                axes.plot([part.chance_accuracy] * 2, [at - 0.38, at + 0.38], color=MUTED, linewidth=1.6)
         bars(axes, [name for name, _ in parts])
         percent_axis(axes, "percent, with 95% intervals; upright: chance level", along="x")
         legend_above(axes, 2)
-    said = "; ".join(f"{name}, {title} {value:.1f}" for name, title, value, *_ in rows)
+    said = "; ".join(f"{name}, {title} {percent:.1f}" for name, title, percent, *_ in rows)
     head = ("judge", "measure", "percent", "low", "high")
     return Plot(name="preferences", title="The better response found", text=f"{said}.", svg=drawn.svg, head=head, rows=rows)
 
 
-def votes(curves: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -> Plot:
+def votes(curves: Sequence[Curve]) -> Plot:
     """Accuracy of the summed scores of k replies."""
     with figure("preferences-votes") as (drawn, axes):
-        rows = vote_curves(axes, curves, "accuracy")
+        rows = vote_curves(axes, curves)
         axes.set_xlabel("replies whose scores are added up")
         axes.set_ylabel("better response found (percent)")
     head = ("judge", "k", "accuracy", "low", "high")
@@ -69,14 +77,14 @@ def votes(curves: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -> Plot
     return Plot(name="preferences-votes", title="What votes add", text=text, svg=drawn.svg, head=head, rows=rows)
 
 
-def domains(name: str, groups: Mapping[str, Mapping[str, Any]]) -> Plot:
+def domains(name: str, groups: Mapping[str, Accuracy]) -> Plot:
     """Accuracy by what the query is about."""
     with figure(f"domains-{name}", height=0.8 + 0.3 * len(groups)) as (drawn, axes):
         for at, group in enumerate(groups.values()):
-            if group.get("accuracy") is not None:
-                axes.plot(group["interval"], [at, at], color=SERIES[0], alpha=0.3, linewidth=4, solid_capstyle="butt")
-                axes.plot(group["accuracy"], at, **(line(0) | {"linestyle": "none", "markersize": 6}))
-        bars(axes, [f"{domain} ({group['rows']:,})" for domain, group in groups.items()])
+            if group.accuracy is not None:
+                axes.plot(group.interval, [at, at], color=SERIES[0], alpha=0.3, linewidth=4, solid_capstyle="butt")
+                axes.plot(group.accuracy, at, **(line(0) | {"linestyle": "none", "markersize": 6}))
+        bars(axes, [f"{domain} ({group.rows:,})" for domain, group in groups.items()])
         percent_axis(axes, "better response found (percent)", along="x")
     return Plot(
         name=f"domains-{name}",
@@ -84,5 +92,5 @@ def domains(name: str, groups: Mapping[str, Mapping[str, Any]]) -> Plot:
         text="Accuracy by domain, with the number of rows and 95% intervals.",
         svg=drawn.svg,
         head=("domain", "rows", "accuracy", "low", "high"),
-        rows=[[domain, group["rows"], group["accuracy"], *group["interval"]] for domain, group in groups.items()],
+        rows=[[domain, group.rows, group.accuracy, *group.interval] for domain, group in groups.items()],
     )

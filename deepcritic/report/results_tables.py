@@ -18,9 +18,10 @@ from typing import Any, Final
 from deepcritic.datasets.forged import kind_of
 from deepcritic.errors import InputError
 from deepcritic.evaluation.comparison import compare
-from deepcritic.evaluation.results import read_judged
+from deepcritic.evaluation.load import Metrics, read_judged
 from deepcritic.evaluation.table import BASELINE, MEAN, UNCONFIRMED, Entry, beside_published, not_beaten
 from deepcritic.report.evaluations import Evaluation
+from deepcritic.tasks.figures import Interval
 
 Cell = str | tuple[str, str]
 PAIRS: Final = 6
@@ -62,10 +63,10 @@ def results_tables(found: Sequence[Evaluation], compared: Sequence[Difference] =
 
 def critic_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     """A line for each critic, its vote, each baseline and each published critic; a column for each benchmark, means last."""
-    known = {one.title: one.metrics for one in found if one.stepwise and all("samples" in part for part in one.parts.values())}
-    groups: dict[tuple[str, ...], dict[str, Any]] = {}
+    known = {one.title: one.metrics for one in found if one.stepwise and one.critic_parts}
+    groups: dict[tuple[str, ...], dict[str, Metrics]] = {}
     for title, metrics in known.items():  # evaluations of other benchmarks have other columns
-        groups.setdefault(tuple(metrics.get("benchmarks") or [metrics["benchmark"]["name"]]), {})[title] = metrics
+        groups.setdefault(tuple(metrics.benchmarks), {})[title] = metrics
     if not groups:
         return None
     entries: dict[tuple[str, str, str], Entry] = {}
@@ -170,16 +171,18 @@ def verdict(low: float, high: float, names: Sequence[str]) -> str:
 
 def detail_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     """The accuracies behind each F1."""
-    keys = ("error_accuracy", "correct_accuracy", "unparsed_rate", "agreement")
     rows: list[list[Cell]] = [
         [
-            (one.title, f"{_broken(name)}, {part.get('examples') or 0:,} rows"),
-            *(_with_range(part, key) for key in keys),
+            (one.title, f"{_broken(name)}, {part.examples:,} rows"),
+            _with_range(part.error_accuracy, part.error_accuracy_interval),
+            _with_range(part.correct_accuracy, part.correct_accuracy_interval),
+            _with_range(part.unparsed_rate, part.unparsed_rate_interval),
+            _with_range(part.agreement, part.agreement_interval),
             ", ".join(not_beaten(part)),
         ]
         for one in found
         if one.stepwise
-        for name, part in one.parts.items()
+        for name, part in one.critic_parts.items()
     ]
     if not rows:
         return None
@@ -189,8 +192,7 @@ def detail_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     return {"title": "In detail, in percent", "head": [head[at] for at in kept], "rows": rows, "full": True}
 
 
-def _with_range(part: Mapping[str, Any], key: str) -> Cell:
-    value, interval = part.get(key), part.get(f"{key}_interval")
+def _with_range(value: float | None, interval: Interval | None) -> Cell:
     if value is None:
         return ""
     return (f"{value:.1f}", f"{interval[0]:.1f} to {interval[1]:.1f}") if interval and None not in interval else f"{value:.1f}"

@@ -14,8 +14,8 @@ import numpy as np
 
 from deepcritic.metrics.bootstrap import wilson
 from deepcritic.metrics.paired_tests import paired_bootstrap_f1
-from deepcritic.runs.folder import finished_manifests
 from deepcritic.runs.jsonl import read_json, read_rows
+from deepcritic.runs.manifest import Manifest, finished_manifests
 from deepcritic.schema import WITH_ERROR, Example, Judged
 
 CRITICS = ("base", "sft", "rl")
@@ -34,9 +34,7 @@ JUDGED = ("accuracy", "accuracy_interval", "vote_accuracy", "roc_auc", "unparsed
 def summarise(run: Path) -> dict[str, Any]:
     """Everything that the run's finished stages say, in percent and seconds; what was not run is absent."""
     manifests = dict(finished_manifests(run))
-    measured = {
-        name: _json(run / name / "metrics.json") or {} for name, one in manifests.items() if one.get("stage") == "evaluate"
-    }
+    measured = {name: _json(run / name / "metrics.json") or {} for name, one in manifests.items() if one.stage == "evaluate"}
     steps = {name: metrics for name, metrics in measured.items() if "f1" in metrics}
     summary: dict[str, Any] = {}
     for critic in CRITICS:
@@ -63,11 +61,11 @@ def summarise(run: Path) -> dict[str, Any]:
     if refined:
         summary["refine"] = refined
     if "seed" in manifests:
-        summary["teacher"] = manifests["seed"].get("teacher_accuracy", {})
-        summary["seed_funnel"] = manifests["seed"].get("funnel", [])
-    seconds = {name: manifest["seconds"] for name, manifest in manifests.items() if name != "report"}
+        summary["teacher"] = manifests["seed"].facts.get("teacher_accuracy", {})
+        summary["seed_funnel"] = manifests["seed"].facts.get("funnel", [])
+    seconds = {name: manifest.seconds for name, manifest in manifests.items() if name != "report"}
     summary["seconds"] = {"total": round(sum(seconds.values()), 1), **seconds}
-    summary["tokens"] = {name: manifest["completion"] for name, manifest in manifests.items() if "completion" in manifest}
+    summary["tokens"] = {name: manifest.completion for name, manifest in manifests.items() if manifest.completion is not None}
     return summary
 
 
@@ -100,11 +98,11 @@ def label_quality(labelled: Path, truth: Path, all_solutions: int) -> dict[str, 
     }
 
 
-def _labels(run: Path, manifests: dict[str, Any]) -> dict[str, Any]:
+def _labels(run: Path, manifests: dict[str, Manifest]) -> dict[str, Any]:
     truth, labelled = run / "prepare.truth" / "examples.jsonl", run / "label" / "labelled.jsonl"
     if "label" not in manifests or not truth.is_file():
         return {}
-    return {"labels": label_quality(labelled, truth, manifests["label"]["counts"]["solutions"]["in"])}
+    return {"labels": label_quality(labelled, truth, manifests["label"].counts["solutions"].entered)}
 
 
 def gain(name: str, first: Path, second: Path) -> dict[str, Any]:

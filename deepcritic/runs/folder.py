@@ -3,6 +3,7 @@
 runs/<run>/<stage>[.<name>]/
     config.json      what was asked, and what it depends on; compared when the stage is started again
     *.jsonl          rows
+    README.md        lists the row files for `datasets.load_dataset`; so does the one of the run
     manifest.json    written last: while it is absent the stage is not finished
 """
 
@@ -13,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -24,9 +25,11 @@ import filelock
 from deepcritic.errors import DeepCriticError, InputError, RunConflict, StageIncomplete, Stopped
 from deepcritic.metrics.subset import subset
 from deepcritic.runs.budget import Limits, UsageLog
+from deepcritic.runs.data_card import write_cards
 from deepcritic.runs.failures import failures_in
 from deepcritic.runs.guard import CONTENT, EXTENDS, Change, changes, flatten, listed
 from deepcritic.runs.jsonl import clear_unfinished, file_sha256, read_json, write_json
+from deepcritic.runs.manifest import MANIFEST, manifest_of
 
 FAILURES = "*failures.jsonl"
 _T = TypeVar("_T")
@@ -155,7 +158,7 @@ class RunFolder:
         if manifest is not None:
             if not extensions:
                 print(f"{self.path}: asking again for the {manifest['incomplete']} draws that failed")
-            (self.path / "manifest.json").unlink()
+            (self.path / MANIFEST).unlink()
         write_json(self.path / "config.json", asked)
         self.effort.open()
         return True
@@ -255,7 +258,8 @@ class RunFolder:
         }
         if self._trouble:
             manifest["incomplete"] = self._trouble.total()
-        write_json(self.path / "manifest.json", manifest)
+        write_cards(self.path, left_out=frozenset({UsageLog.FILE}))
+        write_json(self.path / MANIFEST, manifest)
         self.require_complete()
         return manifest
 
@@ -284,19 +288,6 @@ def package_version() -> str:
     with contextlib.suppress(PackageNotFoundError):
         return version("deepcritic")
     return "unknown"
-
-
-def manifest_of(folder: Path) -> dict[str, Any] | None:
-    """What a stage that is done said of itself in its folder."""
-    return _read(folder / "manifest.json")
-
-
-def finished_manifests(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`(stage folder's name, manifest)` of every finished stage of a run, in order of finishing."""
-    for path in sorted(run.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime):
-        manifest = manifest_of(path.parent)
-        if manifest is not None:
-            yield path.parent.name, manifest
 
 
 def _read(path: Path) -> dict[str, Any] | None:

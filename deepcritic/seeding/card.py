@@ -12,7 +12,7 @@ from deepcritic.hub.publishing import card
 from deepcritic.runs.jsonl import read_rows, replacing
 from deepcritic.schema import Dialogue
 from deepcritic.seeding.dialogues import NO_LICENSE
-from deepcritic.seeding.funnel import told
+from deepcritic.seeding.funnel import as_text, read_funnel
 
 ROWS: Final = "data/train.jsonl"
 _NOT_TOLD: Final = ("examples", "generations", "teacher", "push")
@@ -58,7 +58,8 @@ def data_card(run: Path) -> str:
     }
     text = _TEXT.format(
         count=len(rows), task=rows[0].task if rows else "", model=manifest["model"], recipe=manifest["recipe"],
-        package=manifest["package"], funnel=told(manifest["funnel"]), prompts=config["content of prompts"], **told_in_tables,
+        package=manifest["package"],
+        funnel=as_text(read_funnel(manifest["funnel"])), prompts=config["content of prompts"], **told_in_tables,
     )  # fmt: skip
     return card(facts, text)
 

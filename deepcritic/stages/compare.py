@@ -21,6 +21,7 @@ from rich.table import Table
 from deepcritic.datasets.forged import kind_of
 from deepcritic.errors import InputError
 from deepcritic.evaluation.comparison import compare
+from deepcritic.evaluation.load import read_metrics
 from deepcritic.evaluation.table import beside_published, write_table
 from deepcritic.options import Options, option, wrong
 from deepcritic.runs.folder import RunFolder
@@ -59,7 +60,7 @@ def run(folder: RunFolder, options: CompareOptions) -> dict[str, Any]:
     sides = [[_rows(place) for place in side] for side in places]
     found: dict[str, Any] = {"a": names[0], "b": names[1], **compare(sides[0], sides[1], names=[*names[0], *names[1]])}
     write_json(folder / "compare.json", found)
-    results = {name: _metrics(place) for side in (0, 1) for name, place in zip(names[side], places[side], strict=True)}
+    results = {name: read_metrics(place) for side in (0, 1) for name, place in zip(names[side], places[side], strict=True)}
     if "accuracy" not in next(iter(found["benchmarks"].values())):  # F1 alone has published figures to stand beside
         with as_written(*(place / "metrics.json" for side in places for place in side)):
             write_table(folder.path, beside_published(results))
@@ -92,10 +93,6 @@ def find_evaluation(name: str, root: Path) -> Path:
 def _rows(place: Path) -> list[Judged]:
     """The rows that the figures are of: no forged ones."""
     return [row for row in read_rows(place / ROWS, Judged) if kind_of(row.id)[1] is None]
-
-
-def _metrics(place: Path) -> dict[str, Any]:
-    return read_json(place / "metrics.json")
 
 
 def _shown(found: dict[str, Any]) -> dict[str, Any]:

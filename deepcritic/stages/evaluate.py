@@ -19,13 +19,14 @@ from deepcritic.datasets.preference_pairs import judgments as recorded_judgments
 from deepcritic.errors import InputError, UsageError
 from deepcritic.evaluation.contamination import overlaps
 from deepcritic.evaluation.evaluators import GenerativeEvaluator, Outcome, RecordedPairwise, ScalarEvaluator, content_hash
-from deepcritic.evaluation.results import collect_metrics, print_metrics, read_metrics, without_forged
+from deepcritic.evaluation.load import METRICS, Metrics, write_metrics
+from deepcritic.evaluation.results import collect_metrics, print_metrics, without_forged
 from deepcritic.evaluation.results_card import check_target, put_results
 from deepcritic.evaluation.table import any_published, beside_published, print_table, write_table
 from deepcritic.metrics.majority_vote import TIES, vote_rule
 from deepcritic.options import Options, option
 from deepcritic.runs.folder import RunFolder, existing
-from deepcritic.runs.jsonl import as_written, write_json, write_rows
+from deepcritic.runs.jsonl import as_written, read_json, write_rows
 from deepcritic.samplers.base import Sampler
 from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.samplers.resume import engine_for
@@ -105,8 +106,8 @@ def run(
     files = {f"contamination {file}": Path(file) for file in corpora if Path(file).is_file()}
     rows_hash = content_hash(example for part in parts for example in part.examples)
     if not folder.begin(benchmark=rows_hash, **critic.depends, **files):
-        with as_written(folder.path / "metrics.json"):
-            return _pushed(print_metrics(read_metrics(folder.path), task), options.push)
+        with as_written(folder.path / METRICS):
+            return _pushed(print_metrics(read_json(folder.path / METRICS), task), options.push)
     problems = {row.id: row.item.problem for part in critic.parts for row in without_forged(part)}
     overlap = overlaps(problems, corpora) if corpora else None
     outcome = critic.judge(folder)
@@ -161,7 +162,7 @@ def _write(folder: RunFolder, critic: Critic, outcome: Outcome, metrics: dict[st
     judged = [row for part in critic.parts for row in outcome.judged[part.name]]
     write_rows(folder / "verdicts.jsonl", judged)
     write_rows(folder / "examples.jsonl", (example for part in critic.parts for example in part.examples))
-    write_json(folder / "metrics.json", metrics)
+    write_metrics(folder / METRICS, metrics)
     ledger = folder.ledger("examples")
     ledger.enter(len(judged))
     for row in judged:
@@ -174,7 +175,7 @@ def _write(folder: RunFolder, critic: Critic, outcome: Outcome, metrics: dict[st
 def _write_table(folder: RunFolder, metrics: dict[str, Any]) -> None:
     """Write F1 next to published results, and print it where there are any for this benchmark."""
     if {"f1", "mean_f1"} & metrics.keys():
-        entries = beside_published({str(metrics["model"]): metrics})
+        entries = beside_published({str(metrics["model"]): Metrics.of(metrics)})
         write_table(folder.path, entries)
         if any_published(entries):
             print_table(entries)

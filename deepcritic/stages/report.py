@@ -20,8 +20,9 @@ from deepcritic.options import Options, option
 from deepcritic.report.page import write_page
 from deepcritic.report.summary import summarise
 from deepcritic.report.tables import tables
-from deepcritic.runs.folder import RunFolder, finished_manifests
+from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import write_json
+from deepcritic.runs.manifest import finished_manifests
 
 
 @dataclass(frozen=True, kw_only=True)

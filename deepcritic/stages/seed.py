@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
+
 from deepcritic.datasets import examples as example_rows
 from deepcritic.hub import publishing
 from deepcritic.options import REQUIRED, Options, option
@@ -32,7 +34,7 @@ from deepcritic.seeding import prompts as calls
 from deepcritic.seeding import statistics as account
 from deepcritic.seeding.best_of_n import Answers, ask, count_at_most
 from deepcritic.seeding.dialogues import KEPT, compose, headed, lineage, mix, sift
-from deepcritic.seeding.funnel import Funnel, told
+from deepcritic.seeding.funnel import Funnel, as_text, read_funnel
 from deepcritic.seeding.prompts import Call, prompt_of, recheck, step_call, take_any, whole_call
 from deepcritic.seeding.solutions import Material, choose_solutions
 from deepcritic.tasks.base import CriticTask
@@ -162,7 +164,7 @@ def run(folder: RunFolder, options: SeedOptions, *, task: CriticTask[Any], sampl
     lineages = {name: lineage(name, fates.get(name, KEPT), material, asked, answers) for name in material.rows}
     facts = {
         "recipe": options.recipe,
-        "funnel": funnel.rows,
+        "funnel": msgspec.to_builtins(funnel.rows),
         **account.figures(dialogues, material, corrections),
         "teacher_accuracy": {name: answer.accuracy() for name, answer in answers.items()},
         "refused_samples": {name: dict(sorted(answer.reasons.items())) for name, answer in answers.items()},
@@ -205,7 +207,7 @@ def _question_sha(task: CriticTask[Any]) -> str:
 
 
 def _tell(folder: RunFolder, facts: dict[str, Any]) -> None:
-    print(told(facts["funnel"]))
+    print(as_text(read_funnel(facts["funnel"])))
     for call, figures in facts["teacher_accuracy"].items():
         print(f"{call}: the first sample agrees with the label in {100 * figures['accuracy']:.1f}% of {figures['asked']:,}")
     for call, saved in facts["early_stop"].items():

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from table import by_claim, evidence, show
 
 from deepcritic.__main__ import main as deepcritic
-from deepcritic.evaluation.results import read_judged
+from deepcritic.evaluation.load import read_judged
 from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.metrics.guided_vote import powers
 from deepcritic.microworld.train import train

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import InputError
+from deepcritic.evaluation.load import Metrics
 from deepcritic.evaluation.published import FILE, Figure, published, read_published
 from deepcritic.evaluation.table import any_published, beside_published, markdown, print_table, write_table
 
@@ -97,7 +98,7 @@ def test_a_figure_without_source_or_mark_is_refused(tmp_path: Path, change: dict
 
 
 def test_results_stand_beside_published_ones_with_their_marks() -> None:
-    entries = beside_published({"mine": _metrics("processbench/math", rows=1000)})
+    entries = beside_published({"mine": Metrics.of(_metrics("processbench/math", rows=1000))})
     text = markdown(entries)
     assert "| mine | 50.0 (49.0 to 51.0) | this run |" in text
     assert "| baseline: best constant | 20.0 | this run |" in text
@@ -112,7 +113,7 @@ def test_results_stand_beside_published_ones_with_their_marks() -> None:
 
 def _by_column(metrics: dict[str, Any]) -> dict[str, dict[str, float | None]]:
     found: dict[str, dict[str, float | None]] = {}
-    for entry in beside_published({"mine": metrics}):
+    for entry in beside_published({"mine": Metrics.of(metrics)}):
         found.setdefault(entry.benchmark, {})[entry.critic] = entry.f1
     return found
 
@@ -142,19 +143,19 @@ def test_means_over_a_part_of_a_suite_stand_beside_their_own() -> None:
 
 
 def test_other_numbers_of_rows_are_said() -> None:
-    text = markdown(beside_published({"mine": _metrics("mr_gsm8k", rows=709)}))
+    text = markdown(beside_published({"mine": Metrics.of(_metrics("mr_gsm8k", rows=709))}))
     assert "MR-GSM8K: 709 rows here, 1,418 in published figures, which do not compare." in text
-    assert "rows here" not in markdown(beside_published({"mine": _metrics("mr_gsm8k", rows=1418)}))
+    assert "rows here" not in markdown(beside_published({"mine": Metrics.of(_metrics("mr_gsm8k", rows=1418))}))
 
 
 def test_a_test_that_nobody_published_on() -> None:
-    entries = beside_published({"mine": _metrics("my own", None)})
+    entries = beside_published({"mine": Metrics.of(_metrics("my own", None))})
     assert not any_published(entries)
     assert "| mine | unknown | this run |" in markdown(entries)
 
 
 def test_the_files_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    entries = beside_published({"mine": _suite(*HALVES), "other": _suite(*HALVES)})
+    entries = beside_published({name: Metrics.of(_suite(*HALVES)) for name in ("mine", "other")})
     write_table(tmp_path, entries)
     lines = json.loads((tmp_path / "table.json").read_text("utf-8"))
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:

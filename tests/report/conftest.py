@@ -25,3 +25,14 @@ def stage(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def judged() -> Callable[..., dict[str, Any]]:
+    """`judged("a", 2, [2, -1])` is a judged row as JSON values."""
+
+    def make(name: str, gold: Any, verdicts: list[Any], **more: Any) -> dict[str, Any]:
+        stratum = "all correct" if gold == -1 else "with an error"
+        return {"id": name, "gold": gold, "stratum": stratum, "cluster": "c", "verdicts": verdicts, "correct": 1.0, **more}
+
+    return make

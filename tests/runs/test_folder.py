@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import InputError, RunConflict, StageIncomplete
-from deepcritic.runs.folder import RunFolder, finished_manifests, stage_folder
+from deepcritic.runs.folder import RunFolder, stage_folder
 from deepcritic.runs.jsonl import Journal, file_sha256, write_rows
+from deepcritic.runs.manifest import finished_manifests
 from deepcritic.schema import Failure, Key, Message
 
 CONFIG: dict[str, Any] = {

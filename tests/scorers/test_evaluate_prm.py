@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from deepcritic.evaluation.results import read_judged
+from deepcritic.evaluation.load import read_judged
 from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, Scores
 from deepcritic.scorers.base import key_of

@@ -51,7 +51,7 @@ def _chosen(rows: list[Example], **options: int) -> tuple[list[str], dict[str, i
     taken = choose_solutions(lambda: iter(rows), funnel=funnel, **settings)
     funnel.keep(len(taken))
     counts = ledger.as_dict()
-    assert funnel.rows[0]["left"] == len(rows)
+    assert funnel.rows[0].left == len(rows)
     assert funnel.left == len(taken)
     return [row.id for row in taken], {reason: count for reason, count in counts["filtered"].items() if count}
 

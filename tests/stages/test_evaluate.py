@@ -16,7 +16,7 @@ import pytest
 
 from deepcritic.datasets import examples as own
 from deepcritic.datasets import mr_ben, mr_gsm8k, processbench
-from deepcritic.evaluation.results import read_judged
+from deepcritic.evaluation.load import read_judged
 from deepcritic.runs.jsonl import read_rows
 from deepcritic.schema import ALL_CORRECT, Example, Generation, Gold, Item, Judged, encode
 

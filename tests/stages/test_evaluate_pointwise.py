@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deepcritic.evaluation.results import read_judged
+from deepcritic.evaluation.load import read_judged
 from deepcritic.runs.jsonl import write_rows
 from deepcritic.schema import Preference, Preferred, Responses, encode
 from deepcritic.tasks.pointwise import Pointwise

@@ -14,7 +14,7 @@ import pytest
 from deepcritic.datasets import big_bench_mistake, mr_ben, mr_gsm8k, processbench
 from deepcritic.datasets.benchmark import Benchmark
 from deepcritic.datasets.forged import KINDS, forge
-from deepcritic.evaluation.results import read_judged
+from deepcritic.evaluation.load import read_judged
 from deepcritic.samplers.base import Request
 from deepcritic.schema import ALL_CORRECT, Example, Failure, Generation
 from deepcritic.stages import evaluate

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deepcritic.errors import InputError
-from deepcritic.evaluation.results import read_judged
+from deepcritic.evaluation.load import read_judged
 from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.schema import Generation, Key, Message, Preference, Preferred, Responses, Scores
 from deepcritic.tasks.pointwise import Pointwise

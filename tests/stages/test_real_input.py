@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deepcritic.evaluation.results import read_judged
+from deepcritic.evaluation.load import read_judged
 from deepcritic.runs.jsonl import read_rows
 from deepcritic.schema import Failure, Generation
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deepcritic.evaluation.results import read_judged
+from deepcritic.evaluation.load import read_judged
 from tests.samplers.server import FakeServer, Trouble, says, status
 
 Command = Callable[..., Any]

@@ -1,0 +1,46 @@
+"""Cautions: each with its reason, and none without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deepcritic.report.evaluations import evaluations
+from deepcritic.report.overview import warnings
+from deepcritic.runs.manifest import finished_manifests
+
+
+def test_cautions_come_first_and_only_where_there_is_reason(
+    stage: Callable[..., Path], judged: Callable[..., dict[str, Any]]
+) -> None:
+    rows = [judged(f"r{at}", 2 if at % 2 else -1, [2 if at % 2 else -1]) for at in range(240)]
+    calm = {"model": "m", "f1": 90.0, "constant_baseline_f1": 20.0, "truncated_rate": 0.0, "unparsed_rate": 0.0, "examples": 240}
+    run = stage("evaluate.calm", files={"verdicts.jsonl": rows, "metrics.json": calm}).parent
+    assert list(warnings(run, dict(finished_manifests(run)), evaluations(run))) == []
+    loud = {
+        **calm, "f1": 10.0, "truncated_rate": 3.25, "unparsed_rate": 1.0, "missing": 2, "replies": {"failed": 3, "refused": 1},
+        "f1_bounds": [9.0, 11.0], "benchmark": {"name": "b", "rows_when_whole": 400},
+    }  # fmt: skip
+    stage("evaluate.loud", files={"verdicts.jsonl": rows[:30], "metrics.json": loud})
+    stage(
+        "label",
+        first_errors={"-1": 95, "2": 5},
+        unconfirmed=True,
+        rule="deepcritic",
+        counts={"solutions": {"in": 150, "filtered": {"x": 50}}},
+    )
+    stage("rollout", generations=1000, truncated=40, incomplete=7)
+    (run / "sft").mkdir()
+    (run / "sft" / "config.json").write_text("{}", "utf-8")
+    said = "\n".join(f"{one.stage} {one.text}" for one in warnings(run, dict(finished_manifests(run)), evaluations(run)))
+    for piece in (
+        "sft is not finished", "rollout 7 draws failed", "40 of 1,000 replies (4.0%) were cut",
+        "5.0% of the labelled solutions are with an error",
+        "rule deepcritic is not confirmed", "50 of 150 solutions (33.3%) have no label", "replies cut at max_tokens: 3.2%",
+        "replies without a readable verdict, which count as wrong: 1.0%", "did not come: 4 (F1 lies between 9.0 and 11.0",
+        "rows without a reply, which count as wrong: 2", "rows measured: 240 of 400",
+        "F1 is below that of the baseline “best constant”: 10.0 against 20.0", "only 15 solutions are “all correct”",
+    ):  # fmt: skip
+        assert piece in said, piece
+    assert "evaluate.calm" not in said
