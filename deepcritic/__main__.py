@@ -17,6 +17,7 @@ from deepcritic.cli.config import build, compose, configuration_folder, shrink, 
 from deepcritic.cli.ending import CLOSED, TERMINATED, Terminated, reader_is_gone, termination_raises
 from deepcritic.cli.help import of_command
 from deepcritic.cli.names import old_names, translated
+from deepcritic.cli.output import VisibleOutput
 from deepcritic.cli.unread import check_given, is_read, names_read
 from deepcritic.errors import DeepCriticError, InputError, Stopped, UsageError
 from deepcritic.extras import EXTRA_OF, missing, require_for_stages
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with (
             Path(os.devnull).open("w") as nowhere,
-            contextlib.redirect_stdout(nowhere if follows else sys.stdout),
+            contextlib.redirect_stdout(nowhere if follows else VisibleOutput(sys.stdout)),
             termination_raises(),
         ):
             _start([word for word in given if word not in {"debug=true", "debug=false"}])

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,10 @@ from deepcritic.metrics.subset import subset
 from deepcritic.schema import ALL_CORRECT, Example, Preference, encode
 
 _ENDINGS: Final = tuple(ending + packed for ending in ENDINGS for packed in ("", ".gz"))
+LEAST: Final = 4
+"""Rows that the parts which a benchmark does not name must have on average, if they are more than two."""
+PLAIN: Final = re.compile(r"[\w.+-]{1,64}")
+"""What names a part: figures are printed under it."""
 _SINGLE: Final = {"temperature": 0.6, "top_p": 0.9}
 _VOTE: Final = {"temperature": 1.0, "top_p": 0.9}
 
@@ -72,9 +78,10 @@ class Benchmark:
 
     def read(self, limit: int | None = None) -> list[Part]:
         """The parts, each with `limit` of its rows (not counting forged ones), in which both classes have their share."""
-        groups: dict[str, list[Example]] = {}
-        for example in self._rows():
-            groups.setdefault(self._part(example), []).append(example)
+        rows, groups = list(self._rows()), dict[str, list[Example]]()
+        names = self._part_names(rows)
+        for example in rows:
+            groups.setdefault(names.get(_subset(example), self.name), []).append(example)
         if not groups:
             raise InputError(
                 "the benchmark has no rows", field="benchmark.path", expected="a file with at least one labelled row"
@@ -120,9 +127,15 @@ class Benchmark:
             raise UsageError(f"benchmark.{name} has no effect: {self.name} is read in its own way")
         return given
 
-    def _part(self, example: Example) -> str:
-        subset = example.item.meta.get("subset") if self.parts else None
-        return f"{self.name}/{subset}" if subset and subset != self.name else self.name
+    def _part_names(self, rows: list[Example]) -> dict[str, str]:
+        """The name of the part of each subset that is one: those of the whole set, and others that hold several rows each. A set
+        whose ids only look like names with a number (UUIDs, hashes) has none."""
+        counts = Counter(name for row in rows if (name := _subset(row)) and name != self.name)
+        others = [name for name in counts if name not in (self.parts or {})]
+        if len(others) > 2 and sum(counts[name] for name in others) < LEAST * len(others):
+            others = []
+        plain = [name for name in others if PLAIN.fullmatch(name)]
+        return {name: f"{self.name}/{name}" for name in [*(self.parts or {}), *plain]} if self.parts else {}
 
     def _made(self, name: str, rows: list[Example], limit: int | None) -> Part:
         everything, examples = (list(forge(some)) if self.forged else some for some in (rows, _some(rows, limit)))
@@ -142,6 +155,11 @@ class Benchmark:
             "metric": self.metric,
         }
         return Part(name=name, benchmark=self, examples=examples, known=frozenset(row.id for row in everything), facts=facts)
+
+
+def _subset(row: Example) -> str:
+    name = row.item.meta.get("subset")
+    return name if isinstance(name, str) else ""
 
 
 def _some(rows: list[Example], limit: int | None) -> list[Example]:

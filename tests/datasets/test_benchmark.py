@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,29 @@ def test_one_sample_and_several_are_drawn_differently() -> None:
     bench = _bench(None)
     assert bench.sampling(1) == {"temperature": 0.6, "top_p": 0.9}
     assert bench.sampling(8) == {"temperature": 1.0, "top_p": 0.9}
+
+
+def _ids(path: Path, ids: list[str]) -> Benchmark:
+    rows = [{"id": name, "problem": name, "steps": ["so"], "label": at % 2 - 1} for at, name in enumerate(ids)]
+    path.write_text(json.dumps(rows), "utf-8")
+    about = {"license": None, "split": "test", "metric": "F1", "parts": {"gsm8k": 400}}
+    return Benchmark(name="processbench", reader=processbench.read, path=str(path), **about)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("ids", "parts"),
+    [
+        ([str(uuid.UUID(int=at * 7919 << 64 | at)) for at in range(200)], {"processbench": 200}),
+        ([f"{at:08x}-{at}" for at in range(50)], {"processbench": 50}),
+        ([f"gsm8k-{at}" for at in range(8)], {"processbench/gsm8k": 8}),
+        ([*(f"gsm8k-{at}" for at in range(8)), *(str(uuid.UUID(int=at << 64)) for at in range(9))],
+         {"processbench/gsm8k": 8, "processbench": 9}),
+        ([*(f"mine-{at}" for at in range(4)), *(f"yours-{at}" for at in range(2))],
+         {"processbench/mine": 4, "processbench/yours": 2}),
+        ([f"{name}-{at}" for name in "abc" for at in range(4)], {f"processbench/{name}": 4 for name in "abc"}),
+        ([f"\x1b[2J\x1b]0;x\x07-{at}" for at in range(8)], {"processbench": 8}),
+        ([f"a\u202eb c-{at}" for at in range(8)], {"processbench": 8}),
+    ],
+)  # fmt: skip
+def test_which_ids_name_a_part(tmp_path: Path, ids: list[str], parts: dict[str, int]) -> None:
+    assert {part.name: len(part.examples) for part in _ids(tmp_path / "rows.json", ids).read()} == parts
