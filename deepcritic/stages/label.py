@@ -24,7 +24,8 @@ from deepcritic.labels.rollouts import reached_answer
 from deepcritic.labels.rules import RULES, Discard, Label, Outcome, Table, decide, unusable
 from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
-from deepcritic.runs.jsonl import replacing, write_json, write_rows
+from deepcritic.runs.jsonl import read_json, replacing, write_json, write_rows
+from deepcritic.samplers.finish_reason import LENGTH, finish_reason
 from deepcritic.samplers.recorded import RecordedSampler, Reply
 from deepcritic.schema import Example, Generation, Judged, encode
 from deepcritic.tasks.base import CriticTask
@@ -61,6 +62,8 @@ def run(folder: RunFolder, options: LabelOptions, *, task: CriticTask[Any]) -> d
     if not folder.begin(**{name: Path(file) for name, file in files.items() if file}):
         return folder.manifest or {}
     rows = list(example_rows.read(options.solutions))
+    if not rows:
+        raise InputError("no rows", file=options.solutions, expected="solutions: solutions.jsonl of stage=solve")
     undecided: Counter[str] = Counter()
     tables = read_tables(rows, Path(options.rollouts), samples, folder / COMPARED, undecided)
     known = {row.id: row.gold.first_error for row in example_rows.read(options.truth)} if options.truth else {}
@@ -137,7 +140,11 @@ def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Pat
     steps = {row.id: len(row.item.steps) for row in rows}
     references = {row.id: row.gold.reference_answer or "" for row in rows}
 
+    taken = {name: bytearray(table.samples * table.steps) for name, table in tables.items()}
+    number = 0
+
     def usable() -> Iterator[Generation]:
+        nonlocal number
         for number, draw in enumerate(rows_of(rollouts, Generation), start=1):
             key = draw.key
             if not 1 <= key.step < steps.get(key.example_id, 0):
@@ -146,24 +153,39 @@ def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Pat
                     "a rollout of another solution", file=rollouts, line=number, field=field, found=found,
                     expected="the rollouts of these solutions",
                 )  # fmt: skip
+            if key.sample < 0:
+                raise InputError(
+                    "no such sample", file=rollouts, line=number, field="key.sample", found=key.sample, expected="a number from 0"
+                )
             if key.example_id in tables and key.sample < samples:
+                place = key.step * samples + key.sample
+                if taken[key.example_id][place]:
+                    raise InputError(
+                        "the same rollout twice", file=rollouts, line=number, field="key.sample", found=key.sample,
+                        expected="each sample of a prefix once",
+                    )  # fmt: skip
+                taken[key.example_id][place] = 1
                 yield draw
 
     for key, reached in reached_answer(usable(), references.__getitem__, compared, undecided):
         tables[key.example_id].put(key.step, key.sample, reached)
+    if not number:
+        raise InputError("no rows", file=rollouts, expected="rollouts: generations.jsonl of stage=rollout")
     return tables
 
 
 def read_verdicts(path: Path, task: CriticTask[Any]) -> dict[str, Any]:
     """A critic's verdict on each solution, from `verdicts.jsonl` of `evaluate` or from replies; None where none can be read."""
-    first: Any = next((json.loads(line) for _, line in read_lines(path)), {})
-    if "verdicts" in first:
+    first: Any = next((json.loads(line) for _, line in read_lines(path)), None)
+    if first is None:
+        raise InputError("no rows", file=path, expected="verdicts.jsonl of stage=evaluate, or replies of a critic")
+    if isinstance(first, dict) and "verdicts" in first:
         return {row.id: row.vote for row in rows_of(path, Judged)}
     recorded = RecordedSampler(path)
     samples = recorded.samples()
 
     def verdict(reply: Reply) -> Any:
-        cut = reply.finish_reason == "length" and task.marker is not None  # see `verdict_of`
+        cut = finish_reason(reply.finish_reason) == LENGTH and task.marker is not None  # see `verdict_of`
         return None if cut else task.parse(reply.text, reply.context)
 
     return {name: task.vote([verdict(recorded.read(one)) for one in of]).verdict for name, of in samples.items()}
@@ -172,7 +194,7 @@ def read_verdicts(path: Path, task: CriticTask[Any]) -> dict[str, Any]:
 def _asked(rollouts: Path) -> int:
     """How many rollouts were asked for from each prefix, as the configuration beside them says."""
     beside = rollouts.parent / "config.json"
-    samples = json.loads(beside.read_text("utf-8")).get("samples") if rollouts.is_file() and beside.is_file() else None
+    samples = read_json(beside).get("samples") if rollouts.is_file() and beside.is_file() else None
     if rollouts.is_file() and not isinstance(samples, int):
         raise UsageError(f"{beside} does not say how many rollouts were asked for at each prefix: give stage.samples=K")
     return samples if isinstance(samples, int) else 1

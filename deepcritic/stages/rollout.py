@@ -18,6 +18,7 @@ from typing import Any
 from deepcritic.answers import COMPARED
 from deepcritic.datasets import examples as example_rows
 from deepcritic.datasets.limits import class_of
+from deepcritic.errors import InputError
 from deepcritic.labels.rollouts import Ended, Plan, put_in_order, reached_answer
 from deepcritic.labels.rules import RULES, Discard, Label, Table, unusable
 from deepcritic.labels.solving import PROMPT
@@ -60,7 +61,7 @@ def run(folder: RunFolder, options: RolloutOptions, *, sampler: Callable[..., Sa
     prompt = Template.of(options.template, PROMPT)
     if not folder.begin(solutions=Path(options.solutions), model=engine.model_id, prompt=prompt.sha):
         return folder.manifest or {}
-    rows = folder.sampled_for_probe(_usable(folder, example_rows.read(options.solutions)), lambda row: row.id, class_of)
+    rows = folder.sampled_for_probe(_usable(folder, options.solutions), lambda row: row.id, class_of)
     sampling = Sampling(temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens)
 
     def ask(row: Example, given: int, wanted: Iterable[int]) -> Request:
@@ -94,16 +95,20 @@ def run(folder: RunFolder, options: RolloutOptions, *, sampler: Callable[..., Sa
     return folder.finish(model=engine.model_id, solutions=len(rows), samples=options.samples, **saved)
 
 
-def _usable(folder: RunFolder, rows: Iterable[Example]) -> list[Example]:
-    """The solutions that a rule can label; the others are counted with what they lack."""
+def _usable(folder: RunFolder, file: str) -> list[Example]:
+    """The solutions of a file that a rule can label, at least one; the others are counted with what they lack."""
     ledger, kept = folder.ledger("solutions"), []
-    for row in rows:
+    for row in example_rows.read(file):
         ledger.enter()
         if reason := unusable(row):
             ledger.drop(reason)
             continue
         ledger.keep()
         kept.append(row)
+    if not kept:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(ledger.filtered.items())) or "no rows"
+        expected = "solutions of two steps or more with gold.reference_answer and gold.answer_right"
+        raise InputError("no solution can be labelled", file=file, found=reasons, expected=expected)
     return kept
 
 

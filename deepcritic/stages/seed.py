@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from deepcritic.datasets import examples as example_rows
+from deepcritic.errors import InputError
 from deepcritic.hub import publishing
 from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import RunFolder
@@ -145,6 +146,9 @@ def run(folder: RunFolder, options: SeedOptions, *, task: CriticTask[Any], sampl
         max_step_characters=options.max_step_characters, seed=options.seed, funnel=funnel,
     )  # fmt: skip
     material = Material(chosen)
+    if not material.rows:
+        expected = "solutions with steps and gold.first_error"
+        raise InputError("no solution can be critiqued", file=options.examples, found=funnel.rows, expected=expected)
     plan = _plan(options, task, material, prompts)
     fates, answers, names = dict[str, str](), dict[str, Answers](), folder.sampled_for_probe(material.rows, str)
     with Draws(folder) as draws:
