@@ -1,0 +1,105 @@
+"""Real models on real rows: as they are, and as critics that learnt from their own replies kept by human labels.
+
+    scripts/evidence real --processbench gsm8k.json --prm800k phase1_train_plus.stepwise.jsonl.gz
+
+Both models of `scripts/weights.py` are asked about rows of ProcessBench gsm8k, four replies each: F1 of a single reply (the mean of
+the four), and of their vote. Then `stage=reject` asks each about solutions of PRM800K, keeps the replies that the human labels call
+right, and `stage=sft` trains an adapter on them; the trained critic is asked about the same rows of ProcessBench. These models are
+weak, and an hour of two cores is little: the figures are given as they come, beside the constant baseline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from table import Claim, by_claim, show
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.weights import WEIGHTS, fetch
+
+from deepcritic.runs.jsonl import write_json
+
+SEED = 7
+NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruct"}
+MEASURED = {"stage.limit": 100, "stage.samples": 4, "stage.temperature": 1.0, "stage.top_p": 0.9, "stage.max_tokens": 160}
+"""Of ProcessBench gsm8k: 100 rows, half of them with an error."""
+REJECTED = {"stage.samples": 2, "stage.hinted_samples": 2, "stage.temperature": 1.0, "stage.top_p": 0.9, "stage.max_tokens": 160}
+SOLUTIONS = {"smollm2": 160, "qwen": 80}
+"""Solutions of PRM800K that each model is asked about, as many as its speed allows."""
+LEARNT = {
+    "stage.learning_rate": 1e-4, "stage.epochs": 2, "stage.batch_size": 8, "stage.device_batch_size": 2, "stage.max_length": 1024,
+}  # fmt: skip
+ENGINE = {"sampler.batch_size": 24, "sampler.dtype": "bfloat16"}
+SETTINGS = {"seed": SEED, "measured": MEASURED, "rejected": REJECTED, "solutions": SOLUTIONS, "learnt": LEARNT, "engine": ENGINE}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processbench", required=True, help="ProcessBench's gsm8k.json")
+    parser.add_argument("--prm800k", required=True, help="phase 1 of PRM800K")
+    parser.add_argument("--models", nargs="+", choices=[*WEIGHTS], default=[*WEIGHTS])
+    options = parser.parse_args()
+    claims: list[Claim] = []
+    facts: dict[str, Any] = {}
+    for name in options.models:
+        began = time.monotonic()
+        told, counts = one_model(name, options.processbench, options.prm800k)
+        claims += told
+        facts[NAMES[name]] = {**counts, "minutes": round((time.monotonic() - began) / 60, 1)}
+        content = {"command": "scripts/evidence real", "settings": SETTINGS, "models": facts, "rows": by_claim({SEED: claims})}
+        write_json(Path("data/evidence/real.json"), content)
+    show(by_claim({SEED: claims}))
+
+
+def one_model(name: str, processbench: str, prm800k: str) -> tuple[list[Claim], dict[str, Any]]:
+    """What a model says as it is, and once it has learnt; and what it learnt from."""
+    model, run = str(fetch(name)), Path("runs/real")
+    base = evaluated(run, f"{name}-base", model, processbench)
+    command(
+        "stage=prepare", "source=prm800k", f"source.path={prm800k}", f"stage.limit={SOLUTIONS[name]}", "stage.shuffle=true",
+        f"name={name}",
+    )  # fmt: skip
+    command(
+        "stage=reject", f"stage.examples={run}/prepare.{name}/examples.jsonl", f"model={model}", f"name={name}", *words(REJECTED),
+        *words(ENGINE),
+    )  # fmt: skip
+    command(
+        "stage=sft", "trainer=lora", f"stage.dialogues={run}/reject.{name}/dialogues.jsonl", f"model={model}", f"name={name}",
+        *words(LEARNT),
+    )  # fmt: skip
+    trained = evaluated(run, f"{name}-trained", f"{run}/sft.{name}/model", processbench)
+    kept = json.loads((run / f"reject.{name}" / "metrics.json").read_text("utf-8"))
+    told: list[Claim] = []
+    for title, metrics in (("as it is", base), ("trained on its own replies that human labels call right", trained)):
+        who = f"{NAMES[name]}, {title}"
+        told.append((f"{who}: F1 of a single reply", metrics["f1"], metrics["f1_interval"], True))
+        told.append((f"{who}: F1 of Maj@4", metrics["maj_f1"], metrics["maj_f1_interval"], True))
+        told.append((f"{who}: replies without a verdict, percent", metrics["unparsed_rate"], None, True))
+    return told, {key: kept[key] for key in ("rows", "dialogues", "kept_plain", "kept_hinted", "right", "hinted_right")}
+
+
+def evaluated(run: Path, name: str, model: str, processbench: str) -> dict[str, Any]:
+    command(
+        "stage=evaluate", "benchmark=processbench", f"benchmark.path={processbench}", f"model={model}", f"name={name}",
+        *words(MEASURED), *words(ENGINE),
+    )  # fmt: skip
+    metrics: dict[str, Any] = json.loads((run / f"evaluate.{name}" / "metrics.json").read_text("utf-8"))
+    return metrics
+
+
+def words(options: dict[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in options.items()]
+
+
+def command(*given: str) -> None:
+    subprocess.run([sys.executable, "-m", "deepcritic", *given, "run=real", f"seed={SEED}"], check=True)
+
+
+if __name__ == "__main__":
+    main()
