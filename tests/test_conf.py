@@ -16,7 +16,7 @@ from deepcritic.cli.names import run_of, stage_names
 from deepcritic.options import described, engines_of, record_of
 
 CONF = configuration_folder()
-GROUPS = ("benchmark", "source", "task", "sampler", "trainer")
+GROUPS = ("dataset", "task", "sampler", "scorer", "trainer")
 MARKERS = {"_target_", "_partial_", "_not_hashed_", "_extends_"}
 
 
@@ -117,7 +117,7 @@ def test_a_stage_passes_on_what_stands_for_itself(file: Path) -> None:
 
 @_files(*GROUPS)
 def test_a_group_binds_to_what_it_names(file: Path) -> None:
-    group = file.parent.name
+    group = {"dataset": "source"}.get(file.parent.name, file.parent.name)
     plain = _plain(compose([f"{group}={file.stem}"])[group])
     if "_target_" in plain:
         _bind(plain, group, partial=False)

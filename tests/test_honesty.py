@@ -134,7 +134,7 @@ def _asked_by(stage: str, path: Path, rows: list[Example]) -> Recorder:
     generator = "deepcritic://microworld/models/generator"
     with folder(path, stage) as opened:
         if stage == "evaluate":
-            benchmark = Benchmark(name="made", reader=examples.read, path=str(file), license=None, split=None, metric="F1")
+            benchmark = Benchmark(name="made", reader=examples.read, path=str(file), license=None, metric="F1")
             call(evaluate, opened, benchmark=benchmark, task=task(), sampler=critic, model=MODEL, samples=2)
             return critic
         if stage == "rl":

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepcritic.cli.config import configuration_folder
-from deepcritic.cli.help import choices, settings
+from deepcritic.cli.help import choices, folder_of, settings
 from deepcritic.cli.names import parts, run_of, stage_of
 from deepcritic.cli.unread import COMMON, SPENDING
 from deepcritic.errors import UsageError
@@ -82,7 +82,7 @@ def _names(words: list[str]) -> Iterator[str]:
         names += [one.key for one in described(record_of(run))]
         chosen = {name: value for _, name, _, value in map(parts, words)}
         for group in engines_of(run):
-            file = configuration_folder() / group / f"{chosen.get(group, '')}.yaml"
+            file = folder_of(group) / f"{chosen.get(group, '')}.yaml"
             names += [group, *(f"{group}.{one.key}" for one in (settings(file) if file.is_file() else ()))]
     names += [one.key for one in settings(configuration_folder() / "config.yaml") if one.key.split(".")[0] in SPENDING]
     yield from (f"{name}=" for name in sorted(set(names) - given - {"most"}))
@@ -93,7 +93,7 @@ def _names(words: list[str]) -> Iterator[str]:
 def _values(name: str, value: str, words: list[str]) -> Iterator[str]:
     stage = stage_of(words, configuration_folder())
     options = {one.key: one for one in described(record_of(run_of(stage)))} if stage else {}
-    if (configuration_folder() / name).is_dir() and "." not in name:
+    if folder_of(name).is_dir() and "." not in name:
         yield from (f"{name}={one.name}" for one in choices(name))
     elif name in options and options[name].choices:
         yield from (f"{name}={choice}" for choice in options[name].choices)

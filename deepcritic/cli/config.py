@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepcritic.cli.names import stage_of, translated
+from deepcritic.cli.names import for_hydra, parts, stage_of, translated
 from deepcritic.errors import UsageError
 from deepcritic.options import engines_of, record_of, split
 
@@ -48,7 +48,7 @@ def compose(overrides: list[str]) -> Any:
     overrides = translated(overrides, configuration_folder())
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(configuration_folder().resolve())):
-            return hydra_compose("config", overrides=overrides)
+            return hydra_compose("config", overrides=for_hydra(overrides))
     except OverrideParseException as error:
         written = error.override
         raise UsageError(
@@ -174,8 +174,15 @@ def _quoted(written: str) -> str:
 def _nearest(message: str, overrides: list[str]) -> str:
     group = re.search(r"[Cc]ould not find '([^']+)/([^'/]*)'", message)
     if group:
-        options = sorted(file.stem for file in (configuration_folder() / group.group(1)).glob("*.yaml"))
-        return f"there is no {group.group(1)}={group.group(2)}{offer(group.group(2), options)}"
+        folder, wrong = group.groups()
+        options = sorted(file.stem for file in (configuration_folder() / folder).glob("*.yaml") if not file.stem.startswith("_"))
+        given = (name for _, name, _, value in map(parts, overrides) if value == wrong)
+        return f"there is no {next(given, folder)}={wrong}{offer(wrong, options)}"
+    old = re.search(r"Could not override '(benchmark|source)'", message)
+    if old:
+        return (
+            f"in the defaults of an experiment, write override /dataset@{old.group(1)}: NAME for override /{old.group(1)}: NAME"
+        )
     key = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", message)
     if key:
         wrong = (key.group(1) or key.group(2)).removeprefix("++").removeprefix("+")

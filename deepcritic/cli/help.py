@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from deepcritic.cli.config import configuration_folder, offer
-from deepcritic.cli.names import experiment_stage, parts, run_of, stage_names
+from deepcritic.cli.names import GROUP_OF, experiment_stage, parts, run_of, stage_names
 from deepcritic.cli.unread import COMMON, SPENDING
 from deepcritic.errors import UsageError
 from deepcritic.options import Option, described, engines_of, record_of, value_text
@@ -47,7 +47,7 @@ LISTED = (
     ("stage", "stages"),
     ("experiment", "experiments (several stages, or the settings of one result)"),
     ("task", "tasks: what a critic is asked, and how its reply is judged (task=)"),
-    ("benchmark", "data sets to measure on (benchmark=)"),
+    ("benchmark", "data sets to measure on or to prepare (benchmark=, source=)"),
     ("source", "data sets to prepare (source=)"),
     ("sampler", "samplers: engines that write text (sampler=)"),
     ("scorer", "scorers: models that give numbers (scorer=)"),
@@ -78,7 +78,8 @@ def general() -> str:
     """The help without a stage."""
     listings = []
     for group, heading in LISTED:
-        lines = [f"  {one.name:<28} {one.text}" for one in choices(group)]
+        named = {one.name for one in choices("benchmark")} if group == "source" else set()
+        lines = [f"  {one.name:<28} {one.text}" for one in choices(group) if one.name not in named]
         if lines:
             listings.append("\n".join([heading, *lines]))
     words = [*COMMON, *SPENDING, "seed"]
@@ -126,9 +127,16 @@ def of_stage(stage: str, given: Mapping[str, str], experiment: Mapping[str, Any]
 
 def choices(group: str) -> list[Choice]:
     """The files of a group that can be chosen, each with its first comment."""
-    folder = configuration_folder() / group
+    folder = folder_of(group)
     files = [file for file in sorted(folder.rglob("*.yaml")) if not file.stem.startswith("_")]
+    if group == "benchmark":
+        files = [file for file in files if any(one.key == "metric" for one in settings(file))]
     return [Choice(file.relative_to(folder).with_suffix("").as_posix(), (header(file) or [""])[0]) for file in files]
+
+
+def folder_of(group: str) -> Path:
+    """The folder in which the files of a group stand."""
+    return configuration_folder() / GROUP_OF.get(group, group)
 
 
 def header(file: Path) -> list[str]:
@@ -208,13 +216,14 @@ def _engine(group: str, chosen: str | None) -> Iterator[str]:
     yield f"{group}={chosen or 'NAME'}" + (f": {found[chosen]}" if chosen in found else "")
     yield from textwrap.wrap(f"one of {', '.join(found)}", 118, initial_indent="  ", subsequent_indent="    ")
     if chosen in found:
-        for one in settings(configuration_folder() / group / f"{chosen}.yaml"):
+        for one in settings(folder_of(group) / f"{chosen}.yaml"):
             yield from _wrapped(_word(f"{group}.{one.key}", one.value), "", one.text)
 
 
 def _chosen(group: str, experiment: Mapping[str, Any] | None) -> str | None:
     content = yaml.safe_load((configuration_folder() / "config.yaml").read_text("utf-8"))
-    chosen = {key: value for entry in content["defaults"] if isinstance(entry, dict) for key, value in entry.items()}
+    defaults = (entry.items() for entry in content["defaults"] if isinstance(entry, dict))
+    chosen = {key.rpartition("@")[2]: value for items in defaults for key, value in items}
     named = (experiment or {}).get(group)
     return named if isinstance(named, str) else chosen.get(group)
 

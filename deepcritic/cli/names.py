@@ -17,6 +17,8 @@ from deepcritic.errors import UsageError
 from deepcritic.options import described, record_of
 
 OLD_EXPERIMENTS = {f"microworld/score_{name}": f"microworld/spct_{name}" for name in ("evaluate", "rl", "sft")}
+GROUP_OF = {"benchmark": "dataset", "source": "dataset"}
+"""The folder of a group whose word on the command line is another."""
 _WORD = re.compile(r"([+~]*)([^=]*)(=?)(.*)", re.DOTALL)
 
 
@@ -69,6 +71,18 @@ def old_names(stage: str) -> dict[str, str]:
             if one.top:
                 renamed[one.was] = one.top
     return renamed
+
+
+def for_hydra(words: list[str]) -> list[str]:
+    """The words with groups as Hydra names them: both `benchmark=` and `source=` choose a data set.
+
+    >>> for_hydra(["benchmark=processbench", "benchmark.path=x"])
+    ['dataset@benchmark=processbench', 'benchmark.path=x']
+    """
+    split = map(parts, words)
+    return [
+        f"{sign}{f'{GROUP_OF[name]}@' if name in GROUP_OF else ''}{name}{equals}{value}" for sign, name, equals, value in split
+    ]
 
 
 def translated(words: list[str], conf: Path) -> list[str]:

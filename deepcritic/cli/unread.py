@@ -53,6 +53,7 @@ def check_given(config: Any, words: Iterable[str], conf: Path) -> None:
                 raise UsageError(f"{place}{name} has no effect: {silent[key]}")
         elif not is_read(name, read):
             raise UsageError(place + _unread(name, stage, plain, silent, given))
+        _check_use(name)
 
 
 def stage_name(plain: Mapping[str, Any]) -> str:
@@ -147,6 +148,17 @@ def _check_pipeline(plain: Mapping[str, Any], given: Mapping[str, str]) -> None:
                 f"{name} is not read by an experiment of several stages; it reads {', '.join(sorted(read - {'pipeline'}))}: "
                 "run its lines one by one to change more"
             )
+
+
+def _check_use(name: str) -> None:
+    """A data set is read in two ways, and some of its options are for one of them."""
+    use, _, key = name.partition(".")
+    if use in {"source", "benchmark"}:
+        from deepcritic.datasets.benchmark import OF_FIGURES, OF_PREPARING
+
+        if key.split(".")[0] in (OF_FIGURES if use == "source" else OF_PREPARING):
+            other = "benchmark" if use == "source" else "source"
+            raise UsageError(f"{name} has no effect: it is read with {other}=")
 
 
 def _of_experiment(words: Iterable[str], conf: Path) -> dict[str, str]:

@@ -1,9 +1,11 @@
-"""A benchmark: a data set together with what must be said beside every figure on it.
+"""What the YAML of a data set says: how its rows are read, and what must be said beside every figure on it.
 
     bench = Benchmark(name="processbench", reader=processbench.read, path="processbench/", parts={"gsm8k": 400, "math": 1000},
-                      license="Apache-2.0", split="test", metric="F1, arXiv 2412.06559")
-    for part in bench.read():
+                      license="Apache-2.0", measured="test", metric="F1, arXiv 2412.06559")
+    for part in bench.read():                               # benchmark=processbench
         print(part.name, len(part.examples), part.facts)
+    for row in bench(report=Report()):                      # source=processbench
+        print(row.id)
 
 `path` is a file, a folder with one file for each part, or a data set on the hub with a split for each part. Parts have figures
 of their own (`processbench/math`).
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deepcritic.datasets import examples
+from deepcritic.datasets.base import Report
 from deepcritic.datasets.forged import forge
 from deepcritic.datasets.reading import ENDINGS, files_of, read_records
 from deepcritic.errors import InputError, UsageError
@@ -32,6 +35,10 @@ LEAST: Final = 4
 """Rows that the parts which a benchmark does not name must have on average, if they are more than two."""
 PLAIN: Final = re.compile(r"[\w.+-]{1,64}")
 """What names a part: figures are printed under it."""
+OF_FIGURES: Final = frozenset({"test_reader", "measured", "metric", "parts", "size", "single", "vote", "mr_score", "forged"})
+"""What is read of a benchmark alone."""
+OF_PREPARING: Final = frozenset({"max_bad"})
+"""What is read where a data set is prepared alone."""
 _SINGLE: Final = {"temperature": 0.6, "top_p": 0.9}
 _VOTE: Final = {"temperature": 1.0, "top_p": 0.9}
 
@@ -49,28 +56,33 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """What the YAML of a benchmark says.
+    """A data set that can be measured on.
 
-    `parts` gives the rows of each part of the whole set, where rows name their part in `item.meta["subset"]`; a set without
-    parts has its `size` instead. `config`, `columns` and `index_base` are for rows of one's own (see `table`). `prompt` (None:
-    the task's own) and `system` say what is asked, `single` and `vote` how one sample and several are drawn. `mr_score` asks for
-    MR-Score beside F1, and `forged` for the forged rows (see `forged`).
+    `revision`, `config` and `split` choose among what the hub holds; `columns`, `index_base` and `source` are for rows of one's
+    own (see `table`). `max_bad` rows may be set aside where it is prepared; in a benchmark a bad row is an error.
+
+    Of a benchmark, `test_reader` reads the rows where they come in another form than those to train on, `measured` is the part
+    of the set that the figures are on, in its authors' words, `parts` gives the rows of each part of the whole set, where rows
+    name their part in `item.meta["subset"]`, and a set without parts has its `size` instead. `single` and `vote` say how one
+    sample and several are drawn. `mr_score` asks for MR-Score beside F1, and `forged` for the forged rows (see `forged`).
     """
 
     name: str
     reader: Callable[..., Iterable[Example]]
     path: str | None
     license: str | None
-    split: str | None
     metric: str
+    test_reader: Callable[..., Iterable[Example]] | None = None
+    measured: str | None = None
     parts: Mapping[str, int] | None = None
     size: int | None = None
     revision: str | None = None
     config: str | None = None
+    split: str | None = None
     columns: Mapping[str, str] | None = None
     index_base: int | None = None
-    prompt: str | None = None
-    system: str | None = None
+    source: str | None = None
+    max_bad: int = 0
     single: Mapping[str, float] = field(default_factory=lambda: _SINGLE)
     vote: Mapping[str, float] = field(default_factory=lambda: _VOTE)
     mr_score: bool = False
@@ -93,7 +105,17 @@ class Benchmark:
         _, first = next(iter(read_records(path)), (None, {}))
         if isinstance(first.get("item"), dict):
             return list(examples.read(path))
-        return list(self.reader(path, **{name: value for name, value in self._options().items() if name != "revision"}))
+        reader = self.test_reader or self.reader
+        options = self._options(reader, "benchmark")
+        return list(reader(path, **{name: value for name, value in options.items() if name not in {"revision", "split"}}))
+
+    def __call__(self, *, report: Report | None = None) -> Iterator[Example]:
+        """The rows to prepare, with those that were set aside in `report`."""
+        if self.path is None:
+            raise UsageError(f"an option is missing: source.path=FILE (of {self.name})")
+        if self.forged:
+            raise UsageError("source=forged: forged rows are made to measure on; expected source=processbench")
+        return iter(self.reader(self.path, max_bad=self.max_bad, report=report, **self._options(self.reader, "source")))
 
     def sampling(self, samples: int) -> Mapping[str, float]:
         """Temperature and top_p for so many samples of each row."""
@@ -102,7 +124,8 @@ class Benchmark:
     def _rows(self) -> Iterator[Example]:
         if self.path is None:
             raise UsageError(f"an option is missing: benchmark.path=FILE (of {self.name})")
-        options = self._options()
+        reader = self.test_reader or self.reader
+        options = self._options(reader, "benchmark")
         folder = Path(self.path).expanduser()
         if folder.is_dir() and not (folder / "dataset_dict.json").is_file():
             files = [file for part in self.parts or () for ending in _ENDINGS if (file := folder / f"{part}{ending}").is_file()]
@@ -110,22 +133,22 @@ class Benchmark:
                 wanted = ", ".join(f"{part}.json" for part in self.parts or ()) or "a file instead"
                 raise InputError("no file of the benchmark in this folder", file=self.path, expected=wanted)
             for file in files or [folder]:
-                yield from self.reader(str(file), **options)
-        elif self.parts and not folder.is_file() and not self.path.endswith(_ENDINGS):
+                yield from reader(str(file), **options)
+        elif self.parts and self.split is None and not folder.is_file() and not self.path.endswith(_ENDINGS):
             for split in self.parts:
-                yield from self.reader(self.path, split=split, **options)
+                yield from reader(self.path, split=split, **options)
         else:
-            yield from self.reader(self.path, **options)
+            yield from reader(self.path, **options)
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self, reader: Callable[..., Iterable[Example]], use: str) -> dict[str, Any]:
         """What is said of how rows are read, for the reader."""
-        named = {name: getattr(self, name) for name in ("revision", "config", "columns", "index_base")}
+        named = {name: getattr(self, name) for name in ("revision", "config", "split", "columns", "index_base", "source")}
         given = {name: value for name, value in named.items() if value is not None}
-        parameters = inspect.signature(self.reader).parameters
+        parameters = inspect.signature(reader).parameters
         open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
         for name in () if open_ended else given.keys() - parameters.keys():
-            raise UsageError(f"benchmark.{name} has no effect: {self.name} is read in its own way")
-        return given
+            raise UsageError(f"{use}.{name} has no effect: {self.name} is read in its own way")
+        return given | ({"license": self.license} if "license" in parameters and self.license is not None else {})
 
     def _part_names(self, rows: list[Example]) -> dict[str, str]:
         """The name of the part of each subset that is one: those of the whole set, and others that hold several rows each. A set
@@ -150,7 +173,7 @@ class Benchmark:
             "sha256": digest.hexdigest(),
             "rows": len(rows),
             "rows_when_whole": whole,
-            "split": self.split,
+            "split": self.split or self.measured,
             "license": self.license,
             "metric": self.metric,
         }

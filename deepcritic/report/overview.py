@@ -272,6 +272,8 @@ def _reads(config: Mapping[str, Any]) -> str:
     keys = ("benchmark.path", "source.path", "examples", "dialogues", "solutions", "rollouts", "problems", "generations")
     files = [str(config[key]) for key in keys if isinstance(config.get(key), str)]
     source = str(config.get("source._target_") or "").split(".")
+    if not files and config.get("source.name"):
+        files = [str(config["source.name"])]
     if not files and len(source) > 2:
         files = [source[-2] if source[-1] == "read" else f"{source[-3]} {source[-1]}"]
     return ", ".join("/".join(file.split("/")[-2:]) for file in files)

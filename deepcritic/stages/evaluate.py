@@ -195,7 +195,9 @@ def _pushed(metrics: dict[str, Any], push: str | None) -> dict[str, Any]:
 def _parts(benchmark: Benchmark | Mapping[str, Benchmark] | None, limit: int | None) -> list[Part]:
     """The parts of one benchmark, or of those of a suite that are at hand. An id may occur once among them all."""
     if benchmark is None:
-        raise UsageError("no benchmark is named: give benchmark=processbench benchmark.path=FILE, or another of conf/benchmark/")
+        raise UsageError("no benchmark is named: give benchmark=processbench benchmark.path=FILE, or another data set of --help")
+    if not isinstance(benchmark, Benchmark | Mapping):
+        raise UsageError("benchmark: this data set can be prepared (source=), not measured on; see the data sets of --help")
     if isinstance(benchmark, Benchmark):
         parts = benchmark.read(limit)
     else:

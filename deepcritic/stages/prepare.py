@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from deepcritic.datasets.base import Report
+from deepcritic.datasets.benchmark import Benchmark
 from deepcritic.datasets.limits import limited
 from deepcritic.errors import InputError, Stopped, UsageError
 from deepcritic.labels import splitting
@@ -73,10 +74,10 @@ def run(
     Raises `InputError` where no row can be used.
     """
     if source is None:
-        raise UsageError("no source is named: give source=prm800k source.path=FILE, or another of conf/source/")
+        raise UsageError("no source is named: give source=prm800k source.path=FILE, or another data set of --help")
     if folder.limits.trial and options.split != "model":
         raise Stopped(f"{folder.path}: stage=prepare asks no model: nothing would be sent")
-    path = getattr(source, "keywords", {}).get("path")
+    path = source.path if isinstance(source, Benchmark) else getattr(source, "keywords", {}).get("path")
     inside: dict[str, Any] = {"source": Path(shipped_path(path))} if path and Path(shipped_path(path)).is_file() else {}
     engine = engine_for(sampler, options.model, "model") if options.split == "model" and sampler is not None else None
     prompt = Template.of(options.template, splitting.PROMPT)

@@ -21,9 +21,8 @@ from typing import Any
 from table import Claim, by_claim, show
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from scripts.weights import WEIGHTS, fetch
-
 from deepcritic.runs.jsonl import write_json
+from scripts.weights import WEIGHTS, fetch
 
 SEED = 7
 NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruct"}

@@ -114,6 +114,8 @@ def test_the_options_are_those_of_the_configuration() -> None:
             "stage=rl stage.prefilter_samples=0 sampler.batch_size=4",
             "sampler.batch_size has no effect: it needs stage.prefilter_s",
         ),
+        ("stage=prepare source=processbench source.metric=x", "source.metric has no effect: it is read with benchmark="),
+        ("stage=evaluate benchmark=processbench benchmark.max_bad=3", "benchmark.max_bad has no effect: it is read with source="),
         ("stage=sft stage.validation_votes=3", "stage.validation_votes has no effect: it needs stage.validation_examples="),
         ("stage=prepare sampler=vllm", "sampler has no effect: it needs stage.split=model"),
         ("experiment=demo model=x", "model is not read by an experiment of several stages; it reads debug, experiment, max_cost"),

@@ -20,7 +20,7 @@ from deepcritic.schema import Example, Gold, Item, encode
 
 def _bench(path: Path | str | None, **options: Any) -> Benchmark:
     given: dict[str, Any] = {"parts": {"gsm8k": 3, "math": 2, "omnimath": 1}, "reader": processbench.read, **options}
-    return Benchmark(name="bench", path=None if path is None else str(path), license="MIT", split="test", metric="F1", **given)
+    return Benchmark(name="bench", path=None if path is None else str(path), license="MIT", measured="test", metric="F1", **given)
 
 
 def _rows(part: str, count: int) -> list[dict[str, Any]]:

@@ -184,14 +184,12 @@ def test_own_rows_by_the_command_line(command: Callable[..., Any], tmp_path: Pat
 
 def test_own_rows_as_a_benchmark_and_in_training(tmp_path: Path) -> None:
     path = _write(tmp_path, "parquet")
-    bench = Benchmark(
-        name="mine", reader=table.read, path=str(path), license=None, split=None, metric="F1", columns=COLUMNS, index_base=0
-    )
+    bench = Benchmark(name="mine", reader=table.read, path=str(path), license=None, metric="F1", columns=COLUMNS, index_base=0)
     (part,) = bench.read()
     assert [row.gold.first_error for row in part.examples if isinstance(row, Example)] == [2, ALL_CORRECT, 1]
     rows = list(own.read(str(path), Example, columns=COLUMNS, index_base=0))
     assert [row.id for row in rows if isinstance(row, Example)] == [row.id for row in part.examples]
-    other = Benchmark(name="x", reader=examples.read, path=str(path), license=None, split=None, metric="F1", index_base=1)
+    other = Benchmark(name="x", reader=examples.read, path=str(path), license=None, metric="F1", index_base=1)
     with pytest.raises(UsageError, match=r"benchmark.index_base has no effect: x is read in its own way"):
         other.read()
 

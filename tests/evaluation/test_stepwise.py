@@ -34,7 +34,7 @@ TWO_CALLS = StepQuestion(
 def _run(
     path: Path, question: StepQuestion, script: Callable[[Request, int], str | None], limits: Limits | None = None, **more: Any
 ) -> tuple[dict[str, Judged], ScriptedSampler]:
-    bench = Benchmark(name="b", reader=lambda path: [], path=None, license=None, split=None, metric="F1")
+    bench = Benchmark(name="b", reader=lambda path: [], path=None, license=None, metric="F1")
     part = Part(name="b", benchmark=bench, examples=ROWS, known=frozenset(row.id for row in ROWS), facts={})
     engine = ScriptedSampler(script)
     drawn = Sampling(temperature=0.7, max_tokens=50)

@@ -62,7 +62,7 @@ def stages(tmp_path: Path, make_solutions: Any) -> dict[str, Callable[[RunFolder
     files = {name: str(tmp_path / f"{name}.jsonl") for name in ("rows", "problems", "solutions")}
     for name, content in (("rows", rows), ("problems", problems), ("solutions", solutions)):
         write_rows(Path(files[name]), content)
-    benchmark = Benchmark(name="made", reader=lambda path: rows, path=files["rows"], license=None, split=None, metric="F1")
+    benchmark = Benchmark(name="made", reader=lambda path: rows, path=files["rows"], license=None, metric="F1")
     task, model, generator = FirstError(), f"{SHIPPED}/base", f"{SHIPPED}/generator"
     return {
         "solve": lambda folder, sampler: call(
