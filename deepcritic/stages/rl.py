@@ -24,7 +24,7 @@ from deepcritic.samplers.base import Sampler, Sampling
 from deepcritic.tasks.base import CriticTask
 from deepcritic.training.card import push_model, write_card
 from deepcritic.training.checkpoints import BEST
-from deepcritic.training.grpo import LOSSES, check_vllm, grpo_trainer, plan_memory, vllm_settings
+from deepcritic.training.grpo import LOSSES, WEIGHTS, check_loss, check_vllm, grpo_trainer, plan_memory, vllm_settings
 from deepcritic.training.loop import best_of, remove_checkpoints, save_model, train
 from deepcritic.training.plan import GIB
 from deepcritic.training.processes import leader_first, leads, world_size
@@ -67,16 +67,19 @@ class RLOptions(Options):
     learning_rate: float = option(0.000001, "peak learning rate")
     warmup_ratio: float = option(0.05, "share of the steps with a rising learning rate", was="warmup", at_least=0, at_most=1)
     beta: float = option(0.001, "weight of the KL divergence from the starting model; 0: no reference model", at_least=0)
-    epsilon_high: float = option(0.28, "upper bound of clipping; the lower is 0.2", at_least=0)
-    loss_type: str = option("dapo", "loss, by TRL's name", choices=LOSSES)
+    weight_decay: float = option(0.0, "decay of the weights (AdamW)", at_least=0)
+    entropy_coef: float = option(0.0, "weight of a bonus for the entropy of the tokens", at_least=0)
+    epsilon_high: float | None = option(
+        None, "upper bound of clipping, the lower is 0.2; null: 0.28, and 5 with loss_type=cispo", at_least=0
+    )
+    loss_type: str = option("dapo", "loss, by TRL's name", choices=tuple(LOSSES))
+    mask_truncated: bool = option(True, "leave replies that were cut out of the loss; false: they count, and earn 0")
     dynamic_sampling: int = option(
         0, "times that groups with equal rewards are replaced by others of their class (DAPO's dynamic sampling)", at_least=0
     )
     seed: int = option(0, "random seed", top=True)
     temperature: float = option(1.0, "sampling temperature", group="Sampling", at_least=0)
-    max_tokens: int | None = option(
-        None, "maximum length of a reply in tokens; null: what the context leaves; cut replies do not count in the loss"
-    )
+    max_tokens: int | None = option(None, "maximum length of a reply in tokens; null: what the context leaves")
     vllm_mode: str | None = option(
         None, "draw with vLLM in this process (colocate) or from a server; null: with transformers", group="vLLM", was="vllm",
         choices=("colocate", "server"),
@@ -91,6 +94,10 @@ class RLOptions(Options):
     vllm_tensor_parallel_size: int = option(
         1, "GPUs per engine", was="vllm_tensor_parallel", at_least=1, needs="vllm_mode=colocate"
     )
+    vllm_importance_sampling_mode: str = option(
+        "token_truncate", "weights of replies drawn with vLLM: by token or by reply, cut to 3 or left out above it",
+        choices=WEIGHTS, needs="vllm_mode",
+    )  # fmt: skip
     validation_examples: str | None = option(
         None, "labelled solutions; F1 and the F1 of votes on them are measured, and the best weights kept in best/",
         group="Validation", was="validation", needs="eval_steps",
@@ -128,6 +135,7 @@ class RLOptions(Options):
                 f"a multiple of stage.logging_steps={self.logging_steps}: each line of the log is an average since the last"
             )
             raise wrong("stage.save_steps", self.save_steps, expected, "no multiple")
+        check_loss(self.loss_type, self.epsilon_high, self.vllm_importance_sampling_mode, self.vllm_mode)
         if self.eval_steps and self.validation_examples is None:
             raise UsageError("stage.eval_steps needs stage.validation_examples=FILE")
 
@@ -191,15 +199,18 @@ def run(
     settings = {
         "max_steps": options.steps_for(len(prompts)), "num_generations": options.num_generations,
         "per_device_train_batch_size": options.device_batch_size, "gradient_accumulation_steps": times,
-        "learning_rate": options.learning_rate, "beta": options.beta, "epsilon_high": options.epsilon_high,
-        "loss_type": options.loss_type, "temperature": options.temperature, "max_completion_length": max_tokens,
-        "warmup_steps": options.warmup_ratio, "save_steps": options.save_steps, "logging_steps": options.logging_steps,
-        "seed": options.seed,
+        "learning_rate": options.learning_rate, "beta": options.beta, "loss_type": options.loss_type,
+        "epsilon_high": LOSSES[options.loss_type].epsilon_high if options.epsilon_high is None else options.epsilon_high,
+        "importance_sampling_level": LOSSES[options.loss_type].level, "weight_decay": options.weight_decay,
+        "entropy_coef": options.entropy_coef, "mask_truncated_completions": options.mask_truncated,
+        "temperature": options.temperature, "max_completion_length": max_tokens, "warmup_steps": options.warmup_ratio,
+        "save_steps": options.save_steps, "logging_steps": options.logging_steps, "seed": options.seed,
     }  # fmt: skip
     if options.vllm_mode:
         settings |= vllm_settings(
             options.vllm_mode, options.vllm_server_base_url, options.vllm_gpu_memory_utilization,
             options.vllm_tensor_parallel_size, options.max_prompt_tokens, max_tokens,
+            options.vllm_importance_sampling_mode,
         )  # fmt: skip
     grpo = grpo_trainer(
         folder, prompts, task, model, tokenizer, trainer, settings, options.balanced_batches, options.dynamic_sampling,

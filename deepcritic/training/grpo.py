@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepcritic.errors import UsageError
 from deepcritic.hub.models import context_length
@@ -18,8 +18,46 @@ from deepcritic.training.loop import order_by_epoch, quiet, recorder
 from deepcritic.training.plan import Plan
 from deepcritic.training.prompts import Prompt, balance_batches
 from deepcritic.training.settings import TrainerSettings
+from deepcritic.training.trl_internals import log_importance_weights
 
-LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+WEIGHTS = ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask")
+"""How replies drawn with vLLM are weighted (TRL): by the trainer's probability of each token over the engine's, or by that of the
+whole reply, which differs by a factor of its own for long replies; weights above 3 are cut to it, or their part is left out."""
+
+
+class Loss(NamedTuple):
+    """What belongs to one of TRL's losses: the level of its ratios, the upper bound of clipping, the weights that it takes."""
+
+    level: str = "token"
+    epsilon_high: float = 0.28
+    weights: tuple[str, ...] = WEIGHTS
+
+
+LOSSES = {
+    "grpo": Loss(),
+    "dr_grpo": Loss(),
+    "dapo": Loss(),
+    "bnpo": Loss(),
+    "cispo": Loss(epsilon_high=5.0),  # the bound of the weights themselves, as TRL advises after ScaleRL (arXiv 2510.13786)
+    "sapo": Loss(),
+    "luspo": Loss(level="sequence"),
+    "vespo": Loss(weights=("token_truncate", "token_mask")),
+}
+
+
+def check_loss(loss_type: str, epsilon_high: float | None, weights: str, vllm_mode: str | None) -> None:
+    """Raises `UsageError` where a loss is given together with what it cannot have, before a model is loaded."""
+    loss = LOSSES[loss_type]
+    if vllm_mode and weights not in loss.weights:
+        raise UsageError(
+            f"stage.loss_type={loss_type} cannot have stage.vllm_importance_sampling_mode={weights}; expected: "
+            f"{' or '.join(loss.weights)}"
+        )
+    if loss_type == "cispo" and epsilon_high is not None and epsilon_high < 1:
+        raise UsageError(
+            f"stage.epsilon_high={epsilon_high:g} would cut every weight of stage.loss_type=cispo to that; expected: from 1, or "
+            f"null for {loss.epsilon_high:g}"
+        )
 
 
 def plan_memory(
@@ -41,11 +79,20 @@ def check_vllm(mode: str | None) -> None:
 
 
 def vllm_settings(
-    mode: str, url: str | None, memory: float, tensor_parallel: int, max_prompt_tokens: int | None, max_tokens: int
+    mode: str,
+    url: str | None,
+    memory: float,
+    tensor_parallel: int,
+    max_prompt_tokens: int | None,
+    max_tokens: int,
+    weights: str = WEIGHTS[0],
 ) -> dict[str, Any]:
     """What TRL is told of vLLM. `memory` is the part of the GPU that a colocated engine may take; a server is started with
     its own, and with `--logprobs-mode processed_logprobs`."""
-    settings: dict[str, Any] = {"use_vllm": True, "vllm_mode": mode, "vllm_importance_sampling_correction": True}
+    settings: dict[str, Any] = {
+        "use_vllm": True, "vllm_mode": mode, "vllm_importance_sampling_correction": True,
+        "vllm_importance_sampling_mode": weights,
+    }  # fmt: skip
     if mode == "server":
         return settings | ({} if url is None else {"vllm_server_base_url": url})
     return settings | {
@@ -56,12 +103,12 @@ def vllm_settings(
 
 
 def grpo_config(folder: Path, machine: TrainerSettings, settings: dict[str, Any]) -> Any:
-    """TRL's `GRPOConfig`. Replies that were cut are masked: how they would have ended is not known."""
+    """TRL's `GRPOConfig`."""
     from trl import GRPOConfig
 
     return GRPOConfig(
         output_dir=str(folder), save_strategy="steps", save_total_limit=2, disable_tqdm=True,
-        mask_truncated_completions=True, lr_scheduler_type="constant_with_warmup", **machine.arguments(), **settings,
+        lr_scheduler_type="constant_with_warmup", **machine.arguments(), **settings,
     )  # fmt: skip
 
 
@@ -83,7 +130,9 @@ def grpo_trainer(
     config = grpo_config(folder.path, machine, settings)
     sampling = Sampling(temperature=config.temperature, max_tokens=config.max_completion_length)
     engine = vllm_engine if config.use_vllm else own_engine(tokenizer, sampling, config.per_device_train_batch_size)
-    rollouts = RolloutFunction(prompts, task, tokenizer, engine, rounds=rounds, seed=config.seed)
+    rollouts = RolloutFunction(
+        prompts, task, tokenizer, engine, rounds=rounds, seed=config.seed, cut_earns=config.mask_truncated_completions
+    )
     monitor = rl_monitor(folder.path, rollouts, **watching)
     trainer = GRPOTrainer(
         model=machine.load(model, config.seed),
@@ -97,6 +146,8 @@ def grpo_trainer(
     )
     monitor.trainer = trainer
     quiet(trainer)
+    if config.use_vllm:
+        log_importance_weights(trainer)
     if balanced:
         balance_batches(trainer, [prompt.stratum for prompt in prompts])
     order_by_epoch(trainer, config.seed)

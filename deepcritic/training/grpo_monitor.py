@@ -13,6 +13,8 @@
 | `groups_drawn` | groups drawn for each one learnt from: above 1 where dynamic sampling replaced some |
 | `entropy`, `completions/mean_length`, `kl` | in nats a token; in tokens; from the starting model, where `beta` is not 0 |
 | `sampling/sampling_logp_difference/mean` | with vLLM: how far engine and trainer differ in the log-probability of a token |
+| `sampling/importance_sampling_ratio/mean` | with vLLM: the mean weight of the tokens, or of the replies |
+| `.../masked`, `.../truncated` | the share of these weights that were left out, or cut |
 
 With `keep`, so many groups of every step that is logged stand in `groups.jsonl`, with the advantages that they were learnt
 with: `{"step", "example_id", "gold", "samples": [{"text", "verdict", "reward", "advantage", "finish_reason"}]}`; `gold` is the

@@ -97,15 +97,24 @@ class RolloutFunction:
 
     The trainer knows a prompt by its name alone; the question, the gold and the judgement stay here. With `rounds`, groups
     without variance give way to groups of other prompts of the same class, drawn up to so many times: which ones follows from
-    the seed, the step and the round, so that a resumed run meets the same.
+    the seed, the step and the round, so that a resumed run meets the same. A reply that was cut earns what its verdict does,
+    as it does not count in the loss, and without `cut_earns` nothing.
     """
 
     def __init__(
-        self, prompts: Sequence[Prompt], task: CriticTask[Any], tokenizer: Any, engine: Engine, *, rounds: int = 0, seed: int = 0
+        self,
+        prompts: Sequence[Prompt],
+        task: CriticTask[Any],
+        tokenizer: Any,
+        engine: Engine,
+        *,
+        rounds: int = 0,
+        seed: int = 0,
+        cut_earns: bool = True,
     ) -> None:
         self.prompts = {prompt.id: prompt for prompt in prompts}
         self.task, self.tokenizer, self.engine = task, tokenizer, engine
-        self.rounds, self.seed = rounds, seed
+        self.rounds, self.seed, self.cut_earns = rounds, seed, cut_earns
         self.reward = reward_of(task)
         self.batch: list[Group] = []
         """The groups of the last batch, as this process draws them."""
@@ -147,7 +156,8 @@ class RolloutFunction:
         ends = {*trainer.eos_token_ids, self.tokenizer.pad_token_id}
         ended = [reply[-1] in ends for reply in replies]
         # A reply that was cut has no verdict where the task names a marker (see `verdict_of`).
-        read = [text if whole or self.task.marker is None else "" for text, whole in zip(texts, ended, strict=True)]
+        cut_counts = self.cut_earns and self.task.marker is None
+        read = [text if whole or cut_counts else "" for text, whole in zip(texts, ended, strict=True)]
         rewards = self.reward(read, [prompt.gold] * len(texts), [question.context] * len(texts))
         verdicts = [self.task.parse(text, question.context) for text in read]
         samples = [

@@ -14,7 +14,7 @@ LOGPROB_GAP: Final = "sampling/sampling_logp_difference/mean"
 """The figure that TRL logs with vLLM: how far engine and trainer differ in the log-probability of a token, in nats."""
 MEMBERS: Final = {
     "Trainer": ("_get_train_sampler", "_load_from_checkpoint", "_tr_loss"),
-    "GRPOTrainer": ("_generate_single_turn", "_get_train_sampler", "_logs", "_metrics"),
+    "GRPOTrainer": ("_generate_and_score_completions", "_generate_single_turn", "_get_train_sampler", "_logs", "_metrics"),
 }
 """The members by the class that has them."""
 
@@ -39,6 +39,28 @@ def generate_with_vllm(trainer: Any, prompts: list[list[int]]) -> tuple[list[lis
     """A reply to each prompt, in token ids, and the log-probability of each token, by the engine of a GRPO trainer."""
     replies, logprobs = _member(trainer, "_generate_single_turn")(prompts, None, {}, trainer.num_generations)
     return replies, logprobs
+
+
+def log_importance_weights(trainer: Any) -> None:
+    """Let a GRPO trainer that draws with vLLM log, beside the mean weight, the share of weights outside their bounds: `masked` of
+    those that were left out (modes `token_mask`, `sequence_mask`), else `truncated` of those that were cut."""
+    theirs = _member(trainer, "_generate_and_score_completions")
+    masks = trainer.vllm_importance_sampling_mode.endswith("_mask")
+    most = trainer.vllm_importance_sampling_clip_max
+
+    def generate(inputs: Any) -> Any:
+        output = theirs(inputs)
+        weights = output.get("importance_sampling_ratio")
+        if weights is not None:
+            counted = weights[output["completion_mask"].bool()] if weights.shape[1] > 1 else weights.flatten()
+            outside = counted == 0 if masks else counted >= (most if most is not None else float("inf"))
+            share = trainer.accelerator.gather(outside.float().mean()).nanmean().item()
+            mode = "train" if trainer.model.training else "eval"
+            name = "masked" if masks else "truncated"
+            _member(trainer, "_metrics")[mode][f"sampling/importance_sampling_ratio/{name}"].append(share)
+        return output
+
+    trainer._generate_and_score_completions = generate
 
 
 def last_metric(trainer: Any, name: str) -> float | None:

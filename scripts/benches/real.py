@@ -3,11 +3,11 @@
 scripts/bench real --processbench gsm8k.json [--rounds 3] [--server http://127.0.0.1:8080/v1]
 
 The model is SmolLM2-135M-Instruct (`scripts/weights.py`), the prompts are those of `task=first_error` about rows of
-ProcessBench. Each side writes a reply to each, drawn at temperature 1 with top-p 0.9 and cut at the same length, eight at a
-time, in the same kind of number; the sides alternate, and a ratio is that of a round. Tokens are those of the replies,
-seconds those of the clock with the reading of the prompts, without loading. `model.generate` gets the prompts sorted by
-length, eight at a time. vLLM is timed where this runs in `.venv-engines`; `--server` is a llama.cpp server of the same GGUF
-file, asked through sampler=openai with eight requests in flight.
+ProcessBench. Each side writes a reply to each, drawn at temperature 1 with top-p 0.9 and cut at the same length, eight at a time,
+in the same kind of number; the sides alternate, and a ratio is that of a round. Tokens are those of the replies, seconds those of
+the clock with the reading of the prompts, without loading. `model.generate` gets the prompts sorted by length, eight at a time.
+vLLM is timed where this runs in `.venv-engines`; `--server` is a llama.cpp server of the same GGUF file, asked through
+sampler=openai with eight requests in flight.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[tr
 from deepcritic.stages import rl
 from deepcritic.training import grpo
 from deepcritic.training.plan import Plan
+from deepcritic.training.trl_internals import log_importance_weights
 
 BASE = "deepcritic://microworld/models/base"
 EXPERIMENTS = ("deepcritic_7b_rl_prm800k", "deepcritic_7b_rl_numina")
@@ -62,9 +65,11 @@ def test_an_experiment_is_what_it_says(told: Callable[..., Any], name: str) -> N
     assert config.learning_rate == 1e-6
     assert config.generation_batch_size // config.num_generations == 128
     assert (config.num_generations, config.temperature, config.max_completion_length) == (8, 1.0, 8192)
-    assert (config.beta, config.epsilon, config.epsilon_high, config.loss_type) == (0.001, 0.2, 0.28, "grpo")
+    assert (config.beta, config.epsilon, config.epsilon_high, config.loss_type) == (0.001, 0.2, 0.2, "bnpo")
+    assert (config.warmup_steps, config.weight_decay, config.entropy_coef) == (0, 0.01, 0.001)
     assert config.max_steps == round(2 * 400 / 128), "two passes over the prompts"
-    assert config.mask_truncated_completions
+    assert not config.mask_truncated_completions, "they count, and earn 0"
+    assert (config.vllm_importance_sampling_mode, config.scale_rewards) == ("token_truncate", "group")
     assert (config.use_vllm, config.vllm_mode, config.vllm_importance_sampling_correction) == (True, "colocate", True)
     assert config.vllm_max_model_length == 2048 + 8192
     assert config.top_p == 1.0, "below 1 the ratio of probabilities would be biased"
@@ -90,7 +95,65 @@ def test_a_server_is_named_by_its_address(told: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("loss", grpo.LOSSES)
 def test_every_loss_that_trl_knows_is_offered(told: Callable[..., Any], loss: str) -> None:
-    assert told("stage=rl", f"stage.loss_type={loss}")["config"].loss_type == loss
+    config = told("stage=rl", f"stage.loss_type={loss}", "stage.vllm_mode=colocate")["config"]
+    assert config.loss_type == loss
+    assert config.importance_sampling_level == ("sequence" if loss == "luspo" else "token")
+    assert config.epsilon_high == (5.0 if loss == "cispo" else 0.28)
+    assert config.mask_truncated_completions
+    assert config.vllm_importance_sampling_mode == "token_truncate"
+
+
+def test_every_mode_of_weights_is_trls(told: Callable[..., Any]) -> None:
+    from trl import GRPOConfig
+
+    help_text = GRPOConfig.__dataclass_fields__["vllm_importance_sampling_mode"].metadata["help"]
+    assert all(mode.partition("_")[2] in help_text and mode.partition("_")[0] in help_text.lower() for mode in grpo.WEIGHTS)
+    for mode in grpo.WEIGHTS:
+        config = told("stage=rl", "stage.vllm_mode=colocate", f"stage.vllm_importance_sampling_mode={mode}")["config"]
+        assert config.vllm_importance_sampling_mode == mode
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["stage.loss_type=vespo", "stage.vllm_mode=colocate", "stage.vllm_importance_sampling_mode=sequence_mask"],
+            "stage.loss_type=vespo cannot have stage.vllm_importance_sampling_mode=sequence_mask; expected: token_truncate or",
+        ),
+        (["stage.loss_type=cispo", "stage.epsilon_high=0.28"], "stage.epsilon_high=0.28 would cut every weight"),
+        (["stage.loss_type=gpro"], "stage.loss_type"),
+        (["stage.vllm_importance_sampling_mode=token_truncate"], "stage.vllm_importance_sampling_mode"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused_before_a_model_is_loaded(
+    command: Callable[..., Any], words: list[str], said: str
+) -> None:
+    outcome = command("stage=rl", "model=/nowhere", "stage.examples=none.jsonl", "run=mine", *words)
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("mode", "weights", "name", "share"),
+    [
+        ("token_mask", [[0.0, 1.0, 1.2], [0.0, 0.9, 7.0]], "masked", 2 / 5),
+        ("token_truncate", [[3.0, 1.0, 1.2], [3.0, 0.9, 7.0]], "truncated", 2 / 5),
+        ("sequence_mask", [[0.0], [1.1]], "masked", 1 / 2),
+        ("sequence_truncate", [[3.0], [1.1]], "truncated", 1 / 2),
+    ],
+)
+def test_weights_outside_their_bounds_are_logged(mode: str, weights: list[list[float]], name: str, share: float) -> None:
+    import torch
+
+    output = {"importance_sampling_ratio": torch.tensor(weights), "completion_mask": torch.tensor([[1, 1, 1], [1, 1, 0]])}
+    trainer: Any = SimpleNamespace(
+        _generate_and_score_completions=lambda inputs: output, vllm_importance_sampling_mode=mode,
+        vllm_importance_sampling_clip_max=3.0, model=SimpleNamespace(training=True), _metrics={"train": defaultdict(list)},
+        accelerator=SimpleNamespace(gather=lambda value: value),
+    )  # fmt: skip
+    log_importance_weights(trainer)
+    assert trainer._generate_and_score_completions([]) is output
+    assert trainer._metrics["train"] == {f"sampling/importance_sampling_ratio/{name}": [pytest.approx(share)]}
 
 
 def test_trackers_are_trls(told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,14 +166,16 @@ def test_trackers_are_trls(told: Callable[..., Any], monkeypatch: pytest.MonkeyP
 
 def test_unconfirmed_numbers_are_marked_where_they_stand() -> None:
     """Every number that papers.md only recalls carries its mark in the line in which it stands."""
-    recalled = {
-        "learning_rate", "prompts_per_step", "num_generations", "epochs", "max_prompt_tokens", "max_tokens", "temperature",
-        "beta",
+    recalled = {"prompts_per_step", "num_generations", "epochs", "max_prompt_tokens", "max_tokens"}
+    of_verl = {
+        "learning_rate", "temperature", "beta", "loss_type", "warmup_ratio", "weight_decay", "entropy_coef", "mask_truncated",
+        "epsilon_high",
     }  # fmt: skip
     for name in EXPERIMENTS:
         lines = (configuration_folder() / "experiment" / f"{name}.yaml").read_text("utf-8").splitlines()
         marked = {line.split(":")[0].strip() for line in lines if "# unconfirmed" in line}
         assert marked == recalled, name
+        assert {line.split(":")[0].strip() for line in lines if "# verl" in line and ":" in line} - {"#"} >= of_verl, name
 
 
 def test_a_dry_run_tells_the_plan(command: Callable[..., Any], make_solutions: Any) -> None:
