@@ -2,10 +2,11 @@
 
     scripts/evidence real --processbench gsm8k.json --prm800k phase1_train_plus.stepwise.jsonl.gz
 
-Both models of `scripts/weights.py` are asked about rows of ProcessBench gsm8k, four replies each: F1 of a single reply (the mean
-of the four), and of their vote. Then `stage=reject` asks each about solutions of PRM800K, keeps the replies that the human labels
-call right, and `stage=sft` trains an adapter on them; the trained critic is asked about the same rows of ProcessBench. These models
-are weak, and an hour of two cores is little: the figures are given as they come, beside the constant baseline.
+Both models of `scripts/weights.py` are asked about rows of ProcessBench gsm8k, four replies each: F1 of a single reply (the
+mean of the four), and of their vote. Then `stage=reject` asks each about solutions of PRM800K, keeps the replies that the
+human labels call right, and `stage=sft` trains an adapter on them; the trained critic is asked about the same rows of
+ProcessBench. These models are weak, and an hour of two cores is little: the figures are given as they come, beside the
+constant baseline.
 """
 
 from __future__ import annotations
