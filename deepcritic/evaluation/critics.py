@@ -10,6 +10,7 @@ is known it is compared, and a figure that was made with another prompt carries 
 | texts whose published form is not known | `prompt not verified` |
 | other texts | `another prompt` |
 | `own`: this package's own question | `own prompt` |
+| none, with recorded replies | `prompt of the recording unknown` |
 
     critic = ReleasedCritic(name="DeepCritic-7B-SFT", prompt="DeepCritic/", parts={"user": {"file": "critique.txt"}}, ...)
     critic.task(), critic.remark
@@ -17,6 +18,7 @@ is known it is compared, and a figure that was made with another prompt carries 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +35,9 @@ from deepcritic.text.foreign_prompt import from_format, from_replace, prompt_sha
 from deepcritic.text.prompt_template import Template
 
 OWN: Final = "own"
+RECORDED: Final = "recorded"
+"""In place of a prompt: replies are recorded, and what was asked is not known."""
+REMARKS: Final = {OWN: "own prompt", RECORDED: "prompt of the recording unknown"}
 USER: Final = "user"
 FORMS: Final = ("box", "line", "labels", "steps", "reference_answer")
 
@@ -87,6 +92,10 @@ class ReleasedCritic:
                 "no critic is named", field="critic.prompt", found=self.prompt, expected="critic=NAME too, or task.template=FILE"
             )
 
+    def for_recording(self) -> ReleasedCritic:
+        """The same critic for replies of which nobody says what was asked: only their form is known."""
+        return dataclasses.replace(self, prompt=RECORDED) if self.name else self
+
     @property
     def shown(self) -> str | None:
         """The name in tables: the label that the user gave, else the preset's."""
@@ -97,8 +106,8 @@ class ReleasedCritic:
         """What must be said beside a figure; None where the prompt is the published one, or no preset is used."""
         if self.name is None:
             return None
-        if self.prompt == OWN:
-            return "own prompt"
+        if self.prompt in REMARKS:
+            return REMARKS[self.prompt]
         known = [part.get("sha256") for part in self.parts.values()]
         if any(wanted and wanted != prompt_sha(text) for wanted, text in zip(known, self.texts.values(), strict=True)):
             return "another prompt"
@@ -137,6 +146,11 @@ class ReleasedCritic:
             return None
         if self.form == "steps":
             return StepByStep(self._steps())
+        if self.form == "reference_answer" and self.prompt == RECORDED:
+            fields = ("query", "reference", "response")
+            return ReferenceAnswer(
+                Template(text="{{query}}\n{{reference}}\n{{response}}", fields=fields, index_base=1, name=RECORDED)
+            )
         if self.form == "reference_answer":
             return ReferenceAnswer(
                 Template(text=self._filled(USER), fields=self._names(USER), index_base=1, name=str(self.prompt))
@@ -158,12 +172,17 @@ class ReleasedCritic:
                 "remark": self.remark,
                 "prompt": self.prompt,
             }
-            if self.prompt != OWN:
+            if self.prompt not in REMARKS:
                 found["prompt_sha256"] = prompt_sha(*self.texts.values())
             found["differences"] = list(self.differences)  # type: ignore[assignment]
         return {name: value for name, value in found.items() if value}
 
     def _template(self) -> Template:
+        if self.prompt == RECORDED:
+            return Template(
+                text="{{problem}}\n{{solution}}", fields=("problem", "solution"), index_base=self.index_base, step=self.step,
+                marker=self.marker, name=RECORDED,
+            )  # fmt: skip
         if self.prompt == OWN:
             if self.form != "box":
                 raise InputError(
@@ -186,9 +205,9 @@ class ReleasedCritic:
         )  # fmt: skip
 
     def _steps(self) -> StepQuestion:
-        if self.prompt == OWN:
+        if self.prompt in REMARKS:
             raise InputError(
-                f"{self.name} was trained on its own words", field="critic.prompt", found=OWN, expected=self._where()
+                f"{self.name} was trained on its own words", field="critic.prompt", found=self.prompt, expected=self._where()
             )
         calls = tuple(
             StepCall(

@@ -103,6 +103,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     mean_baselines: dict[str, Baseline] = {}
     means: dict[str, MeanFigures] = {}
     model: str | None = None
+    label: str | None = None
+    """The name in tables, where one was given."""
     task: TaskFacts | None = None
     critic: dict[str, Any] = {}
     sampling: SamplingFacts | None = None

@@ -4,13 +4,17 @@ python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.j
 python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json stage.generations=ROWS.jsonl run=NAME
 python -m deepcritic stage=evaluate task=pointwise benchmark=judgebench benchmark.path=pairs.jsonl stage.judgments=FILE run=NAME
 python -m deepcritic stage=evaluate benchmark=processbench scorer=prm model=PATH stage.threshold_on=processbench/gsm8k run=NAME
+python -m deepcritic stage=evaluate benchmark=processbench critic=deepcritic_7b_sft critic.prompt=DeepCritic/ run=NAME
 python -m deepcritic experiment=eval_suite model=PATH run=NAME
+
+With `critic=NAME` a released critic is asked as its authors ask it (`conf/critic/`): in their words, with their model, sampling
+and vote rule, as far as no option says otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,16 +22,18 @@ from deepcritic.datasets.benchmark import Benchmark, Part
 from deepcritic.datasets.preference_pairs import judgments as recorded_judgments
 from deepcritic.errors import InputError, UsageError
 from deepcritic.evaluation.contamination import overlaps
+from deepcritic.evaluation.critics import ReleasedCritic
 from deepcritic.evaluation.evaluators import GenerativeEvaluator, Outcome, RecordedPairwise, ScalarEvaluator, content_hash
 from deepcritic.evaluation.load import METRICS, Metrics, write_metrics
 from deepcritic.evaluation.results import collect_metrics, print_metrics, without_forged
 from deepcritic.evaluation.results_card import check_target, put_results
+from deepcritic.evaluation.stepwise import StepwiseEvaluator
 from deepcritic.evaluation.table import any_published, beside_published, print_table, write_table
-from deepcritic.metrics.majority_vote import TIES, vote_rule
+from deepcritic.metrics.majority_vote import TIES, Ties, vote_rule
 from deepcritic.options import Options, option
 from deepcritic.runs.folder import RunFolder, existing
 from deepcritic.runs.jsonl import as_written, read_json, write_rows
-from deepcritic.samplers.base import Sampler
+from deepcritic.samplers.base import Sampler, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.samplers.resume import engine_for
 from deepcritic.schema import Example, Item, Preference
@@ -35,8 +41,9 @@ from deepcritic.scorers.base import Scorer
 from deepcritic.scorers.meta_rm import MetaRM
 from deepcritic.scorers.recorded import RecordedScorer
 from deepcritic.tasks.base import CriticTask
+from deepcritic.tasks.step_by_step import StepByStep
 
-Critic = GenerativeEvaluator | ScalarEvaluator | RecordedPairwise
+Critic = GenerativeEvaluator | ScalarEvaluator | RecordedPairwise | StepwiseEvaluator
 OF_REPLIES = "generations grader grader_max_tokens meta_rm samples temperature top_p max_tokens allow_missing"
 """The options about replies in text."""
 
@@ -46,9 +53,9 @@ class EvaluateOptions(Options):
     """Measure a critic: F1 with intervals, by sampling replies or from recorded ones."""
 
     REPLACES: ClassVar = {
-        "generations": "model sampler scorer scores judgments samples temperature top_p max_tokens",
-        "judgments": f"model sampler scorer scores {OF_REPLIES}",
-        "scores": f"model sampler scorer {OF_REPLIES}",
+        "generations": "sampler scorer scores judgments samples temperature top_p max_tokens",
+        "judgments": f"sampler scorer scores {OF_REPLIES}",
+        "scores": f"sampler scorer {OF_REPLIES}",
         "scorer": f"sampler {OF_REPLIES}",
     }
 
@@ -61,8 +68,9 @@ class EvaluateOptions(Options):
         [], "files of training data, in which the benchmark's problems are looked for", top=True
     )
     model: str | None = option(
-        None, "critic, or PRM with scorer=: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Models", top=True
-    )
+        None, "critic, or PRM with scorer=: local folder, GGUF file or hub id (ORG/NAME@revision); of what is recorded its name",
+        group="Models", top=True,
+    )  # fmt: skip
     grader: str | None = option(
         None, "model that grades the stated reasons, for the MR-Score of benchmarks that have it", top=True, was="judge"
     )
@@ -70,12 +78,18 @@ class EvaluateOptions(Options):
         1024, "maximum length of its reply in tokens; null: what the context leaves", was="judge_tokens", needs="grader"
     )
     meta_rm: str | None = option(None, "Meta RM of stage=meta_rm, whose choice of replies votes too", was="guide")
-    samples: int = option(1, "replies per example, which vote", group="Sampling", at_least=1, extends=True)
-    temperature: float | None = option(None, "sampling temperature; null: the benchmark's", at_least=0)
-    top_p: float | None = option(None, "nucleus sampling; null: the benchmark's")
-    max_tokens: int | None = option(None, "maximum length of a reply in tokens; null: what the context leaves")
+    samples: int | None = option(
+        None, "replies per example, which vote; null: as many as critic= draws, or 1", group="Sampling", at_least=1, extends=True
+    )
+    temperature: float | None = option(None, "sampling temperature; null: that of critic=, or the benchmark's", at_least=0)
+    top_p: float | None = option(None, "nucleus sampling; null: that of critic=, or the benchmark's")
+    max_tokens: int | None = option(
+        None, "maximum length of a reply in tokens; null: that of critic=, and at most what the context leaves"
+    )
     seed: int = option(0, "random seed", top=True)
-    ties: str = option("random", "how a tied vote is decided", group="Votes", choices=TIES, extends=True)
+    ties: str | None = option(
+        None, "how a tied vote is decided; null: as critic= does, or random", group="Votes", choices=TIES, extends=True
+    )
     threshold: float | None = option(None, "step score below which a step counts as wrong", group="Step scores")
     threshold_on: str | None = option(None, "file, or part of the benchmark, on which the threshold is chosen")
     push: str | None = option(
@@ -92,48 +106,126 @@ def run(
     task: CriticTask[Any],
     sampler: Callable[..., Sampler],
     scorer: Callable[..., Scorer[Item]] | None = None,
+    critic: ReleasedCritic | None = None,
 ) -> dict[str, Any]:
     """Return the metrics. Writes `metrics.json`, `verdicts.jsonl` and `examples.jsonl`.
 
-    A finished evaluation can still be pushed: start it again with `push=`.
+    A finished evaluation can still be pushed, or get a name: start it again with `push=` or `critic.label=`.
     """
     if options.push is not None:
         check_target(options.push)
     parts = _parts(benchmark, options.limit)
-    _check(parts, task)
-    critic = _critic(options, parts, task, sampler, scorer)
+    measured = _Measured(options, critic or ReleasedCritic(), task)
+    _check(parts, measured.task)
+    evaluator = _evaluator(measured, parts, sampler, scorer)
     corpora = [options.contamination] if isinstance(options.contamination, str) else options.contamination
     files = {f"contamination {file}": Path(file) for file in corpora if Path(file).is_file()}
     rows_hash = content_hash(example for part in parts for example in part.examples)
-    if not folder.begin(benchmark=rows_hash, **critic.depends, **files):
+    if measured.critic.remark:
+        print(f"{measured.critic.shown}: {measured.critic.remark}; tables say so beside each figure")
+    if not folder.begin(benchmark=rows_hash, **evaluator.depends, **files):
         with as_written(folder.path / METRICS):
-            return _pushed(print_metrics(read_json(folder.path / METRICS), task), options.push)
-    problems = {row.id: row.item.problem for part in critic.parts for row in without_forged(part)}
+            metrics = _renamed(folder, measured.label)
+            return _ended(folder, print_metrics(metrics, measured.task), options.push)
+    problems = {row.id: row.item.problem for part in evaluator.parts for row in without_forged(part)}
     overlap = overlaps(problems, corpora) if corpora else None
-    outcome = critic.judge(folder)
-    metrics = collect_metrics(critic.parts, outcome, task, overlap, vote_rule(options.ties, "stage.ties"))
-    _write(folder, critic, outcome, metrics)
-    print_metrics(metrics, task)
+    outcome = evaluator.judge(folder)
+    outcome = outcome._replace(facts={**outcome.facts, **measured.facts})
+    metrics = collect_metrics(evaluator.parts, outcome, measured.task, overlap, measured.ties)
+    _write(folder, evaluator, outcome, metrics)
+    print_metrics(metrics, measured.task)
     _write_table(folder, metrics)
     for hint in outcome.hints:
         print(f"look at this: {hint}")
-    data = {part.name: part.facts for part in critic.parts}
-    folder.finish(metrics="metrics.json", data=data, ignored_fields=_ignored(critic), hints=list(outcome.hints), **outcome.facts)
-    return _pushed(metrics, options.push)
+    data = {part.name: part.facts for part in evaluator.parts}
+    ignored, hints = _ignored(evaluator), list(outcome.hints)
+    folder.finish(metrics="metrics.json", data=data, ignored_fields=ignored, hints=hints, **outcome.facts)
+    return _ended(folder, metrics, options.push)
 
 
-def _critic(
-    options: EvaluateOptions,
+@dataclass(frozen=True)
+class _Measured:
+    """What is measured. Options come before what a preset says, and that before what a benchmark says."""
+
+    options: EvaluateOptions
+    critic: ReleasedCritic
+    given: CriticTask[Any]
+    task: CriticTask[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        options, name = self.options, self.critic.name
+        if name and (options.judgments or options.scores):
+            raise UsageError(f"critic={name} asks for replies: stage.generations= holds recorded ones, the others are no replies")
+        if options.generations and self.critic.prompt is None:
+            object.__setattr__(self, "critic", self.critic.for_recording())
+        asked = self.critic.task()
+        if asked is not None and self.given.template.sha not in (type(self.given)().template.sha, asked.template.sha):
+            raise UsageError(f"critic={name} has a question of its own: leave task.template=, task.system= and task.marker= out")
+        object.__setattr__(self, "task", asked or self.given)
+
+    @property
+    def model(self) -> str | None:
+        return self.options.model or self.critic.model
+
+    @property
+    def recorded(self) -> bool:
+        return bool(self.options.generations or self.options.judgments or self.options.scores)
+
+    @property
+    def label(self) -> str | None:
+        """The name in tables; None where the model's own is all there is.
+
+        A model that is not the preset's own is named before it: a protocol has none.
+        """
+        name, given = self.critic.name, self.options.model and Path(self.options.model).name
+        own = (self.critic.model or "").rpartition("/")[2]
+        if name and (given or own) != own:
+            name = f"{given}, asked as {name}" if own else f"{given} ({name})"
+        return self.critic.label or name or (self.options.model if self.recorded else None)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the figures say of it."""
+        found = {"label": self.label, "critic": self.critic.facts()}
+        return {name: value for name, value in found.items() if value}
+
+    @property
+    def samples(self) -> int:
+        return self.options.samples or self.critic.samples or 1
+
+    @property
+    def ties(self) -> Ties:
+        return vote_rule(self.options.ties or self.critic.ties or "random", "stage.ties")
+
+    @property
+    def max_tokens(self) -> int | None:
+        return self.critic.max_tokens if self.options.max_tokens is None else self.options.max_tokens
+
+    def drawn(self, name: str) -> float | None:
+        """Temperature or top_p; None where the benchmark is to say."""
+        given: float | None = getattr(self.options, name)
+        return self.critic.sampling(self.samples).get(name) if given is None else given
+
+    def sampling(self, part: Part) -> Sampling:
+        own = part.benchmark.sampling(self.samples)
+        temperature, top_p = (own[name] if (one := self.drawn(name)) is None else one for name in ("temperature", "top_p"))
+        return Sampling(temperature=temperature, top_p=top_p, max_tokens=self.max_tokens)
+
+
+def _evaluator(
+    measured: _Measured,
     parts: list[Part],
-    task: CriticTask[Any],
     sampler: Callable[..., Sampler],
     scorer: Callable[..., Scorer[Item]] | None,
 ) -> Critic:
     """What gives the verdicts: recorded decisions, recorded or new step scores, or recorded or new replies."""
+    options, task = measured.options, measured.task
     if options.judgments is not None:
         file = existing(Path(options.judgments), "stage.judgments")
         judged_by, decisions = recorded_judgments(file)
         return RecordedPairwise(parts=parts, task=task, file=file, judged_by=judged_by, decisions=decisions)
+    if measured.critic.name and scorer is not None:
+        raise UsageError(f"critic={measured.critic.name} is asked for replies, scorer= gives numbers: leave one out")
     scored: Scorer[Item] | None = None
     if options.scores:
         scored = RecordedScorer(options.scores)
@@ -145,23 +237,30 @@ def _critic(
             tuning=_tuning(parts, options.threshold_on),
         )  # fmt: skip
     recorded = RecordedSampler(options.generations) if options.generations else None
-    if recorded is None and not options.model:
+    if recorded is None and not measured.model:
         raise InputError("nothing to evaluate", field="model", expected="model=PATH, or stage.generations=ROWS.jsonl")
+    engine = recorded or engine_for(sampler, measured.model, "model")
+    if isinstance(task, StepByStep):
+        if options.grader or options.meta_rm:
+            raise UsageError(f"critic={measured.critic.name} gives no reasons to grade: leave grader= and stage.meta_rm= out")
+        return StepwiseEvaluator(
+            parts=parts, task=task, engine=engine, sampling=measured.sampling, samples=measured.samples,
+            step_votes=measured.critic.step_votes and measured.samples > 1, seed=options.seed, ties=measured.ties,
+        )  # fmt: skip
     return GenerativeEvaluator(
-        parts=parts, task=task, engine=recorded or engine_for(sampler, options.model, "model"),
+        parts=parts, task=task, engine=engine,
         judge_engine=engine_for(sampler, options.grader, "grader") if options.grader else None,
-        guide=engine_for(MetaRM, options.meta_rm, "stage.meta_rm") if options.meta_rm else None, samples=options.samples,
-        temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens,
-        judge_tokens=options.grader_max_tokens, seed=options.seed, allow_missing=options.allow_missing,
-        ties=vote_rule(options.ties, "stage.ties"),
+        guide=engine_for(MetaRM, options.meta_rm, "stage.meta_rm") if options.meta_rm else None, samples=measured.samples,
+        temperature=measured.drawn("temperature"), top_p=measured.drawn("top_p"), max_tokens=measured.max_tokens,
+        judge_tokens=options.grader_max_tokens, seed=options.seed, allow_missing=options.allow_missing, ties=measured.ties,
     )  # fmt: skip
 
 
-def _write(folder: RunFolder, critic: Critic, outcome: Outcome, metrics: dict[str, Any]) -> None:
+def _write(folder: RunFolder, evaluator: Critic, outcome: Outcome, metrics: dict[str, Any]) -> None:
     """Write verdicts, the examples that they are about, and metrics; count the rows."""
-    judged = [row for part in critic.parts for row in outcome.judged[part.name]]
+    judged = [row for part in evaluator.parts for row in outcome.judged[part.name]]
     write_rows(folder / "verdicts.jsonl", judged)
-    write_rows(folder / "examples.jsonl", (example for part in critic.parts for example in part.examples))
+    write_rows(folder / "examples.jsonl", (example for part in evaluator.parts for example in part.examples))
     write_metrics(folder / METRICS, metrics)
     ledger = folder.ledger("examples")
     ledger.enter(len(judged))
@@ -175,18 +274,33 @@ def _write(folder: RunFolder, critic: Critic, outcome: Outcome, metrics: dict[st
 def _write_table(folder: RunFolder, metrics: dict[str, Any]) -> None:
     """Write F1 next to published results, and print it where there are any for this benchmark."""
     if {"f1", "mean_f1"} & metrics.keys():
-        entries = beside_published({str(metrics["model"]): Metrics.of(metrics)})
+        entries = beside_published({str(metrics.get("label") or metrics["model"]): Metrics.of(metrics)})
         write_table(folder.path, entries)
         if any_published(entries):
             print_table(entries)
 
 
-def _ignored(critic: Critic) -> dict[str, int]:
+def _ignored(evaluator: Critic) -> dict[str, int]:
     """Undeclared fields of recorded replies, with the number of their rows."""
-    return critic.engine.ignored if isinstance(critic, GenerativeEvaluator) and isinstance(critic.engine, RecordedSampler) else {}
+    engine = getattr(evaluator, "engine", None)
+    return engine.ignored if isinstance(engine, RecordedSampler) else {}
 
 
-def _pushed(metrics: dict[str, Any], push: str | None) -> dict[str, Any]:
+def _renamed(folder: RunFolder, label: str | None) -> dict[str, Any]:
+    """The figures of a finished evaluation, under the name that it has now."""
+    metrics: dict[str, Any] = read_json(folder.path / METRICS)
+    if label is not None and label != metrics.get("label"):
+        metrics["label"] = label
+        write_metrics(folder.path / METRICS, metrics)
+        _write_table(folder, metrics)
+    return metrics
+
+
+def _ended(folder: RunFolder, metrics: dict[str, Any], push: str | None) -> dict[str, Any]:
+    """Say where the results are; put them into a card where that is wanted."""
+    table = folder.path / "table.md"
+    print(f"results: {folder.path / METRICS}, verdicts.jsonl{' and table.md' if table.is_file() else ''} beside it")
+    print(f"to see them: python -m deepcritic stage=report run={folder.path.parent.name}")
     if push is not None:
         print(f"results put into {put_results(push, metrics)}")
     return metrics

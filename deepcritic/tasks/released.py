@@ -12,7 +12,7 @@ r"""The question about the first wrong step in a released critic's own words, an
 >>> task.parse("Explanation: the sum is off.\nVerdict: 1"), task.parse("Verdict: -1"), task.parse("Verdict: none")
 (2, -1, None)
 >>> labels = ReleasedFirstError(template, form="labels")
->>> labels.parse("1: \\boxed{correct} 2: \\boxed{incorrect}", {"steps": 3}), labels.parse("\\boxed{correct}", {"steps": 3})
+>>> labels.parse("1: \\boxed{correct} 2: \\boxed{incorrect}", 3), labels.parse("\\boxed{correct}", 3)
 (2, None)
 """
 
@@ -46,20 +46,20 @@ class ReleasedFirstError(FirstError):
         self._form, self._between, self._prefix = form, between, prefix
 
     def ask(self, item: Item, *, seed: int | None = 0, sample: int = 0, context: Any = None) -> Question:
-        """The authors' prompt. The context says how many steps there are, which the form `labels` needs."""
+        """The authors' prompt. The context is the number of steps, which the form `labels` needs."""
         if not item.steps:
             raise InputError("the solution has no steps", field="item.steps", found=[], expected="at least one step")
         used = placeholders(self.template.step)
         values = ({"index": at, "text": text} for at, text in enumerate(item.steps, start=self.template.index_base))
         solution = self._between.join(fill(self.template.step, **{name: one[name] for name in used}) for one in values).strip()
         messages = self.template.messages(problem=item.problem, solution=solution)
-        return Question(messages=messages, prefix=self._prefix, context={"steps": len(item.steps)})
+        return Question(messages=messages, prefix=self._prefix, context=len(item.steps))
 
     def parse(self, text: str, context: Any = None) -> int | None:
         if self._form == "box":
             return super().parse(text)
         if self._form == "labels":
-            return _first_incorrect(text, context.get("steps") if isinstance(context, dict) else None)
+            return _first_incorrect(text, context if isinstance(context, int) else None)
         answer = strip_thinking(text)
         lines = re.findall(rf"(?<!\w){re.escape(self.marker or '')}[ \t]*(.+)", answer or "", re.IGNORECASE)
         number = number_of(lines[-1]) if lines else None

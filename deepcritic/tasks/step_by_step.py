@@ -117,7 +117,7 @@ class StepByStep(FirstError):
         decisions = [(first or second).lower() == "yes" for first, second in _DECISION.findall(text)]
         if False in decisions:
             return decisions.index(False) + 1
-        steps = context.get("steps") if isinstance(context, dict) else None
+        steps = context if isinstance(context, int) else None
         return ALL_CORRECT if decisions and steps in (None, len(decisions)) else None
 
     def format(self, verdict: int) -> str:

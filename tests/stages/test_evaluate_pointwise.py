@@ -167,7 +167,7 @@ def test_rows_of_another_task_are_refused(command: Command, words: tuple[str, ..
     [
         (lambda rows: rows[:-1], "a pair without judgments"),
         (lambda rows: [*rows, {**rows[0], "pair_id": "other"}], "a judgment of a pair that the benchmark does not have"),
-        (lambda rows: [*rows, rows[0]], "judgments.jsonl:3: id: the id occurs twice"),
+        (lambda rows: [*rows, rows[0]], "judgments.jsonl:3: pair_id: the id occurs twice"),
     ],
 )
 def test_judgments_that_do_not_go_with_the_pairs(command: Command, change: Any, says: str) -> None:

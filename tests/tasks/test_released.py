@@ -36,7 +36,7 @@ def test_a_verdict_that_is_written_is_read(task: ReleasedFirstError, verdict: in
 
 @given(st.sampled_from(TASKS), st.text(max_size=200))
 def test_no_reply_breaks_a_reader(task: ReleasedFirstError, reply: str) -> None:
-    verdict = task.parse(reply, {"steps": 3})
+    verdict = task.parse(reply, 3)
     assert verdict is None or verdict == ALL_CORRECT or verdict >= 1
 
 
@@ -45,7 +45,7 @@ def test_steps_are_written_as_the_authors_write_them() -> None:
     asked = ReleasedFirstError(_template(0, step="<s{{index}}>{{text}}</s>"), between="\n").ask(item)
     assert asked.messages[0].content == "p / <s0> a </s>\n<s1>b\n</s>"
     assert ReleasedFirstError(_template(step="{{text}}"), between="|").ask(item).messages[0].content == "p / a |b"
-    assert (asked.prefix, asked.context) == ("", {"steps": 2})
+    assert (asked.prefix, asked.context) == ("", 2)
     with pytest.raises(InputError, match="the solution has no steps"):
         TASKS[0].ask(Item(problem="p"))
 
@@ -85,7 +85,7 @@ def test_a_verdict_on_a_line(reply: str, verdict: int | None) -> None:
 )
 def test_labels_of_steps(labels: str, steps: int, verdict: int | None) -> None:
     reply = "<think>" + " and ".join(f"\\boxed{{{label}}}" for label in labels.split()) + "</think>\nIs the solution correct? Yes"
-    assert TASKS[4].parse(reply, {"steps": steps}) == verdict
+    assert TASKS[4].parse(reply, steps) == verdict
 
 
 def test_a_form_that_cannot_be() -> None:
@@ -123,8 +123,8 @@ def test_decisions_about_a_step() -> None:
         ("Yes", None), ("\\boxed{Nope}", None),
     ):  # fmt: skip
         assert task.parse_step(reply) is right
-    assert task.parse("\\boxed{Yes}\n\\boxed{No}", {"steps": 5}) == 2
-    assert task.parse("\\boxed{Yes}", {"steps": 5}) is None
+    assert task.parse("\\boxed{Yes}\n\\boxed{No}", 5) == 2
+    assert task.parse("\\boxed{Yes}", 5) is None
 
 
 def test_a_judge_of_final_answers() -> None:
