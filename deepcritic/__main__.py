@@ -16,6 +16,7 @@ from deepcritic.cli.completion import completions, script
 from deepcritic.cli.config import build, compose, configuration_folder, shrink, target_name
 from deepcritic.cli.ending import CLOSED, TERMINATED, Terminated, reader_is_gone, termination_raises
 from deepcritic.cli.help import of_command
+from deepcritic.cli.lines import logged_lines
 from deepcritic.cli.names import old_names, translated
 from deepcritic.cli.output import VisibleOutput
 from deepcritic.cli.unread import check_given, is_read, names_read
@@ -51,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             Path(os.devnull).open("w") as nowhere,
             contextlib.redirect_stdout(nowhere if follows else VisibleOutput(sys.stdout)),
             termination_raises(),
+            logged_lines(),
         ):
             _start([word for word in given if word not in {"debug=true", "debug=false"}])
             sys.stdout.flush()

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from deepcritic.__main__ import main
+from deepcritic.cli.lines import logged_lines
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so in a shell's background; what the tests start must hear it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -25,6 +26,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.g
 # How long a draw takes says how busy the machine is, and nothing about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _logged() -> Iterator[None]:
+    """What the package logs is printed, as by the command line."""
+    with logged_lines():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -134,6 +142,7 @@ os.fsync, os.ftruncate, os.fdopen = dying(os.fsync), dying(os.ftruncate), dying(
 for name in ("replace", "chmod", "mkdir", "unlink"):
     setattr(pathlib.Path, name, dying(getattr(pathlib.Path, name)))
 from deepcritic.__main__ import main
+from deepcritic.cli.lines import logged_lines
 code = main(sys.argv[3:])
 counts.write_text(str(seen))
 sys.exit(code)

@@ -1,8 +1,8 @@
-"""`metrics.json` of an evaluation: put together, and printed. `deepcritic.evaluation.load` reads it."""
+"""`metrics.json` of an evaluation: put together, and as lines for a terminal. `deepcritic.evaluation.load` reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deepcritic.datasets.benchmark import Part
@@ -76,41 +76,41 @@ def _means(parts: list[Part], plain: Mapping[str, Sequence[Judged]]) -> dict[str
     return means
 
 
-def print_metrics(metrics: dict[str, Any], task: CriticTask[Any]) -> dict[str, Any]:
-    task.show(metrics)
+def metric_lines(metrics: Mapping[str, Any], task: CriticTask[Any]) -> Iterator[str]:
+    """The figures, and what else is known of each benchmark, as lines for a terminal."""
+    yield from task.lines(metrics)
     for name, part in metrics.get(
         "benchmarks", {metrics["benchmark"]["name"] if "benchmark" in metrics else "": metrics}
     ).items():
         facts = part["benchmark"]
         whole = facts["rows_when_whole"]
         if whole and facts["rows"] != whole:
-            print(f"{name}: {facts['rows']} of its {whole} rows are at hand")
+            yield f"{name}: {facts['rows']} of its {whole} rows are at hand"
         if "mr_score" in part:
-            print(_mr_line(name, part["mr_score"]))
+            yield _mr_line(name, part["mr_score"])
         for kind, attack in part.get("attack_success_rates", {}).items():
             low, high = attack["interval"]
             rate = "no verdict to change" if attack["rate"] is None else f"{attack['rate']:.1f}% ({low:.1f} to {high:.1f})"
-            print(f"{name}, forged {kind}: {rate} of {attack['rows']} verdicts now say what was forged")
+            yield f"{name}, forged {kind}: {rate} of {attack['rows']} verdicts now say what was forged"
         if "without_held" in part:
             clean = part["without_held"]
             score = f"F1 {clean['f1']}" if "f1" in clean else f"accuracy {clean.get('accuracy')}"
-            print(f"{name} without the problems that occur in training data: {score} on {clean['examples']} rows")
+            yield f"{name} without the problems that occur in training data: {score} on {clean['examples']} rows"
     for name, mean in metrics.get("means", {}).items():
         low, high = mean["f1_interval"]
         shown = "unknown" if mean["f1"] is None else f"{mean['f1']:.1f} (95% interval {low:.1f} to {high:.1f})"
-        print(f"{name}: mean F1 {shown} over {len(mean['parts'])} of {mean['of']} parts")
+        yield f"{name}: mean F1 {shown} over {len(mean['parts'])} of {mean['of']} parts"
     if "threshold" in metrics:
         how = metrics["threshold"]
         chosen = f", chosen on {how['rows']} rows of {how['chosen_on']} (F1 {how['f1_there']:.1f} there)" if "rows" in how else ""
-        print(f"threshold {how['value']:.4g}{chosen}")
+        yield f"threshold {how['value']:.4g}{chosen}"
     if "contamination" in metrics:
         found = metrics["contamination"]
         first = "".join(f"; {name} in {place}" for name, place in [*found["held"].items()][:1])
-        print(
+        yield (
             f"training data of {sum(found['texts'].values())} texts: {len(found['held'])} problems occur in it, "
             f"{len(found['resembled'])} more are like one{first}"
         )
-    return metrics
 
 
 def _mr_line(name: str, score: Mapping[str, Any]) -> str:

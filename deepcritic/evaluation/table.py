@@ -107,7 +107,7 @@ def print_table(entries: Sequence[Entry]) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=max(100, 30 + 24 * len(head)))
     console.print(table)
     for note in _notes(entries):
-        print(note)
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def any_published(entries: Sequence[Entry]) -> bool:

@@ -10,6 +10,7 @@ can be trained, merged and served like any other.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ import filelock
 
 from deepcritic.errors import InputError
 from deepcritic.extras import require
+
+LOG = logging.getLogger(__name__)
 
 SUFFIX = ".gguf"
 _MAGIC = b"GGUF"
@@ -52,7 +55,7 @@ def converted(place: Path, field: str = "model") -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.parent / f".{folder.name}.lock"):
         if not (folder / "config.json").is_file():
-            print(f"{place}: converting into {folder} (once; a large vocabulary takes minutes)", flush=True)
+            LOG.info(f"{place}: converting into {folder} (once; a large vocabulary takes minutes)")
             _convert(place, folder, field)
     return folder
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ from deepcritic.text.chat_template import adapt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+LOG = logging.getLogger(__name__)
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
 _SAMPLE = 1 << 20
@@ -196,7 +198,7 @@ def _tell_dtype(weights: PreTrainedModel, path: str, revision: str | None) -> No
         why = "the same replies in batches of any size; dtype=bfloat16 is faster on this processor"
     else:
         why = f"this processor has no arithmetic for {name}"
-    print(f"{Path(path).name}: {name} weights are read as float32 ({why})", file=sys.stderr, flush=True)
+    LOG.warning(f"{Path(path).name}: {name} weights are read as float32 ({why})")
 
 
 @contextlib.contextmanager

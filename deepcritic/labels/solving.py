@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from deepcritic.runs.jsonl import write_rows
 from deepcritic.schema import Example, Failure, Generation, Gold, Item, Key
 from deepcritic.text.parsing import final_text, last_boxed
 from deepcritic.text.steps import split_steps
+
+LOG = logging.getLogger(__name__)
 
 CALL = "solve"
 PROMPT = r"""---
@@ -69,7 +72,7 @@ def usable(rows: Iterable[Example], folder: RunFolder, benchmarks: Problems) -> 
         set_aside(row, reason, f"{reference[:200]} ({probe.reason})" if reference else "")
     write_rows(folder / "set_aside.jsonl", aside)
     for reason, count in Counter(one.reason for one in aside).items():
-        print(f"{folder.path}: {count} problems set aside, {reason}; see set_aside.jsonl")
+        LOG.warning(f"{folder.path}: {count} problems set aside, {reason}; see set_aside.jsonl")
     if not kept:
         raise InputError(
             "no problem can be solved and checked", field="stage.problems", expected="problems with reference answers"

@@ -10,6 +10,7 @@ runs/<run>/<stage>[.<name>]/
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
@@ -30,6 +31,8 @@ from deepcritic.runs.failures import failures_in
 from deepcritic.runs.guard import CONTENT, EXTENDS, Change, changes, flatten, listed
 from deepcritic.runs.jsonl import clear_unfinished, file_sha256, read_json, write_json
 from deepcritic.runs.manifest import MANIFEST, manifest_of
+
+LOG = logging.getLogger(__name__)
 
 FAILURES = "*failures.jsonl"
 _T = TypeVar("_T")
@@ -129,7 +132,7 @@ class RunFolder:
         if self._only_looks or (line := failures_in(self.path)) is None:
             return
         if error is None:
-            print(f"{self.path}: {line}", flush=True)
+            LOG.warning(f"{self.path}: {line}")
         elif isinstance(error, DeepCriticError) and not isinstance(error, RunConflict):
             error.args = (f"{error}; {line}",)
 
@@ -149,15 +152,15 @@ class RunFolder:
         asked = {**self._config, **{f"{CONTENT}{name}": value for name, value in self._depends.items()}}
         extensions, manifest = (self._compared(asked), self.manifest) if not self.is_new else ([], None)
         if manifest is not None and not manifest.get("incomplete") and not extensions:
-            print(f"{self.path}: finished before with this configuration; nothing to do")
+            LOG.info(f"{self.path}: finished before with this configuration; nothing to do")
             return False
         for change in extensions:
-            print(f"{self.path}: goes on with {change.key}={change.now}, which was {change.before}; what was drawn is kept")
+            LOG.info(f"{self.path}: goes on with {change.key}={change.now}, which was {change.before}; what was drawn is kept")
         if self._only_looks:
             return True
         if manifest is not None:
             if not extensions:
-                print(f"{self.path}: asking again for the {manifest['incomplete']} draws that failed")
+                LOG.info(f"{self.path}: asking again for the {manifest['incomplete']} draws that failed")
             (self.path / MANIFEST).unlink()
         write_json(self.path / "config.json", asked)
         self.effort.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import threading
 import time
@@ -15,6 +16,8 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from deepcritic.runs.budget import amount
+
+LOG = logging.getLogger(__name__)
 
 LOG_SECONDS = 60.0
 BAR_SECONDS = 0.1
@@ -111,7 +114,7 @@ class Progress:
     def _line(self) -> None:
         seconds = time.monotonic() - self._began
         of = f"{self.done}/{self._of}" if self._known else f"{self.done} of at least {self._of}"
-        print(", ".join([f"{self.label}: {of} rows in {_span(seconds)}", *self._notes()]), flush=True)
+        LOG.info(", ".join([f"{self.label}: {of} rows in {_span(seconds)}", *self._notes()]))
 
     def _notes(self) -> list[str]:
         now = time.monotonic()

@@ -12,6 +12,7 @@ reason.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +38,8 @@ from deepcritic.text.chat_template import arguments_id, opened_text, prompt_ids,
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+LOG = logging.getLogger(__name__)
 
 REFUSALS_AT_FIRST = 8
 """So many refusals before the first reply mean that the settings are wrong, not the rows."""
@@ -279,7 +282,7 @@ class OpenAISampler:
             field = "model" if self._source == self._model else "sampler.tokenizer"
             self._tokenizer = load_tokenizer(self._source, field, template_args=self._template_args)
         if not self._seeds:
-            print("sampler.seeds=false: the server draws as it likes, and these replies cannot be drawn again")
+            LOG.warning("sampler.seeds=false: the server draws as it likes, and these replies cannot be drawn again")
         self._background = Background().__enter__()
         try:
             self._background.run(self._fleet.__aenter__())

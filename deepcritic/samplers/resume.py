@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -22,6 +23,8 @@ from deepcritic.samplers.base import Counting, Ready, Request, Sampler, Sampling
 from deepcritic.samplers.cost_estimate import CostEstimate, Spent, projection
 from deepcritic.schema import PERMANENT, Failure, Generation, Key, Message, sample_seed
 from deepcritic.tasks.base import CriticTask, Question
+
+LOG = logging.getLogger(__name__)
 
 E = TypeVar("E")
 Outcome = Generation | Failure
@@ -131,9 +134,9 @@ class Draws:
         for _ in failures(lambda header: header.reason in PERMANENT and digest_of(header.key) not in self._rows):
             pass
         if self._rows.cut:
-            print(f"{self._rows.path}: a torn last line of {self._rows.cut} bytes was removed; it will be drawn again")
+            LOG.warning(f"{self._rows.path}: a torn last line of {self._rows.cut} bytes was removed; it will be drawn again")
         if len(self._rows) and not self._estimate:
-            print(f"{self._rows.path}: going on after {len(self._rows)} rows")
+            LOG.info(f"{self._rows.path}: going on after {len(self._rows)} rows")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
@@ -13,6 +14,8 @@ from deepcritic.runs.keyed_jsonl import JsonlIndex, digest_of
 from deepcritic.runs.progress import Progress
 from deepcritic.schema import PERMANENT, Failure, Scores
 from deepcritic.scorers.base import Scorer, key_of
+
+LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -34,7 +37,7 @@ class KeptScores:
         for _ in self._failures.open(lambda header: header.reason in PERMANENT):
             pass
         if len(self._rows):
-            print(f"{self._rows.path}: going on after {len(self._rows)} rows")
+            LOG.info(f"{self._rows.path}: going on after {len(self._rows)} rows")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

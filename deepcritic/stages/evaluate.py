@@ -25,7 +25,7 @@ from deepcritic.evaluation.contamination import overlaps
 from deepcritic.evaluation.critics import ReleasedCritic
 from deepcritic.evaluation.evaluators import GenerativeEvaluator, Outcome, RecordedPairwise, ScalarEvaluator, content_hash
 from deepcritic.evaluation.load import METRICS, Metrics, write_metrics
-from deepcritic.evaluation.results import collect_metrics, print_metrics, without_forged
+from deepcritic.evaluation.results import collect_metrics, metric_lines, without_forged
 from deepcritic.evaluation.results_card import check_target, put_results
 from deepcritic.evaluation.stepwise import StepwiseEvaluator
 from deepcritic.evaluation.table import any_published, beside_published, print_table, write_table
@@ -126,14 +126,14 @@ def run(
     if not folder.begin(benchmark=rows_hash, **evaluator.depends, **files):
         with as_written(folder.path / METRICS):
             metrics = _renamed(folder, measured.label)
-            return _ended(folder, print_metrics(metrics, measured.task), options.push)
+            return _ended(folder, _shown(metrics, measured.task), options.push)
     problems = {row.id: row.item.problem for part in evaluator.parts for row in without_forged(part)}
     overlap = overlaps(problems, corpora) if corpora else None
     outcome = evaluator.judge(folder)
     outcome = outcome._replace(facts={**outcome.facts, **measured.facts})
     metrics = collect_metrics(evaluator.parts, outcome, measured.task, overlap, measured.ties)
     _write(folder, evaluator, outcome, metrics)
-    print_metrics(metrics, measured.task)
+    _shown(metrics, measured.task)
     _write_table(folder, metrics)
     for hint in outcome.hints:
         print(f"look at this: {hint}")
@@ -269,6 +269,12 @@ def _write(folder: RunFolder, evaluator: Critic, outcome: Outcome, metrics: dict
             ledger.fail("no reply")
         else:
             ledger.keep()
+
+
+def _shown(metrics: dict[str, Any], task: CriticTask[Any]) -> dict[str, Any]:
+    for line in metric_lines(metrics, task):
+        print(line)
+    return metrics
 
 
 def _write_table(folder: RunFolder, metrics: dict[str, Any]) -> None:

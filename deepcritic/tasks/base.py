@@ -117,8 +117,8 @@ class CriticTask(Protocol[V]):
         """All figures of an evaluation, in percent: those of its one part, or of several by name with what sums them up."""
         ...
 
-    def show(self, metrics: dict[str, Any]) -> None:
-        """Print the figures."""
+    def lines(self, metrics: Mapping[str, Any]) -> list[str]:
+        """The figures as lines for a terminal."""
         ...
 
 

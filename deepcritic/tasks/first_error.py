@@ -20,7 +20,7 @@ from deepcritic.metrics.f1 import harmonic_f1
 from deepcritic.metrics.majority_vote import Ties
 from deepcritic.schema import ALL_CORRECT, WITH_ERROR, WITHOUT_ERROR, Example, Gold, Item, Judged, Unlabelled
 from deepcritic.tasks.base import Question, RowScore, Vote, cluster_of, count
-from deepcritic.tasks.first_error_metrics import figures, show, suite_figures
+from deepcritic.tasks.first_error_metrics import figures, lines, suite_figures
 from deepcritic.text.prompt_template import Template
 from deepcritic.text.verdict import read_number
 
@@ -151,8 +151,8 @@ class FirstError:
             return figures(next(iter(parts.values())), self, ties=ties)
         return suite_figures(parts, self, ties=ties)
 
-    def show(self, metrics: dict[str, Any]) -> None:
-        show(metrics)
+    def lines(self, metrics: Mapping[str, Any]) -> list[str]:
+        return list(lines(metrics))
 
 
 def _known(gold: Gold) -> int:

@@ -10,7 +10,7 @@ anew within the solutions with an error and within those without (`deepcritic.me
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from deepcritic.metrics.guided_vote import powers
 from deepcritic.metrics.majority_vote import TIES, Ties, chances
 from deepcritic.schema import ALL_CORRECT, WITH_ERROR, Judged
 from deepcritic.tasks.base import CriticTask
-from deepcritic.tasks.metrics_shared import REPLIES, in_percent, number, show_guided, span, vote_chances
+from deepcritic.tasks.metrics_shared import REPLIES, guided_lines, in_percent, number, span, vote_chances
 
 
 def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
@@ -259,44 +259,43 @@ def _answer(row: Judged) -> str | None:
     return "right answer, wrong process" if row.answer_right else "wrong answer"
 
 
-def _show_baselines(part: Mapping[str, Any]) -> None:
+def _baseline_lines(part: Mapping[str, Any]) -> Iterator[str]:
     """One line of baselines, and one for each that the critic does not beat."""
     others = part.get("baselines", {})
     if others:
-        print("  without reading: " + ", ".join(f"{name} {number(one['f1'])}" for name, one in others.items()))
+        yield "  without reading: " + ", ".join(f"{name} {number(one['f1'])}" for name, one in others.items())
     for name, one in others.items():
         if not one["beaten"]:
-            print(f"  NOT SHOWN TO BEAT {name}: difference {number(one['difference'])} ({span(one['difference_interval'])})")
+            yield f"  NOT SHOWN TO BEAT {name}: difference {number(one['difference'])} ({span(one['difference_interval'])})"
 
 
-def show(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Print the figures; returns them."""
+def lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """The figures as lines for a terminal."""
     parts = metrics.get("benchmarks", {"": metrics})
     replies = metrics["replies"]
     lost = f", refused {replies['refused']}" if replies["refused"] else ""
     lost += f", failed {replies['failed']}" if replies["failed"] else ""
     lost += f", without a reply {metrics['missing']} (counted as wrong)" if metrics["missing"] else ""
-    print(f"{metrics['examples']} examples, truncated {number(metrics['truncated_rate'])}%{lost}")
+    yield f"{metrics['examples']} examples, truncated {number(metrics['truncated_rate'])}%{lost}"
     for name, part in parts.items():
-        print(
+        yield (
             f"{f'{name}: ' if name else ''}F1 {number(part['f1'])} ({span(part['f1_interval'])}; constant baseline "
             f"{number(part['constant_baseline_f1'])}), errors found {number(part['error_accuracy'])}%, "
             f"all-correct seen {number(part['correct_accuracy'])}%, unparsed {number(part['unparsed_rate'])}%"
         )
         if part.get("f1_unknown"):
-            print(f"  F1 is unknown: {part['f1_unknown']}")
-        _show_baselines(part)
+            yield f"  F1 is unknown: {part['f1_unknown']}"
+        yield from _baseline_lines(part)
         absent = part["replies"]["refused"] + part["replies"]["failed"]
         if absent:
             low, high = (number(bound) for bound in part["f1_bounds"])
-            print(f"  F1 between {low} and {high}, whatever the replies that did not come ({absent}) would have been")
+            yield f"  F1 between {low} and {high}, whatever the replies that did not come ({absent}) would have been"
         if "maj_f1" in part:
-            print(
+            yield (
                 f"  Maj@{part['samples']} F1 {number(part['maj_f1'])} ({span(part['maj_f1_interval'])}; "
                 f"ties: {part['ties']}), agreement {number(part['agreement'])}%"
             )
-        show_guided(part.get("guided_by_votes", {}))
+        yield from guided_lines(part.get("guided_by_votes", {}))
     for name, title in (("mean_f1", "mean F1"), ("mean_maj_f1", "mean Maj F1")):
         if name in metrics:
-            print(f"{title} {number(metrics[name])} ({span(metrics[f'{name}_interval'])})")
-    return metrics
+            yield f"{title} {number(metrics[name])} ({span(metrics[f'{name}_interval'])})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -44,10 +44,10 @@ def in_percent(value: Any) -> Any:
     return [in_percent(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def show_guided(by_votes: Mapping[str, Any]) -> None:
+def guided_lines(by_votes: Mapping[str, Any]) -> Iterator[str]:
     """A line for each k: what the Meta RM's choice of replies adds to the vote."""
     for k, one in by_votes.items():
-        print(
+        yield (
             f"  k = {k}: plain {number(one['plain'])}, guided {number(one['guided'])}, "
             f"difference {number(one['difference'])} ({span(one['interval'])})"
         )

@@ -25,7 +25,7 @@ from deepcritic.errors import InputError
 from deepcritic.metrics.majority_vote import Ties
 from deepcritic.schema import Judged, Preference, Preferred, Responses, Unlabelled
 from deepcritic.tasks.base import Question, RowScore, Vote, cluster_of, count
-from deepcritic.tasks.pointwise_metrics import figures, show, suite_figures
+from deepcritic.tasks.pointwise_metrics import figures, lines, suite_figures
 from deepcritic.text.parsing import last_box, strip_thinking
 from deepcritic.text.prompt_template import Template
 
@@ -220,8 +220,8 @@ class Pointwise:
             return figures(next(iter(parts.values())), self, ties=ties)
         return suite_figures(parts, self, ties=ties)
 
-    def show(self, metrics: dict[str, Any]) -> None:
-        show(metrics)
+    def lines(self, metrics: Mapping[str, Any]) -> list[str]:
+        return list(lines(metrics))
 
     def _scale(self, responses: int) -> tuple[int, int]:
         return (0, 1) if self.binary and responses == 1 else (LOW, HIGH)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +22,7 @@ from deepcritic.metrics.guided_vote import powers
 from deepcritic.metrics.majority_vote import Ties
 from deepcritic.schema import Judged
 from deepcritic.tasks.base import CriticTask
-from deepcritic.tasks.metrics_shared import REPLIES, in_percent, number, show_guided, span, vote_chances
+from deepcritic.tasks.metrics_shared import REPLIES, guided_lines, in_percent, number, span, vote_chances
 
 LOST: Final = "lost"
 """The rule of JudgeBench for ties: nobody wins them."""
@@ -260,22 +260,22 @@ def _groups(rows: Sequence[Judged], right: Any, name: Any) -> dict[str, Any]:
     }
 
 
-def show(metrics: dict[str, Any]) -> None:
-    """Print the figures."""
+def lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """The figures as lines for a terminal."""
     for name, part in metrics.get("benchmarks", {"": metrics}).items():
         lead = f"{name}: " if name else ""
         if "accuracy" in part:
             blind = f"; chance level {number(part['chance_accuracy'])}" if "chance_accuracy" in part else ""
             accuracy = f"{number(part['accuracy'])} ({span(part['accuracy_interval'])}{blind})"
-            print(f"{lead}{part['examples']} examples, accuracy {accuracy}, unparsed {number(part['unparsed_rate'])}%")
+            yield f"{lead}{part['examples']} examples, accuracy {accuracy}, unparsed {number(part['unparsed_rate'])}%"
         if "roc_auc" in part:
             area = f"{number(part['roc_auc'])} ({span(part['roc_auc_interval'])})"
-            print(f"{lead}ROC-AUC of {part['singles']} single responses {area}")
+            yield f"{lead}ROC-AUC of {part['singles']} single responses {area}"
         if "vote_accuracy" in part:
-            print(f"  sum of {part['samples']}: {number(part['vote_accuracy'])} ({span(part['vote_accuracy_interval'])})")
-        show_guided(part.get("guided_by_votes", {}))
+            yield f"  sum of {part['samples']}: {number(part['vote_accuracy'])} ({span(part['vote_accuracy_interval'])})"
+        yield from guided_lines(part.get("guided_by_votes", {}))
         if "changed" in part.get("position", {}):
             changed = part["position"]
-            print(f"  the winner changes with the order: {number(changed['changed'])}% ({span(changed['changed_interval'])})")
+            yield f"  the winner changes with the order: {number(changed['changed'])}% ({span(changed['changed_interval'])})"
     if "mean_accuracy" in metrics:
-        print(f"mean accuracy {number(metrics['mean_accuracy'])}")
+        yield f"mean accuracy {number(metrics['mean_accuracy'])}"

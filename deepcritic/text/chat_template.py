@@ -10,8 +10,8 @@ the assistant's turn and its text. `adapt` looks at all of it when a tokenizer i
 from __future__ import annotations
 
 import json
+import logging
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -22,6 +22,8 @@ from deepcritic.schema import Message
 if TYPE_CHECKING:
     from tokenizers import AddedToken
     from transformers import PreTrainedTokenizerBase
+
+LOG = logging.getLogger(__name__)
 
 _MARK = "\ue000{}\ue001"
 _TAIL = 4
@@ -51,8 +53,8 @@ def adapt(tokenizer: PreTrainedTokenizerBase, name: str, arguments: Mapping[str,
     end = _turn_end(tokenizer)
     if end is not None and end != tokenizer.eos_token:
         before = "none" if tokenizer.eos_token is None else repr(tokenizer.eos_token)
-        print(f"{name}: the tokenizer's end token is {before}; its chat template ends a turn with {end!r}, which is taken",
-              file=sys.stderr)  # fmt: skip
+        taken = f"its chat template ends a turn with {end!r}, which is taken"
+        LOG.warning(f"{name}: the tokenizer's end token is {before}; {taken}")
         tokenizer.eos_token = end
     if tokenizer.eos_token_id is None:
         raise InputError(
@@ -234,9 +236,7 @@ def _takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
             shown = False
         if not shown:
             name = tokenizer.name_or_path or "the model"
-            print(
-                f"{name}: the chat template takes no system turn: its text stands at the beginning of the user's", file=sys.stderr
-            )
+            LOG.warning(f"{name}: the chat template takes no system turn: its text stands at the beginning of the user's")
         _SYSTEM[tokenizer] = shown
     return _SYSTEM[tokenizer]
 

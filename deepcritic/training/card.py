@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +22,8 @@ from deepcritic.hub.models import find_model
 from deepcritic.runs.folder import RunFolder, package_version
 from deepcritic.runs.jsonl import replacing
 from deepcritic.training.checkpoints import MODEL, best_of
+
+LOG = logging.getLogger(__name__)
 
 README: Final = "README.md"
 _NOT_TOLD: Final = ("model", "push", "dialogues", "examples", "validation_examples", "generations")
@@ -73,7 +76,7 @@ def push_model(folder: Path, to: str | None) -> None:
     """Put the model of a finished run where `push=` says; nothing where it is None."""
     if to is not None:
         place = publishing.publish(functools.partial(_lay_out, folder / MODEL), to, kind="model")
-        print(f"{folder}: published to {place}")
+        LOG.info(f"{folder}: published to {place}")
 
 
 def base_license(base: str) -> str | None:

@@ -7,6 +7,7 @@ removed. Models take their place at once: `model/`, and `best/` with the figures
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from deepcritic.training.processes import leads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+LOG = logging.getLogger(__name__)
 
 MODEL, BEST, ADAPTER = "model", "best", "adapter"
 COMPLETE = "complete"
@@ -31,7 +34,7 @@ def last_checkpoint(folder: Path) -> str | None:
     for place in folder.glob("checkpoint-*"):
         if not (place / COMPLETE).is_file():
             if leads():
-                print(f"{place}: a half-written checkpoint was removed")
+                LOG.warning(f"{place}: a half-written checkpoint was removed")
                 shutil.rmtree(place)
             continue
         step = int(place.name.rpartition("-")[2])

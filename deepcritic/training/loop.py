@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from deepcritic.training.checkpoints import (
 from deepcritic.training.failures import explained, no_number, watch_for_nan
 from deepcritic.training.processes import leads, world_size
 from deepcritic.training.trl_internals import load_weights, replace_train_sampler
+
+LOG = logging.getLogger(__name__)
 
 __all__ = [
     "best_of",
@@ -145,7 +148,7 @@ def recorder(folder: Path) -> Any:
                 file.write(json.dumps({"step": state.global_step, **finite}) + "\n")
             shown = {name: values[name] for name in SHOWN if name in values}
             figures = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
-            print(f"step {state.global_step}/{state.max_steps}, {time.monotonic() - self.began:.0f} s: {figures}", flush=True)
+            LOG.info(f"step {state.global_step}/{state.max_steps}, {time.monotonic() - self.began:.0f} s: {figures}")
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             # At the end of an epoch an evaluation follows. Save after it: a run resumed in between would not do it again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,6 +11,8 @@ from deepcritic.metrics.bootstrap import wilson
 from deepcritic.runs.folder import RunFolder
 from deepcritic.schema import Dialogue, Example, Generation, Message, Preference
 from deepcritic.tasks.base import CriticTask
+
+LOG = logging.getLogger(__name__)
 
 PLAIN, HINTED = "reject", "hinted"
 """The calls: without the truth in the prompt, and with it."""
@@ -63,7 +66,7 @@ class Statistics:
                 found[f"{name}_interval"] = [round(100 * bound, 2) for bound in wilson(counts[part], counts[whole])]
         found |= {"kept_plain": counts[f"{PLAIN} kept"], "kept_hinted": counts[f"{HINTED} kept"]}
         found["unparsed"] = round(100 * counts["unparsed"] / max(1, counts[PLAIN] + counts[HINTED]), 2)
-        print(
+        LOG.info(
             f"{found['rows']} rows: right without a hint {found.get('right')}%, all right (too easy) {found.get('too_easy')}%, "
             f"never right {found.get('never_right')}%, right with a hint {found.get('hinted_right')}%; "
             f"{kept} dialogues, {found['kept_hinted']} of them hinted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from typing import Any
@@ -16,6 +17,8 @@ from deepcritic.tasks.base import CriticTask
 from deepcritic.text.chat_template import dialogue_ids
 from deepcritic.training.loop import order_by_epoch, quiet, recorder
 from deepcritic.training.settings import TrainerSettings
+
+LOG = logging.getLogger(__name__)
 
 TOO_LONG = ("error", "drop", "truncate")
 Row = dict[str, list[int]]
@@ -62,14 +65,14 @@ def encode_dialogues(
     for error in report.bad:
         ledger.enter()
         ledger.drop("bad row")
-        print(f"set aside: {error}")
+        LOG.warning(f"set aside: {error}")
     if duplicates := report.counts["duplicates"]:
         ledger.enter(duplicates)
         ledger.drop("duplicate", duplicates)
-        print(f"{folder.path}: {duplicates} dialogues that repeat an earlier one were passed over")
+        LOG.info(f"{folder.path}: {duplicates} dialogues that repeat an earlier one were passed over")
     if on_too_long == "truncate":
         folder.account({"truncated_dialogues": cut}, {})
-        print(f"{folder.path}: {cut} of {len(rows)} dialogues lost the end of their reply (stage.max_length={max_length})")
+        LOG.warning(f"{folder.path}: {cut} of {len(rows)} dialogues lost the end of their reply (stage.max_length={max_length})")
     return rows, ", ".join(f"{count:,} of {origin}" for origin, count in origins.most_common())
 
 

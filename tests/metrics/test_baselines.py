@@ -125,8 +125,7 @@ def test_a_critic_that_only_looks_at_the_answer_does_not_beat_the_baseline(capsy
     for one in perfect["baselines"].values():
         low, high = one["difference_interval"]
         assert low <= one["difference"] <= high
-    task.show(copied)
-    out = capsys.readouterr().out
+    out = "\n".join(task.lines(copied))
     assert "NOT SHOWN TO BEAT final answer: difference 0.0" in out
     assert "NOT SHOWN TO BEAT best constant" not in out
     both = suite_figures({"x": _judged(rows, answer), "y": _judged(rows, answer)}, task)
@@ -134,12 +133,11 @@ def test_a_critic_that_only_looks_at_the_answer_does_not_beat_the_baseline(capsy
     assert both["mean_baselines"][ANSWER]["f1"] == copied["baselines"][ANSWER]["f1"]
 
 
-def test_it_is_said_why_f1_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_said_why_f1_is_unknown() -> None:
     task = FirstError()
     found = figures(_judged([(2, 3, False)] * 5, [2] * 5), task)
     assert found["f1"] is None
-    task.show(found)
-    assert "F1 is unknown: none of the 5 rows is a solution without an error, and F1 needs both" in capsys.readouterr().out
+    assert "  F1 is unknown: none of the 5 rows is a solution without an error, and F1 needs both" in task.lines(found)
     assert "f1_unknown" not in figures(_judged([(2, 3, False), (-1, 3, True)], [2, 2]), task)
 
 

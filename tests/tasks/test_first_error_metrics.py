@@ -12,7 +12,7 @@ from deepcritic.errors import InputError
 from deepcritic.evaluation.judging import judge
 from deepcritic.schema import ALL_CORRECT, Example, Generation, Gold, Item, Judged, Key
 from deepcritic.tasks.first_error import FirstError
-from deepcritic.tasks.first_error_metrics import figures, show, suite_figures
+from deepcritic.tasks.first_error_metrics import figures, lines, suite_figures
 from deepcritic.tasks.metrics_shared import in_percent
 
 TASK = FirstError()
@@ -187,17 +187,15 @@ def test_nothing_to_measure() -> None:
     assert suite_figures({"one": [_row("a", 1, [1])]}, TASK)["mean_f1"] is None
 
 
-def test_the_first_line_says_what_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_line_says_what_was_lost() -> None:
     rows = [_row("a", 2, [2, 2], asked=3), _row("b", -1, [-1, None], finish="length"), _row("c", 1, [], asked=1, refused=1)]
-    show(figures(rows, TASK))
-    first, *others = capsys.readouterr().out.splitlines()
+    first, *others = lines(figures(rows, TASK))
     assert first == "3 examples, truncated 50.0%, refused 1, failed 1"
     assert "  F1 between 40.0 and 66.7, whatever the replies that did not come (2) would have been" in others
     assert any(line.startswith("  Maj@2 F1 ") for line in others)
-    show(suite_figures({"one": rows, "two": rows}, TASK))
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "6 examples, truncated 50.0%, refused 2, failed 2"
-    assert lines[-2].startswith("mean F1 66.7 (95% interval ")
+    shown = list(lines(suite_figures({"one": rows, "two": rows}, TASK)))
+    assert shown[0] == "6 examples, truncated 50.0%, refused 2, failed 2"
+    assert shown[-2].startswith("mean F1 66.7 (95% interval ")
 
 
 def test_percent() -> None:

@@ -8,12 +8,15 @@ another model answers than was asked for: gpt-4o-mini, not gpt-4o
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import NamedTuple
 
 from deepcritic.errors import InputError
 from deepcritic.samplers.base import Request
 from deepcritic.samplers.servers.replies import Completion
+
+LOG = logging.getLogger(__name__)
 
 AT_FIRST = 8
 """So many replies of one kind before the first good one mean that none will be good."""
@@ -46,7 +49,7 @@ class ReplyChecks:
         if name and name not in self._names:
             self._names.add(name)
             if not same_model(self._model, name):
-                print(f"another model answers than was asked for: {printable(name)}, not {printable(self._model)}", flush=True)
+                LOG.warning(f"another model answers than was asked for: {printable(name)}, not {printable(self._model)}")
 
     def unreadable(self, url: str, error: ValueError) -> None:
         """Note an answer without a reply. Raises `InputError` where there is nothing else."""
@@ -76,7 +79,7 @@ class ReplyChecks:
         if not self._good and self._empty >= AT_FIRST:
             raise InputError("every reply is empty", field="sampler", found=seen, remedy=remedy)
         if self._empty == 1:
-            print(f"a reply is empty, though it was not cut: {seen}; {remedy}", flush=True)
+            LOG.warning(f"a reply is empty, though it was not cut: {seen}; {remedy}")
         return seen if completion.beside or (tokens or 0) > 1 else None
 
     def sample(self, request: Request, text: str | None) -> None:
@@ -97,22 +100,21 @@ class ReplyChecks:
     def estimated(self) -> None:
         """Note a reply whose tokens nobody counted."""
         if not self._estimated:
-            print("the server does not count tokens: they are estimated from characters, and so is what they cost", flush=True)
+            LOG.warning("the server does not count tokens: they are estimated from characters, and so is what they cost")
         self._estimated = True
 
     def close(self) -> None:
         """Say what is known at the end."""
         if self._empty > 1:
-            print(f"{self._empty} replies are empty, though they were not cut", flush=True)
+            LOG.warning(f"{self._empty} replies are empty, though they were not cut")
         self._tell_alike(2)
 
     def _tell_alike(self, least: int) -> None:
         if self._alike >= least and not self._varied and not self._told:
             self._told = True
-            print(
+            LOG.warning(
                 "all samples of a prompt are the same, at a temperature above 0: if the server ignores seeds or answers from a "
                 "cache, agreement and votes over them mean nothing (sampler.seeds=false leaves seeds out)",
-                flush=True,
             )
 
 

@@ -12,6 +12,7 @@ one event loop.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable
 from types import TracebackType
@@ -27,6 +28,8 @@ from deepcritic.samplers.servers.refusals import refusal_of_row
 from deepcritic.samplers.servers.replies import message_of, shown
 from deepcritic.samplers.servers.server import Server, base_url, pause, retry_after
 from deepcritic.samplers.servers.slots import NoAnswer, Nowhere, Slots
+
+LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -182,14 +185,14 @@ class Fleet:
             about_row = refusal_of_row(refusal.status, said) is not None
             if not about_row and server.refused_alone(f"{server.url} refuses what others take: {refusal.status} {said}"):
                 left = sum(not other.aside for other in self.servers)
-                print(f"{server.aside}; it gets no more requests, {left} of {len(self.servers)} servers do", flush=True)
+                LOG.warning(f"{server.aside}; it gets no more requests, {left} of {len(self.servers)} servers do")
 
     def set_aside(self, server: Server, problem: str) -> None:
         """Send nothing to `server` any more. Raises `InputError` if it was the last one."""
         server.aside = f"{server.url} cannot be asked: {problem}"
         if all(other.aside for other in self.servers):
             raise cannot_be_asked(server.aside) from None
-        print(f"{server.aside}; it gets no requests", flush=True)
+        LOG.warning(f"{server.aside}; it gets no requests")
 
     async def get(self, server: Server, path: str) -> tuple[int, bytes]:
         """Status and content of one page below the base URL, asked for once. Raises `NoAnswer`, and `InputError` where

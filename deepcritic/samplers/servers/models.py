@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import logging
 import math
 import os
 import time
@@ -21,6 +22,8 @@ from deepcritic.samplers.servers.nearby import listening
 from deepcritic.samplers.servers.replies import message_of
 from deepcritic.samplers.servers.server import Server, pause
 from deepcritic.samplers.servers.slots import NoAnswer
+
+LOG = logging.getLogger(__name__)
 
 OWN = frozenset({"vllm", "sglang"})
 """The names by which servers of one's own say what they are."""
@@ -57,7 +60,7 @@ class ServedModel:
             if now - said >= 60:
                 said, others = now, await listening([server.url for server in fleet.servers])
                 near = f"; {others}" if others else ""
-                print(f"waiting for up to {until - now:.0f} s (sampler.patience): {seen}{near}", flush=True)
+                LOG.warning(f"waiting for up to {until - now:.0f} s (sampler.patience): {seen}{near}")
             await asyncio.sleep(min(pause(attempt), max(0.0, until - now)))
 
     async def _card(self, fleet: Fleet, server: Server, exact: bool) -> str | None:

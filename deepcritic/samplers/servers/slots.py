@@ -9,10 +9,13 @@ slots.release(server)
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections import deque
 
 from deepcritic.samplers.servers.server import Server
+
+LOG = logging.getLogger(__name__)
 
 
 class NoAnswer(Exception):
@@ -126,4 +129,4 @@ class Slots:
             raise NoAnswer(down[0].reason if down else "unreachable", f"no answer for {now - since:.0f} s: {seen}")
         if now - self._said >= 60:
             self._said = now
-            print(f"waiting for up to {self._patience:.0f} s: {seen}", flush=True)
+            LOG.warning(f"waiting for up to {self._patience:.0f} s: {seen}")
