@@ -176,6 +176,13 @@ class Ready(Protocol):
     def ready(self) -> int: ...
 
 
+@runtime_checkable
+class Cancelling(Protocol):
+    """An engine that can end draws that nobody waits for any more (see `deepcritic.samplers.cancellation`)."""
+
+    def cancel(self, keys: Iterable[Key]) -> None: ...
+
+
 class Sampler(Protocol):
     """A model that writes. Making one is cheap and says whether the model is there; weights are loaded, or a server is
     waited for, on entering its `with` block. `stream` may be called from several threads.

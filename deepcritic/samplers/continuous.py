@@ -12,7 +12,7 @@ taken out and read again later: the k-th token of a reply depends on its prompt,
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,8 @@ class Job:
     reply: Reply = field(default_factory=lambda: Reply([]))
     start: int = 0
     """The column of the buffers at which it begins."""
+    cancelled: bool = False
+    """Whether it was given up before its end."""
 
     @property
     def known(self) -> list[int]:
@@ -71,7 +73,7 @@ class ContinuousBatch:
     """Draws `size` replies at a time, whose prompts and replies may hold `tokens` tokens together, padding included.
 
     `lock` is held while the model works: several threads may each have a batch of their own. `told` is called with how many
-    tokens were just written.
+    tokens were just written. `unwanted` is asked once a token for the jobs (their `at`) to be given up.
     """
 
     def __init__(
@@ -83,10 +85,12 @@ class ContinuousBatch:
         tokens: int,
         lock: AbstractContextManager[Any] | None = None,
         told: Callable[[int], None] = lambda tokens: None,
+        unwanted: Callable[[], Collection[int]] = tuple,
     ) -> None:
         self._model, self._tokenizer, self._ends = model, tokenizer, frozenset(end_tokens(model, tokenizer))
         self._size, self._tokens = max(1, size), tokens
         self._lock, self._told, self._plain = lock or nullcontext(), told, can_refill(model)
+        self._unwanted = unwanted
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self._rows: list[Job | None] = []
         self._window = Window()
@@ -95,12 +99,13 @@ class ContinuousBatch:
         """The model's own cache, where it is not of a kind that rows can be exchanged in."""
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Each job when its reply has ended, or has as many tokens as it may have."""
+        """Each job when its reply has ended, or has as many tokens as it may have, or is `cancelled`."""
         import torch
 
         waiting, coming = deque[Job](), iter(jobs)
         done: list[Job] = []
         while True:
+            yield from self._give_up(waiting)
             with self._lock, torch.inference_mode():
                 done = self._refill(waiting, coming) or (self._step(waiting) if self._busy else [])
             yield from done
@@ -110,6 +115,21 @@ class ContinuousBatch:
     @property
     def _busy(self) -> int:
         return sum(row is not None for row in self._rows)
+
+    def _give_up(self, waiting: deque[Job]) -> list[Job]:
+        """Take out the jobs that are not wanted any more; their places become holes."""
+        unwanted = self._unwanted()
+        if not unwanted:
+            return []
+        gone = [job for job in (*self._rows, *waiting) if job is not None and job.at in unwanted]
+        for job in gone:
+            job.cancelled = True
+        self._rows = [None if row is not None and row.cancelled else row for row in self._rows]
+        kept = [job for job in waiting if not job.cancelled]
+        waiting.clear()
+        waiting.extend(kept)
+        self._window.begin = self._first_column()
+        return gone
 
     def _refill(self, waiting: deque[Job], coming: Iterator[Job]) -> list[Job]:
         """Read new prompts where there is room for them; returns those whose reply is complete with its first token."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from deepcritic.errors import InputError
 from deepcritic.hub.models import context_length, load_tokenizer, model_id
 from deepcritic.samplers.base import Lengths, Request, Usage, unknown_context
+from deepcritic.samplers.cancellation import Cancellation
 from deepcritic.samplers.event_loop import Background
 from deepcritic.samplers.finish_reason import LENGTH, UNKNOWN
 from deepcritic.samplers.servers.checks import ReplyChecks
@@ -134,7 +135,7 @@ class OpenAISampler:
             patience=patience, secret=_secret(api_key_env),
         )  # fmt: skip
         self._tokenizer: PreTrainedTokenizerBase | None = None
-        self._lock = threading.Lock()
+        self._lock, self._cancellation = threading.Lock(), Cancellation()
 
     @property
     def model_id(self) -> str:
@@ -154,6 +155,10 @@ class OpenAISampler:
     def usage(self) -> Usage:
         return self._fleet.usage
 
+    def cancel(self, keys: Iterable[Key]) -> None:
+        """Close the requests for these keys, on which a server that notices stops writing."""
+        self._cancellation.cancel(keys)
+
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
         room = self._fleet.capacity
         return self._background.stream(self._draws(requests), self._outcome, room=room, ahead=room)
@@ -161,6 +166,7 @@ class OpenAISampler:
     def _draws(self, requests: Iterable[Request]) -> Iterator[_Draw | Failure]:
         lengths, own = self.lengths, self._found.own or self._tokenizer is not None or self._continues
         for request in requests:
+            self._cancellation.pulled(request.keys)
             if request.prefix and self._tokenizer is None and not self._continues:
                 raise InputError(
                     "replies are to go on from their beginning, which a chat server does in its own way or not at all",
@@ -188,15 +194,19 @@ class OpenAISampler:
 
     async def _outcome(self, draw: _Draw | Failure) -> Generation | Failure:
         if isinstance(draw, Failure):
+            self._cancellation.answered(draw.key)
             return draw
-        try:
-            outcome = self._made(draw, await self._ask(draw))
-        except NoAnswer as error:
-            outcome = Failure(key=draw.key, reason=error.reason, detail=error.detail)
-        except Refusal as error:
-            outcome = self._refused(draw.key, error)
+        outcome = await self._cancellation.run(draw.key, self._answer(draw))
         self._checks.sample(draw.request, outcome.text if isinstance(outcome, Generation) else None)
         return outcome
+
+    async def _answer(self, draw: _Draw) -> Generation | Failure:
+        try:
+            return self._made(draw, await self._ask(draw))
+        except NoAnswer as error:
+            return Failure(key=draw.key, reason=error.reason, detail=error.detail)
+        except Refusal as error:
+            return self._refused(draw.key, error)
 
     async def _ask(self, draw: _Draw) -> Completion:
         path, seed = "chat/completions" if self._tokenizer is None else "completions", draw.seed if self._seeds else None

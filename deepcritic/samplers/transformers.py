@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from deepcritic.hub.models import context_length, load_model, load_tokenizer, model_id
 from deepcritic.samplers.base import Lengths, Request, Sampling, unknown_context
+from deepcritic.samplers.cancellation import Cancellation, cancelled
 from deepcritic.samplers.continuous import ContinuousBatch, Job, Reply
 from deepcritic.samplers.drawing import choose, end_tokens, uniforms
 from deepcritic.schema import Failure, Generation, Key
@@ -64,7 +65,7 @@ class TransformersSampler:
         self._source, self._dtype, self._device = model, dtype, device
         self._model: PreTrainedModel | None = None
         self._batch_size, self._batch_tokens = batch_size, batch_tokens
-        self._lock = threading.Lock()
+        self._lock, self._cancellation = threading.Lock(), Cancellation()
 
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, **options: Any) -> Self:
@@ -72,6 +73,7 @@ class TransformersSampler:
         self = cls.__new__(cls)
         self._id, self._source, self._strict, self._lock, self._written = name, "", False, threading.Lock(), 0
         self._batch_size, self._batch_tokens = options.get("batch_size", 256), options.get("batch_tokens", 131_072)
+        self._cancellation = Cancellation()
         self._use(model, tokenizer)
         return self
 
@@ -98,26 +100,51 @@ class TransformersSampler:
     def lengths(self) -> Lengths:
         return Lengths(context_length(self._source if self._model is None else self._model), self._strict)
 
+    def cancel(self, keys: Iterable[Key]) -> None:
+        """End the draws of these keys, after at most one more token."""
+        self._cancellation.cancel(keys)
+
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
+        owed: set[Key] = set()
+
+        def pulled() -> Iterator[Request]:
+            for request in requests:
+                owed.update(request.keys)
+                self._cancellation.pulled(request.keys)
+                yield request
+
+        try:
+            for outcome in self._outcomes(pulled()):
+                owed.discard(outcome.key)
+                self._cancellation.answered(outcome.key)
+                yield outcome
+        finally:  # the stream may be left before its end
+            for key in owed:
+                self._cancellation.answered(key)
+
+    def _outcomes(self, waiting: Iterator[Request]) -> Iterator[Generation | Failure]:
         assert self._model is not None, "the sampler is used outside its with block"
-        waiting, failures = iter(requests), deque[Failure]()
-        draws: dict[int, _Draw] = {}
-        numbers = itertools.count()
+        failures, draws, numbers, gone = deque[Failure](), dict[int, _Draw](), itertools.count(), self._cancellation
 
         def jobs() -> Iterator[Job]:
             for window in iter(lambda: list(itertools.islice(waiting, max(1, WINDOW * self._batch_size))), []):
                 found = [draw for one in window for draw in self._draws(one, failures)]
                 for draw in sorted(found, key=lambda draw: -len(draw.ids)):
+                    if draw.key in gone:
+                        failures.append(cancelled(draw.key))
+                        continue
                     draws[at := next(numbers)] = draw
                     yield Job(at, draw.ids, draw.seed, draw.request.sampling, draw.limit)
 
         batch = ContinuousBatch(
             self._model, self._tokenizer, size=self._batch_size, tokens=self._batch_tokens, lock=self._lock, told=self._wrote,
+            unwanted=lambda: {at for at, draw in draws.items() if draw.key in gone} if gone else (),
         )  # fmt: skip
         for job in batch.run(jobs()):
             while failures:
                 yield failures.popleft()
-            yield self._read(draws.pop(job.at), job.reply, job.sampling)
+            draw = draws.pop(job.at)
+            yield cancelled(draw.key) if job.cancelled else self._read(draw, job.reply, job.sampling)
         yield from failures
 
     def _draws(self, request: Request, failures: deque[Failure]) -> Iterator[_Draw]:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from deepcritic.errors import InputError, StageIncomplete, UsageError
 from deepcritic.hub.models import adapter_id, context_length, find_model, load_tokenizer, model_id
 from deepcritic.samplers.base import Lengths, Request, Sampling
+from deepcritic.samplers.cancellation import Cancellation
 from deepcritic.samplers.event_loop import Background
 from deepcritic.samplers.reaper import Guard
 from deepcritic.schema import Failure, Generation, Key
@@ -91,7 +92,7 @@ class VLLMSampler:
         self._memory, self._max_model_len, self._max_num_seqs = gpu_memory_utilization, max_model_len, max_num_seqs
         self._strict, self._context = strict_length, max_model_len
         self._tokenizer: PreTrainedTokenizerBase | None = None
-        self._lock, self._numbers = threading.Lock(), itertools.count()
+        self._lock, self._numbers, self._cancellation = threading.Lock(), itertools.count(), Cancellation()
 
     @property
     def model_id(self) -> str:
@@ -105,12 +106,17 @@ class VLLMSampler:
     def lengths(self) -> Lengths:
         return Lengths(self._context or context_length(self._source), self._strict)
 
+    def cancel(self, keys: Iterable[Key]) -> None:
+        """Have vLLM abort the draws of these keys."""
+        self._cancellation.cancel(keys)
+
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
         return self._background.stream(self._draws(requests), self._outcome, room=self._room)
 
     def _draws(self, requests: Iterable[Request]) -> Iterator[_Draw | Failure]:
         lengths = self.lengths
         for request in requests:
+            self._cancellation.pulled(request.keys)
             with self._lock:  # a tokenizer holds settings of the call at hand
                 ids = prompt_ids(self._opened, request.messages, request.prefix)
             limit = lengths.limit(len(ids), request.sampling)
@@ -123,7 +129,11 @@ class VLLMSampler:
 
     async def _outcome(self, draw: _Draw | Failure) -> Generation | Failure:
         if isinstance(draw, Failure):
+            self._cancellation.answered(draw.key)
             return draw
+        return await self._cancellation.run(draw.key, self._answer(draw))
+
+    async def _answer(self, draw: _Draw) -> Generation | Failure:
         prompt, parameters = (
             {"type": "token", "prompt_token_ids": draw.ids},
             _parameters(draw.request.sampling, draw.limit, draw.seed, self._end),

@@ -24,6 +24,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from deepcritic.critic import Critic
 from deepcritic.errors import DeepCriticError, InputError
 from deepcritic.rewards import judgment_reward
+from deepcritic.samplers.base import Cancelling
 from deepcritic.samplers.base import Request as Draws
 from deepcritic.schema import Failure, Item, Scores
 from deepcritic.scorers.base import Scorer
@@ -74,7 +75,7 @@ class Service:
 
     async def __aenter__(self) -> Service:
         engine = await asyncio.to_thread(self.critic.opened)
-        cancel = getattr(engine, "cancel", None)
+        cancel = engine.cancel if isinstance(engine, Cancelling) else None
         queue = self.limits.queue
         self.draws: Batcher[Draws] = Batcher(engine.stream, lanes=self._lanes, most_waiting=queue, cancel=cancel).__enter__()
         self.scores: Batcher[ToScore] | None = None

@@ -48,7 +48,8 @@ class _Draw(Generic[W]):
     loop: asyncio.AbstractEventLoop
     outcomes: list[Outcome] = field(default_factory=list)
     clients: int = 0
-    begun: bool = False
+    lane: int | None = None
+    """The lane that has begun it."""
 
     def settle(self, error: BaseException | None = None) -> None:
         def settle() -> None:
@@ -66,7 +67,7 @@ class Batcher(Generic[W]):
 
     `lanes` is how many calls of `stream` run side by side: 1 for an engine whose batches are formed inside one call, more for one
     that forms them across calls. A call goes on taking what waits until nothing does. `cancel`, if the engine has it, stops the
-    draws of some keys. `most_waiting` bounds the queue: `draw` raises `QueueFullError` beyond it.
+    draws of some keys (see `Cancelling`). `most_waiting` bounds the queue: `draw` raises `QueueFullError` beyond it.
     """
 
     def __init__(
@@ -87,8 +88,9 @@ class Batcher(Generic[W]):
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        names = [f"lane {number}" for number in range(self._lanes)]
-        self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for name in names]
+        self._threads = [
+            threading.Thread(target=self._run, args=(lane,), name=f"lane {lane}", daemon=True) for lane in range(self._lanes)
+        ]
         for thread in self._threads:
             thread.start()
         return self
@@ -147,13 +149,14 @@ class Batcher(Generic[W]):
         """A client no longer waits for `draw`; the last one cancels it."""
         with self._changed:
             draw.clients -= 1
-            if draw.clients or draw.name not in self._by_name:
+            if draw.clients or self._by_name.get(draw.name) is not draw:
                 return
-            if not draw.begun:
+            if draw.lane is None:
                 self._waiting.remove(draw)
-                self._forget(draw)
-                return
-        if self._cancel is not None:
+            elif self._cancel is None:
+                return  # it goes on to its end, and may still serve somebody who asks the same
+            self._forget(draw)  # who asks the same from now on gets a draw of its own
+        if draw.lane is not None and self._cancel is not None:
             self._cancel(draw.work.keys)
 
     def _forget(self, draw: _Draw[W]) -> None:
@@ -161,33 +164,32 @@ class Batcher(Generic[W]):
         for key in draw.work.keys:
             self._by_key.pop(key, None)
 
-    def _run(self) -> None:
-        while (first := self._take(wait=True)) is not None:
-            begun = [first]
+    def _run(self, lane: int) -> None:
+        while (first := self._take(lane, wait=True)) is not None:
             try:
-                for outcome in self._stream(self._source(first, begun)):
+                for outcome in self._stream(self._source(first, lane)):
                     self._arrived(outcome)
                 error: BaseException = RuntimeError("the engine ended without an answer")
             except Exception as raised:  # whatever an engine raises is for those who asked, not for the lane
                 error = raised
-            for draw in begun:
-                self._fail(draw, error)
+            self._fail(lane, error)
 
-    def _source(self, first: _Draw[W], begun: list[_Draw[W]]) -> Iterator[W]:
+    def _source(self, first: _Draw[W], lane: int) -> Iterator[W]:
         """`first`, and, where one call of the engine forms all batches, whatever waits by the time it is asked for more."""
-        yield first.work
-        while self._lanes == 1 and (draw := self._take(wait=False)) is not None:
-            begun.append(draw)
-            yield draw.work
+        draw: _Draw[W] | None = first
+        while draw is not None:
+            if self._by_name.get(draw.name) is draw:  # else everybody has left since it was taken
+                yield draw.work
+            draw = self._take(lane, wait=False) if self._lanes == 1 else None
 
-    def _take(self, *, wait: bool) -> _Draw[W] | None:
+    def _take(self, lane: int, *, wait: bool) -> _Draw[W] | None:
         with self._changed:
             while wait and not self._waiting and not self._closed:
                 self._changed.wait()
             if not self._waiting:
                 return None
             draw = self._waiting.popleft()
-            draw.begun = True
+            draw.lane = lane
             return draw
 
     def _arrived(self, outcome: Outcome) -> None:
@@ -202,9 +204,11 @@ class Batcher(Generic[W]):
             self._forget(draw)
         draw.settle()
 
-    def _fail(self, draw: _Draw[W], error: BaseException) -> None:
+    def _fail(self, lane: int, error: BaseException) -> None:
+        """End what a lane has begun and the engine has not answered."""
         with self._changed:
-            if self._by_name.get(draw.name) is not draw:
-                return
-            self._forget(draw)
-        draw.settle(error)
+            draws = [draw for draw in self._by_name.values() if draw.lane == lane]
+            for draw in draws:
+                self._forget(draw)
+        for draw in draws:
+            draw.settle(error)

@@ -2,6 +2,7 @@ r"""The service as its clients meet it: over a real connection, with a critic th
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -10,11 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
 
 from deepcritic.critic import Critic
 from deepcritic.samplers.base import Request
 from deepcritic.samplers.scripted import ScriptedSampler
 from deepcritic.service.limits import Limits
+from tests.samplers.server import FakeServer, never, reply
 from tests.service.conftest import Serve
 
 PROBLEM, SOLUTION = "What is 1 + 1 + 3?", "Step 1: 1 + 1 = 2\nStep 2: 2 + 3 = 6"
@@ -183,6 +186,38 @@ def test_a_client_that_goes_away_leaves_the_queue(serve: Serve) -> None:
         assert first.result().status_code == 200
         assert "deepcritic_cancelled_total 1.0" in httpx.get(f"{url}/metrics").text
     assert gate.asked == 1, "the draw of the client that left was never begun"
+
+
+def test_a_client_that_goes_away_stops_its_draws(serve: Serve) -> None:
+    """The engine closes its requests to the server that writes; another client's go on."""
+    with FakeServer(trouble=lambda count, body: never if "slow" in str(body["messages"]) else None) as engine:
+        critic = Critic("m", sampler="openai", urls=engine.url, samples=3)
+        with serve(critic, lanes=4) as url:
+            for _ in range(2):  # the second time, too: what was cancelled is not handed to who asks the same
+                with pytest.raises(httpx.ReadTimeout):
+                    httpx.post(f"{url}/v1/critiques", json={"problem": "slow", "steps": ["a"]}, timeout=0.5)
+                _until(lambda: engine.in_flight == 0)
+            assert [body["messages"][-1]["content"].count("slow") for body in engine.asked] == [1] * 6
+            assert httpx.get(f"{url}/health").json()["under_way"] == 0
+            assert httpx.post(f"{url}/v1/critiques", json=ONE, timeout=20).json()["data"][0]["failed"] == 0
+
+
+def test_one_of_two_that_ask_the_same_may_leave(serve: Serve) -> None:
+    gate = threading.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        await asyncio.to_thread(gate.wait, 20)
+        return web.json_response(reply("chat/completions", await request.json()))
+
+    with FakeServer(trouble=lambda count, body: slow) as engine:
+        with serve(Critic("m", sampler="openai", urls=engine.url, samples=1)) as url, ThreadPoolExecutor(2) as pool:
+            stays = pool.submit(httpx.post, f"{url}/v1/critiques", json=ONE, timeout=20)
+            _until(lambda: engine.in_flight == 1)
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{url}/v1/critiques", json=ONE, timeout=0.3)
+            gate.set()
+            assert stays.result().json()["data"][0]["first_error"] == -1
+        assert len(engine.asked) == 1
 
 
 def test_the_same_question_at_the_same_time_is_drawn_once(serve: Serve) -> None:

@@ -1,0 +1,84 @@
+"""Draws that nobody waits for any more: an engine that has a `Cancellation` ends them before their replies do.
+
+>>> from deepcritic.schema import Key
+>>> first, second = Key(example_id="a", request="critique"), Key(example_id="b", request="critique")
+>>> wanted = Cancellation()
+>>> wanted.pulled([first])
+>>> wanted.cancel([first, second])
+>>> first in wanted, second in wanted
+(True, False)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from deepcritic.schema import Failure, Generation, Key
+
+
+class Cancellation:
+    """The keys that an engine has pulled and not answered yet, and those of them that were cancelled. Thread-safe.
+
+    A key that the engine has not pulled, or has answered, cannot be cancelled: nothing is remembered of it.
+    """
+
+    def __init__(self) -> None:
+        self._open: set[Key] = set()
+        self._cancelled: set[Key] = set()
+        self._tasks: dict[Key, asyncio.Task[Any]] = {}
+        self._lock = threading.Lock()
+
+    def pulled(self, keys: Iterable[Key]) -> None:
+        """The engine owes an outcome for these keys."""
+        with self._lock:
+            self._open.update(keys)
+
+    def answered(self, key: Key) -> None:
+        """The engine has an outcome for this key."""
+        with self._lock:
+            self._open.discard(key)
+            self._cancelled.discard(key)
+
+    def cancel(self, keys: Iterable[Key]) -> None:
+        """End the draws of these keys as soon as the engine can. Their outcome is a `Failure` with the reason `cancelled`."""
+        with self._lock:
+            ended = self._open.intersection(keys)
+            self._cancelled |= ended
+            tasks = [task for key in ended if (task := self._tasks.get(key)) is not None]
+        for task in tasks:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._cancelled
+
+    def __bool__(self) -> bool:
+        """Whether anything was cancelled that has no outcome yet."""
+        return bool(self._cancelled)
+
+    async def run(self, key: Key, work: Coroutine[Any, Any, Generation | Failure]) -> Generation | Failure:
+        """The outcome of `work`, a draw as a task of an event loop, which is cancelled with its key."""
+        task = asyncio.current_task()
+        assert task is not None
+        with self._lock:
+            self._tasks[key] = task
+        try:
+            if key in self._cancelled:
+                work.close()
+                return cancelled(key)
+            return await work
+        except asyncio.CancelledError:
+            if key not in self._cancelled or task.uncancel() > 0:  # the whole stream ends
+                raise
+            return cancelled(key)
+        finally:
+            with self._lock:
+                del self._tasks[key]
+            self.answered(key)
+
+
+def cancelled(key: Key) -> Failure:
+    """The outcome of a draw that was cancelled."""
+    return Failure(key=key, reason="cancelled", detail="nobody waits for it any more")
