@@ -76,8 +76,9 @@ class Reader(Protocol[R_co]):
     ) -> Iterator[R_co]: ...
 
 
-def reader(convert: Callable[..., R], *, repeats: bool = False, fields: Sequence[str] = ()) -> Reader[R]:
-    """The `read` of a data set, of what makes a row of one record. Keywords of `convert` are options of the data set.
+def reader(convert: Callable[..., R | tuple[R, ...]], *, repeats: bool = False, fields: Sequence[str] = ()) -> Reader[R]:
+    """The `read` of a data set, of what makes a row of one record, or a tuple of rows. Keywords of `convert` are options of the
+    data set.
 
     A row with an empty id gets its source and its number among the rows, from 0. With `repeats` an id may occur again: what
     follows the first row is passed over and counted as repeated. `fields` are those that columns may be named for; none: any.
@@ -154,7 +155,7 @@ def _signed(read: Any, convert: Callable[..., Any]) -> Any:
 
 def convert_each(
     records: Iterator[tuple[Place, T]],
-    convert: Callable[[T], R],
+    convert: Callable[[T], R | tuple[R, ...]],
     max_bad: int,
     report: Report,
     *,
@@ -162,6 +163,7 @@ def convert_each(
     lenient: bool = False,
 ) -> Iterator[R]:
     """`convert` applied to each of `records`; bad ones are set aside in `report` with their place.
+    It may make several rows of one record.
 
     An id may occur once. Where bad rows are allowed for, or with `lenient`, a row that repeats an earlier one is counted as a
     duplicate and passed over, and one that contradicts an earlier one is named as such.
@@ -169,23 +171,29 @@ def convert_each(
     seen: dict[str, _Seen] = {}
     for number, (place, record) in enumerate(records):
         try:
-            row = convert(record)
-            if not row.id:
-                row = msgspec.structs.replace(row, id=f"{row.source}-{number}")
-            check_problem(row)
-            again = row.id in seen if repeats else _check_new(row, place, seen, lenient=lenient or max_bad > 0)
+            made = convert(record)
+            rows = made if isinstance(made, tuple) else (made,)
         except InputError as error:
             report.set_aside(placed(error, place), max_bad)
             continue
-        report.counts["rows"] += 1
-        if again:
-            report.counts["repeated" if repeats else "duplicates"] += 1
-            continue
-        seen.setdefault(row.id, _Seen(place.line, b"", None))
-        report.counts["examples"] += 1
-        if isinstance(row, Example) and not row.item.steps and row.gold.reference_answer is None:
-            report.counts["without_answer"] += 1
-        yield row
+        for row in rows:
+            if not row.id:
+                row = msgspec.structs.replace(row, id=f"{row.source}-{number}")
+            try:
+                check_problem(row)
+                again = row.id in seen if repeats else _check_new(row, place, seen, lenient=lenient or max_bad > 0)
+            except InputError as error:
+                report.set_aside(placed(error, place), max_bad)
+                continue
+            report.counts["rows"] += 1
+            if again:
+                report.counts["repeated" if repeats else "duplicates"] += 1
+                continue
+            seen.setdefault(row.id, _Seen(place.line, b"", None))
+            report.counts["examples"] += 1
+            if isinstance(row, Example) and not row.item.steps and row.gold.reference_answer is None:
+                report.counts["without_answer"] += 1
+            yield row
 
 
 class _Seen(NamedTuple):

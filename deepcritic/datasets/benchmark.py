@@ -35,7 +35,9 @@ LEAST: Final = 4
 """Rows that the parts which a benchmark does not name must have on average, if they are more than two."""
 PLAIN: Final = re.compile(r"[\w.+-]{1,64}")
 """What names a part: figures are printed under it."""
-OF_FIGURES: Final = frozenset({"test_reader", "measured", "metric", "parts", "size", "single", "vote", "mr_score", "forged"})
+OF_FIGURES: Final = frozenset(
+    {"test_reader", "measured", "metric", "parts", "size", "single", "vote", "mr_score", "forged", "score"}
+)
 """What is read of a benchmark alone."""
 OF_PREPARING: Final = frozenset({"max_bad"})
 """What is read where a data set is prepared alone."""
@@ -65,6 +67,7 @@ class Benchmark:
     of the set that the figures are on, in its authors' words, `parts` gives the rows of each part of the whole set, where rows
     name their part in `item.meta["subset"]`, and a set without parts has its `size` instead. `single` and `vote` say how one
     sample and several are drawn. `mr_score` asks for MR-Score beside F1, and `forged` for the forged rows (see `forged`).
+    `score` computes the score that its authors report, where that is another (see `deepcritic.evaluation.benchmark_scores`).
     """
 
     name: str
@@ -87,6 +90,7 @@ class Benchmark:
     vote: Mapping[str, float] = field(default_factory=lambda: _VOTE)
     mr_score: bool = False
     forged: bool = False
+    score: Callable[..., dict[str, Any]] | None = None
 
     def read(self, limit: int | None = None) -> list[Part]:
         """The parts, each with `limit` of its rows (not counting forged ones), in which both classes have their share."""

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -55,6 +56,8 @@ class Outcome(NamedTuple):
     grades: Grades | None = None
     hints: Sequence[str] = ()
     """What looks wrong and is no error (see `hints`)."""
+    steps: Mapping[str, tuple[bool, ...]] = MappingProxyType({})
+    """Of a scorer: which steps it calls right, by row."""
     decided: bool = False
     """Whether these are recorded judgments of pairs, whose figures follow a rule of their own."""
 
@@ -352,7 +355,13 @@ class ScalarEvaluator:
         how: dict[str, Any] = {"value": choice.threshold}
         if self.threshold_on is not None:
             how |= {"chosen_on": self.threshold_on, "rows": len(self.tuning), "f1_there": round(100 * choice.f1, 4)}
-        return Outcome(judged, counts, {"model": self.engine.model_id, "threshold": how})
+        right = {
+            example.id: tuple(value >= choice.threshold for value in scores[example.id])
+            for part in self.parts
+            for example in part.examples
+            if example.id in scores
+        }
+        return Outcome(judged, counts, {"model": self.engine.model_id, "threshold": how}, steps=right)
 
     def _choice(self, values: Mapping[str, tuple[float, ...]]) -> Choice:
         if self.threshold is not None:

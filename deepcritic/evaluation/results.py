@@ -14,6 +14,7 @@ from deepcritic.metrics.majority_vote import Ties
 from deepcritic.schema import Example, Judged, Preference
 from deepcritic.tasks.base import CriticTask
 from deepcritic.tasks.first_error_metrics import mean_figures
+from deepcritic.tasks.metrics_shared import in_percent, number, span
 from deepcritic.tasks.pointwise_metrics import decided_figures
 
 
@@ -35,6 +36,8 @@ def collect_metrics(
         of_part["benchmark"] = part.facts
         if part.benchmark.mr_score:
             of_part["mr_score"] = _mr_score(part, plain[part.name], outcome)
+        if part.benchmark.score is not None:
+            of_part["score"] = in_percent(part.benchmark.score(part.examples, plain[part.name], task, outcome.steps))
         if part.benchmark.forged:
             of_part["attack_success_rates"] = attack_success_rates(outcome.judged[part.name], task)
         clean = [row for row in plain[part.name] if row.id not in (found or {}).get("held", {})]
@@ -88,6 +91,8 @@ def metric_lines(metrics: Mapping[str, Any], task: CriticTask[Any]) -> Iterator[
             yield f"{name}: {facts['rows']} of its {whole} rows are at hand"
         if "mr_score" in part:
             yield _mr_line(name, part["mr_score"])
+        if "score" in part:
+            yield from _score_lines(name, part["score"])
         for kind, attack in part.get("attack_success_rates", {}).items():
             low, high = attack["interval"]
             rate = "no verdict to change" if attack["rate"] is None else f"{attack['rate']:.1f}% ({low:.1f} to {high:.1f})"
@@ -111,6 +116,17 @@ def metric_lines(metrics: Mapping[str, Any], task: CriticTask[Any]) -> Iterator[
             f"training data of {sum(found['texts'].values())} texts: {len(found['held'])} problems occur in it, "
             f"{len(found['resembled'])} more are like one{first}"
         )
+
+
+def _score_lines(name: str, score: Mapping[str, Any]) -> Iterator[str]:
+    """The score that the benchmark's authors report, and its parts."""
+    if score.get("skipped"):
+        yield f"{name}: no {score['name']}: {score['skipped']}"
+        return
+    lost = f"; {score['left_out']} rows without a reply are left out" if score["left_out"] else ""
+    yield f"{name}: {score['name']} {number(score['value'])} ({span(score['interval'])}){lost}"
+    for part, one in score["parts"].items():
+        yield f"  {part}: {number(one['value'])} ({span(one['interval'])}) on {one['rows']}"
 
 
 def _mr_line(name: str, score: Mapping[str, Any]) -> str:

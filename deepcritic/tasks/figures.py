@@ -151,6 +151,27 @@ class MRScore(Part, frozen=True, kw_only=True):
     skipped: str | None = None
 
 
+class ScorePart(Part, frozen=True, kw_only=True):
+    """A part of a benchmark's own score, on so many rows."""
+
+    value: float | None
+    interval: Interval
+    rows: int = 0
+
+
+class BenchmarkScore(Part, frozen=True, kw_only=True):
+    """The score that a benchmark's authors report, in percent; `skipped` says why there is none, and `left_out` counts the rows
+    that no reply came to. See `deepcritic.evaluation.benchmark_scores`."""
+
+    name: str
+    value: float | None
+    interval: Interval
+    rows: int = 0
+    parts: dict[str, ScorePart] = {}
+    left_out: int = 0
+    skipped: str | None = None
+
+
 class AttackSuccess(Part, frozen=True, kw_only=True):
     """Of `rows` whose verdict was another than the forged one: how many then follow it, and how many move elsewhere."""
 
@@ -228,6 +249,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     unguided: int = 0
     """Rows without numbers of the Meta RM."""
     without_held: WithoutHeld | None = None
+    score: BenchmarkScore | None = None
+    """The score that the benchmark's authors report, where it is another than F1 or accuracy."""
 
 
 class FirstErrorFigures(Figures, frozen=True, kw_only=True, forbid_unknown_fields=True):

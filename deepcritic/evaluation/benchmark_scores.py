@@ -1,0 +1,293 @@
+"""The scores that benchmarks have of their own, as their authors compute them; a data set's YAML names its one (`score`).
+
+Each function takes the examples of a part, its judged rows, the task, and of a scorer of steps which steps it calls right, by
+example id. It gives a `BenchmarkScore` as a mapping: the score as a fraction, its parts, and a 95% interval of each (percentile
+bootstrap over problems). Several replies to a row count with the sum of their scores. Rows without any reply (failed, refused)
+are left out and counted; a reply without a readable verdict counts against the critic.
+
+    found = rm_bench(part.examples, judged, task, {})
+    found["value"], found["parts"]["hard"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from deepcritic.datasets.prmbench import CORRECT
+from deepcritic.datasets.reward_benches import TIES
+from deepcritic.metrics.bootstrap import RESAMPLES, percentiles, resampled_rates
+from deepcritic.metrics.f1 import Array, harmonic_f1s
+from deepcritic.schema import ALL_CORRECT, WITH_ERROR, Example, Judged, Preference
+from deepcritic.tasks.base import CriticTask, cluster_of
+
+Steps = Mapping[str, Sequence[bool]]
+"""By example id: which steps a scorer calls right."""
+UNREAD: Final = -1.0
+"""What a response scores that no readable reply scored, as in RewardBench 2's script: less than any score."""
+
+
+def hard2verify(examples: Sequence[Example], judged: Sequence[Judged], task: CriticTask[Any], steps: Steps) -> dict[str, Any]:
+    """Balanced accuracy (the mean of the accuracies on right and on wrong ones) and balanced F1 (their harmonic mean): of the
+    first error, of whole solutions, and with a scorer of steps. Whether a solution is called wrong is read from the verdict on
+    its first error; the authors ask critics about all steps for it."""
+    rows = [row for row in judged if row.correct is not None]
+    error, cluster = np.array([row.stratum == WITH_ERROR for row in rows]), [row.cluster for row in rows]
+    found = np.array([_sees_class(row) for row in rows])
+    parts: dict[str, Any] = {}
+    for name, line in (("first error", np.array([row.correct for row in rows], float)), ("solution", found)):
+        parts |= _balanced(name, line, error, cluster)
+    if steps:
+        truth, said, problem = _steps(examples, steps)
+        parts |= _balanced("step", (truth == said).astype(float), np.logical_not(truth), problem)
+    main = parts.pop("first error, balanced F1")
+    return {"name": "balanced F1 of the first error", **main, "parts": parts, "left_out": len(judged) - len(rows)}
+
+
+def prmbench(examples: Sequence[Example], judged: Sequence[Judged], task: CriticTask[Any], steps: Steps) -> dict[str, Any]:
+    """PRMScore: the mean of the F1 of right steps and of that of wrong steps, over the steps of all modified solutions; beside it
+    that of each kind. A kind without wrong steps has the share of its steps that are called right. Where nothing is called right
+    (or wrong), that F1 is 0."""
+    if not steps:
+        skipped = "PRMScore is over all steps: it needs a scorer of steps (scorer=)"
+        return {"name": "PRMScore", "value": None, "interval": (None, None), "parts": {}, "left_out": 0, "skipped": skipped}
+    kinds: dict[str, list[Example]] = {}
+    for row in examples:
+        kinds.setdefault(_kind_of(row), []).append(row)
+    measured = [row for kind, rows in kinds.items() if kind != CORRECT for row in rows]
+    parts = {kind: _prm_score(rows, steps) for kind, rows in sorted(kinds.items())}
+    left_out = sum(row.id not in steps for row in measured)
+    return {"name": "PRMScore", **_prm_score(measured, steps), "parts": parts, "left_out": left_out}
+
+
+def rewardbench_2(
+    examples: Sequence[Preference], judged: Sequence[Judged], task: CriticTask[Any], steps: Steps
+) -> dict[str, Any]:
+    """The mean over the subsets that are there: of each the share of prompts whose right response scores highest (a tie of k
+    counts 1/k), and of Ties its own score.
+
+    Ties has prompts in pairs: many responses are right to one, one to the other. Its score is a weighted sum of means over
+    prompts: 0.3 all right ones score above all wrong ones (many right), 0.3 the same (one right), 0.2 the gap between right
+    and wrong ones exceeds the spread of the right ones, 0.2 so does the smaller gap of the two prompts, 0.01 by how much.
+    """
+    del steps
+    by_id = {row.id: row for row in judged}
+    subsets: dict[str, list[Preference]] = {}
+    for row in examples:
+        subsets.setdefault(str(row.item.meta["domain"]), []).append(row)
+    parts: dict[str, Any] = {}
+    drawn, left_out = [], 0
+    for seed, (name, rows) in enumerate(sorted(subsets.items())):
+        table, clusters, lost = (_ties if name == TIES else _best_of)(rows, by_id, task)
+        left_out += lost
+        if not len(table):
+            continue
+        score = _ties_score if name == TIES else _mean_of_first
+        draws = np.array([score(table[chosen]) for chosen in _draws(clusters, seed)])
+        parts[name] = {"value": float(score(table)), "interval": percentiles(draws), "rows": len(table)}
+        drawn.append(draws)
+    value = float(np.mean([part["value"] for part in parts.values()])) if parts else float("nan")
+    interval = percentiles(np.mean(drawn, axis=0)) if drawn else (float("nan"), float("nan"))
+    return {"name": "RewardBench 2", "value": value, "interval": interval, "parts": parts, "left_out": left_out}
+
+
+def rm_bench(examples: Sequence[Preference], judged: Sequence[Judged], task: CriticTask[Any], steps: Steps) -> dict[str, Any]:
+    """The mean over chat, code, math and safety of the mean of `easy`, `normal` and `hard`: pairs in which the right response has
+    more, as much and less style than the wrong one. It must score higher: a tie is wrong."""
+    del steps
+    by_id = {row.id: row for row in judged}
+    wins: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    left_out = 0
+    clusters: dict[str, int] = {}
+    for row in examples:
+        points = _points(by_id.get(row.id), task)
+        if points is None:
+            left_out += 1
+            continue
+        one, other = row.item.meta["styles"]
+        level = "easy" if one > other else "normal" if one == other else "hard"
+        domain = str(row.item.meta["domain"]).partition("-")[0]
+        best = int(row.gold.best)  # type: ignore[arg-type]  # the reader has checked it
+        number = clusters.setdefault(cluster_of(row.item.query), len(clusters))
+        right = float(points[best] > max(score for at, score in points.items() if at != best))
+        wins.setdefault(domain, {}).setdefault(level, []).append((number, right))
+    weights = np.stack([np.ones(len(clusters)), *_weights(len(clusters))])
+    levels: dict[str, list[Array]] = {}
+    parts, means = {}, []
+    for domain, by_level in sorted(wins.items()):
+        lines = {level: _weighted(some, weights) for level, some in by_level.items()}
+        for level, line in lines.items():
+            levels.setdefault(level, []).append(line)
+        means.append(np.mean(list(lines.values()), axis=0))
+        parts[domain] = _of_line(means[-1], sum(map(len, by_level.values())))
+    for level, some in levels.items():
+        rows = sum(len(by_level.get(level, ())) for by_level in wins.values())
+        parts[level] = _of_line(np.mean(some, axis=0), rows)
+    whole = _of_line(np.mean(means, axis=0), len(examples) - left_out) if means else {"value": None, "interval": (None, None)}
+    return {"name": "RM-Bench", "value": whole["value"], "interval": whole["interval"], "parts": parts, "left_out": left_out}
+
+
+def _sees_class(row: Judged) -> float:
+    """The share of the replies that say rightly whether there is an error at all."""
+    right = [verdict is not None and (verdict == ALL_CORRECT) == (row.gold == ALL_CORRECT) for verdict in row.verdicts]
+    return float(np.mean(right)) if right else 0.0
+
+
+def _balanced(name: str, line: Array, error: Any, cluster: Sequence[str]) -> dict[str, Any]:
+    drawn = resampled_rates([line], error, cluster)
+    rates = np.array([line[error].mean() if error.any() else np.nan, line[~error].mean() if (~error).any() else np.nan])
+    shown = {"rows": int(line.size)}
+    return {
+        f"{name}, balanced F1": {
+            "value": float(harmonic_f1s(rates[:1], rates[1:])[0]),
+            "interval": percentiles(harmonic_f1s(drawn[0][0], drawn[1][0])),
+            **shown,
+        },
+        f"{name}, balanced accuracy": {
+            "value": float(rates.mean()), "interval": percentiles((drawn[0][0] + drawn[1][0]) / 2), **shown,
+        },
+    }  # fmt: skip
+
+
+def _steps(examples: Sequence[Example], steps: Steps) -> tuple[Any, Any, list[str]]:
+    """Of every rated step of the scored rows: whether it is right, whether it was called so, and its problem."""
+    truth: list[bool] = []
+    said: list[bool] = []
+    problem: list[str] = []
+    for row in examples:
+        if row.id not in steps:
+            continue
+        for rating, called in zip(row.gold.step_ratings or (), steps[row.id], strict=True):
+            if rating is not None:
+                truth.append(rating >= 0)
+                said.append(called)
+                problem.append(cluster_of(row.item.problem))
+    return np.array(truth, bool), np.array(said, bool), problem
+
+
+def _kind_of(row: Example) -> str:
+    return row.id.removeprefix("prmbench-").partition("-")[0]
+
+
+def _prm_score(rows: Sequence[Example], steps: Steps) -> dict[str, Any]:
+    truth, said, problem = _steps(rows, steps)
+    group = np.unique(problem, return_inverse=True)[1].reshape(-1) if problem else np.array([], int)
+    counts = [np.bincount(group, weights=line) for line in (truth & said, ~truth & said, ~truth & ~said, truth & ~said)]
+    if not group.size:
+        return {"value": float("nan"), "interval": (float("nan"), float("nan")), "rows": 0}
+    totals = np.stack([np.ones(len(counts[0])), *_weights(len(counts[0]))]) @ np.stack(counts, axis=1)
+    right, missed, found, alarms = totals.T  # in the authors' words TP, FP, TN, FN: positive is a right step
+    scores = (_f1_of(right, missed, alarms) + _f1_of(found, alarms, missed)) / 2 if not truth.all() else right / (right + alarms)
+    return _of_line(scores, len({row.id for row in rows if row.id in steps}))
+
+
+def _f1_of(hits: Array, wrong: Array, missed: Array) -> Array:
+    below = 2 * hits + wrong + missed
+    found: Array = np.divide(2 * hits, below, out=np.zeros_like(hits), where=below > 0)
+    return found
+
+
+def _points(row: Judged | None, task: CriticTask[Any]) -> dict[Any, float] | None:
+    """The sum of what the replies give to each candidate; None where none came, `UNREAD` for each where none can be read."""
+    if row is None or row.correct is None:
+        return None
+    read = [task.votes_for(verdict) for verdict in row.verdicts if verdict is not None]
+    if not read:
+        return dict.fromkeys(range(row.responses + 1), UNREAD)
+    return {candidate: sum(one[candidate] for one in read) for candidate in read[0]}
+
+
+def _best_of(rows: Sequence[Preference], judged: Mapping[str, Judged], task: CriticTask[Any]) -> tuple[Array, list[str], int]:
+    """For each prompt the chance that its right response wins, where those with the highest score draw lots."""
+    right, clusters = [], []
+    for row in rows:
+        points = _points(judged.get(row.id), task)
+        if points is None:
+            continue
+        first = [candidate for candidate, score in points.items() if score == max(points.values())]
+        unread = max(points.values()) == UNREAD
+        right.append([0.0 if unread else (row.gold.best in first) / len(first)])
+        clusters.append(cluster_of(row.item.query))
+    return np.array(right), clusters, len(rows) - len(right)
+
+
+def _ties(rows: Sequence[Preference], judged: Mapping[str, Judged], task: CriticTask[Any]) -> tuple[Array, list[str], int]:
+    """A line for each number of a prompt in Ties; see `_ties_score`. A prompt with a response without a reply is left out."""
+    groups: dict[str, list[tuple[bool, float | None]]] = {}
+    for row in rows:
+        points = _points(judged.get(row.id), task)
+        score = None if points is None else points[1]
+        groups.setdefault(str(row.item.meta["group"]), []).append((row.gold.scores == (1.0,), score))
+    margins: dict[str, dict[str, tuple[float, float]]] = {}
+    lost = 0
+    for name, scored in groups.items():
+        kind, _, number = name.partition(":")
+        right = [score for is_right, score in scored if is_right and score is not None]
+        wrong = [score for is_right, score in scored if not is_right and score is not None]
+        if len(right) + len(wrong) < len(scored) or not right or not wrong:
+            lost += len(scored)
+            continue
+        margins.setdefault(number, {})[kind] = min(right) - max(wrong), max(right) - min(right)
+    table = np.full((len(margins), 3), np.nan)
+    for at, one in enumerate(margins.values()):
+        table[at] = [one["tied"][0] if "tied" in one else np.nan, one["ref"][0] if "ref" in one else np.nan, 0.0]
+        table[at, 2] = one["tied"][1] if "tied" in one else np.nan
+    return table, list(margins), lost
+
+
+def _ties_score(table: Array) -> float:
+    """The score from lines of margins: between right and wrong where many are right, where one is, and among the right ones."""
+    tied, ref, spread = table.T
+    both = ~np.isnan(tied) & ~np.isnan(ref)
+    least = np.minimum(ref, tied)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_how_much = np.nan_to_num(np.tanh(least[both] / spread[both] - 1), nan=0.0)
+
+    def mean(values: Array) -> float:
+        return float(values.mean()) if values.size else 0.0
+
+    return (
+        0.3 * mean((tied > 0)[~np.isnan(tied)])
+        + 0.3 * mean((ref > 0)[~np.isnan(ref)])
+        + 0.2 * mean((tied > spread)[both])
+        + 0.2 * mean((least > spread)[both])
+        + 0.01 * mean(by_how_much)
+    )
+
+
+def _mean_of_first(table: Array) -> float:
+    return float(table[:, 0].mean())
+
+
+def _draws(clusters: Sequence[str], seed: int) -> list[Any]:
+    """The rows of `RESAMPLES` draws of prompts."""
+    group = np.unique(np.asarray(clusters), return_inverse=True)[1].reshape(-1)
+    members = [np.flatnonzero(group == at) for at in range(group.max() + 1)]
+    generator = np.random.default_rng(seed)
+    sizes = {len(one) for one in members}
+    if sizes == {1}:
+        return list(generator.integers(len(members), size=(RESAMPLES, len(members))))
+    return [np.concatenate([members[at] for at in generator.integers(len(members), size=len(members))]) for _ in range(RESAMPLES)]
+
+
+def _weights(clusters: int, seed: int = 0) -> Array:
+    """How often each problem is drawn: shape (resamples, clusters)."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=RESAMPLES).astype(float)
+
+
+def _weighted(rows: Sequence[tuple[int, float]], weights: Array) -> Array:
+    """The mean of rows of (problem, value) under each line of weights; NaN where none of them was drawn."""
+    size = weights.shape[1]
+    numbers = [number for number, _ in rows]
+    sums = weights @ np.bincount(numbers, weights=[value for _, value in rows], minlength=size)
+    drawn = weights @ np.bincount(numbers, minlength=size).astype(float)
+    found: Array = np.divide(sums, drawn, out=np.full(len(weights), np.nan), where=drawn > 0)
+    return found
+
+
+def _of_line(line: Array, rows: int) -> dict[str, Any]:
+    """The first of the values is the score, the others are draws of it."""
+    return {"value": float(line[0]), "interval": percentiles(line[1:]), "rows": rows}
