@@ -1,10 +1,12 @@
-"""Write what is made from the records of the stages: `conf/stage/*.yaml` and `docs/options.md`. Run as `scripts/options`."""
+"""Write what is made from the records of the stages: `conf/stage/*.yaml` and `docs/options.md`; and
+`docs/critics.md` from `conf/critic/`. Run as `scripts/options`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from deepcritic.cli import critics_page
 from deepcritic.cli.config import configuration_folder
 from deepcritic.cli.help import settings, type_text
 from deepcritic.cli.names import run_of, stage_names
@@ -12,10 +14,11 @@ from deepcritic.options import Option, described, engines_of, record_of, value_t
 
 
 def generated() -> dict[Path, str]:
-    """Each file that is made from the records, with its content."""
+    """Each file that is made from the records and the presets, with its content."""
     conf = configuration_folder()
     files = {conf / "stage" / f"{stage}.yaml": yaml_of(stage) for stage in stage_names()}
-    return {**files, conf.parent / "docs" / "options.md": page()}
+    docs = conf.parent / "docs"
+    return {**files, docs / "options.md": page(), docs / "critics.md": critics_page.page(conf / "critic")}
 
 
 def summary(stage: str) -> str:

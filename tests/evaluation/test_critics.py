@@ -19,7 +19,7 @@ from deepcritic.errors import InputError
 from deepcritic.evaluation.critics import ReleasedCritic
 from deepcritic.schema import Example, Responses
 from deepcritic.text.foreign_prompt import prompt_sha
-from tests.evaluation.made_up_prompts import MADE_UP, NAMES, clone, critic
+from tests.evaluation.made_up_prompts import FOLDER, MADE_UP, NAMES, clone, critic
 
 
 @pytest.fixture
@@ -65,6 +65,14 @@ def _item() -> Any:
     from deepcritic.schema import Item
 
     return Item(problem="What is 1 + 1 + 1?", steps=("1 + 1 = 2", "2 + 1 = 4"))
+
+
+def test_the_page_of_critics_states_every_difference() -> None:
+    text = (FOLDER.parent.parent / "docs" / "critics.md").read_text("utf-8").lower()
+    for name in NAMES:
+        preset = critic(name)
+        for said in [*preset.differences, *([f"`{name}`"] if name != "none" else [])]:
+            assert str(said).lower() in text, f"{name}: {said}"
 
 
 def test_prompts_in_made_up_words(made: Callable[..., ReleasedCritic]) -> None:
