@@ -12,17 +12,17 @@ INTRO: Final = """# Released critics and protocols
 
 <!-- Made from conf/critic/*.yaml by scripts/options: change those. -->
 
-`critic=NAME` of `stage=evaluate` asks a released critic as its authors do: model, prompt, system turn, form of the verdict, sampling,
-votes and numbering. Options on the command line come before what the preset says.
+`critic=NAME` of `stage=evaluate` asks a released critic as its authors do: model, prompt, system turn, form of the verdict,
+sampling, votes and numbering. Options on the command line come before what the preset says.
 
 ```bash
 git clone https://github.com/RUCBM/DeepCritic
 python -m deepcritic stage=evaluate critic=deepcritic_7b_rl_prm800k critic.prompt=DeepCritic benchmark=processbench run=released
 ```
 
-The prompts are their authors' and stand in their repositories: `critic.prompt=` names a clone, a file, or `FILE:NAME` for a constant in
-a Python file, a key of a JSON file or a section of a README. Python files are parsed, never run. Texts are compared by sha256 with the
-published ones. Every table marks a figure that was made with another prompt:
+The prompts are their authors' and stand in their repositories: `critic.prompt=` names a clone, a file, or `FILE:NAME` for a
+constant in a Python file, a key of a JSON file or a section of a README. Python files are parsed, never run. Texts are compared
+by sha256 with the published ones. Every table marks a figure that was made with another prompt:
 
 | `critic.prompt` | mark |
 |---|---|
