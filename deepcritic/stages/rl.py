@@ -24,7 +24,7 @@ from deepcritic.samplers.base import Sampler, Sampling
 from deepcritic.tasks.base import CriticTask
 from deepcritic.training.card import push_model, write_card
 from deepcritic.training.checkpoints import BEST
-from deepcritic.training.grpo import LOSSES, WEIGHTS, check_loss, check_vllm, grpo_trainer, plan_memory, vllm_settings
+from deepcritic.training.grpo import LOSSES, WEIGHTS, check_loss, check_vllm, grpo_trainer, plan_training, vllm_settings
 from deepcritic.training.loop import best_of, remove_checkpoints, save_model, train
 from deepcritic.training.plan import GIB
 from deepcritic.training.processes import leader_first, leads, world_size
@@ -165,7 +165,8 @@ def run(
     if options.prompts_per_step % world_size():
         expected = f"a multiple of the number of processes, {world_size()}"
         raise wrong("stage.prompts_per_step", options.prompts_per_step, expected, "no multiple")
-    check_vllm(options.vllm_mode)
+    if not folder.limits.dry_run:  # what it plans need not be started here
+        check_vllm(options.vllm_mode)
     trainer.check(model)
     if options.push is not None:
         publishing.check(options.push)
@@ -184,13 +185,16 @@ def run(
         columns=options.columns, index_base=options.index_base,
     )  # fmt: skip
     max_tokens = reply_room(model, prompts, tokenizer, options.max_tokens)
-    plan = plan_memory(
+    considered = len(prompts[: options.prefilter_limit])
+    plan = plan_training(
         prompts, tokenizer, model, trainer, max_tokens=max_tokens, replies=replies, rows=options.device_batch_size,
-        steps=options.steps_for(len(prompts)),
+        steps=options.steps_for(len(prompts)), vllm_mode=options.vllm_mode, beta=options.beta,
+        probed=considered * options.prefilter_samples,
     )  # fmt: skip
     if folder.limits.dry_run:
-        second = f"; {plan.memory['weights'] / GIB:.3g} GiB more for the reference model (stage.beta)" if options.beta else ""
-        print(f"before prompts are filtered, with replies of max_tokens, without drawing them:\n{plan}{second}")
+        copied = bool(options.beta) and not plan.shape.adapter  # below an adapter the weights are the reference model's
+        second = f"\n{plan.on_gpus().memory['weights'] / GIB:.3g} GiB more for the reference model (stage.beta)" if copied else ""
+        print(f"with all prompts, and replies as long as they may be:\n{plan.dry_run()}{second}")
     prompts, counts = _filtered(folder, options, prompts, max_tokens, task, sampler)
     folder.require_complete()
     plan.check_memory()

@@ -121,7 +121,7 @@ def run(
         "(accumulated)"
     )
     if folder.limits.dry_run:
-        raise Stopped(f"{plan}\n{shared}\n{folder.path}: a dry run: nothing is trained")
+        raise Stopped(f"{plan.dry_run()}\n{shared}\n{folder.path}: a dry run: nothing is trained")
     plan.check_memory()
     print(f"{folder.path}: {shared}; {len(rows) - held:,} dialogues, {steps:,} steps")
     sft = sft_trainer(

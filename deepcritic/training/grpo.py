@@ -15,7 +15,8 @@ from deepcritic.tasks.base import CriticTask
 from deepcritic.training.grpo_monitor import rl_monitor
 from deepcritic.training.grpo_rollouts import RolloutFunction, own_engine, vllm_engine
 from deepcritic.training.loop import order_by_epoch, quiet, recorder
-from deepcritic.training.plan import Plan
+from deepcritic.training.plan import Drawing, Plan
+from deepcritic.training.processes import world_size
 from deepcritic.training.prompts import Prompt, balance_batches
 from deepcritic.training.settings import TrainerSettings
 from deepcritic.training.trl_internals import log_importance_weights
@@ -60,14 +61,23 @@ def check_loss(loss_type: str, epsilon_high: float | None, weights: str, vllm_mo
         )
 
 
-def plan_memory(
+def plan_training(
     prompts: list[Prompt], tokenizer: Any, model: str, trainer: TrainerSettings, *, max_tokens: int, replies: int, rows: int,
-    steps: int,
+    steps: int, vllm_mode: str | None, beta: float, probed: int,
 ) -> Plan:  # fmt: skip
-    """What `steps` of `replies` each take, `rows` of them at once on a device."""
+    """What `steps` of `replies` each take, `rows` of them at once on a device, and `probed` more that are drawn to filter the
+    prompts; all are as long as they may be."""
     context = context_length(model) or sys.maxsize
     lengths = [min(context, len(prompt.ids(tokenizer)) + max_tokens) for prompt in prompts] or [max_tokens]
-    return Plan.of(model, trainer, lengths=lengths, reads=steps * replies / len(lengths), steps=steps, rows=rows)
+    written = sum(min(max_tokens, length) for length in lengths) / len(lengths)
+    devices = trainer.devices or world_size()
+    drawing = Drawing(
+        tokens=round((steps * replies + probed) * written),
+        rows=max(1, replies // devices) if vllm_mode else rows,
+        engine=vllm_mode == "colocate",
+        passes=bool(beta) + bool(vllm_mode),
+    )
+    return Plan.of(model, trainer, lengths=lengths, reads=steps * replies / len(lengths), steps=steps, rows=rows, drawing=drawing)
 
 
 def check_vllm(mode: str | None) -> None:

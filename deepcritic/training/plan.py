@@ -1,52 +1,60 @@
 """What a training will take, worked out from the model's configuration: no weights are loaded.
 
     plan = Plan.of(model, settings, lengths=[2_310, 1_780, 3_012], reads=3.0, steps=210, rows=1)
-    print(plan)                  # dry_run=true
+    print(plan.on_gpus())        # dry_run=true
     plan.check_memory()          # what cannot fit is said before the first step
 
 Sources. Parameters: the model built without memory (torch's meta device). Arithmetic of a token: 6 a parameter, and
 6 layers x width x length for causal attention (Chowdhery et al. 2022, arXiv 2204.02311, appendix B, half of it as tokens
-after a token are not looked at); an adapter needs no gradients of the weights below it, which leaves 4. Activations: Korthikanti
-et al. 2022, arXiv 2205.05198, without what a flash kernel does not keep: 34 bytes a token, layer and unit of width; with
-gradient checkpointing 2, and 34 for the one layer that is computed anew. It is the roughest of these figures.
+after a token are not looked at); an adapter needs no gradients of the weights below it, which leaves 4; a pass without
+gradients is a third of 6. Activations: what autograd keeps of a layer of Llama or Qwen2 in torch 2, counted with
+`saved_tensors_hooks`: 8 numbers a token and unit of width, 4 a unit of the MLP, 2 a unit of the keys; in bfloat16 the norms keep
+6 bytes a unit of width besides. With gradient checkpointing it is the input of each layer, and one layer that is computed anew.
+Logits are never whole in memory (TRL's fused head). Drawing: each token reads the weights, shared by the rows that are drawn
+together, and the keys and values of its row (Pope et al. 2022, arXiv 2211.05102, section 3.1), from a memory as fast as an
+H100's beside its arithmetic.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self
 
 from deepcritic.errors import InputError
 from deepcritic.hub.models import find_model
 from deepcritic.training.processes import world_size
-from deepcritic.training.settings import TrainerSettings
+from deepcritic.training.settings import TrainerSettings, on_gpu
 
 GIB = 1 << 30
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 _FOUR_BITS = 0.5
 _ADAM = 2
 """Adam keeps two numbers for each that is trained, of the same kind."""
+_OPERATIONS_A_BYTE = 295
+"""Operations in bfloat16 in the time in which a byte of memory is read: 989 TFLOP/s and 3.35 TB/s of an H100 SXM."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A model in numbers: its parameters, and those that an adapter would have."""
+    """A model in numbers: its parameters, and those that an adapter would have. `inner` is the width of its MLP, `keys` that of
+    the keys of all heads."""
 
     parameters: int
     adapter: int
     layers: int
     width: int
-    vocabulary: int
+    inner: int
+    keys: int
 
     @classmethod
-    def of(cls, model: str, settings: TrainerSettings) -> Shape:
+    def of(cls, model: str, settings: TrainerSettings) -> Self:
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM
 
         path, revision = find_model(model)
-        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False).get_text_config()
         with torch.device("meta"):
             built = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
         head = built.get_output_embeddings()
@@ -55,19 +63,32 @@ class Shape:
             for module in built.modules()
             if isinstance(module, torch.nn.Linear) and module is not head
         )
+        heads = config.num_attention_heads
+        head_width = getattr(config, "head_dim", None) or config.hidden_size // heads
         return cls(
             parameters=sum(part.numel() for part in built.parameters()),
             adapter=(settings.lora_rank or 0) * sum(adapted),
             layers=config.num_hidden_layers,
             width=config.hidden_size,
-            vocabulary=config.vocab_size,
+            inner=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
+            keys=(getattr(config, "num_key_value_heads", None) or heads) * head_width,
         )
+
+
+class Drawing(NamedTuple):
+    """What RL draws: `tokens` of replies in all, `rows` at a time on a device; whether an engine keeps weights of its own there;
+    and how many passes without gradients each reply takes besides (for the reference model, and for the weights of vLLM's)."""
+
+    tokens: int
+    rows: int
+    engine: bool = False
+    passes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """`tokens` are all that a training reads in all its steps; rows have `mean` tokens, the longest `longest`, and a device reads
-    `rows` of them together."""
+    `rows` of them together. `gpu` says whether the devices are GPUs, with the settings that None stands for there."""
 
     shape: Shape
     settings: TrainerSettings
@@ -77,14 +98,32 @@ class Plan:
     longest: int
     rows: int
     devices: int
+    gpu: bool = True
+    drawing: Drawing | None = None
 
     @classmethod
-    def of(cls, model: str, settings: TrainerSettings, *, lengths: Sequence[int], reads: float, steps: int, rows: int) -> Plan:
-        """For rows of these lengths (tokens), each of which is read `reads` times in `steps` steps, `rows` together."""
+    def of(
+        cls,
+        model: str,
+        settings: TrainerSettings,
+        *,
+        lengths: Sequence[int],
+        reads: float,
+        steps: int,
+        rows: int,
+        drawing: Drawing | None = None,
+    ) -> Self:
+        """For rows of these lengths (tokens), each of which is read `reads` times in `steps` steps, `rows` together, on this
+        kind of machine."""
         return cls(
             shape=Shape.of(model, settings), settings=settings, tokens=round(sum(lengths) * reads), steps=steps,
             mean=sum(lengths) / len(lengths), longest=max(lengths), rows=rows, devices=settings.devices or world_size(),
+            gpu=on_gpu(), drawing=drawing,
         )  # fmt: skip
+
+    def on_gpus(self) -> Self:
+        """The same training on GPUs, whatever this machine has."""
+        return replace(self, gpu=True)
 
     @property
     def trained(self) -> int:
@@ -93,38 +132,81 @@ class Plan:
 
     @property
     def memory(self) -> dict[str, float]:
-        """Bytes by part, over all devices but for the activations, which are those of one."""
-        weight = _FOUR_BITS if self.settings.quantised else _BYTES.get(self.settings.weights_dtype, 4.0)
+        """Bytes by part, over all devices but for the activations and the keys and values of what is drawn, which are those of
+        one: these two are not there at the same time."""
+        weight = _FOUR_BITS if self.settings.quantised else _BYTES.get(self.settings.weights_dtype_on(self.gpu), 4.0)
         below, number = weight * self.shape.parameters, _BYTES["float32"]
         return {
             "weights": below + number * self.shape.adapter,
             "gradients": (number if self.shape.adapter else weight) * self.trained,
             "optimizer": (number if self.shape.adapter else weight) * self.trained * _ADAM,
             "activations": self._activations(),
+            "drawing": self._drawn() if self.drawing else 0.0,
         }
 
+    @property
+    def kept(self) -> float:
+        """Bytes that stay from step to step: weights, gradients and optimizer."""
+        memory = self.memory
+        return memory["weights"] + memory["gradients"] + memory["optimizer"]
+
+    @property
+    def passing(self) -> float:
+        """Bytes of a device that come and go: activations, or what is drawn, whichever is more."""
+        memory = self.memory
+        engine = self.drawing is not None and self.drawing.engine
+        return memory["activations"] + memory["drawing"] if engine else max(memory["activations"], memory["drawing"])
+
+    @property
+    def _number(self) -> float:
+        """Bytes of a number in the arithmetic: on a GPU it is in bfloat16, whatever the weights are in."""
+        return 2.0 if self.gpu else _BYTES.get(self.settings.weights_dtype_on(False), 4.0)
+
     def _activations(self) -> float:
-        each = self.longest * self.rows * self.shape.width
-        kept = 2 * self.shape.layers + 34 if self.settings.checkpoints_activations else 34 * self.shape.layers
-        return float(each * kept)
+        shape, number = self.shape, self._number
+        layer = number * (8 * shape.width + 4 * shape.inner + 2 * shape.keys) + (6 * shape.width if number < 4 else 0)
+        kept = number * shape.width * shape.layers + layer if self.settings.checkpoints_on(self.gpu) else layer * shape.layers
+        return float(self.longest * self.rows * kept)
+
+    def _drawn(self) -> float:
+        assert self.drawing is not None
+        cache = self.drawing.rows * self.longest * self._cached
+        return cache + (self._number * self.shape.parameters if self.drawing.engine else 0.0)
+
+    @property
+    def _cached(self) -> float:
+        """Bytes of the keys and values of a token."""
+        return 2 * self.shape.layers * self.shape.keys * self._number
 
     @property
     def operations(self) -> float:
-        """Floating-point operations of all steps, those that are done twice (checkpointing) counted once."""
-        dense = (4 if self.shape.adapter else 6) * self.shape.parameters
+        """Floating-point operations of all steps, those that are done twice (checkpointing) counted once, without drawing."""
         attention = 6 * self.shape.layers * self.shape.width * self.mean
-        return float(self.tokens) * (dense + attention)
+        passes = self.drawing.passes if self.drawing else 0
+        dense = (4 if self.shape.adapter else 6) * self.shape.parameters
+        return float(self.tokens) * (dense + attention + passes * (2 * self.shape.parameters + attention / 3))
 
     @property
     def hours(self) -> float:
-        rate = self.devices * self.settings.tflops * 1e12 * self.settings.mfu
-        return self.operations / rate / 3600
+        """All hours: those of the steps, and those of drawing."""
+        return self.operations / self._rate / 3600 + self.drawing_hours
+
+    @property
+    def drawing_hours(self) -> float:
+        if self.drawing is None:
+            return 0.0
+        rows = self.drawing.rows
+        read = self._number * self.shape.parameters + rows * self.mean * self._cached
+        return self.drawing.tokens / rows * read * _OPERATIONS_A_BYTE / self._rate / 3600
+
+    @property
+    def _rate(self) -> float:
+        return self.devices * self.settings.tflops * 1e12 * self.settings.mfu
 
     def check_memory(self) -> None:
         """Raises `InputError` where weights, gradients and optimizer alone are more than this device has (or these have)."""
         room, where = _room()
-        memory = self.memory
-        kept = sum(memory[part] for part in ("weights", "gradients", "optimizer")) / (world_size() if _shared() else 1)
+        kept = self.kept / (world_size() if _shared() else 1)
         if kept > room:
             raise InputError(
                 f"training needs {kept / GIB:.1f} GiB for weights, gradients and optimizer, and {where} has {room / GIB:.1f}",
@@ -133,32 +215,47 @@ class Plan:
 
     def __str__(self) -> str:
         """
-        >>> shape = Shape(parameters=7_600_000_000, adapter=0, layers=28, width=3584, vocabulary=152_064)
-        >>> print(Plan(shape=shape, settings=TrainerSettings(gradient_checkpointing=True), tokens=27_000_000, steps=210,
-        ...            mean=2000, longest=4096, rows=1, devices=8))
-        parameters: 7,600,000,000, all of them trained
-        memory: weights 28.3 GiB, gradients 28.3 GiB, optimizer 56.6 GiB; activations about 1.2 GiB a device
-        memory of each of 8 devices: 114.5 GiB, or 15.4 GiB where they share weights, gradients and optimizer (FSDP2, ZeRO-3)
-        27,000,000 tokens in 210 steps; about 0.11 hours on 8 devices of 989 TFLOP/s at an MFU of 0.4
+        >>> shape = Shape(parameters=7_615_616_512, adapter=40_370_176, layers=28, width=3584, inner=18_944, keys=512)
+        >>> print(Plan(shape=shape, settings=TrainerSettings(lora_rank=16), tokens=27_000_000, steps=210, mean=2000, longest=4096,
+        ...            rows=1, devices=1))
+        parameters: 7,615,616,512, 40,370,176 of an adapter trained
+        memory: weights 14.3 GiB, gradients 0.15 GiB, optimizer 0.301 GiB; activations about 1.7 GiB a GPU
+        memory of the GPU: 16.4 GiB
+        27,000,000 tokens in 210 steps; about 0.6 hours on 1 GPU of 989 TFLOP/s at an MFU of 0.4
         """
         memory = {part: size / GIB for part, size in self.memory.items()}
-        kept = memory["weights"] + memory["gradients"] + memory["optimizer"]
+        kept, passing = self.kept / GIB, self.passing / GIB
         trained = f"{self.shape.adapter:,} of an adapter trained" if self.shape.adapter else "all of them trained"
-        one, each = kept + memory["activations"], kept / self.devices + memory["activations"]
-        total = f"memory in all: {one:.3g} GiB"
+        kind = "GPU" if self.gpu else "process"
+        total = f"memory of the {kind}: {kept + passing:.3g} GiB"
         if self.devices > 1:
             total = (
-                f"memory of each of {self.devices} devices: {one:.1f} GiB, or {each:.1f} GiB where they share weights, gradients "
-                "and optimizer (FSDP2, ZeRO-3)"
+                f"memory of each of {self.devices} {_several(kind)}: {kept + passing:.1f} GiB, or "
+                f"{kept / self.devices + passing:.1f} GiB where they share weights, gradients and optimizer (FSDP2, ZeRO-3)"
             )
-        return "\n".join((
+        of = f"{self.devices} {kind if self.devices == 1 else _several(kind)} of {self.settings.tflops:g} TFLOP/s"
+        lines = [
             f"parameters: {self.shape.parameters:,}, {trained}",
             f"memory: weights {memory['weights']:.3g} GiB, gradients {memory['gradients']:.3g} GiB, "
-            f"optimizer {memory['optimizer']:.3g} GiB; activations about {memory['activations']:.2g} GiB a device",
+            f"optimizer {memory['optimizer']:.3g} GiB; activations about {memory['activations']:.2g} GiB a {kind}",
             total,
-            f"{self.tokens:,} tokens in {self.steps:,} steps; about {self.hours:.2g} hours on {self.devices} "
-            f"device{'s' if self.devices > 1 else ''} of {self.settings.tflops:g} TFLOP/s at an MFU of {self.settings.mfu:g}",
-        ))  # fmt: skip
+            f"{self.tokens:,} tokens in {self.steps:,} steps; about {self.hours:.2g} hours on {of} at an MFU of "
+            f"{self.settings.mfu:g}",
+        ]
+        if self.drawing is not None:
+            own = "the engine's weights and " if self.drawing.engine else ""
+            lines.insert(2, f"drawing: {own}keys and values of {self.drawing.rows} replies, {memory['drawing']:.3g} GiB a {kind}")
+            lines.append(f"of these hours {self.drawing_hours:.2g} to draw {self.drawing.tokens:,} tokens")
+        return "\n".join(lines)
+
+    def dry_run(self) -> str:
+        """The plan for GPUs; where this machine has none, with the memory that the training takes here."""
+        here = "" if self.gpu else f"\nthis machine has no GPU; here it takes {(self.kept + self.passing) / GIB:.3g} GiB"
+        return f"{self.on_gpus()}{here}"
+
+
+def _several(kind: str) -> str:
+    return "GPUs" if kind == "GPU" else "processes"
 
 
 def _shared() -> bool:

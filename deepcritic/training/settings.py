@@ -99,7 +99,7 @@ class TrainerSettings:
     @property
     def kernel(self) -> str | None:
         """The implementation of attention; None leaves the choice to transformers."""
-        if self.attention is None and _on_gpu() and importlib.util.find_spec("flash_attn") is not None:
+        if self.attention is None and on_gpu() and importlib.util.find_spec("flash_attn") is not None:
             return "flash_attention_2"
         return self.attention
 
@@ -110,22 +110,26 @@ class TrainerSettings:
             return (self.kernel or "").startswith("flash_attention")
         return self.packing
 
-    @property
-    def checkpoints_activations(self) -> bool:
-        return _on_gpu() if self.gradient_checkpointing is None else self.gradient_checkpointing
+    def checkpoints_on(self, gpu: bool) -> bool:
+        """Whether activations are computed anew in the backward pass (gradient checkpointing), on a GPU or on a CPU."""
+        return gpu if self.gradient_checkpointing is None else self.gradient_checkpointing
 
     @property
     def weights_dtype(self) -> str:
-        """The kind of number that the weights are in."""
-        return self.dtype or ("bfloat16" if _on_gpu() and self.lora_rank is not None else "float32")
+        """The kind of number that the weights are in on this machine."""
+        return self.weights_dtype_on(on_gpu())
+
+    def weights_dtype_on(self, gpu: bool) -> str:
+        """The kind of number that the weights are in, on a GPU or on a CPU."""
+        return self.dtype or ("bfloat16" if gpu and self.lora_rank is not None else "float32")
 
     def arguments(self) -> dict[str, Any]:
         """Keywords that the configurations of TRL's trainers share."""
-        liger = _on_gpu() and importlib.util.find_spec("liger_kernel") is not None if self.liger is None else self.liger
+        liger = on_gpu() and importlib.util.find_spec("liger_kernel") is not None if self.liger is None else self.liger
         return {
-            "bf16": _on_gpu(),
-            "use_cpu": not _on_gpu(),
-            "gradient_checkpointing": self.checkpoints_activations,
+            "bf16": on_gpu(),
+            "use_cpu": not on_gpu(),
+            "gradient_checkpointing": self.checkpoints_on(on_gpu()),
             "use_liger_kernel": liger,
             "report_to": list(self.report_to),
             "logging_nan_inf_filter": False,
@@ -159,7 +163,8 @@ class TrainerSettings:
         )  # fmt: skip
 
 
-def _on_gpu() -> bool:
+def on_gpu() -> bool:
+    """Whether this process trains on a GPU."""
     import torch
 
     return bool(torch.cuda.is_available())
