@@ -36,7 +36,10 @@ from deepcritic.text.splitting import split_by_rule
 from deepcritic.text.steps import find_steps
 
 CALL = "critique"
-ENGINES = {"transformers": "TransformersSampler", "vllm": "VLLMSampler", "openai": "OpenAISampler", "ray": "RaySampler"}
+ENGINES = {
+    "transformers": "TransformersSampler", "vllm": "VLLMSampler", "openai": "OpenAISampler", "litellm": "LiteLLMSampler",
+    "ray": "RaySampler",
+}  # fmt: skip
 """The engines that can be named, each in the module of its name in `deepcritic.samplers`."""
 
 SPLITS = ("layout", "rule")
@@ -106,9 +109,9 @@ class Critique(Row, frozen=True, kw_only=True):
 class Critic:
     r"""A model, how it is asked, and how its samples vote.
 
-    `sampler` is the name of an engine (`transformers`, `vllm`, `openai`, `ray`), with its options as further keywords, or
-    a sampler of your own. `samples` critiques are drawn for each solution, at temperature 1.0, or 0.6 where there is only
-    one (DeepCritic's settings). A critique may have `max_tokens` tokens, by default what the context
+    `sampler` is the name of an engine (`transformers`, `vllm`, `openai`, `litellm`, `ray`), with its options as further
+    keywords, or a sampler of your own. `samples` critiques are drawn for each solution, at temperature 1.0, or 0.6 where
+    there is only one (DeepCritic's settings). A critique may have `max_tokens` tokens, by default what the context
     leaves. A solution that is one text is
     split by its `layout` (headings, lists, paragraphs), or with
     `split="rule"` at its sentences where the layout shows no steps. The same seed gives the same critique of the

@@ -38,6 +38,7 @@ EXTRA_OF = {
     "pydantic": "service",
     "uvicorn": "service",
     "prometheus_client": "service",
+    "litellm": "litellm",
     "inspect_ai": "inspect",
     "verifiers": "verifiers",
 }

@@ -167,7 +167,10 @@ def test_an_engine_by_its_name_takes_what_its_configuration_offers(name: str) ->
 
 
 def test_a_sampler_that_can_be_configured_can_be_named() -> None:
-    assert {path.stem for path in CONF.glob("*.yaml")} == set(ENGINES)
+    """A file without a `_target_` is another one with settings of its own."""
+    found = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in CONF.glob("*.yaml")}
+    assert {name for name, settings in found.items() if "_target_" in settings} == set(ENGINES)
+    assert all(settings["defaults"][0] in ENGINES for settings in found.values() if "_target_" not in settings)
 
 
 def test_a_loop_may_leave_a_stream_early() -> None:

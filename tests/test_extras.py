@@ -113,6 +113,7 @@ WAYS = [
     ("jinja2", ["stage=report", "run={run}"], "report"),
     ("inspect_ai", ["stage=export", "run={run}"], "inspect"),
     ("vllm", [*ON_SAMPLE, "sampler=vllm"], "vllm"),
+    ("litellm", [*EVALUATE, "benchmark.path={sample}", "model=anthropic/claude-sonnet-4-5", "sampler=litellm"], "litellm"),
     ("ray", [*ON_SAMPLE, "sampler=ray"], "ray"),
     ("datasets", [*EVALUATE, "stage.generations={replies}"], "datasets"),
     ("huggingface_hub", [*EVALUATE, "benchmark.path={sample}", "stage.generations={replies}", "push=org/name"], "datasets"),
