@@ -1,7 +1,8 @@
 """Replies that were recorded before, by this package or by anything else, served through the sampler protocol.
 
 A row needs `example_id`, `sample` and `text`; `request` and `step` tell the calls of a stage apart where it makes
-several. Fields that are not declared are counted and ignored: recordings come from outside.
+several. Fields that are not declared are counted and ignored: recordings come from outside. Lines of the output and error files
+of OpenAI's batch API are read as they are (see `batch_output`).
 
 >>> import json, pathlib, tempfile
 >>> path = pathlib.Path(tempfile.mkdtemp()) / "replies.jsonl"
@@ -29,6 +30,7 @@ from deepcritic.errors import InputError
 from deepcritic.runs.folder import existing
 from deepcritic.runs.jsonl import file_sha256
 from deepcritic.samplers.base import Request
+from deepcritic.samplers.batch_output import is_batch, rows
 from deepcritic.samplers.finish_reason import BROKEN, WITHHELD, finish_reason
 from deepcritic.schema import REFUSED, Failure, Generation, Key
 
@@ -52,6 +54,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: _Count | None = 0
     completion_tokens: _Count | None = 0
     context: Any = None
+    failed: str | None = None
+    """Why the reply did not come, of a batch; `detail` is what was said of it."""
+    detail: str = ""
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +69,12 @@ class Saved(msgspec.Struct, frozen=True, gc=False):
     line: int
     start: int
     size: int
+    at: int = 0
+    """Which of the replies on its line it is."""
+
+
+_DECLARED = tuple(name for name in Reply.__struct_fields__ if name not in ("failed", "detail"))
+"""The fields that a row of a recording may have."""
 
 
 class RecordedSampler:
@@ -79,15 +90,15 @@ class RecordedSampler:
         weakref.finalize(self, self._file.close)
         for number, start, line in lines:
             if line.strip(_BLANK):
-                reply = self._read(number, line, ignored)
-                name = names.setdefault(reply.example_id, reply.example_id)
-                place = (name, reply.request, reply.step, reply.sample)
-                if place in self._saved:
-                    raise InputError(
-                        "the same sample a second time", file=self.path, line=number, field="sample", found=reply.sample,
-                        expected=f"each sample of {name!r} once (first on line {self._saved[place].line})",
-                    )  # fmt: skip
-                self._saved[place] = Saved(*place, number, start, len(line))
+                for at, reply in enumerate(self._read(number, line, ignored)):
+                    name = names.setdefault(reply.example_id, reply.example_id)
+                    place = (name, reply.request, reply.step, reply.sample)
+                    if place in self._saved:
+                        raise InputError(
+                            "the same sample a second time", file=self.path, line=number, field="sample", found=reply.sample,
+                            expected=f"each sample of {name!r} once (first on line {self._saved[place].line})",
+                        )  # fmt: skip
+                    self._saved[place] = Saved(*place, number, start, len(line), at)
         self.ignored = dict(ignored)
         self._id = f"recorded#{file_sha256(self.path)[:12]}"
 
@@ -112,7 +123,7 @@ class RecordedSampler:
 
     def read(self, saved: Saved) -> Reply:
         """The whole reply, from the file."""
-        return self._read(saved.line, os.pread(self._file.fileno(), saved.size, saved.start), Counter())
+        return self._read(saved.line, os.pread(self._file.fileno(), saved.size, saved.start), Counter())[saved.at]
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
         for request in requests:
@@ -121,6 +132,9 @@ class RecordedSampler:
                 reply = self.reply(key)
                 if reply is None:
                     yield Failure(key=key, reason="not_recorded", detail=f"{self.path} has no reply for {key.text}")
+                    continue
+                if reply.failed is not None:
+                    yield Failure(key=key, reason=reply.failed, detail=reply.detail)
                     continue
                 ended = finish_reason(reply.finish_reason)
                 if ended in {WITHHELD, BROKEN}:
@@ -144,7 +158,9 @@ class RecordedSampler:
         exact = self._saved.get((key.example_id, key.request, key.step, key.sample))
         return exact or self._saved.get((key.example_id, None, key.step, key.sample))
 
-    def _read(self, number: int, line: bytes, ignored: Counter[str]) -> Reply:
+    def _read(self, number: int, line: bytes, ignored: Counter[str]) -> list[Reply]:
+        """The replies of a line: one, or of a batch's line as many as it has."""
+
         def refuse(problem: str, field: str | None, found: object, expected: str) -> InputError:
             return InputError(problem, file=self.path, line=number, field=field, found=found, expected=expected)
 
@@ -155,12 +171,17 @@ class RecordedSampler:
             raise refuse("the line is not JSON", None, line[:80].decode("utf-8", "replace"), "one JSON object a line") from None
         if not isinstance(row, dict):
             raise refuse("the line is not an object", None, row, '{"example_id": ..., "sample": ..., "text": ...}')
+        if is_batch(row):
+            try:
+                return [msgspec.convert(one, Reply) for one in rows(row)]
+            except InputError as error:
+                raise error.replace(file=self.path, line=number) from None
         flat = {**row, **row["key"]} if isinstance(row.get("key"), dict) else row
-        declared = {name: flat[name] for name in Reply.__struct_fields__ if name in flat}
+        declared = {name: flat[name] for name in _DECLARED if name in flat}
         for name in flat.keys() - declared.keys() - _OURS:
             ignored[name] += 1
         try:
-            return msgspec.convert(declared, Reply, strict=self.path.suffix not in (".csv", ".tsv"))  # which know texts alone
+            return [msgspec.convert(declared, Reply, strict=self.path.suffix not in (".csv", ".tsv"))]  # which know texts alone
         except msgspec.ValidationError as error:
             message, _, place = str(error).partition(" - at `$.")
             field = place.rstrip("`") or None
