@@ -1,14 +1,14 @@
-"""What critics that do not read would score: the figures that a critic has to beat before it means anything.
+"""Scores of critics that do not read the solution: the baselines that a critic has to beat.
 
-| name | what it says of a solution | what it knows |
+| name | what it predicts | what it is given |
 |---|---|---|
-| `best constant` | the same step for every solution, or "all correct" by chance | the rows that it is scored on |
-| `position` | a step by its place (k-th, k-th from the end, a share of the way), or "all correct" by chance | other rows |
+| `best constant` | the same step for every solution, or "all correct" with some probability | the rows that it is scored on |
+| `position` | a step by position (k-th, k-th from the end, a fraction), or "all correct" with some probability | other rows |
 | `number of steps` | for each number of steps its own most frequent verdict | other rows |
 | `final answer` | "all correct" where the final answer is right, else the last step | whether the final answer is right |
 
-`position` and `number of steps` are fitted for F1 on nine tenths of the problems and scored on the last tenth, ten times, so
-they do not know the rows that they are scored on. `best constant` does, which makes it harder to beat.
+`position` and `number of steps` are fitted for F1 by 10-fold cross-validation over problems, so they never see the rows that they
+are scored on. `best constant` does see them, which makes it harder to beat.
 
 >>> gold, steps = np.array([3, 3, 3, -1, -1, -1] * 50), np.array([3, 3, 3, 5, 5, 5] * 50)
 >>> found = baselines(gold, steps, [None] * 300, [f"problem {row % 100}" for row in range(300)])
@@ -34,16 +34,16 @@ STEPS: Final = "number of steps"
 ANSWER: Final = "final answer"
 FOLDS: Final = 10
 LONGEST: Final = 200
-"""Solutions of more steps count as so long: the tables below stay small."""
+"""Longer solutions count as this long, which keeps the tables below small."""
 _Counts = NDArray[np.int64]
 
 
 def baselines(gold: ArrayLike, steps: ArrayLike, answer_right: Sequence[bool | None], problem: Sequence[str]) -> dict[str, Array]:
-    """For each baseline the chance that it is right on each row, shape (rows,).
+    """The probability that each baseline is right on each row, shape (rows,).
 
-    `gold` is the first wrong step from 1 or `ALL_CORRECT`; `steps` are the lengths of the solutions. A baseline that cannot be
-    had is left out: all of them where one of the classes is missing, `position` and `number of steps` where a length is not known
-    (0), `final answer` where it is not known of a row whether the answer is right.
+    `gold` is the first wrong step from 1, or `ALL_CORRECT`; `steps` are the lengths of the solutions. Baselines that cannot be
+    computed are left out: all of them if a class is missing, `position` and `number of steps` if a length is unknown (0), `final
+    answer` if it is unknown for some row whether the answer is right.
     """
     first, length = np.asarray(gold, np.int64), np.asarray(steps, np.int64)
     error = first != ALL_CORRECT
@@ -61,7 +61,7 @@ def baselines(gold: ArrayLike, steps: ArrayLike, answer_right: Sequence[bool | N
 
 
 def _fitted(first: _Counts, length: _Counts, problem: Sequence[str]) -> dict[str, Array]:
-    """`position` and `number of steps`: each row scored by what the other folds' rows teach. `first` is 0 for "all correct"."""
+    """`position` and `number of steps`: each row scored by rules fitted on the other folds. `first` is 0 for "all correct"."""
     fold = np.array([zlib.crc32(name.encode("utf-8", "replace")) % FOLDS for name in problem])
     width = int(max(length.max(), first.max())) + 1
     table = np.zeros((FOLDS, width, width), np.int64)
@@ -77,7 +77,7 @@ def _fitted(first: _Counts, length: _Counts, problem: Sequence[str]) -> dict[str
 
 
 def _best_position(known: _Counts) -> tuple[_Counts, float]:
-    """What the best rule says of each length, and how often it says "all correct" instead."""
+    """The best rule's step for each length, and how often it says "all correct" instead."""
     silences = np.linspace(0.0, 1.0, 101)
     best, chosen, silent = -1.0, np.zeros(len(known), np.int64), 1.0
     for rule in _positions(len(known)):
@@ -90,7 +90,7 @@ def _best_position(known: _Counts) -> tuple[_Counts, float]:
 
 
 def _positions(width: int) -> Iterator[_Counts]:
-    """The rules: a step for each length from 0, and 0 ("all correct") for solutions that are too short for it."""
+    """The candidate rules: a step for each length from 0, and 0 ("all correct") for solutions that are too short for the rule."""
     lengths = np.arange(width)
     for place in range(1, width):
         yield np.where(lengths >= place, place, 0)
@@ -100,8 +100,8 @@ def _positions(width: int) -> Iterator[_Counts]:
 
 
 def _best_by_length(known: _Counts) -> _Counts:
-    """For each length the most frequent step or "all correct". Lengths turn to a step in the order in which that costs least of
-    the rows without an error, as far as F1 rises."""
+    """For each length the most frequent step or "all correct". Lengths switch to a step in ascending order of their cost on rows
+    without an error, as long as F1 rises."""
     errors, fine = known.copy(), known[:, 0].astype(float)
     errors[:, 0] = 0
     step, hits = errors.argmax(1), errors.max(1).astype(float)

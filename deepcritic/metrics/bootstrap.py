@@ -1,8 +1,8 @@
-"""Pure numbers: the F1 of ProcessBench, and intervals of it and of other rates.
+"""F1 as in ProcessBench, and bootstrap intervals of F1 and of other rates.
 
-All rates are fractions. A row's `correct` may lie between 0 and 1: the share of a row's samples that are right. `stratum` is True
-for rows whose solution has an error; `cluster` names what rows are drawn together, which is the problem. A rate over no rows is
-NaN: it is unknown, not 0.
+All rates are fractions. A row's `correct` may lie between 0 and 1: the share of its samples that are right. `stratum` is True for
+rows whose solution has an error. `cluster` names the problem: rows of one problem are resampled together. A rate over no rows is
+NaN (unknown), not 0.
 
 >>> correct, has_error = np.array([1, 0, 1, 1]), np.array([True, True, False, False])
 >>> round(f1(correct, has_error), 4)
@@ -39,12 +39,12 @@ class Seeds(NamedTuple):
 def resampled_rates(
     values: ArrayLike, stratum: ArrayLike, cluster: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[Array, Array]:
-    """What every interval is made of: the mean of each line of `values`, for each resample, in either stratum.
+    """The mean of each line of `values` in each resample, per stratum. All intervals are built on it.
 
-    `values` has shape (lines, rows). Problems are drawn anew within each stratum, with all of their rows there. Returns two
-    arrays of shape (lines, resamples): over the rows with an error, and over those without. All lines share the draws, and so do
-    calls with the same rows and seed. A figure that is a function of such means has its interval in `percentiles` of that
-    function:
+    `values` has shape (lines, rows). Problems are resampled within each stratum, with all of their rows in it. Returns two
+    arrays of shape (lines, resamples): over the rows with an error, and over those without. All lines share the same resamples,
+    and so do calls with the same rows and seed. For a function of such means, pass the function of the returned arrays to
+    `percentiles`:
 
     >>> called_wrong, error = np.array([1, 0, 1, 0, 0, 0]), np.array([True, True, True, False, False, False])
     >>> hit, alarm = resampled_rates([called_wrong], error, range(6))
@@ -55,7 +55,7 @@ def resampled_rates(
     lines = np.asarray(values, dtype=float)
     error, problem = np.asarray(stratum, dtype=bool), np.asarray(cluster)
     if lines.shape[1:] != error.shape or error.shape != problem.shape or error.ndim != 1:
-        raise ValueError(f"one value a row is needed; got shapes {lines.shape[1:]}, {error.shape} and {problem.shape}")
+        raise ValueError(f"one value per row is needed; got shapes {lines.shape[1:]}, {error.shape} and {problem.shape}")
     generator = np.random.default_rng(seed)
     rates: list[Array] = []
     for rows in (error, ~error):
@@ -68,14 +68,14 @@ def resampled_rates(
 
 
 def pooled(rates: tuple[Array, Array], stratum: ArrayLike) -> Array:
-    """Means over all rows from means in either stratum, whose share of the rows stays as it is."""
+    """Means over all rows, from the means per stratum. Each stratum keeps its share of the rows."""
     share = float(np.mean(np.asarray(stratum, dtype=bool)))
     parts = [weight * part for weight, part in zip((share, 1 - share), rates, strict=True) if weight]
     return sum(parts[1:], parts[0])
 
 
 def percentiles(drawn: ArrayLike) -> tuple[float, float]:
-    """The 95% percentile interval of resampled figures; resamples in which a figure is unknown (NaN) are left out."""
+    """The 95% percentile interval of resampled figures. NaN resamples are left out."""
     known = np.asarray(drawn, dtype=float)
     known = known[~np.isnan(known)]
     low, high = np.percentile(known, [2.5, 97.5]) if known.size else (math.nan, math.nan)
@@ -85,14 +85,14 @@ def percentiles(drawn: ArrayLike) -> tuple[float, float]:
 def bootstrap_f1(
     correct: ArrayLike, stratum: ArrayLike, cluster: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
-    """The 95% percentile interval of F1: problems are drawn anew within each stratum, with all of their rows there."""
+    """The 95% percentile interval of F1. Problems are resampled within each stratum, with all of their rows in it."""
     return percentiles(harmonic_f1s(*resampled_rates(np.asarray(correct, float)[None], stratum, cluster, resamples, seed)))
 
 
 def mean_interval(
     values: ArrayLike, cluster: ArrayLike | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
-    """The 95% percentile interval of a mean over rows, drawn by cluster; every row is its own cluster when none is given."""
+    """The 95% percentile interval of a mean over rows, resampled by cluster. Without `cluster` every row is its own cluster."""
     rows = np.asarray(values, dtype=float)
     if not rows.size:
         return math.nan, math.nan
@@ -104,7 +104,7 @@ def mean_interval(
 
 
 def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The 95% Wilson interval of a proportion; (0, 1) when nothing was counted.
+    """The 95% Wilson interval of a proportion; (0, 1) for no observations.
 
     >>> [round(bound, 4) for bound in wilson(8, 10)]
     [0.4902, 0.9433]
@@ -140,10 +140,10 @@ def multi_seed(values: ArrayLike) -> Seeds:
 def seeds_bootstrap_f1(
     corrects: ArrayLike, stratum: ArrayLike, cluster: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
 ) -> Seeds:
-    """The mean F1 over runs with different seeds on the same rows; its 95% interval draws both the seeds and the problems anew.
+    """Mean F1 over runs with different seeds on the same rows. Its 95% interval resamples both the seeds and the problems.
 
-    `corrects` has shape (seeds, rows). See `over_seeds` for how seeds are drawn. Of one seed the interval speaks of the problems
-    alone.
+    `corrects` has shape (seeds, rows). `over_seeds` says how seeds are resampled. With one seed, the interval covers the problems
+    only.
     """
     runs = np.asarray(corrects, dtype=float)
     drawn = over_seeds(harmonic_f1s(*resampled_rates(runs, stratum, cluster, resamples, seed)), seed)
@@ -151,27 +151,27 @@ def seeds_bootstrap_f1(
 
 
 def over_seeds(drawn: Array, seed: int = 0) -> Array:
-    """The mean over seeds drawn anew, from figures of shape (seeds, resamples) whose problems were drawn anew: the second level.
+    """The mean over resampled seeds (second level), from figures of shape (seeds, resamples) whose problems were resampled.
 
-    Of n seeds n - 1 are drawn, with replacement: then the variance over the draws is the unbiased one of a mean of n (Rao and
+    Of n seeds n - 1 are drawn, with replacement. The variance over the draws is then the unbiased one of a mean of n (Rao and
     Wu, 1988, J. Amer. Statist. Assoc. 83, 231-241); n draws would make it smaller by a factor (n - 1) / n, 2/3 for three seeds.
     """
     seeds, resamples = drawn.shape
-    generator = np.random.default_rng([seed, 1])  # not the numbers that the problems were drawn by
+    generator = np.random.default_rng([seed, 1])  # independent of the stream that the problems were drawn from
     picked = generator.integers(seeds, size=(max(1, seeds - 1), resamples))
     means: Array = drawn[picked, np.arange(resamples)].mean(axis=0)
     return means
 
 
 def _by_cluster(values: Array, cluster: NDArray[Any]) -> tuple[Array, Array]:
-    """Sums of each line of `values` and numbers of rows, by cluster."""
+    """Sums of each line of `values`, and numbers of rows, per cluster."""
     index = np.unique(cluster, return_inverse=True)[1].reshape(-1)
     sizes = np.bincount(index).astype(float)
     return np.stack([np.bincount(index, weights=line, minlength=sizes.size) for line in values]), sizes
 
 
 def _counts(clusters: int, resamples: int, generator: np.random.Generator) -> Iterator[Array]:
-    """How often each cluster is drawn, a line for each resample, some resamples at a time."""
+    """How often each cluster is drawn: one row per resample, in chunks of resamples."""
     for start in range(0, resamples, _CHUNK):
         lines = min(_CHUNK, resamples - start)
         drawn = generator.integers(clusters, size=(lines, clusters)) + np.arange(lines)[:, None] * clusters

@@ -1,7 +1,7 @@
-"""Where a critic goes wrong: by what it said instead, by the first error's place and kind, by length, by who wrote the solution.
+"""Breakdown of a critic's mistakes: by what it said instead, by the first error's position and kind, by length, by author.
 
-Fractions, each with its 95% interval and the number of rows it rests on: of few rows, or where all or none are right, an interval
-says too little. All rows given must have a score.
+All values are fractions, each with a 95% interval and the number of rows behind it. The interval is unreliable for few rows, and
+where all or none of the rows are right. Every row must have a score.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from deepcritic.schema import ALL_CORRECT, WITH_ERROR, WITHOUT_ERROR, Judged
 
 KINDS: Final = ("missed", "too early", "too late", "no verdict", "false alarm")
 LENGTHS: Final = (1, 4, 7, 10, 15)
-"""Numbers of steps at which a group of solutions begins."""
+"""The smallest number of steps in each length group."""
 
 
 def mistakes(rows: Sequence[Judged]) -> dict[str, dict[str, Any]]:
-    """What the replies say that are not right: shares among the solutions with an error, and among those without."""
+    """Wrong replies by kind: shares among the solutions with an error, and among those without."""
     error, cluster = _strata(rows)
     values = np.array([[_share(row, kind) for row in rows] for kind in KINDS])
     drawn = resampled_rates(values, error, cluster)
@@ -40,7 +40,7 @@ def mistakes(rows: Sequence[Judged]) -> dict[str, dict[str, Any]]:
 
 
 def errors_found(rows: Sequence[Judged], group: Callable[[Judged], Any]) -> dict[str, dict[str, Any]]:
-    """Accuracy on the solutions with an error, by group; `group` gives something that sorts, or None to leave a row out."""
+    """Accuracy on the solutions with an error, by group. `group` returns a sortable key, or None to leave a row out."""
     return {
         name: {"rows": found["with_error"], "accuracy": found["error_accuracy"], "interval": found["error_accuracy_interval"]}
         for name, found in accuracies([row for row in rows if row.gold != ALL_CORRECT], group).items()
@@ -48,7 +48,7 @@ def errors_found(rows: Sequence[Judged], group: Callable[[Judged], Any]) -> dict
 
 
 def accuracies(rows: Sequence[Judged], group: Callable[[Judged], Any]) -> dict[str, dict[str, Any]]:
-    """Both accuracies and F1, by group; NaN where a group has no rows of a kind."""
+    """Both accuracies and F1, by group. NaN where a group has no rows of a class."""
     grouped = [(row, key) for row in rows if (key := group(row)) is not None]
     if not grouped:
         return {}
@@ -80,7 +80,7 @@ def accuracies(rows: Sequence[Judged], group: Callable[[Judged], Any]) -> dict[s
 
 
 class Length(int):
-    """A group of solutions by their number of steps; it sorts by the number and is named by the range.
+    """A group of solutions by their number of steps. It sorts by the number and prints as the range.
 
     >>> [str(Length.of(steps)) for steps in (1, 9, 40)]
     ['1 to 3 steps', '7 to 9 steps', '15 steps or more']

@@ -1,7 +1,7 @@
-"""Is the agreement of a critic's votes worth anything as its confidence? Calibration, and accuracy against coverage.
+"""Calibration of vote agreement as confidence, and accuracy against coverage.
 
-Confidence takes few values (a share of votes), so rows are grouped by it, and every curve follows from how many rows each group
-has and how many of them are right. Rows of the same confidence are taken together: their order among themselves is a draw.
+Confidence (a share of votes) takes few values, so rows are grouped by it. Every curve is computed from the number of rows and of
+right rows in each group. Rows of equal confidence enter a curve together, since their order is arbitrary.
 
 >>> found = curves([1, 1, 0.5, 0.5], [1, 1, 1, 0], stratum=[True, False, True, False], cluster=range(4))
 >>> found["ece"], found["coverage"][4]["accuracy"], found["coverage"][9]["accuracy"]
@@ -23,11 +23,11 @@ COVERAGES: Final = tuple(step / 10 for step in range(1, 11))
 
 
 def curves(confidence: ArrayLike, correct: ArrayLike, stratum: ArrayLike, cluster: ArrayLike) -> dict[str, Any]:
-    """Fractions from one confidence and one score (0 to 1) a row; 95% intervals by `resampled_rates`, both strata pooled.
+    """Fractions, from one confidence and one score (0 to 1) per row. 95% intervals by `resampled_rates`, both strata pooled.
 
     - `ece`: the expected calibration error over ten bins of equal width (Guo et al., arXiv 1706.04599): the mean distance of a
-      bin's accuracy from its mean confidence, by rows. Its resamples lie a little too high where it is near 0, as distances do.
-    - `calibration`: the bins that hold rows. `coverage`: the accuracy when only the surest share of the rows is answered.
+      bin's accuracy from its mean confidence, weighted by rows. Its resamples are biased upwards near 0, as distances are.
+    - `calibration`: the bins that hold rows. `coverage`: the accuracy on the most confident share of the rows.
     - `aurc`: the error rate averaged over all coverages (Geifman and El-Yaniv, arXiv 1705.08500), as an integral.
     """
     values, group = np.unique(np.asarray(confidence, dtype=float), return_inverse=True)
@@ -51,7 +51,7 @@ def curves(confidence: ArrayLike, correct: ArrayLike, stratum: ArrayLike, cluste
 
 
 def _in_bins(values: Array, figures: Array) -> tuple[Array, Array]:
-    """Shares of rows, and of right rows, by bin, from those by group."""
+    """Shares of rows and of right rows per bin, from those per group."""
     member = (_bin(values)[None] == np.arange(BINS)[:, None]).astype(float)
     return member @ figures[: len(values)], member @ figures[len(values) :]
 
@@ -84,7 +84,7 @@ def _bins(values: Array, estimate: Array, drawn: Array, group: Any) -> list[dict
 
 
 def _from_the_surest(figures: Array) -> tuple[Array, Array]:
-    """Rows and right rows up to and with each group, the surest first, beginning with none."""
+    """Cumulative rows and right rows, from the most confident group down. The first entry is 0."""
     half = len(figures) // 2
     sums = [np.cumsum(part[::-1], axis=0) for part in (figures[:half], figures[half:])]
     nothing = np.zeros((1, figures.shape[1]))

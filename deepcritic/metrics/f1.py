@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 class ConstantBaseline(NamedTuple):
-    """What the best guess without reading may expect."""
+    """The best expected score of a guess that ignores the solution."""
 
     f1: float
     error_accuracy: float
@@ -31,7 +31,7 @@ def harmonic_f1(a: float, b: float) -> float:
 
 
 def harmonic_f1s(a: ArrayLike, b: ArrayLike) -> Array:
-    """`harmonic_f1` of each pair of two arrays; NaN where one of them is."""
+    """`harmonic_f1` of each pair of two arrays. NaN where either is NaN."""
     first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     total = first + second
     unknown = np.where(np.isnan(total), np.nan, 0.0)
@@ -40,7 +40,7 @@ def harmonic_f1s(a: ArrayLike, b: ArrayLike) -> Array:
 
 
 def f1_from_counts(right_with_error: float, with_error: int, right_all_correct: float, all_correct: int) -> float:
-    """F1 from how many rows were judged right in each stratum; NaN when a stratum is empty.
+    """F1 from the number of right verdicts in each stratum. NaN if a stratum is empty.
 
     >>> f1_from_counts(1, 2, 3, 3)
     0.6666666666666666
@@ -51,17 +51,17 @@ def f1_from_counts(right_with_error: float, with_error: int, right_all_correct: 
 
 
 def f1(correct: ArrayLike, stratum: ArrayLike) -> float:
-    """F1 from rows. Always over the pooled rows, so a resampled figure and the plain one agree."""
+    """F1 from rows, always over the pooled rows, so that a resampled figure and the plain one agree."""
     right, error = np.asarray(correct, dtype=float), np.asarray(stratum, dtype=bool)
     return f1_from_counts(right[error].sum(), int(error.sum()), right[~error].sum(), int((~error).sum()))
 
 
 def constant_baseline(first_errors: ArrayLike) -> ConstantBaseline:
-    """The best F1 that a critic can expect without reading: what a score has to beat to mean anything.
+    """The best F1 that a critic can expect without reading the solution: the floor for a meaningful score.
 
     Such a critic says "no error" with probability p and otherwise names the most frequent first error, whose share among the rows
-    with an error is m; any other index only loses. Then the accuracies are p and (1 - p) m, and their harmonic mean is highest at
-    p = sqrt(m) / (1 + sqrt(m)), where it is 2 m / (1 + sqrt(m))^2.
+    with an error is m. Any other step scores lower. The accuracies are then p and (1 - p) m, and their harmonic mean is highest
+    at p = sqrt(m) / (1 + sqrt(m)), where it is 2 m / (1 + sqrt(m))^2.
 
     >>> constant_baseline([-1, -1, 2, 2])  # m = 1: say either half of the time
     ConstantBaseline(f1=0.5, error_accuracy=0.5, correct_accuracy=0.5)

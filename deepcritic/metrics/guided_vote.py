@@ -1,7 +1,7 @@
-"""Votes of k replies that a Meta RM guides: of the k it keeps the half that it likes best, and these alone are counted.
+"""Votes of k replies guided by a Meta RM: only the half with the highest Meta RM scores votes.
 
-From one draw of n replies: the curve of a row is a mean over subsets of k (all of them, or 64 that are drawn), with the plain
-vote of the very same subsets beside it. Ties are drawn by lot: a winner among t shares counts 1 / t.
+From n sampled replies, the curve of a row is a mean over subsets of size k (all of them, or 64 random ones), beside the plain
+vote of the same subsets. Ties are split evenly: a winner among t tied candidates counts 1 / t.
 
 >>> curve = guided_chances([{1: 9.0, 2: 2.0}, {1: 2.0, 2: 6.0}], target=2, meta_rm_scores=[0.1, 0.9], ks=[1, 2])
 >>> curve.plain.tolist(), curve.guided.tolist()
@@ -21,21 +21,21 @@ from numpy.typing import NDArray
 from deepcritic.metrics.f1 import Array
 
 DRAWS: Final = 64
-"""How many subsets of a size are drawn for each row. Half of them are others turned round, which steadies means."""
+"""Random subsets per size and row. Half of them are complements of others, which reduces the variance of means."""
 Points = Mapping[Hashable, float]
 
 
 class Chances(NamedTuple):
-    """For each k the chance that the target wins: by the plain vote, and by the guided one (NaN without a guide)."""
+    """For each k the probability that the target wins: in the plain vote, and in the guided one (NaN without a Meta RM)."""
 
     plain: Array
     guided: Array
 
 
 def kept_half(meta_rm_scores: Sequence[float]) -> list[float]:
-    """Weights for a vote: 1 for the half of the replies that is liked best (k / 2, at least one), 0 for the others.
+    """Vote weights: 1 for the half of the replies with the highest scores (k / 2, at least one), 0 for the others.
 
-    Of equally liked ones those that come first stay.
+    Of equal scores the first are kept.
 
     >>> kept_half([0.2, 0.9, 0.4])
     [0.0, 1.0, 0.0]
@@ -45,7 +45,7 @@ def kept_half(meta_rm_scores: Sequence[float]) -> list[float]:
 
 
 def powers(most: int) -> list[int]:
-    """1, 2, 4 ... up to `most`, and `most` itself: the sizes that a curve shows."""
+    """1, 2, 4 ... up to `most`, and `most` itself: the values of k that a curve shows."""
     sizes = [2**power for power in range(most.bit_length())]
     return sizes if sizes[-1] == most else [*sizes, most]
 
@@ -57,8 +57,8 @@ def guided_chances(
     meta_rm_scores: Sequence[float] = (),
     seed: int = 0,
 ) -> Chances:
-    """From what each reply gives to each candidate (None: it cannot be read and does not vote). A k above the number of replies
-    counts as that number."""
+    """Plain and guided curves, from the points that each reply gives to each candidate (None: unparsed, does not vote). A k above
+    the number of replies counts as that number."""
     names: dict[Hashable, int] = {target: 0}
     for given in points:
         for candidate in given or ():
@@ -81,7 +81,7 @@ def guided_chances(
 
 
 def _subsets(size: int, k: int, seed: int) -> NDArray[np.int64]:
-    """Subsets of k out of `size`, each a line: all of them where they are few, else some that `seed` draws."""
+    """Subsets of size k out of `size`, one per row: all of them if they are few, else a random sample drawn with `seed`."""
     if math.comb(size, k) <= DRAWS:
         return np.array(list(itertools.combinations(range(size), k)), np.int64)
     half = np.argsort(np.random.default_rng([seed, k]).random((DRAWS // 2, size)), axis=1)
@@ -89,7 +89,7 @@ def _subsets(size: int, k: int, seed: int) -> NDArray[np.int64]:
 
 
 def _wins(table: Array, readable: NDArray[np.bool_], chosen: NDArray[np.int64]) -> float:
-    """The mean over subsets (lines of `chosen`) of the target's share of the first place."""
+    """The target's share of the first place, averaged over subsets (rows of `chosen`)."""
     sums = table[chosen].sum(axis=1)
     first = sums >= sums.max(axis=1, keepdims=True)
     heard = readable[chosen].any(axis=1)

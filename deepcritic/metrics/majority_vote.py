@@ -1,7 +1,7 @@
-"""What a majority vote of k replies is worth, from one draw of n >= k: the exact mean over all subsets, not the first k.
+"""Accuracy of a majority vote of k replies, from n >= k sampled replies: the exact mean over all subsets, not the first k.
 
-An unparsed reply (None) is drawn like any other but does not vote; where no reply of a subset is readable, nobody wins. Ties
-go to each of the verdicts alike (`random`), or to the one that is seen first in the order of the samples (`first`, the rule of
+An unparsed reply (None) is sampled like any other but does not vote. A subset without a parsed reply has no winner. Ties are
+split evenly between the tied verdicts (`random`), or go to the verdict that appears first in sample order (`first`, the rule of
 DeepCritic's code, arXiv 2505.00662).
 
 >>> chances([2, 2, -1], target=2).round(4)  # of one reply, of two, of three
@@ -29,7 +29,7 @@ _TARGET, _UNPARSED = 0, -1
 
 
 def vote_rule(name: str, field: str) -> Ties:
-    """The rule of that name; `InputError` that names the option `field` where there is none."""
+    """The tie rule called `name`. Raises `InputError` for an unknown name; `field` is the option that the error names."""
     for rule in TIES:
         if rule == name:
             return rule
@@ -49,7 +49,7 @@ def chances(verdicts: Sequence[Hashable | None], target: Hashable, ties: Ties = 
 
 
 def _canonical(pattern: _Pattern) -> _Pattern:
-    """One pattern for all with the same tallies, as the order does not matter when ties are drawn."""
+    """One representative for all patterns with the same tallies: the order is irrelevant when ties are random."""
     counts = sorted((pattern.count(name) for name in set(pattern) - {_TARGET, _UNPARSED}), reverse=True)
     others = tuple(name for name, count in enumerate(counts, start=1) for _ in range(count))
     return (_TARGET,) * pattern.count(_TARGET) + others + (_UNPARSED,) * pattern.count(_UNPARSED)
@@ -57,12 +57,12 @@ def _canonical(pattern: _Pattern) -> _Pattern:
 
 @functools.lru_cache(maxsize=20_000)
 def _chances(pattern: _Pattern, ties: Ties) -> Array:
-    """Subsets are counted by how many votes g the target has in them. Every other verdict has fewer, or exactly g and
-    loses the tie. `ways[branch, g, k]` counts the subsets of size k that the verdicts so far allow, one verdict after the other.
+    """Subsets are counted by how many votes g the target has in them. Every other verdict has fewer votes, or exactly g and
+    loses the tie. `ways[branch, g, k]` counts the subsets of size k that the verdicts processed so far allow.
 
-    The branches take care of ties. By order: in branch b the target's first vote is its b-th one, so a tied verdict must
-    have all of its votes later. By lot: t tied verdicts leave a chance of 1 / (t + 1), which is the integral of y^t from 0 to 1,
-    a sum over the branches' nodes y that is exact for these degrees (Gauss and Legendre).
+    The branches handle ties. `first`: in branch b the target's first vote is its b-th one, so all votes of a tied verdict must
+    come later. `random`: with t tied verdicts the target wins with probability 1 / (t + 1), which is the integral of y^t from 0
+    to 1: a sum over the branches' nodes y that is exact for these degrees (Gauss-Legendre quadrature).
     """
     size = len(pattern)
     places = {name: [place for place, other in enumerate(pattern) if other == name] for name in set(pattern)}

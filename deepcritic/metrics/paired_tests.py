@@ -1,4 +1,4 @@
-"""Two critics on the same rows: how much they differ, how sure that is, and what difference these rows could show at all.
+"""Comparison of two critics on the same rows: the difference, its uncertainty, and the smallest detectable difference.
 
 >>> a, b, error = np.array([1.0] * 9 + [0.0]), np.array([1.0] * 4 + [0.0] * 6), np.arange(10) % 2 == 0
 >>> found = paired_bootstrap_f1(a, b, error, cluster=range(10))
@@ -21,7 +21,7 @@ from deepcritic.metrics.f1 import Array, f1, harmonic_f1s
 
 SWAPS: Final = 9_999
 DETECTABLE: Final = 1.959963984540054 + 0.8416212335729143
-"""Standard errors that a difference must measure to be found, at 5% on two sides, four times out of five."""
+"""The smallest detectable difference in standard errors, at 5% (two-sided) and a power of 80%."""
 _CHUNK: Final = 256
 
 
@@ -35,7 +35,7 @@ class Difference(NamedTuple):
 
 
 class McNemar(NamedTuple):
-    """How many rows A alone has right, and B alone, and the exact two-sided p-value for "no difference"."""
+    """Rows that only A has right, rows that only B has right, and the exact two-sided p-value for "no difference"."""
 
     only_a: int
     only_b: int
@@ -52,7 +52,7 @@ def paired_bootstrap_f1(
 ) -> Difference:
     """F1 of A minus F1 of B on the same rows and the same resamples.
 
-    p is twice the smaller share of resamples on either side of 0 (those at 0 count for both), so it is never below
+    p is twice the smaller share of resamples on either side of 0. Resamples at 0 count on both sides, so p is never below
     2 / (resamples + 1).
     """
     a, b = harmonic_f1s(*resampled_rates(np.array([correct_a, correct_b], float), stratum, cluster, resamples, seed))
@@ -60,30 +60,31 @@ def paired_bootstrap_f1(
 
 
 def difference(estimate: float, drawn: Array) -> Difference:
-    """An estimated difference with the interval and the p-value that its resamples give it."""
+    """An estimated difference with the interval and the p-value from its resamples."""
     low, high = percentiles(drawn)
     if math.isnan(estimate):
         return Difference(estimate, low, high, math.nan)
-    tiny = 1e-12  # the same counts, added in another order, must be a tie
+    tiny = 1e-12  # the same counts, added in another order, must tie
     tail = min(int((drawn <= tiny).sum()), int((drawn >= -tiny).sum()))
     return Difference(estimate, low, high, min(1.0, 2 * (tail + 1) / (drawn.size + 1)))
 
 
 def detectable(drawn: ArrayLike) -> float:
-    """The smallest true difference that rows like these show with a power of 80%, from the resampled differences.
+    """The smallest true difference that these rows detect with a power of 80%, from the resampled differences.
 
     That is (z(0.975) + z(0.8)) standard errors, 2.8 of them: the minimum detectable effect of Bloom (1995, Evaluation Review 19,
-    547-556); Miller (2024, arXiv 2411.00640, section 5) has it for evaluations of language models. The standard error is the one
-    of these two critics: it is unknown (NaN) where they never differ.
+    547-556), used for language model evaluations by Miller (2024, arXiv 2411.00640, section 5). The standard error is that of
+    these two critics. It is unknown (NaN) where they never differ.
     """
     spread = float(np.std(np.asarray(drawn, dtype=float), ddof=1))
     return DETECTABLE * spread if spread > 1e-12 else math.nan
 
 
 def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
-    """McNemar's exact test of scores that are 0 or 1, on rows that are independent of each other.
+    """McNemar's exact test of 0/1 scores on independent rows.
 
-    Of the rows on which they differ, half should be A's: a binomial test (McNemar, 1947, Psychometrika 12, 153-157).
+    A binomial test: under "no difference", A is right on half of the rows on which they differ (McNemar, 1947, Psychometrika 12,
+    153-157).
     """
     from scipy.special import bdtr  # only here: scipy is slow to load
 
@@ -96,9 +97,9 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
 def swapped_rates(
     a: ArrayLike, b: ArrayLike, stratum: ArrayLike, cluster: ArrayLike, swaps: int = SWAPS, seed: int = 0
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """What no difference looks like: the rates of A and of B after their scores were swapped on a random half of the problems.
+    """The null distribution: the rates of A and of B after swapping their scores on a random half of the problems.
 
-    Of either critic the means over the rows with an error and over those without, one for each swap (NaN where there are none).
+    For either critic the means over the rows with an error and over those without, one per swap (NaN where there are none).
     """
     first, second, error = np.asarray(a, dtype=float), np.asarray(b, dtype=float), np.asarray(stratum, dtype=bool)
     index: NDArray[Any] = np.unique(np.asarray(cluster), return_inverse=True)[1].reshape(-1)
@@ -122,7 +123,7 @@ def swapped_rates(
 
 
 def swap_p(estimate: float, swapped: Array) -> float:
-    """The two-sided p-value of a difference beside what swapping gives: a randomisation test, exact up to the number of draws
+    """The two-sided p-value of a difference against the swapped ones: a randomisation test, exact up to the number of draws
     (Phipson and Smyth, 2010, doi 10.2202/1544-6115.1585)."""
     if math.isnan(estimate):
         return math.nan

@@ -1,4 +1,4 @@
-"""Some rows instead of all: which ones, so that they stand for the whole."""
+"""A representative subset of rows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Hashable, Sequence
 
 
 def subset(names: Sequence[str], count: int | None, classes: Sequence[Hashable] | None = None) -> list[int]:
-    """The positions of `count` rows, ascending; all of them where `count` is None.
+    """The positions of `count` rows, ascending. All positions if `count` is None.
 
-    In each class those are chosen whose name has the lowest hash, as many as is the share of the class. Files are often sorted
-    by class, so that the first rows are all of one. The choice depends on names and classes alone, and a smaller subset is part
-    of a larger one.
+    The subset is stratified by class. In each class the rows with the lowest hash of their name are taken, since the first rows
+    of a file are often all of one class. The choice depends on names and classes alone, and a smaller subset is part of a larger
+    one.
 
     >>> subset(["a", "b", "c", "d"], 2, classes=["wrong", "wrong", "right", "right"])
     [0, 3]
@@ -29,5 +29,5 @@ def subset(names: Sequence[str], count: int | None, classes: Sequence[Hashable] 
 
 
 def hash_of(name: str) -> bytes:
-    """What decides whether a row is chosen: 16 bytes, of its name alone."""
+    """The sort key of a row: a 16-byte hash of its name."""
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()

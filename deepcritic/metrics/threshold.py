@@ -1,4 +1,4 @@
-"""From numbers for each step to verdicts: the first step below a threshold, and how that threshold is chosen.
+"""Verdicts from step scores: the first step whose score is below a threshold, and the choice of that threshold.
 
 >>> first_below((0.9, 0.3, 0.6), 0.5), first_below((0.9, 0.8), 0.5)
 (2, -1)
@@ -17,23 +17,23 @@ from deepcritic.schema import ALL_CORRECT
 
 
 class Choice(NamedTuple):
-    """A threshold, and the F1 (a fraction) that it gives on the rows on which it was chosen."""
+    """A threshold, and its F1 (a fraction) on the rows that it was chosen on."""
 
     threshold: float
     f1: float
 
 
 def first_below(values: Sequence[float], threshold: float) -> int:
-    """The first step, from 1, whose number is below the threshold; `ALL_CORRECT` if none is."""
+    """The first step, from 1, whose score is below the threshold; `ALL_CORRECT` if there is none."""
     return next((step for step, value in enumerate(values, start=1) if value < threshold), ALL_CORRECT)
 
 
 def best_threshold(rows: Iterable[tuple[Sequence[float], int]]) -> Choice:
-    """The threshold with the highest F1 on rows of `(numbers of the steps, first error)`; of equal ones the lowest.
+    """The threshold with the highest F1 on rows of `(step scores, first error)`. Of equal thresholds it returns the lowest.
 
-    A row with its first error at step e is judged right by the thresholds above its number at e, up to the least number
-    before e; a row without one by those up to its least number. So F1 changes at these numbers only, and one pass over
-    them in order finds the best; the threshold is put halfway to the next.
+    A row with its first error at step e is right for thresholds above its score at e, up to the minimum of the scores before e. A
+    row without an error is right for thresholds up to its minimum score. F1 therefore changes only at these values, and one pass
+    over them in ascending order finds the best. The threshold is the midpoint to the next value.
 
     >>> best_threshold([((0.9, 0.25), 2), ((0.75, 0.8), -1)])
     Choice(threshold=0.5, f1=1.0)
@@ -55,7 +55,7 @@ def best_threshold(rows: Iterable[tuple[Sequence[float], int]]) -> Choice:
         missing = "with an error" if closes_fine else "without an error"
         expected = "rows with and without an error"
         raise InputError(f"no threshold can be chosen without rows {missing}", field="stage.threshold_on", expected=expected)
-    # At a threshold just above edge k, rows are right whose interval has opened by k and closes after it.
+    # At a threshold just above edge k, a row is right if its interval opens at or before k and closes after it.
     edges = np.unique(np.array([0.0, *opens, *closes_fine, *(value for value in closes if value < np.inf)]))
     opened = np.searchsorted(np.sort(opens), edges, side="right")
     closed = np.searchsorted(np.sort(closes), edges, side="right")
@@ -65,4 +65,4 @@ def best_threshold(rows: Iterable[tuple[Sequence[float], int]]) -> Choice:
     best = int(np.argmax(f1s))
     above = float(edges[best + 1]) if best + 1 < edges.size else float(edges[best]) + 1e-3
     halfway = (float(edges[best]) + above) / 2
-    return Choice(halfway if halfway > edges[best] else above, f1s[best])  # neighbours in floating point have no number between
+    return Choice(halfway if halfway > edges[best] else above, f1s[best])  # adjacent floats have no number between them

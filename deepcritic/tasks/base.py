@@ -1,4 +1,4 @@
-"""Questions put to a critic: the task owns what is asked and how the reply is judged."""
+"""The protocol of a task: the question that a critic is asked, and the scoring of its reply."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ V = TypeVar("V", bound=Hashable)
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt: the messages, the beginning of the reply if one is forced, and what `parse` needs to undo a shuffle."""
+    """A prompt: the messages, a forced beginning of the reply if any, and the `context` with which `parse` undoes a shuffle."""
 
     messages: tuple[Message, ...]
     prefix: str = ""
@@ -26,8 +26,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Vote(msgspec.Struct, Generic[V], frozen=True, kw_only=True):
-    """The outcome of a vote. `verdict` is what wins: a verdict, or of several responses the best one; None if no reply was
-    readable. `tally` holds the points of each candidate; `agreement` is the share of the readable replies for the winner."""
+    """The outcome of a vote. `verdict` is the winning verdict, or the best response if there are several; None if no reply was
+    parsed. `tally` holds the points of each candidate. `agreement` is the share of the parsed replies that vote for the
+    winner."""
 
     verdict: V | None
     tally: dict[V, float]
@@ -37,13 +38,13 @@ class Vote(msgspec.Struct, Generic[V], frozen=True, kw_only=True):
 
     @property
     def unreadable(self) -> int:
-        """The name of `unparsed` until 0.1; it goes with the next release."""
+        """Deprecated name of `unparsed`, removed in the next release."""
         warnings.warn("unreadable is now called unparsed", DeprecationWarning, stacklevel=2)
         return self.unparsed
 
 
 class RowScore(msgspec.Struct, frozen=True, kw_only=True):
-    """One row's score: `values` by name, the `stratum` it counts in, the `cluster` (the problem) it is drawn with."""
+    """The score of one row: `values` by name, the `stratum` that it counts in, and its `cluster` (the problem) for resampling."""
 
     values: dict[str, float]
     stratum: str
@@ -51,9 +52,9 @@ class RowScore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CriticTask(Protocol[V]):
-    """One question put to critics, for seeding, SFT, RL, evaluation and refinement alike.
+    """One question for critics, shared by seeding, SFT, RL, evaluation and refinement.
 
-    `item` and `gold` are those of its kind of `row`: what a critic may see, and what is known of the truth.
+    `item` is what a critic may see, and `gold` is the truth. Both have the types of the task's `row`.
     """
 
     name: str
@@ -62,43 +63,43 @@ class CriticTask(Protocol[V]):
 
     @property
     def row(self) -> type[Row]:
-        """The rows that it asks about, with an `id`, an `item` and a `gold`: `Example`, or a kind of its own."""
+        """The row type, with an `id`, an `item` and a `gold`: `Example`, or a type of its own."""
         ...
 
     marker: str | None
-    """What the verdict of a reply stands behind; None where it is the last box. See `verdict_of`."""
+    """The text before the verdict of a reply. None: the verdict is the last box. See `verdict_of`."""
 
     shuffles: bool
-    """Whether the samples of one item are asked differently: what they see is put in an order that `seed` and `sample` draw."""
+    """Whether the samples of one item get different prompts: their material is shuffled by `seed` and `sample`."""
 
     def ask(self, item: Any, *, seed: int | None = 0, sample: int = 0, context: Any = None) -> Question:
-        """The prompt about `item`, which holds no gold, so that none can leak. With a seed of None nothing is shuffled; with
-        the `context` of a reply it is the prompt that this reply answered."""
+        """The prompt about `item`, which holds no gold and so cannot leak it. With a seed of None nothing is shuffled. With the
+        `context` of a reply, it is the prompt that this reply answered."""
         ...
 
     def hint(self, gold: Any, context: Any = None) -> str:
-        """What tells the truth to a model that is to explain it. It goes into prompts that are sampled from, never into one
-        that is learnt from."""
+        """The gold in words, for a model that has to explain it. It appears in prompts to sample from, never in training
+        prompts."""
         ...
 
     def parse(self, text: str, context: Any = None) -> V | None:
-        """The verdict in a reply, or None when it cannot be read; never a guess."""
+        """The verdict of a reply, or None if it is unparsed. It never guesses."""
         ...
 
     def format(self, verdict: V) -> str:
-        """The reply's last line: `parse(format(v)) == v`."""
+        """The last line of a reply with this verdict: `parse(format(v)) == v`."""
         ...
 
     def reward(self, verdict: V | None, gold: Any) -> float:
-        """The RL reward, above 0 if the verdict is right; the only place where an unparsed verdict becomes a number."""
+        """The RL reward, above 0 if the verdict is right. Only here does an unparsed verdict become a number."""
         ...
 
     def stratum(self, gold: Any) -> str | None:
-        """The class in which a row counts, such as "with an error"; None where its gold does not say what is right."""
+        """The class in which a row counts, such as "with an error"; None for a row without a usable gold."""
         ...
 
     def votes_for(self, verdict: V) -> Mapping[Any, float]:
-        """What a reply with this verdict gives to each candidate of a vote."""
+        """The points that a reply with this verdict gives to each candidate of a vote."""
         ...
 
     def target(self, gold: Any) -> Any:
@@ -110,11 +111,11 @@ class CriticTask(Protocol[V]):
     def score(self, verdict: V | None, gold: Any, item: Any) -> RowScore: ...
 
     def aggregate(self, scores: Mapping[str, Any]) -> dict[str, float]:
-        """Figures from arrays: `values` (name -> array) and `stratum` (array), so that a bootstrap is cheap."""
+        """Figures from arrays: `values` (name -> array) and `stratum` (array). Cheap enough for a bootstrap."""
         ...
 
     def figures(self, parts: Mapping[str, Sequence[Judged]], *, ties: Ties = "random") -> dict[str, Any]:
-        """All figures of an evaluation, in percent: those of its one part, or of several by name with what sums them up."""
+        """All figures of an evaluation, in percent: of its one part, or of several parts by name with their summary."""
         ...
 
     def lines(self, metrics: Mapping[str, Any]) -> list[str]:
@@ -123,15 +124,15 @@ class CriticTask(Protocol[V]):
 
 
 def verdict_of(reply: Generation, task: CriticTask[V]) -> V | None:
-    """The verdict in a saved reply. A reply that was cut has none where the task names a marker: what it says last need not be
-    its verdict."""
+    """The verdict of a saved reply. None for a truncated reply if the task has a marker: its last statement need not be its
+    verdict."""
     if reply.finish_reason == "length" and task.marker is not None:
         return None
     return task.parse(reply.prefix + reply.text, reply.context)
 
 
 def count(points: Sequence[Mapping[Any, float] | None], weights: Sequence[float] | None = None, seed: int = 0) -> Vote[Any]:
-    """The vote of replies that give such points to candidates; None is a reply that does not vote. A tie is drawn by `seed`.
+    """The vote of replies that give such points to candidates. None is a reply that does not vote. A tie is drawn with `seed`.
 
     >>> count([{1: 9.0, 2: 4.0}, {1: 3.0, 2: 7.0}, None]).tally
     {1: 12.0, 2: 11.0}
@@ -159,5 +160,5 @@ def count(points: Sequence[Mapping[Any, float] | None], weights: Sequence[float]
 
 
 def cluster_of(problem: str) -> str:
-    """What rows about the same problem are drawn together by: a hash of its words."""
+    """A hash of the problem's text. Rows about the same problem are resampled together."""
     return hashlib.blake2b(" ".join(problem.split()).encode("utf-8", "replace"), digest_size=8).hexdigest()

@@ -1,7 +1,7 @@
 """The figures of an evaluation as types: what `metrics.json` holds for one benchmark, in percent.
 
-A figure is None where there was nothing to measure it on, such as F1 without any all-correct row. `NAME_interval` is the 95%
-interval of `NAME`; in a group it is called `interval`.
+A figure is None if there was nothing to measure, such as F1 without any all-correct row. `NAME_interval` is the 95% interval of
+`NAME`; within a group it is called `interval`.
 
 >>> found = figures_of({"examples": 4, "f1": 50.0, "f1_interval": [20.0, 80.0]})
 >>> type(found).__name__, found.f1, found.f1_interval, found.maj_f1
@@ -19,12 +19,12 @@ Interval = tuple[float | None, float | None]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the types of this file: a field that is not declared is refused."""
+    """Base class of the types in this file. Undeclared fields are rejected."""
 
 
 class Replies(Part, frozen=True, kw_only=True):
-    """What became of the replies: how many were asked for, and of those how many were cut at `max_tokens`, had no readable
-    verdict, were withheld by the model or its server, or were not delivered."""
+    """Reply counts: how many were requested, and of those how many were truncated at `max_tokens`, were unparsed, were refused by
+    the model or its server, or failed."""
 
     samples: int = 0
     truncated: int = 0
@@ -34,7 +34,7 @@ class Replies(Part, frozen=True, kw_only=True):
 
 
 class ConstantBaseline(Part, frozen=True, kw_only=True):
-    """What the best critic without a look at the solution scores."""
+    """The score of the best critic that does not read the solution."""
 
     f1: float | None
     error_accuracy: float | None
@@ -42,7 +42,7 @@ class ConstantBaseline(Part, frozen=True, kw_only=True):
 
 
 class Baseline(Part, frozen=True, kw_only=True):
-    """A baseline's F1, and the critic's F1 (`maj_`: that of its vote) minus it. `beaten`: that interval lies above 0."""
+    """A baseline's F1, and the critic's F1 (`maj_`: that of its vote) minus it. `beaten`: that interval is above 0."""
 
     f1: float | None
     interval: Interval
@@ -70,7 +70,7 @@ class Accuracy(Part, frozen=True, kw_only=True):
 
 
 class Accuracies(Part, frozen=True, kw_only=True):
-    """Both accuracies and F1 on a group of rows, of which `with_error` have an error."""
+    """Both accuracies and F1 on a group of rows. `with_error` is the number of rows with an error."""
 
     rows: int
     with_error: int
@@ -97,7 +97,7 @@ class VoteAccuracy(Part, frozen=True, kw_only=True):
 
 
 class GuidedVote(Part, frozen=True, kw_only=True):
-    """A vote of k replies, plain and guided by a Meta RM; `interval` is that of the difference."""
+    """A vote of k replies, plain and guided by a Meta RM. `interval` is that of the difference."""
 
     plain: float | None
     guided: float | None
@@ -106,7 +106,7 @@ class GuidedVote(Part, frozen=True, kw_only=True):
 
 
 class Bin(Part, frozen=True, kw_only=True, rename={"low": "from", "high": "to"}):
-    """The rows whose confidence lies from `low` to `high`: their mean confidence and their accuracy."""
+    """The rows with confidence from `low` to `high`: their mean confidence and their accuracy."""
 
     low: float
     high: float
@@ -117,7 +117,7 @@ class Bin(Part, frozen=True, kw_only=True, rename={"low": "from", "high": "to"})
 
 
 class Coverage(Part, frozen=True, kw_only=True):
-    """The accuracy where only the surest rows (`coverage` percent of all) are answered."""
+    """The accuracy on the most confident rows (`coverage` percent of all)."""
 
     coverage: float
     accuracy: float | None
@@ -125,7 +125,7 @@ class Coverage(Part, frozen=True, kw_only=True):
 
 
 class Confidence(Part, frozen=True, kw_only=True):
-    """The agreement of votes as confidence; see `deepcritic.metrics.calibration`."""
+    """Vote agreement as confidence; see `deepcritic.metrics.calibration`."""
 
     ece: float | None
     ece_interval: Interval
@@ -136,7 +136,7 @@ class Confidence(Part, frozen=True, kw_only=True):
 
 
 class MRScore(Part, frozen=True, kw_only=True):
-    """MR-Score and its parts; `skipped` says why there is no score."""
+    """MR-Score and its parts. `skipped` is the reason if there is no score."""
 
     score: float | None
     score_interval: Interval
@@ -152,7 +152,7 @@ class MRScore(Part, frozen=True, kw_only=True):
 
 
 class ScorePart(Part, frozen=True, kw_only=True):
-    """A part of a benchmark's own score, on so many rows."""
+    """A part of a benchmark's own score, with its number of rows."""
 
     value: float | None
     interval: Interval
@@ -160,8 +160,8 @@ class ScorePart(Part, frozen=True, kw_only=True):
 
 
 class BenchmarkScore(Part, frozen=True, kw_only=True):
-    """The score that a benchmark's authors report, in percent; `skipped` says why there is none, and `left_out` counts the rows
-    that no reply came to. See `deepcritic.evaluation.benchmark_scores`."""
+    """The score that a benchmark's authors report, in percent. `skipped` is the reason if there is none. `left_out` counts the
+    rows without a reply. See `deepcritic.evaluation.benchmark_scores`."""
 
     name: str
     value: float | None
@@ -173,7 +173,7 @@ class BenchmarkScore(Part, frozen=True, kw_only=True):
 
 
 class AttackSuccess(Part, frozen=True, kw_only=True):
-    """Of `rows` whose verdict was another than the forged one: how many then follow it, and how many move elsewhere."""
+    """Of `rows` whose verdict was not the forged one: how many then change to it, and how many change to another verdict."""
 
     rows: int
     rate: float | None
@@ -192,7 +192,7 @@ class WithoutHeld(Part, frozen=True, kw_only=True):
 
 
 class PositionBias(Part, frozen=True, kw_only=True):
-    """What the order of the responses does; see `deepcritic.tasks.pointwise_metrics.position_bias`."""
+    """The effect of the order of the responses; see `deepcritic.tasks.pointwise_metrics.position_bias`."""
 
     changed: float | None = None
     changed_interval: Interval | None = None
@@ -211,7 +211,7 @@ class RocAuc(Part, frozen=True, kw_only=True):
 
 
 class BenchmarkFacts(Part, frozen=True, kw_only=True):
-    """Which rows were measured. `rows_when_whole` is the size of the published set, `sha256` the hash of the rows."""
+    """The rows that were measured. `rows_when_whole` is the size of the published set, `sha256` the hash of the rows."""
 
     name: str
     path: str | None = None
@@ -230,15 +230,15 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     benchmark: BenchmarkFacts = BenchmarkFacts(name="")
     examples: int = 0
     failed: int = 0
-    """Rows without any reply that came."""
+    """Rows of which no reply arrived."""
     missing: int = 0
-    """Rows that a recording left out, which count as wrong."""
+    """Rows missing from a recording, which count as wrong."""
     replies: Replies = Replies()
     truncated_rate: float | None = None
     unparsed_rate: float | None = None
     unparsed_rate_interval: Interval | None = None
     samples: int = 1
-    """The most replies of any row."""
+    """The largest number of replies of any row."""
     f1: float | None = None
     f1_interval: Interval = (None, None)
     accuracy: float | None = None
@@ -247,10 +247,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     agreement: float | None = None
     guided_by_votes: dict[str, GuidedVote] = {}
     unguided: int = 0
-    """Rows without numbers of the Meta RM."""
+    """Rows without Meta RM scores."""
     without_held: WithoutHeld | None = None
     score: BenchmarkScore | None = None
-    """The score that the benchmark's authors report, where it is another than F1 or accuracy."""
+    """The score that the benchmark's authors report, if it is not F1 or accuracy."""
 
 
 class FirstErrorFigures(Figures, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -261,9 +261,9 @@ class FirstErrorFigures(Figures, frozen=True, kw_only=True, forbid_unknown_field
     correct_accuracy: float | None = None
     correct_accuracy_interval: Interval = (None, None)
     f1_unknown: str | None = None
-    """Why there is no F1."""
+    """The reason if there is no F1."""
     f1_bounds: Interval | None = None
-    """F1 should every reply that did not come be wrong, or right."""
+    """F1 if all missing replies were wrong, and if all were right."""
     constant_baseline_f1: float | None = None
     constant_baseline: ConstantBaseline | None = None
     baselines: dict[str, Baseline] = {}
@@ -310,9 +310,9 @@ class PointwiseFigures(Figures, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def figures_of(values: Mapping[str, Any]) -> Figures:
-    """The figures of one benchmark from JSON values; of a task that is not known here, what all tasks have.
+    """The figures of one benchmark from JSON values. For an unknown task, only the figures that all tasks share.
 
-    Raises `msgspec.ValidationError` for a value of another type, and for a figure of a known task that is not declared.
+    Raises `msgspec.ValidationError` for a value of the wrong type, and for an undeclared figure of a known task.
     """
     return msgspec.convert(values, kind_of_figures(values))
 

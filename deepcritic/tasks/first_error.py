@@ -1,6 +1,6 @@
-r"""DeepCritic's question: which step of a solution is the first wrong one, or is none?
+r"""The question of DeepCritic: which step of a solution is the first wrong one, if any?
 
-The prompt stands here, beside the reader of its reply, so that the two cannot drift apart.
+The prompt is in the same file as the parser of its reply, so that the two stay consistent.
 
 >>> task = FirstError()
 >>> task.parse("Step 2 takes the root of a negative number. \\boxed{2}"), task.parse("no box")
@@ -53,10 +53,10 @@ right.
 
 
 class FirstError:
-    r"""The task. `template` replaces the prompt by a file's; its index base holds for the reply as well. `system` is a system
-    prompt and `marker` what the verdict stands behind, in place of the template's own if it has one.
+    r"""The task. `template` is a file that replaces the prompt; its index base applies to the reply as well. `system` is a system
+    prompt. `marker` is the text before the verdict. Both override the template's own.
 
-    DeepCritic's critiques hold a box for each step, in which 1 means right and -1 wrong; the verdict follows "**Answer**:".
+    DeepCritic's critiques have a box for each step, in which 1 means right and -1 wrong. The verdict follows "**Answer**:".
 
     >>> task = FirstError(marker="**Answer**:")
     >>> cut = r"The correctness of Step 2 is: \boxed{-1}"
@@ -76,14 +76,14 @@ class FirstError:
         self.marker = self.template.marker
 
     def ask(self, item: Item, *, seed: int | None = 0, sample: int = 0, context: Any = None) -> Question:
-        """The same prompt for every sample: the other arguments serve tasks that shuffle."""
+        """The same prompt for every sample. The other arguments are for tasks that shuffle."""
         if not item.steps:
             raise InputError("the solution has no steps", field="item.steps", found=[], expected="at least one step")
         solution = self.template.solution(item.steps)
         return Question(messages=self.template.messages(problem=item.problem, solution=solution))
 
     def parse(self, text: str, context: Any = None) -> int | None:
-        """The step that the reply names, counted from 1, or `ALL_CORRECT`; None where that cannot be read (see `read_number`)."""
+        """The step that the reply names, from 1, or `ALL_CORRECT`. None if unparsed (see `read_number`)."""
         number = read_number(text, marker=self.marker)
         if number is None or number == ALL_CORRECT:
             return number
@@ -110,7 +110,7 @@ class FirstError:
         return WITHOUT_ERROR if gold.first_error == ALL_CORRECT else WITH_ERROR
 
     def vote(self, verdicts: Sequence[int | None], weights: Sequence[float] | None = None, seed: int = 0) -> Vote[int]:
-        """The verdict with the most weight; unparsed ones do not vote, and a tie is drawn by `seed`.
+        """The verdict with the most weight. Unparsed replies do not vote, and a tie is drawn with `seed`.
 
         >>> FirstError().vote([2, 2, None, -1])
         Vote(verdict=2, tally={2: 2.0, -1: 1.0}, agreement=0.6666666666666666, unparsed=1, tied=False)
@@ -124,7 +124,7 @@ class FirstError:
         return _known(gold)
 
     def score(self, verdict: int | None, gold: Gold, item: Item) -> RowScore:
-        """Right or wrong on one row. Problems are drawn together in a bootstrap, as one may occur with several solutions."""
+        """The score of one row. The cluster is the problem, as one problem may have several solutions."""
         cluster = cluster_of(item.problem)
         values = {"correct": self.reward(verdict, gold), "unparsed": float(verdict is None)}
         stratum = WITHOUT_ERROR if _known(gold) == ALL_CORRECT else WITH_ERROR

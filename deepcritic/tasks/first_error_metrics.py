@@ -1,10 +1,10 @@
-"""The figures of an evaluation, in percent, from its judged rows: what `metrics.json` holds, and the lines that say it.
+"""Figures of an evaluation, in percent, from its judged rows: the contents of `metrics.json`, and the lines that print them.
 
 metrics = figures(read_rows(path, Judged), task)             # of one benchmark
 metrics = suite_figures({"processbench/math": rows, ...}, task)  # of several, with their mean
 
-Every rate has a 95% interval beside it (`NAME_interval`, or `interval` in a group): a percentile bootstrap that draws problems
-anew within the solutions with an error and within those without (`deepcritic.metrics.bootstrap.resampled_rates`).
+Every rate has a 95% interval (`NAME_interval`, or `interval` in a group): a percentile bootstrap that resamples problems within
+the solutions with an error and within those without (`deepcritic.metrics.bootstrap.resampled_rates`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from deepcritic.tasks.metrics_shared import REPLIES, guided_lines, in_percent, n
 def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
     """All figures of one benchmark, in percent.
 
-    Replies that were refused or failed are neither right nor wrong: they are left out, and `f1_bounds` says what they could do.
+    Refused and failed replies are left out: they are neither right nor wrong. `f1_bounds` is the range of F1 over their outcomes.
     """
     rows = [row for row in judged if row.correct is not None]
     if not rows:
@@ -81,7 +81,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
 
 
 def _why_unknown(error: Array) -> str | None:
-    """Why there is no F1; None where there is one."""
+    """The reason if there is no F1, else None."""
     if error.all() or not error.any():
         return f"none of the {error.size} rows is a solution {'without' if error.all() else 'with'} an error, and F1 needs both"
     return None
@@ -98,9 +98,9 @@ def suite_figures(benchmarks: Mapping[str, Sequence[Judged]], task: CriticTask[A
 
 
 def mean_figures(benchmarks: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
-    """`f1`, and `maj_f1` where all have several samples, as the mean over benchmarks, which count alike; with intervals.
+    """`f1`, and `maj_f1` if every row has several samples, as the mean over benchmarks with equal weights. With intervals.
 
-    Each benchmark's problems are drawn by themselves, also where two benchmarks share some.
+    Each benchmark's problems are resampled separately, even where two benchmarks share some.
     """
     found: dict[str, Any] = {}
     several = all(max(len(row.verdicts) for row in judged) > 1 for judged in benchmarks.values())
@@ -114,15 +114,15 @@ def mean_figures(benchmarks: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
 
 
 def baseline_lines(rows: Sequence[Judged]) -> dict[str, Array]:
-    """The chance that each baseline is right on each row; see `deepcritic.metrics.baselines`."""
+    """The probability that each baseline is right on each row; see `deepcritic.metrics.baselines`."""
     return baselines(
         [row.gold for row in rows], [row.steps for row in rows], [row.answer_right for row in rows], [row.cluster for row in rows]
     )
 
 
 def _beside_baselines(rows: Sequence[Judged]) -> dict[str, Any]:
-    """For each baseline its F1, and how far the critic's F1 and that of its vote stand above it, with intervals over the same
-    draws of problems. `beaten` says that the interval of the difference (of the vote, where there is one) lies above 0."""
+    """For each baseline its F1, and the margin of the critic's F1 and of its vote's F1 over it, with intervals over the same
+    resamples. `beaten`: the interval of the margin (the vote's, if there is one) is above 0."""
     lines = baseline_lines(rows)
     if not lines:
         return {}
@@ -145,7 +145,7 @@ def _beside_baselines(rows: Sequence[Judged]) -> dict[str, Any]:
 
 
 def _mean_beside_baselines(benchmarks: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
-    """The same of the means over benchmarks, for the baselines that all of them have."""
+    """The same for means over benchmarks, for the baselines that all benchmarks have."""
     parts = [[row for row in judged if row.correct is not None] for judged in benchmarks.values()]
     lines = [baseline_lines(rows) for rows in parts]
     names = [name for name in lines[0] if all(name in one for one in lines)]
@@ -170,16 +170,17 @@ def _mean_beside_baselines(benchmarks: Mapping[str, Sequence[Judged]]) -> dict[s
 
 
 def _scores(judged: Sequence[Judged], score: str) -> tuple[Array, list[bool], list[str]]:
-    """A field of the rows that have a score, as one line; which of them have an error; their problems."""
+    """A field of the rows that have a score, as an array; which of them have an error; their problems."""
     rows = [row for row in judged if row.correct is not None]
     values = np.array([[getattr(row, score) for row in rows]], float)
     return values, [row.stratum == WITH_ERROR for row in rows], [row.cluster for row in rows]
 
 
 def vote_scores(rows: Sequence[Judged], ties: Ties) -> Array:
-    """The chance that a vote of k of a row's replies is right, for k = 1 .. n (the most replies of any row): shape (n, rows).
+    """The probability that a vote of k of a row's replies is right, for k = 1 .. n (the most replies of any row): shape (n,
+    rows).
 
-    A row with fewer replies, as some failed, counts with as many as it has where k is more.
+    A row with fewer replies, because some failed, uses all of its replies for larger k.
     """
     most = max(len(row.verdicts) for row in rows)
     scores = np.zeros((most, len(rows)))
@@ -190,7 +191,7 @@ def vote_scores(rows: Sequence[Judged], ties: Ties) -> Array:
 
 
 def _votes(rows: Sequence[Judged], unparsed: Array, task: CriticTask[Any], ties: Ties) -> dict[str, Any]:
-    """Maj@k for every k, by both rules for ties, and what the agreement of all votes says about their being right."""
+    """Maj@k for every k under both tie rules, and how well the agreement of all votes predicts a right vote."""
     error, cluster = np.array([row.stratum == WITH_ERROR for row in rows]), [row.cluster for row in rows]
     scores = {rule: vote_scores(rows, rule) for rule in TIES}
     drawn = resampled_rates(np.concatenate(list(scores.values())), error, cluster)
@@ -217,7 +218,7 @@ def _votes(rows: Sequence[Judged], unparsed: Array, task: CriticTask[Any], ties:
 
 
 def guided_by_votes(rows: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
-    """F1 of votes of k replies, plain and guided by a Meta RM on the same subsets, and their difference; see `guided`."""
+    """F1 of votes of k replies, plain and guided by a Meta RM on the same subsets, and their difference; see `guided_vote`."""
     ks = powers(max(len(row.verdicts) for row in rows))
     error, cluster = np.array([row.stratum == WITH_ERROR for row in rows]), [row.cluster for row in rows]
     chances_of = vote_chances(rows, task, ks)
@@ -245,7 +246,7 @@ def _truncated(replies: Mapping[str, int]) -> float:
 
 
 def _f1_if_failed(judged: Sequence[Judged], score: float) -> float:
-    """F1 if every reply that we did not get had that score."""
+    """F1 if every missing reply had that score."""
     correct = []
     for row in judged:
         lost, came = row.refused + row.failed, len(row.verdicts)
@@ -260,7 +261,7 @@ def _answer(row: Judged) -> str | None:
 
 
 def _baseline_lines(part: Mapping[str, Any]) -> Iterator[str]:
-    """One line of baselines, and one for each that the critic does not beat."""
+    """One line with all baselines, and one for each that the critic does not beat."""
     others = part.get("baselines", {})
     if others:
         yield "  without reading: " + ", ".join(f"{name} {number(one['f1'])}" for name, one in others.items())

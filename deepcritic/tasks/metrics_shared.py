@@ -1,4 +1,4 @@
-"""What the metrics of several tasks share."""
+"""Helpers that the metrics of several tasks share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from deepcritic.tasks.base import CriticTask
 
 
 def vote_chances(rows: Sequence[Judged], task: CriticTask[Any], ks: Sequence[int]) -> tuple[Array, Array]:
-    """The chance that each row's wanted candidate wins a vote of k replies, plain and guided: two arrays of shape (ks, rows).
+    """The probability that the target of each row wins a vote of k replies, plain and guided: two arrays of shape (ks, rows).
 
-    A row without the Meta RM's numbers has NaN among the guided ones; one without a readable reply is lost.
+    In the guided array a row without Meta RM scores is NaN. A row without a parsed reply scores 0.
     """
     plain, guided = np.zeros((len(ks), len(rows))), np.full((len(ks), len(rows)), np.nan)
     for at, row in enumerate(rows):
@@ -27,11 +27,11 @@ def vote_chances(rows: Sequence[Judged], task: CriticTask[Any], ks: Sequence[int
 
 
 REPLIES: Final = ("samples", "truncated", "unparsed", "refused", "failed")
-"""What became of the replies: how many were asked for, and of those how many were cut, not readable, withheld or lost."""
+"""Reply counts: how many were requested, and of those how many were truncated, unparsed, refused or failed."""
 
 
 def in_percent(value: Any) -> Any:
-    """Fractions (floats) as percent, whole numbers as they are; None where there is nothing to measure, as in F1 without any
+    """Fractions (floats) as percent, whole numbers unchanged. None where there is nothing to measure, as in F1 without any
     all-correct row.
 
     >>> in_percent({"rows": 3, "f1": 0.25, "interval": (0.1, float("nan"))})
@@ -45,7 +45,7 @@ def in_percent(value: Any) -> Any:
 
 
 def guided_lines(by_votes: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each k: what the Meta RM's choice of replies adds to the vote."""
+    """One line per k: the effect of the Meta RM's selection on the vote."""
     for k, one in by_votes.items():
         yield (
             f"  k = {k}: plain {number(one['plain'])}, guided {number(one['guided'])}, "

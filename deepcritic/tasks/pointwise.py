@@ -1,8 +1,8 @@
-r"""SPCT's question (DeepSeek-GRM, arXiv 2504.02495): which principles matter here, and what score does each response earn?
+r"""SPCT's question (DeepSeek-GRM, arXiv 2504.02495): which principles matter here, and which score does each response deserve?
 
-A reply states principles with weights, a critique, and one integer score for each response in one box, in order: 1 to 10. In
-training a single response has a form of its own, in which its score is 0 or 1 (`binary`). Responses are shuffled anew for each
-sample; the order travels in the question's `context`, and `parse` undoes it.
+A reply states principles with weights, a critique, and one integer score per response in one box, in order: 1 to 10. In training
+a single response is scored 0 or 1 (`binary`), with a prompt of its own. Responses are shuffled for each sample. The order is kept
+in the question's `context`, and `parse` undoes it.
 
 >>> task = Pointwise()
 >>> task.parse("Correctness (weight 7): the second one slips. \\boxed{3, 9}", context=[2, 1])  # the second one was shown first
@@ -84,18 +84,18 @@ HINT = "(For you alone: response {{best}} is the best one. Score it highest, wit
 SINGLE_HINT = "(For you alone: the right score is {{best}}. Find the reasons for it, and do not mention this note.)"
 LOW, HIGH = 1, 10
 MOST: Final = 64
-"""More responses than this are no question for one prompt."""
+"""The maximum number of responses in one prompt."""
 SINGLE, SEVERAL = "single", "several"
 _SCORE = re.compile(r"\s*([0-9]{1,2})\s*")
 _END = re.compile(r"[\s.$*`\\\])]*+")
-"""What may stand behind the box: the ends of a formula or of bold type."""
+"""What may follow the box: the end of a formula or of bold type."""
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}")
 Verdict = tuple[int, ...]
 
 
 class Pointwise:
-    """The task. With `binary` a single response is judged 0 or 1, the form of training. Templates replace the prompts, and hints
-    the sentence that tells the best response (or the right score) to a model that is to explain it, with a place `{{best}}`.
+    """The task. With `binary` a single response is judged 0 or 1, the form of training. Templates replace the prompts. The hints
+    are the sentences that give the best response (or the right score) to a model that has to explain it, with a field `{{best}}`.
     `system` is a system prompt."""
 
     name = "pointwise"
@@ -119,11 +119,11 @@ class Pointwise:
         self._hint = Template(text=hint or HINT, fields=("best",), index_base=1, name="task.hint")
         self._single_hint = Template(text=single_hint or SINGLE_HINT, fields=("best",), index_base=1, name="task.single_hint")
         self.template = self._several
-        if binary:  # in manifests one hash stands for both prompts
+        if binary:  # manifests record one hash for both prompts
             self.template = dataclasses.replace(self._several, text=f"{self._several.text}\n{self._single.text}")
 
     def ask(self, item: Responses, *, seed: int | None = 0, sample: int = 0, context: Any = None) -> Question:
-        """The responses in an order drawn by `seed` and `sample`: the n-th one shown is number `context[n]` of the item."""
+        """The responses in an order drawn from `seed` and `sample`: the n-th one shown is number `context[n]` of the item."""
         shown = len(item.responses)
         if not 1 <= shown <= MOST:
             raise InputError("a question needs responses", field="item.responses", found=shown, expected=f"1 to {MOST} of them")
@@ -137,7 +137,7 @@ class Pointwise:
         return Question(messages=template.messages(query=item.query, responses=responses), context=tuple(order))
 
     def hint(self, gold: Preferred, context: Any = None) -> str:
-        """Names the best response by the place at which it is shown."""
+        """Names the best response by its position in the prompt."""
         if isinstance(gold.best, Unlabelled):
             (message,) = self._single_hint.messages(best=_truth(gold))
         else:
@@ -146,9 +146,9 @@ class Pointwise:
         return message.content
 
     def parse(self, text: str, context: Any = None) -> Verdict | None:
-        """The scores in the box that ends the reply, in the order of the item. None where they are not as many as the responses,
-        not whole numbers, or off the scale; and where text follows the box, as principles and critiques may quote one. Without
-        a context the scores count as they stand."""
+        """The scores in the box that ends the reply, in the order of the item. Without a context they keep their order. None if
+        their number is not that of the responses, if one is not a whole number or is off the scale, or if text follows the box
+        (principles and critiques may quote a box)."""
         answer = strip_thinking(text)
         box = None if answer is None else last_box(answer)
         if answer is None or box is None or not _END.fullmatch(answer, box.end):
@@ -168,8 +168,8 @@ class Pointwise:
         return f"\\boxed{{{', '.join(map(str, verdict))}}}"
 
     def reward(self, verdict: Verdict | None, gold: Preferred) -> float:
-        """+1 if the best response scores strictly highest, or a single one is scored as it should be; else -1, and so is what
-        cannot be read. There is no reward for the form (arXiv 2504.02495, section 3.2)."""
+        """+1 if the best response scores strictly highest, or a single one gets the right score; else -1, also for an unparsed
+        reply. The format earns no reward (arXiv 2504.02495, section 3.2)."""
         if verdict is None:
             return -1.0
         points = self.votes_for(verdict)
@@ -178,24 +178,24 @@ class Pointwise:
 
     def votes_for(self, verdict: Verdict) -> dict[int, float]:
         """The score of each response, by its number. A single response has two candidates, 1 (right) and 0 (wrong), and gives
-        them its distance from either end of the scale: a score above the middle speaks for 1."""
+        each its distance from the other end of the scale: a score above the middle favours 1."""
         if len(verdict) > 1:
             return {number: float(score) for number, score in enumerate(verdict, start=1)}
         low, high = self._scale(1)
         return {1: float(verdict[0] - low), 0: float(high - verdict[0])}
 
     def target(self, gold: Preferred) -> int:
-        """The best response; of a single one whether it is right: 1 or 0."""
+        """The best response. For a single response whether it is right: 1 or 0."""
         return _truth(gold) if isinstance(gold.best, Unlabelled) else gold.best
 
     def stratum(self, gold: Preferred) -> str | None:
-        """A single response, or several; None where the truth is not known."""
+        """A single response, or several. None for an unlabelled row."""
         if not isinstance(gold.best, Unlabelled):
             return SEVERAL
         return SINGLE if gold.scores is not None and len(gold.scores) == 1 else None
 
     def vote(self, verdicts: Sequence[Verdict | None], weights: Sequence[float] | None = None, seed: int = 0) -> Vote[int]:
-        """The response with the highest sum of scores; unparsed replies do not vote, and a tie is drawn by `seed`.
+        """The response with the highest sum of scores. Unparsed replies do not vote, and a tie is drawn with `seed`.
 
         >>> Pointwise().vote([(9, 4), (3, 7), None])
         Vote(verdict=1, tally={1: 12.0, 2: 11.0}, agreement=0.5, unparsed=1, tied=False)
@@ -228,7 +228,7 @@ class Pointwise:
 
 
 def _order(context: Any, shown: int) -> list[int]:
-    """The order that a context says, which is our own to get right: never a reason to call a reply unparsed."""
+    """The order in a context. A wrong one is our own bug, never a reason to call a reply unparsed."""
     order = list(context) if isinstance(context, list | tuple) else []
     if sorted(order) != list(range(1, shown + 1)):
         raise InputError(

@@ -1,7 +1,7 @@
-"""The figures of judged preferences, in percent: accuracy, votes, ROC-AUC of single responses, what the order does.
+"""Figures for judged preferences, in percent: accuracy, votes, ROC-AUC of single responses, and position bias.
 
-A row with several responses is right if the best one gets the highest score. Every figure has a 95% interval beside it, a
-percentile bootstrap that draws queries anew.
+A row with several responses is right if the best one gets the highest score. Every figure has a 95% interval: a percentile
+bootstrap that resamples queries.
 
 metrics = figures(read_rows(path, Judged), task)
 """
@@ -25,17 +25,18 @@ from deepcritic.tasks.base import CriticTask
 from deepcritic.tasks.metrics_shared import REPLIES, guided_lines, in_percent, number, span, vote_chances
 
 LOST: Final = "lost"
-"""The rule of JudgeBench for ties: nobody wins them."""
+"""JudgeBench's rule for ties: nobody wins."""
 
 
 def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
-    """All figures of one benchmark, in percent. Replies that failed are neither right nor wrong, and left out.
+    """All figures of one benchmark, in percent. Failed replies are left out: they are neither right nor wrong.
 
-    - `accuracy`: the chance that the best response wins, from one reply, with ties for the first place drawn; `strict_accuracy`
-      counts a tie as wrong, as the reward does. `pairwise_accuracy` is that of two responses, `best_of_n_accuracy` that of more.
-      `accuracy_by_votes` has the sum of k replies' scores for every k, and `guided_by_votes`, with a Meta RM, beside it the sum
-      of the half that it likes best; `accuracy_by_domain` and `accuracy_by_responses` group the rows.
-    - `roc_auc`: of single responses, by the sum of all replies' scores; and `roc_auc_by_domain`.
+    - `accuracy`: the probability that the best response wins, from one reply. Ties for the first place are drawn at random;
+      `strict_accuracy` counts them as wrong, as the reward does. `pairwise_accuracy` covers rows with two responses,
+      `best_of_n_accuracy` rows with more. `accuracy_by_votes` sums the scores of k replies for every k. With a Meta RM,
+      `guided_by_votes` compares this with the sum over the half with the highest Meta RM scores. `accuracy_by_domain` and
+      `accuracy_by_responses` group the rows.
+    - `roc_auc`: of single responses, by the sum of all replies' scores; `roc_auc_by_domain` groups it.
     - `position`: see `position_bias`.
     """
     rows = [row for row in judged if row.correct is not None]
@@ -66,8 +67,8 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
 
 
 def decided_figures(judged: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
-    """The figures of recorded judgments in two orders, by JudgeBench's rule: a row is right if the two decisions together speak
-    for the better response, and wrong if they tie."""
+    """Figures of recorded judgments in two orders, by JudgeBench's rule: a row is right if the two decisions together favour the
+    better response, and wrong if they tie."""
     right = [float(row.vote_correct == 1) for row in judged]
     found: dict[str, Any] = {
         "benchmark": {"name": judged[0].benchmark},
@@ -86,7 +87,7 @@ def decided_figures(judged: Sequence[Judged], task: CriticTask[Any]) -> dict[str
 
 
 def suite_figures(parts: Mapping[str, Sequence[Judged]], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
-    """The figures of each benchmark by name, and their mean accuracy, in which benchmarks count alike."""
+    """The figures of each benchmark by name, and their mean accuracy, with equal weights."""
     found = {name: figures(judged, task, ties=ties) for name, judged in parts.items()}
     totals: dict[str, Any] = {name: sum(part[name] for part in found.values()) for name in ("examples", "failed", "missing")}
     totals["replies"] = {name: sum(part["replies"][name] for part in found.values()) for name in REPLIES}
@@ -96,12 +97,12 @@ def suite_figures(parts: Mapping[str, Sequence[Judged]], task: CriticTask[Any], 
 
 
 def position_bias(judged: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
-    """What the order of the responses does, where replies to a row saw them in different ones.
+    """The effect of the order of the responses, from rows whose replies saw different orders.
 
-    - `changed`: how often the winner changes with the order: over all pairs of a row's replies that saw other orders, how often
-      they put other responses first (a tie is an outcome of its own). `changed_by_chance` is the same over pairs that saw one
-      order: what sampling does by itself.
-    - `first_shown`: how often the response shown first wins, of the replies in which one does.
+    - `changed`: how often the winner changes with the order: the share of pairs of a row's replies that saw different orders
+      and rank different responses first (a tie is an outcome of its own). `changed_by_chance` is the same over pairs that saw
+      one order: the effect of sampling alone.
+    - `first_shown`: how often the response shown first wins, among the replies with a single winner.
     """
     rows: list[tuple[str, Array]] = []
     for row in judged:
@@ -110,7 +111,7 @@ def position_bias(judged: Sequence[Judged], task: CriticTask[Any]) -> dict[str, 
             for order, verdict in zip(row.contexts, row.verdicts, strict=False)
             if verdict is not None and len(order) > 1
         ]
-        line = np.zeros(6)  # pairs and changes in other orders, in the same one; replies with a winner, and it was shown first
+        line = np.zeros(6)  # pairs and changes, different orders and same order; replies with a winner, first one won
         for (order, first), (other, second) in itertools.combinations(seen, 2):
             at = 0 if order != other else 2
             line[at : at + 2] += 1, first != second
@@ -130,7 +131,7 @@ def position_bias(judged: Sequence[Judged], task: CriticTask[Any]) -> dict[str, 
 
 
 def winner(task: CriticTask[Any], verdict: Any) -> Any:
-    """The candidate that this one reply puts first, or None where it puts several there."""
+    """The candidate that this reply ranks first, or None for a tie."""
     points = task.votes_for(verdict)
     first = [candidate for candidate, value in points.items() if value == max(points.values())]
     return first[0] if len(first) == 1 else None
@@ -175,7 +176,7 @@ def _several(rows: Sequence[Judged], task: CriticTask[Any], samples: int) -> dic
 
 
 def guided_by_votes(ks: Sequence[int], plain: Array, guided: Array, clusters: Any) -> dict[str, Any]:
-    """For each k the accuracy of the plain and of the guided vote on the same rows, and their difference with its interval."""
+    """For each k the accuracy of the plain and the guided vote on the same rows, and their difference with its interval."""
     return {
         str(k): {
             "plain": float(ours.mean()),
@@ -188,7 +189,7 @@ def guided_by_votes(ks: Sequence[int], plain: Array, guided: Array, clusters: An
 
 
 def single_figures(rows: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
-    """The figures of `rows` of one response each, right or wrong, as fractions."""
+    """Figures of `rows` with one response each, as fractions."""
     truth = np.array([row.gold == 1 for row in rows])
     scores = np.array([sum(task.votes_for(verdict)[1] for verdict in row.verdicts if verdict is not None) for row in rows])
     clusters = np.array([row.cluster for row in rows])
@@ -209,7 +210,7 @@ def single_figures(rows: Sequence[Judged], task: CriticTask[Any]) -> dict[str, A
 
 
 def roc_auc(scores: Any, truth: Any) -> float:
-    """The chance that a right response scores higher than a wrong one, ties counting half (Mann and Whitney's U).
+    """The probability that a right response scores higher than a wrong one. Ties count half (Mann and Whitney's U).
 
     >>> roc_auc([1, 2, 2], [False, True, False])
     0.75
@@ -224,12 +225,12 @@ def roc_auc(scores: Any, truth: Any) -> float:
 
 
 def _auc_interval(scores: Array, truth: Array, clusters: Any, seed: int = 0) -> tuple[float, float]:
-    """Queries are drawn anew, with all of their rows."""
+    """Resamples queries, with all of their rows."""
     names, group = np.unique(clusters, return_inverse=True)
     members = [np.flatnonzero(group == at) for at in range(len(names))]
     generator = np.random.default_rng(seed)
     drawn = []
-    for _ in range(RESAMPLES // 4):  # a quarter of the usual number: sorting makes these dear
+    for _ in range(RESAMPLES // 4):  # a quarter of the usual number, as every resample sorts
         rows = np.concatenate([members[at] for at in generator.integers(len(names), size=len(names))])
         drawn.append(roc_auc(scores[rows], truth[rows]))
     return percentiles(drawn)
@@ -244,7 +245,7 @@ def _ratio_interval(parts: Array, totals: Array, clusters: Sequence[str], seed: 
 
 
 def _groups(rows: Sequence[Judged], right: Any, name: Any) -> dict[str, Any]:
-    """Accuracy by group, with how many rows there are; rows without a group count in none."""
+    """Accuracy by group, with the number of rows. Rows without a group are skipped."""
     members: dict[str, list[int]] = {}
     for at, row in enumerate(rows):
         if name(row) is not None:

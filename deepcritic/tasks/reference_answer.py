@@ -1,8 +1,8 @@
 r"""Does a response reach the reference answer? The question of answer verifiers such as CompassVerifier (arXiv 2508.03686).
 
-A row is a `Preference` with one response, whose item has the reference answer in `meta["reference_answer"]`: that the judge sees
-it is the point of the question. The verdict is A (right), B (wrong) or C (invalid), which counts as wrong; it is measured as any
-single response is.
+A row is a `Preference` with one response, whose item has the reference answer in `meta["reference_answer"]`. Here the judge is
+meant to see it. The verdict is A (right), B (wrong) or C (invalid), which counts as wrong. Its figures are those of single
+responses.
 
 >>> template = Template(text="{{query}}|{{reference}}|{{response}}", fields=("query", "reference", "response"), index_base=1)
 >>> task = ReferenceAnswer(template)
@@ -33,7 +33,7 @@ _LETTERS: Final = {"CORRECT": "A", "INCORRECT": "B"}
 
 
 class ReferenceAnswer(Pointwise):
-    """The task, in the words of `template`, which has the fields query, reference and response."""
+    """The task. `template` is the prompt, with the fields query, reference and response."""
 
     shuffles = False
 
@@ -56,7 +56,7 @@ class ReferenceAnswer(Pointwise):
         return Question(messages=self.template.messages(query=item.query, reference=reference, response=response))
 
     def parse(self, text: str, context: Any = None) -> Verdict | None:
-        """The letter in the last box, else the letter or word that is all of the reply, or all that follows "Final Judgment:"."""
+        """The verdict in the last box, or in the text after "Final Judgment:", or in a reply that is only a letter or a word."""
         answer = strip_thinking(text)
         if answer is None:
             return None

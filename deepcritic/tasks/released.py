@@ -1,10 +1,10 @@
-r"""The question about the first wrong step in a released critic's own words, and the forms in which such critics answer.
+r"""The question about the first wrong step with a released critic's own prompt, and the answer formats of such critics.
 
 | form | the verdict | critics |
 |---|---|---|
-| `box` | the number in the last box, or in the box behind `marker` | DeepCritic, plain models in ProcessBench's form |
-| `line` | the number behind `marker` on its line | FARE, Hard2Verify's prompt (`Verdict: 3`) |
-| `labels` | a box `correct` or `incorrect` for each step, also inside a thought: the first `incorrect` | ThinkPRM |
+| `box` | the number in the last box, or in the box after `marker` | DeepCritic, plain models with ProcessBench's prompt |
+| `line` | the number after `marker` on its line | FARE, Hard2Verify's prompt (`Verdict: 3`) |
+| `labels` | a box `correct` or `incorrect` for each step, also inside thinking: the first `incorrect` | ThinkPRM |
 
 >>> text, fields = "{{problem}}\n{{solution}}", ("problem", "solution")
 >>> template = Template(text=text, fields=fields, index_base=0, step="<{{index}}> {{text}}", marker="Verdict:")
@@ -34,8 +34,8 @@ _LABEL: Final = re.compile(r"\\boxed\s*\{\s*(?:\\text(?:bf)?\s*\{\s*)?(in)?corre
 
 
 class ReleasedFirstError(FirstError):
-    """`between` stands between the steps, and white space around the whole solution goes, as in the authors' scripts. `prefix` is
-    the beginning of the reply that the critic goes on from."""
+    """The task. `between` joins the steps. White space around the whole solution is stripped, as in the authors' scripts.
+    `prefix` is the beginning of the reply, which the critic continues."""
 
     def __init__(self, template: Template, *, form: str = "box", between: str = "\n\n", prefix: str = "") -> None:
         if form not in FORMS:
@@ -46,7 +46,7 @@ class ReleasedFirstError(FirstError):
         self._form, self._between, self._prefix = form, between, prefix
 
     def ask(self, item: Item, *, seed: int | None = 0, sample: int = 0, context: Any = None) -> Question:
-        """The authors' prompt. The context is the number of steps, which the form `labels` needs."""
+        """The authors' prompt. The context is the number of steps, which the form `labels` requires."""
         if not item.steps:
             raise InputError("the solution has no steps", field="item.steps", found=[], expected="at least one step")
         used = placeholders(self.template.step)
@@ -79,7 +79,7 @@ class ReleasedFirstError(FirstError):
 
 
 def _first_incorrect(text: str, steps: int | None) -> int | None:
-    """The first step that is called incorrect. "All correct" needs a label for each of the `steps`; fewer are no verdict."""
+    """The first step labelled incorrect. "All correct" needs a label for each of the `steps`; with fewer labels it is None."""
     wrong = [bool(found[1]) for found in _LABEL.finditer(text)]
     if steps is not None:
         wrong = wrong[:steps]

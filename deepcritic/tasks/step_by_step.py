@@ -1,7 +1,7 @@
-r"""The question about the first wrong step, put as one question a step: is this step right, yes or no?
+r"""The first wrong step, found by one question per step: is this step right, yes or no?
 
-Critics such as GenPRM and R-PRM are asked so. The verdict is the first step that is called wrong; asking ends there. The words
-are those of the authors (see `deepcritic.evaluation.critics`).
+Critics such as GenPRM and R-PRM are asked in this way. The verdict is the first step that is called wrong, and asking stops
+there. The prompts are the authors' own (see `deepcritic.evaluation.critics`).
 
 >>> calls = (StepCall(prefix="Step {{number}}: "),)
 >>> asked = StepQuestion(first="{{problem}}\n{{step}}", later="{{step}}", history=True, calls=calls)
@@ -33,7 +33,7 @@ _DECISION: Final = re.compile(r"boxed\s*\{\s*(?:\\text\{)?\s*(yes|no)\s*\}|\(yes
 
 @dataclass(frozen=True, kw_only=True)
 class StepCall:
-    """One call of a question: the `prefix` that the reply goes on from, the texts at which it stops, and its length."""
+    """One call of a question: the `prefix` that the reply continues, its stop strings, and its maximal length."""
 
     prefix: str = ""
     stop: tuple[str, ...] = ()
@@ -42,8 +42,8 @@ class StepCall:
 
 @dataclass(frozen=True, kw_only=True)
 class StepQuestion:
-    """How a step is asked about. `first` and `later` are what the user says of the first step and of later ones, with the fields
-    problem, previous (the steps before, each written as `written`), step and number. With `history` the earlier steps and the
+    """How to ask about a step. `first` and `later` are the user messages for the first step and for later ones, with the fields
+    problem, previous (the steps before, each formatted by `written`), step and number. With `history`, the earlier steps and the
     critic's replies stay in the conversation."""
 
     first: str
@@ -55,7 +55,7 @@ class StepQuestion:
 
 
 class StepByStep(FirstError):
-    """The task: verdicts, votes and figures are those of `FirstError`."""
+    """The task. Verdicts, votes and figures are those of `FirstError`."""
 
     def __init__(self, question: StepQuestion) -> None:
         self.question, self.marker = question, None
@@ -71,7 +71,7 @@ class StepByStep(FirstError):
             *(call.prefix for call in question.calls),
         ]
         marked = "\0".join(texts)
-        # What stands for the prompt in manifests: its hash is that of all of its texts.
+        # Manifests record this as the prompt: its hash covers all texts of the question.
         self.template = Template(text=marked, fields=placeholders(marked), index_base=1, system=question.system)
 
     def ask(self, item: Item, *, seed: int | None = 0, sample: int = 0, context: Any = None) -> Question:
@@ -79,8 +79,8 @@ class StepByStep(FirstError):
         return self.ask_step(item, 1, [])
 
     def ask_step(self, item: Item, number: int, replies: Sequence[str], call: int = 0, so_far: str = "") -> Question:
-        """The question about step `number`, from 1, after these replies to the steps before; `so_far` is what earlier calls about
-        this step have written, their prefixes included."""
+        """The question about step `number`, from 1, given the replies to the steps before. `so_far` is the text of earlier calls
+        about this step, their prefixes included."""
         if not item.steps:
             raise InputError("the solution has no steps", field="item.steps", found=[], expected="at least one step")
         asked = self.question
@@ -108,12 +108,12 @@ class StepByStep(FirstError):
         return fill(text, **{name: values[name] for name in placeholders(text)})
 
     def parse_step(self, reply: str) -> bool | None:
-        """Whether the step is called right, by the last decision in a reply; None where there is none."""
+        """Whether the step is called right, by the last decision in a reply. None if there is no decision."""
         decisions = _DECISION.findall(reply)
         return None if not decisions else (decisions[-1][0] or decisions[-1][1]).lower() == "yes"
 
     def parse(self, text: str, context: Any = None) -> int | None:
-        """The verdict in the replies to all steps, one after the other: the first step that is called wrong."""
+        """The verdict of the concatenated replies to all steps: the first step that is called wrong."""
         decisions = [(first or second).lower() == "yes" for first, second in _DECISION.findall(text)]
         if False in decisions:
             return decisions.index(False) + 1

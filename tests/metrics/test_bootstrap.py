@@ -102,7 +102,7 @@ def test_shares_of_samples_count_as_they_are() -> None:
 
 
 def test_lengths_must_agree() -> None:
-    with pytest.raises(ValueError, match="one value a row"):
+    with pytest.raises(ValueError, match="one value per row"):
         bootstrap_f1([1.0, 0.0], [True], [0])
 
 
