@@ -1,11 +1,14 @@
 """Draw docs/images/overview.svg: the stages of the recipe, and the F1 of a critic after them, from data/evidence/main.json.
 
 "$(scripts/setup)/bin/python" scripts/overview.py
+
+Without the bars where that file was made by something else than what is here.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts" / "evidences"))
 EVIDENCE, PICTURE = ROOT / "data" / "evidence" / "main.json", ROOT / "docs" / "images" / "overview.svg"
 INK, MUTED, BLUE, PALE = "#1f2430", "#5b6270", "#3f51b5", "#e8eaf6"
 STAGES = [
@@ -36,14 +40,18 @@ def main() -> None:
 
 
 def found() -> list[dict[str, Any]]:
-    """The rows of the three bars."""
-    rows = json.loads(EVIDENCE.read_text("utf-8"))["rows"]
-    return [next(row for row in rows if row["claim"].startswith(begins)) for _, begins in BARS]
+    """The rows of the three bars; none where the file of evidence is stale."""
+    from made_by import changed
+
+    content = json.loads(EVIDENCE.read_text("utf-8"))
+    if changed("main", content):
+        return []
+    return [next(row for row in content["rows"] if row["what"] == what) for _, what in BARS]
 
 
 def draw(rows: list[dict[str, Any]]) -> Figure:
-    made = Figure(figsize=(9.2, 3.6), facecolor="white")
-    stages = made.add_axes((0.01, 0.52, 0.98, 0.46))
+    made = Figure(figsize=(9.2, 3.6 if rows else 1.8), facecolor="white")
+    stages = made.add_axes((0.01, 0.52, 0.98, 0.46) if rows else (0.01, 0.04, 0.98, 0.92))
     stages.set(xlim=(0, 5), ylim=(0, 1))
     stages.axis("off")
     for at, (name, what) in enumerate(STAGES):
@@ -53,6 +61,8 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
         stages.text(at + 0.46, 0.36, what, ha="center", va="center", color=INK, fontsize=9, linespacing=1.3)
         if at + 1 < len(STAGES):
             stages.annotate("", (at + 1.05, 0.5), (at + 0.88, 0.5), arrowprops={"arrowstyle": "->", "color": MUTED, "lw": 1.4})
+    if not rows:
+        return made
     bars = made.add_axes((0.13, 0.10, 0.84, 0.34))
     places = range(len(rows))[::-1]
     values = [row["estimate"] for row in rows]

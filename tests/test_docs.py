@@ -189,7 +189,9 @@ def _sample(heading: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def table() -> ModuleType:
-    return _script("evidences/table.py")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "scripts" / "evidences"))
+        return _script("evidences/table.py")
 
 
 def _script(name: str) -> ModuleType:

@@ -17,12 +17,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from table import Claim, by_claim, show
+from rows import ABOVE_ZERO, Bounds, Found, begin, by_seed, keep, show
 
 from deepcritic.labels.rules import RULES, Label, Table, decide, replay
 from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.report.summary import gain
-from deepcritic.runs.jsonl import read_rows, write_json, write_rows
+from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.schema import ALL_CORRECT, Example, Generation
 from deepcritic.stages.label import read_tables
 
@@ -47,29 +47,29 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--base", type=Path, default=Path("runs"))
     options = parser.parse_args()
-    found: dict[int, list[Claim]] = {}
+    begin(__doc__ or "", options.seeds)
+    found: dict[int, list[Found]] = {}
     for seed in options.seeds:
         base, run = options.base / f"evidence-{seed}", Path("runs") / f"labels-{seed}"
         if not all((base / name / "manifest.json").is_file() for name in NEEDED):
             command("experiment=demo", f"runs={options.base}", f"run=evidence-{seed}", f"seed={seed}")
         found[seed] = [*audit(base, run, seed), *critics(base, run, seed)]
-        content = {"command": "scripts/evidence labels", "settings": SETTINGS, "rows": by_claim(found)}
-        write_json(Path("data/evidence/labels.json"), content)
-    show(by_claim(found))
+        keep("labels", by_seed(found), settings=SETTINGS)
+    show(by_seed(found))
 
 
 def command(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "deepcritic", *words], check=True)
 
 
-def audit(base: Path, run: Path, seed: int) -> list[Claim]:
+def audit(base: Path, run: Path, seed: int) -> list[Found]:
     """Costs, and precision and recall against the truth, on solutions with every rollout drawn."""
     solutions = run / "audited.jsonl"
     truth = {row.id: row.gold.first_error for row in read_rows(base / "prepare.truth" / "examples.jsonl", Example)}
     chosen = [row for row in read_rows(base / "solve.rl" / "solutions.jsonl", Example) if row.id in truth][:AUDITED]
     write_rows(solutions, chosen)
     solving = json.loads((base / "solve.rl" / "manifest.json").read_text("utf-8"))
-    claims: list[Claim] = []
+    claims: list[Found] = []
     for kind, options in GENERATORS.items():
         name = "unsure" if kind else "all"
         draw(run, name, solutions, seed, f"stage.samples={max(KS)}", *options)
@@ -84,7 +84,7 @@ def audit(base: Path, run: Path, seed: int) -> list[Claim]:
     return claims
 
 
-def quality(name: str, rule: str, rows: list[Example], tables: dict[str, Table], truth: dict[str, Any]) -> list[Claim]:
+def quality(name: str, rule: str, rows: list[Example], tables: dict[str, Table], truth: dict[str, Any]) -> list[Found]:
     """Exact to the step, in percent; problems are drawn anew for the interval."""
     named: list[tuple[bool, str]] = []
     erroneous: list[tuple[bool, str]] = []
@@ -96,15 +96,15 @@ def quality(name: str, rule: str, rows: list[Example], tables: dict[str, Table],
             named.append((same, problem))
         if truth[row.id] != ALL_CORRECT:
             erroneous.append((same, problem))
-    claims: list[Claim] = []
+    claims: list[Found] = []
     for figure, cases in (("precision", named), ("recall", erroneous)):
         share = 100 * sum(same for same, _ in cases) / max(1, len(cases))
         low, high = mean_interval([same for same, _ in cases], [problem for _, problem in cases])
-        claims.append((f"{figure} of the first error, {name}", share, [100 * low, 100 * high], True))
+        claims.append(Found(f"{figure} of the first error, {name}", share, [100 * low, 100 * high], share=True))
     return claims
 
 
-def costs(kind: str, rows: list[Example], tables: dict[str, Table], drawn: Path, solving: dict[str, Any]) -> list[Claim]:
+def costs(kind: str, rows: list[Example], tables: dict[str, Table], drawn: Path, solving: dict[str, Any]) -> list[Found]:
     """Rollouts that a rule reads, in percent of all from every prefix; and whether they alone give the same labels."""
     tokens: Counter[tuple[str, int, int]] = Counter()
     for draw in read_rows(drawn, Generation):
@@ -113,7 +113,7 @@ def costs(kind: str, rows: list[Example], tables: dict[str, Table], drawn: Path,
     full_tokens = sum(count for (_, _, sample), count in tokens.items() if sample < K)
     solved = solving["counts"]["solutions"]
     solves = solved["in"] / solved["out"] * len(rows)  # those that the filter threw out are paid for by the ones that stay
-    claims: list[Claim] = []
+    claims: list[Found] = []
     for rule in COMPARED:
         read, spent, same = 0, 0, True
         for row in rows:
@@ -122,13 +122,14 @@ def costs(kind: str, rows: list[Example], tables: dict[str, Table], drawn: Path,
             asked = [(step, at) for step in range(1, part.steps) for at in range(K) if part.state(step, at)]
             read += len(asked)
             spent += sum(tokens[row.id, step, at] for step, at in asked)
-        limit = 35 if rule == "zero_of_k" else 100
+        cheap = Bounds(at_most=35.0) if rule == "zero_of_k" else None
+        equal = Bounds(at_least=1.0)
         share, both = 100 * read / full, 100 * (read + solves) / (full + solves)
         claims += [
-            (f"rollouts drawn for {rule}, percent of all: at most {limit}{kind}", share, None, share <= limit),
-            (f"the same, with solving and prefilter on both sides, {rule}{kind}", both, None, True),
-            (f"tokens of the rollouts drawn for {rule}, percent of all{kind}", 100 * spent / full_tokens, None, True),
-            (f"labels equal to those of all rollouts, {rule} (1: every one){kind}", float(same), None, same),
+            Found(f"rollouts drawn for {rule}, percent of all{kind}", share, bounds=cheap, share=True),
+            Found(f"the same, with solving and prefilter on both sides, {rule}{kind}", both, share=True),
+            Found(f"tokens of the rollouts drawn for {rule}, percent of all{kind}", 100 * spent / full_tokens, share=True),
+            Found(f"labels equal to those of all rollouts, {rule} (1: every one){kind}", float(same), bounds=equal),
         ]
     return claims
 
@@ -138,7 +139,7 @@ def draw(run: Path, name: str, solutions: Path, seed: int, *options: str) -> Non
     command("experiment=microworld/rollout", *words, *options)
 
 
-def critics(base: Path, run: Path, seed: int) -> list[Claim]:
+def critics(base: Path, run: Path, seed: int) -> list[Found]:
     """A critic after RL on each rule's labels, for as many tokens of rollouts."""
     everything = list(read_rows(base / "solve.rl" / "solutions.jsonl", Example))
     spent: dict[str, list[int]] = {}
@@ -152,7 +153,7 @@ def critics(base: Path, run: Path, seed: int) -> list[Claim]:
             each[one.key.example_id] += one.completion_tokens
         spent[rule] = [each[row.id] for row in part]
     budget = min(sum(tokens) for tokens in spent.values())
-    claims: list[Claim] = []
+    claims: list[Found] = []
     for rule in COMPARED:
         total, bought = 0, []
         for row, tokens in zip(everything, spent[rule], strict=False):
@@ -168,14 +169,13 @@ def critics(base: Path, run: Path, seed: int) -> list[Claim]:
         command("experiment=microworld/evaluate", *judged, *common)
         metrics = json.loads((run / f"evaluate.{rule}" / "metrics.json").read_text("utf-8"))
         claims += [
-            (f"solutions labelled for the same tokens by {rule}", float(labelled), None, True),
-            (f"F1 of the critic after RL on labels of {rule}", metrics["f1"], metrics["f1_interval"], True),
+            Found(f"solutions labelled for the same tokens by {rule}", float(labelled)),
+            Found(f"F1 of the critic after RL on labels of {rule}", metrics["f1"], metrics["f1_interval"], share=True),
         ]
     first, second = (run / f"evaluate.{rule}" for rule in COMPARED)
     paired = gain("gain", first, second)
     interval = paired["gain_interval"]
-    title = "critic of zero_of_k over critic of deepcritic, F1: the paired interval lies above 0"
-    return [*claims, (title, paired["gain"], interval, interval[0] > 0)]
+    return [*claims, Found("critic of zero_of_k over critic of deepcritic, F1", paired["gain"], interval, ABOVE_ZERO)]
 
 
 def label(run: Path, rule: str, bought: list[Example]) -> int:

@@ -7,17 +7,15 @@ scripts/evidence main --seeds 1           # one seed
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from table import row as over_seeds
+from rows import ABOVE_ZERO, Bounds, Row, begin, keep, row, show
 
 from deepcritic.report.summary import gain, summarise
-from deepcritic.runs.jsonl import write_json
 
 SEEDS = (1, 2, 3)
 CONTROLS = ("rl.shuffled", "evaluate.shuffled", "sft.more", "evaluate.more")
@@ -27,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     seeds = parser.parse_args().seeds
+    begin(__doc__ or "", seeds, 20)
     results = []
     for seed in seeds:
         for experiment in ("demo", "controls"):
@@ -35,12 +34,8 @@ def main() -> None:
         folder = Path("runs") / f"evidence-{seed}"
         results.append(summarise(folder) | controls(folder))
     rows = claims(results, seeds)
-    write_json(Path("data/evidence/main.json"), {"command": "scripts/evidence main", "rows": rows})
-    for row in rows:
-        print(
-            f"{'holds' if row['holds'] else 'FAILS'} {row['claim']}: {row['estimate']} {row['interval']}",
-            json.dumps(row["seeds"]),
-        )
+    keep("main", rows)
+    show(rows)
 
 
 def controls(folder: Path) -> dict[str, Any]:
@@ -52,8 +47,8 @@ def controls(folder: Path) -> dict[str, Any]:
     return result
 
 
-def claims(results: list[dict[str, Any]], seeds: list[int]) -> list[dict[str, Any]]:
-    """Rows of claim, estimate, interval, seeds, holds; figures are percent or points, with one entry for each seed."""
+def claims(results: list[dict[str, Any]], seeds: list[int]) -> list[Row]:
+    """The rows of evidence; figures are percent or points, with one entry for each seed."""
 
     def each(*path: str) -> list[Any]:
         values = []
@@ -64,11 +59,11 @@ def claims(results: list[dict[str, Any]], seeds: list[int]) -> list[dict[str, An
             values.append(value)
         return values
 
-    def row(claim: str, values: list[float], holds: bool, intervals: Sequence[Any] = ()) -> dict[str, Any]:
-        return over_seeds(claim, seeds, values, holds, intervals)
+    def share(what: str, values: list[float], intervals: Sequence[Any] = (), bounds: Bounds | None = None) -> Row:
+        return row(what, seeds, values, intervals, bounds=bounds, share=True)
 
-    def above_zero(claim: str, values: list[float], intervals: list[Any], tested: list[Any] | None = None) -> dict[str, Any]:
-        return row(claim, values, all(low > 0 for low, _ in tested or intervals), intervals)
+    def difference(what: str, name: str, bounds: Bounds | None = None) -> Row:
+        return row(what, seeds, each(name), each(f"{name}_interval"), bounds=bounds)
 
     base, sft, rl = each("base", "f1"), each("sft", "f1"), each("rl", "f1")
     both = [min(result["base"]["error_accuracy"], result["base"]["correct_accuracy"]) for result in results]
@@ -76,45 +71,29 @@ def claims(results: list[dict[str, Any]], seeds: list[int]) -> list[dict[str, An
     rarest = [100 * min(rows) / sum(rows) for rows in kinds]
     teacher = [[100 * call["accuracy"] for call in result["teacher"].values()] for result in results]
     refined = [result["refine"]["after"] - result["refine"]["before"] for result in results]
-    gains, gain_intervals = each("rl_gain"), each("rl_gain_interval")
     demo = [
         [value for name, value in result["seconds"].items() if name != "total" and name not in CONTROLS] for result in results
     ]
-    minutes = [sum(seconds) / 60 for seconds in demo]
     return [
-        row("base critic: F1 between 5 and 30", base, all(5 <= f1 <= 30 for f1 in base), each("base", "f1_interval")),
-        row("base critic: the lower of its two accuracies is at least 5", both, min(both) >= 5),
-        row("best blind guess: F1", each("constant_baseline_f1"), True),
-        row(
-            "after SFT: F1 at least that of the base + 20",
-            sft,
-            all(ours >= theirs + 20 for ours, theirs in zip(sft, base, strict=True)),
-            each("sft", "f1_interval"),
-        ),
-        row("after RL on automatic labels: F1", rl, True, each("rl", "f1_interval")),
-        above_zero("RL over SFT: the paired interval lies above 0", gains, gain_intervals),
-        row("RL over SFT: at least 10 points", gains, min(gains) >= 10, gain_intervals),
-        above_zero(
-            "control, RL on shuffled labels over SFT: less than RL on the labels",
-            each("shuffled_gain"),
-            each("shuffled_gain_interval"),
-            each("rl_over_shuffled_interval"),
-        ),
-        above_zero(
-            "control, as many more steps of SFT over SFT: less than RL",
-            each("more_gain"),
-            each("more_gain_interval"),
-            each("rl_over_more_interval"),
-        ),
-        above_zero("Maj@8 over the mean single sample at temperature 1", each("rl", "maj_gain"), each("rl", "maj_gain_interval")),
-        above_zero("refinement: gain in right answers", refined, each("refine", "gain_interval")),
-        row("automatic labels that are exactly the truth", each("labels", "exact"), True, each("labels", "exact_interval")),
-        row("solutions discarded by the label rule", each("labels", "discarded"), True),
-        row("rarest kind among the erroneous test rows: at least 8", rarest, min(rarest) >= 8),
-        row("the teacher's least accurate call: at least 70", [min(calls) for calls in teacher], min(map(min, teacher)) >= 70),
-        row("the teacher's most accurate call: at most 95", [max(calls) for calls in teacher], max(map(max, teacher)) <= 95),
-        row("minutes of the demo: at most 15", minutes, max(minutes) <= 15),
-    ]
+        share("base critic: F1", base, each("base", "f1_interval"), Bounds(at_least=5.0, at_most=30.0)),
+        share("base critic: the lower of its two accuracies", both, (), Bounds(at_least=5.0)),
+        share("best blind guess: F1", each("constant_baseline_f1")),
+        share("after SFT: F1", sft, each("sft", "f1_interval")),
+        difference("SFT over base, F1", "sft_gain", Bounds(at_least=20.0)),
+        share("after RL on automatic labels: F1", rl, each("rl", "f1_interval")),
+        difference("RL over SFT, F1", "rl_gain", Bounds(at_least=10.0)),
+        difference("RL over RL on shuffled labels, F1", "rl_over_shuffled", ABOVE_ZERO),
+        difference("RL over as many more steps of SFT, F1", "rl_over_more", ABOVE_ZERO),
+        row("Maj@8 over the mean single sample at temperature 1, F1", seeds, each("rl", "maj_gain"),
+            each("rl", "maj_gain_interval"), bounds=ABOVE_ZERO),
+        row("refinement: gain in right answers", seeds, refined, each("refine", "gain_interval"), bounds=ABOVE_ZERO),
+        share("automatic labels that are exactly the truth", each("labels", "exact"), each("labels", "exact_interval")),
+        share("solutions discarded by the label rule", each("labels", "discarded")),
+        share("rarest kind among the erroneous test rows", rarest, (), Bounds(at_least=8.0)),
+        share("the teacher's least accurate call agrees with the label", [min(calls) for calls in teacher]),
+        share("the teacher's most accurate call agrees with the label", [max(calls) for calls in teacher]),
+        row("minutes of the demo", seeds, [sum(seconds) / 60 for seconds in demo], bounds=Bounds(at_most=15.0)),
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -19,10 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from table import Claim, by_claim, show
+from rows import Found, begin, by_seed, keep, show
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from deepcritic.runs.jsonl import write_json
 from scripts.weights import WEIGHTS, fetch
 
 SEED = 7
@@ -45,19 +44,19 @@ def main() -> None:
     parser.add_argument("--prm800k", required=True, help="phase 1 of PRM800K")
     parser.add_argument("--models", nargs="+", choices=[*WEIGHTS], default=[*WEIGHTS])
     options = parser.parse_args()
-    claims: list[Claim] = []
+    begin(__doc__ or "", [SEED])
+    claims: list[Found] = []
     facts: dict[str, Any] = {}
     for name in options.models:
         began = time.monotonic()
         told, counts = one_model(name, options.processbench, options.prm800k)
         claims += told
         facts[NAMES[name]] = {**counts, "minutes": round((time.monotonic() - began) / 60, 1)}
-        content = {"command": "scripts/evidence real", "settings": SETTINGS, "models": facts, "rows": by_claim({SEED: claims})}
-        write_json(Path("data/evidence/real.json"), content)
-    show(by_claim({SEED: claims}))
+        keep("real", by_seed({SEED: claims}), settings=SETTINGS, models=facts)
+    show(by_seed({SEED: claims}))
 
 
-def one_model(name: str, processbench: str, prm800k: str) -> tuple[list[Claim], dict[str, Any]]:
+def one_model(name: str, processbench: str, prm800k: str) -> tuple[list[Found], dict[str, Any]]:
     """What a model says as it is, and once it has learnt; and what it learnt from."""
     model, run = str(fetch(name)), Path("runs/real")
     base = evaluated(run, f"{name}-base", model, processbench)
@@ -75,12 +74,12 @@ def one_model(name: str, processbench: str, prm800k: str) -> tuple[list[Claim], 
     )  # fmt: skip
     trained = evaluated(run, f"{name}-trained", f"{run}/sft.{name}/model", processbench)
     kept = json.loads((run / f"reject.{name}" / "metrics.json").read_text("utf-8"))
-    told: list[Claim] = []
+    told: list[Found] = []
     for title, metrics in (("as it is", base), ("trained on its own replies that human labels call right", trained)):
         who = f"{NAMES[name]}, {title}"
-        told.append((f"{who}: F1 of a single reply", metrics["f1"], metrics["f1_interval"], True))
-        told.append((f"{who}: F1 of Maj@4", metrics["maj_f1"], metrics["maj_f1_interval"], True))
-        told.append((f"{who}: replies without a verdict, percent", metrics["unparsed_rate"], None, True))
+        told.append(Found(f"{who}: F1 of a single reply", metrics["f1"], metrics["f1_interval"], share=True))
+        told.append(Found(f"{who}: F1 of Maj@4", metrics["maj_f1"], metrics["maj_f1_interval"], share=True))
+        told.append(Found(f"{who}: replies without a verdict, percent", metrics["unparsed_rate"], share=True))
     return told, {key: kept[key] for key in ("rows", "dialogues", "kept_plain", "kept_hinted", "right", "hinted_right")}
 
 

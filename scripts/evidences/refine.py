@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from table import row, show
+from rows import ABOVE_ZERO, Bounds, Row, begin, keep, row, show
 
 from deepcritic.__main__ import main as deepcritic
 from deepcritic.hub.models import load_model
@@ -28,12 +28,12 @@ from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.metrics.verified_vote import Votes, accuracy
 from deepcritic.microworld.shrink import shrink
 from deepcritic.refining import solution_answer
-from deepcritic.runs.jsonl import read_rows, write_json, write_rows
+from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.schema import Example, Generation
 from deepcritic.shipped import shipped_path
 
 SEEDS = (1, 2, 3)
-RUNS, OUT = Path("runs"), Path("data/evidence/refine.json")
+RUNS = Path("runs")
 BASE, GENERATOR = "deepcritic://microworld/models/base", "deepcritic://microworld/models/generator"
 PROBLEMS, ATTEMPTS = 1500, 6
 """Test problems of each seed, and solutions drawn for each: the first is refined, the others are what trying again may buy."""
@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, default=RUNS, help="where the runs of scripts/evidence main are")
     parser.add_argument("--split", default="test", help="validation, to choose settings by")
     arguments = parser.parse_args()
+    begin(__doc__ or "", arguments.seeds)
     found: list[Pairs] = []
     for seed in arguments.seeds:
         found.append(run(seed, arguments.base, arguments.split))
@@ -59,7 +60,7 @@ def main() -> None:
         settings |= {"layers_kept": KEPT, "small": SMALL}
         rows = claims(found, arguments.seeds[: len(found)])
         if arguments.split == "test":
-            write_json(OUT, {"command": "scripts/evidence refine", "settings": settings, "rows": rows})
+            keep("refine", rows, settings=settings)
     show(rows)
 
 
@@ -196,42 +197,41 @@ def parameters(model: str) -> int:
     return int(load_model(shipped_path(model), device="cpu").num_parameters())
 
 
-ABOVE, SHOWN = True, False
-CLAIMS = (
-    ("right answers before: the first solution of each problem", "before", SHOWN),
-    ("refinement with the trained critic: gain, its interval above 0", "rl", ABOVE),
-    ("wrong to right, percent of the solutions", "rl_wrong_to_right", SHOWN),
-    ("right to wrong, percent of the solutions", "rl_right_to_wrong", SHOWN),
-    ("tokens it costs for each solution", "tokens", SHOWN),
-    ("refinement with the base critic: gain", "base", SHOWN),
-    ("trained over base critic: the paired interval lies above 0", "rl_over_base", ABOVE),
-    ("new attempts that the same tokens buy", "again_attempts", SHOWN),
-    ("try again, these attempts vote with the first: gain", "again", SHOWN),
-    ("trained critic over trying again: the paired interval lies above 0", "rl_over_again", ABOVE),
-    ("a rewrite from the first step on without a critique: gain", "blind", SHOWN),
-    ("tokens it costs for each solution", "blind_tokens", SHOWN),
-    ("trained critic over that rewrite: the paired interval lies above 0", "rl_over_blind", ABOVE),
-    ("a single new attempt at temperature 0.7 and top_p 0.9: gain", "cool", SHOWN),
-    ("plain vote of 8: right answers", "majority", SHOWN),
-    ("verified over plain vote of 8: the paired interval lies above 0", "verified", ABOVE),
-    ("solutions that plain voting has for the same tokens", "plain_k", SHOWN),
-    ("verified vote of 8 over the plain vote at equal tokens: the paired interval lies above 0", "verified_equal", ABOVE),
-    ("weighted over plain vote of 8: the paired interval lies above 0", "weighted", ABOVE),
-    ("best of 8 over plain vote of 8: the paired interval lies above 0", "best", ABOVE),
-    ("best of 8 over the plain vote at equal tokens: the paired interval lies above 0", "best_equal", ABOVE),
-    ("size of the small critic, percent of its generator's parameters", "size", SHOWN),
-    ("refinement with the small critic: gain, its interval above 0", "small", ABOVE),
-    ("small critic over base critic: the paired interval lies above 0", "small_over_base", ABOVE),
+SHARE, COUNT = True, False
+CLAIMS: tuple[tuple[str, str, Bounds | None, bool], ...] = (
+    ("right answers before: the first solution of each problem", "before", None, SHARE),
+    ("refinement with the trained critic: gain", "rl", ABOVE_ZERO, COUNT),
+    ("wrong to right, percent of the solutions", "rl_wrong_to_right", None, SHARE),
+    ("right to wrong, percent of the solutions", "rl_right_to_wrong", None, SHARE),
+    ("refinement: tokens for each solution", "tokens", None, COUNT),
+    ("refinement with the base critic: gain", "base", None, COUNT),
+    ("trained over base critic", "rl_over_base", ABOVE_ZERO, COUNT),
+    ("new attempts that the same tokens buy", "again_attempts", None, COUNT),
+    ("try again, these attempts vote with the first: gain", "again", None, COUNT),
+    ("trained critic over trying again", "rl_over_again", ABOVE_ZERO, COUNT),
+    ("a rewrite from the first step on without a critique: gain", "blind", None, COUNT),
+    ("that rewrite: tokens for each solution", "blind_tokens", None, COUNT),
+    ("trained critic over that rewrite", "rl_over_blind", ABOVE_ZERO, COUNT),
+    ("a single new attempt at temperature 0.7 and top_p 0.9: gain", "cool", None, COUNT),
+    ("plain vote of 8: right answers", "majority", None, SHARE),
+    ("verified over plain vote of 8", "verified", ABOVE_ZERO, COUNT),
+    ("solutions that plain voting has for the same tokens", "plain_k", None, COUNT),
+    ("verified vote of 8 over the plain vote at equal tokens", "verified_equal", ABOVE_ZERO, COUNT),
+    ("weighted over plain vote of 8", "weighted", ABOVE_ZERO, COUNT),
+    ("best of 8 over plain vote of 8", "best", ABOVE_ZERO, COUNT),
+    ("best of 8 over the plain vote at equal tokens", "best_equal", ABOVE_ZERO, COUNT),
+    ("size of the small critic, percent of its generator's parameters", "size", None, SHARE),
+    ("refinement with the small critic: gain", "small", ABOVE_ZERO, COUNT),
+    ("small critic over base critic", "small_over_base", ABOVE_ZERO, COUNT),
 )
 
 
-def claims(found: list[Pairs], seeds: list[int]) -> list[dict[str, Any]]:
-    """Rows of claim, estimate, interval, seeds, holds. What must lie above 0 must do so in every seed."""
+def claims(found: list[Pairs], seeds: list[int]) -> list[Row]:
+    """The rows of evidence, from what each seed found."""
     rows = []
-    for claim, key, must in CLAIMS:
+    for what, key, bounds, share in CLAIMS:
         values, intervals = zip(*(one[key] for one in found), strict=True)
-        known = [bounds for bounds in intervals if bounds is not None]
-        rows.append(row(claim, seeds, values, not must or all(low > 0 for low, _ in known), known))
+        rows.append(row(what, seeds, values, intervals, bounds=bounds, share=share))
     return rows
 
 

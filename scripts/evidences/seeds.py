@@ -14,16 +14,15 @@ import itertools
 import json
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from table import row as over_seeds
+from rows import ABOVE_ZERO, Bounds, begin, keep, row, show
 
 from deepcritic.__main__ import main as deepcritic
 from deepcritic.microworld.train import train
 from deepcritic.report.summary import gain
-from deepcritic.runs.jsonl import read_rows, write_json
+from deepcritic.runs.jsonl import read_rows
 from deepcritic.schema import ALL_CORRECT, Dialogue
 from deepcritic.shipped import shipped_path
 
@@ -32,7 +31,6 @@ MOST = 120
 """Dialogues to learn from, for each recipe: so many, or as many as the poorest recipe gives."""
 RUNS = Path("runs")
 TEACHER = RUNS / "seeds-teacher"
-OUT = Path("data/evidence/seeds.json")
 # The numbers of the demo, with a third more problems. First looks hardly ever call a step wrong, so nearly all that agree
 # with a label are about solutions without an error: of those the recipe of initial critiques keeps all.
 SEED = "experiment=microworld/seed stage.examples={run}/prepare.rated/examples.jsonl"
@@ -55,20 +53,16 @@ SOLUTIONS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
+    begin(__doc__ or "", arguments.seeds, 10)
     if not (TEACHER / "config.json").exists():
         train("whole", Path(shipped_path("deepcritic://microworld/models/teacher")), TEACHER)
     results: list[dict[str, Any]] = []
     for seed in arguments.seeds:
         results.append(run(seed))
         rows = claims(results, arguments.seeds[: len(results)])
-        write_json(arguments.out, {"command": "scripts/evidence seeds", "rows": rows})
-    for row in rows:
-        print(
-            f"{'holds' if row['holds'] else 'FAILS'} {row['claim']}: {row['estimate']} {row['interval']}",
-            json.dumps(row["seeds"]),
-        )
+        keep("seeds", rows)
+    show(rows)
 
 
 def run(seed: int) -> dict[str, Any]:
@@ -118,31 +112,28 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def claims(results: list[dict[str, Any]], seeds: list[int]) -> list[dict[str, Any]]:
-    """Rows of claim, estimate, interval, seeds, holds; figures are percent or points, with one entry for each seed."""
-
-    def row(claim: str, values: list[float], holds: bool, intervals: Sequence[Any] = ()) -> dict[str, Any]:
-        return over_seeds(claim, seeds, values, holds, intervals)
+    """Rows of evidence; figures are percent or points, with one entry for each seed."""
 
     def of(recipe: str, figure: str) -> list[Any]:
         return [one[recipe][figure] for one in results]
 
+    unequal = [float(len({one[recipe]["dialogues"] for recipe in RECIPES}) - 1) for one in results]
     rows = [
-        row("dialogues learnt from: as many for each recipe", of("deliberate", "dialogues"), all(
-            len({one[recipe]["dialogues"] for recipe in RECIPES}) == 1 for one in results
-        ))
-    ]  # fmt: skip
-    rows += [row(f"recipe {recipe}: F1 after SFT", of(recipe, "f1"), True, of(recipe, "f1_interval")) for recipe in RECIPES]
+        row("dialogues learnt from by each recipe", seeds, of("deliberate", "dialogues")),
+        row("numbers of dialogues that differ between recipes", seeds, unequal, bounds=Bounds(at_most=0.0)),
+    ]
+    for recipe in RECIPES:
+        rows.append(row(f"recipe {recipe}: F1 after SFT", seeds, of(recipe, "f1"), of(recipe, "f1_interval"), share=True))
     for ours, theirs in (("initial", "direct"), ("deliberate", "initial"), ("deliberate", "direct")):
         name = f"{ours}_over_{theirs}"
         values, intervals = [one[name] for one in results], [one[f"{name}_interval"] for one in results]
-        claim = f"{ours} over {theirs}, F1, as in the paper: the paired interval lies above 0"
-        rows.append(row(claim, values, all(low > 0 for low, _ in intervals), intervals))
-    for figure, claim in (
+        rows.append(row(f"{ours} over {theirs}, F1, as in the paper", seeds, values, intervals, bounds=ABOVE_ZERO))
+    for figure, what in (
         ("accuracy", "the teacher's first call agrees with the label"),
         ("kept", "solutions that become dialogues"),
         ("with_error", "dialogues about solutions with an error"),
     ):
-        rows += [row(f"recipe {recipe}: {claim}", of(recipe, figure), True) for recipe in RECIPES]
+        rows += [row(f"recipe {recipe}: {what}", seeds, of(recipe, figure), share=True) for recipe in RECIPES]
     return rows
 
 

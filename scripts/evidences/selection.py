@@ -12,19 +12,16 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from table import row as over_seeds
-from table import show
+from rows import ABOVE_ZERO, begin, keep, row, show
 
 from deepcritic.critic import Critic
 from deepcritic.labels.solving import CALL
 from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.microworld.source import problems
 from deepcritic.refining import refine_many, solution_answer
-from deepcritic.runs.jsonl import write_json
 from deepcritic.samplers.base import Request, Sampling
 from deepcritic.samplers.resume import request
 from deepcritic.samplers.transformers import TransformersSampler
@@ -47,20 +44,15 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     arguments = parser.parse_args()
+    begin(__doc__ or "", arguments.seeds, 5)
     found = [one_seed(arguments.critic, arguments.problems, seed) for seed in arguments.seeds]
     rows = []
     for name in found[0]:
-        values = [one[name][0] for one in found]
-        intervals = [interval for one in found if (interval := one[name][1]) is not None]
-        rows.append(over_seeds(name, arguments.seeds, values, _holds(name, intervals), intervals))
-    for one in rows:
-        one["kind"] = "claim" if "over" in one["claim"] else "description"
-    write_json(Path("data/evidence/selection.json"), {"command": "scripts/evidence selection", "rows": rows})
+        values, intervals = zip(*(one[name] for one in found), strict=True)
+        bounds = ABOVE_ZERO if " over " in name else None
+        rows.append(row(name, arguments.seeds, values, intervals, bounds=bounds, share="right answers" in name))
+    keep("selection", rows)
     show(rows)
-
-
-def _holds(name: str, intervals: Sequence[Sequence[float]]) -> bool:
-    return all(low > 0 for low, _ in intervals) if "over" in name else True
 
 
 def one_seed(critic_model: str, count: int, seed: int) -> dict[str, tuple[float, list[float] | None]]:

@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
-from table import by_claim, evidence, show
+from rows import ABOVE_ZERO, Bounds, Found, begin, by_seed, keep, show
+from table import evidence
 
 from deepcritic.__main__ import main as deepcritic
 from deepcritic.evaluation.load import read_judged
 from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.metrics.guided_vote import powers
 from deepcritic.microworld.train import train
-from deepcritic.runs.jsonl import write_json
 from deepcritic.shipped import shipped_path
 from deepcritic.tasks.metrics_shared import vote_chances
 from deepcritic.tasks.pointwise import Pointwise
@@ -37,11 +37,11 @@ from deepcritic.tasks.pointwise_metrics import single_figures
 SEEDS = (1, 2, 3)
 RUNS = Path("runs")
 JUDGE = RUNS / "spct-judge"
-OUT = Path("data/evidence/spct.json")
 CRITIC = ("rl", "sft", "label", "prepare.judged")
 """What the demo has that the Meta RM of step critics needs."""
 SAMPLES, FEW, STEP_SAMPLES = 32, 4, 16
-Figure = tuple[float, list[float] | None, bool]
+Figure = tuple[float, list[float] | None, Bounds | None, bool]
+"""A figure, its interval over queries, the bounds where it is claimed, and whether it is a share in percent."""
 QUIET = ("plain vote", "guided vote", "(the reward's rule)")
 """Ends of the claims that stand in the file and not in the README."""
 ITEMS = "{run}/prepare.train/examples.jsonl"
@@ -124,15 +124,15 @@ def main() -> None:
     parser.add_argument("--base", type=Path, default=RUNS, help="where the demo's runs are, or are made")
     parser.add_argument("--table", action="store_true", help="only put the figures of finished seeds together")
     arguments = parser.parse_args()
+    begin(__doc__ or "", arguments.seeds)
     if not arguments.table:
         if not (JUDGE / "config.json").exists():
             train("judge", Path(shipped_path("deepcritic://microworld/models/base")), JUDGE)
         for seed in arguments.seeds:
             run(seed, arguments.base)
     found = {seed: figures(RUNS / f"spct-{seed}") for seed in arguments.seeds}
-    rows = by_claim({seed: [(claim, *figure) for claim, figure in one.items()] for seed, one in found.items()})
-    told = evidence([one for one in rows if not one["claim"].endswith(QUIET)])
-    write_json(OUT, {"command": "scripts/evidence spct", "rows": rows, "table": told})
+    rows = by_seed({seed: [Found(what, *figure) for what, figure in one.items()] for seed, one in found.items()})
+    keep("spct", rows, table=evidence([one for one in rows if not one["what"].endswith(QUIET)]))
     show(rows)
 
 
@@ -153,7 +153,7 @@ def command(line: str, *more: str) -> None:
 
 
 def figures(folder: Path) -> dict[str, Figure]:
-    """The figures of one seed in percent: what is claimed -> (value, 95% interval over queries, does it hold). What was not run
+    """The figures of one seed in percent: what it is -> its figure. What was not run
     is absent."""
     done = {
         place.parent.name: _json(place) for place in folder.glob("*/metrics.json") if (place.parent / "manifest.json").is_file()
@@ -164,20 +164,21 @@ def figures(folder: Path) -> dict[str, Figure]:
         ("no_kl", "after RL without KL"), ("plain_base", "base without principles"), ("plain", "after RFT without principles"),
     ):  # fmt: skip
         if one := done.get(f"evaluate.{name}"):
-            found[f"{title}: accuracy"] = (one["accuracy"], one["accuracy_interval"], True)
+            found[f"{title}: accuracy"] = (one["accuracy"], one["accuracy_interval"], None, True)
             found[f"{title}: strict accuracy (the reward's rule)"] = (
                 one["strict_accuracy"],
                 one["strict_accuracy_interval"],
+                None,
                 True,
             )
-            found[f"{title}: replies that cannot be read"] = (one["unparsed_rate"], one["unparsed_rate_interval"], True)
+            found[f"{title}: replies that cannot be read"] = (one["unparsed_rate"], one["unparsed_rate_interval"], None, True)
             found[f"{title}: ROC-AUC of single responses, by the sum of {FEW} replies"] = singles(folder / f"evaluate.{name}")
     for name, title in (("base", "base"), ("rft", "after RFT"), ("rl", "after RL")):
         if f"evaluate.{name}_binary" in done:
             claim = f"{title}: ROC-AUC of single responses, by the sum of {FEW} replies of 0 or 1"
             found[claim] = singles(folder / f"evaluate.{name}_binary")
     if one := done.get("evaluate.base"):
-        found["best blind guess: accuracy"] = (one["chance_accuracy"], None, True)
+        found["best blind guess: accuracy"] = (one["chance_accuracy"], None, None, True)
     for ours, theirs, title in (
         ("rft", "base", "RFT over base"), ("rl", "rft", "RL over RFT"), ("rl", "base", "RL over base"),
         ("rl", "no_kl", "RL over RL without KL"), ("rft", "unhinted", "RFT over RFT without hinted samples"),
@@ -185,24 +186,24 @@ def figures(folder: Path) -> dict[str, Figure]:
     ):  # fmt: skip
         if {f"evaluate.{ours}", f"evaluate.{theirs}"} <= done.keys():
             value, interval = gain(folder / f"evaluate.{ours}", folder / f"evaluate.{theirs}")
-            found[f"{title}, accuracy: the paired interval lies above 0"] = (value, interval, interval[0] > 0)
+            found[f"{title}, accuracy"] = (value, interval, ABOVE_ZERO, False)
     if one := done.get("evaluate.rl"):
         for k in map(str, powers(SAMPLES)):
-            found[f"sum of {k} replies after RL: accuracy"] = (*one["accuracy_by_votes"][k].values(), True)
+            found[f"sum of {k} replies after RL: accuracy"] = (*one["accuracy_by_votes"][k].values(), None, True)
         value, interval = votes_over_one(folder / "evaluate.rl")
-        found[f"sum of {SAMPLES} over one reply: the paired interval lies above 0"] = (value, interval, interval[0] > 0)
+        found[f"sum of {SAMPLES} over one reply"] = (value, interval, ABOVE_ZERO, False)
         for name, title in (("changed", "changes with the order"), ("changed_by_chance", "changes in the same order")):
-            found[f"after RL: the winner {title}"] = (one["position"][name], one["position"][f"{name}_interval"], True)
+            found[f"after RL: the winner {title}"] = (one["position"][name], one["position"][f"{name}_interval"], None, True)
     for name, title, score in (("rl", "scores", "accuracy"), ("steps", "step critics", "F1")):
         for k, one in done.get(f"evaluate.{name}", {}).get("guided_by_votes", {}).items():
             if int(k) > 1:
-                text = f"{title}, {score} at k = {k}: Meta-RM-guided over plain vote, the paired interval lies above 0"
-                found[text] = (one["difference"], one["interval"], one["interval"][0] > 0)
-                found[f"{title}, {score} at k = {k}: plain vote"] = (one["plain"], None, True)
-                found[f"{title}, {score} at k = {k}: guided vote"] = (one["guided"], None, True)
+                text = f"{title}, {score} at k = {k}: Meta-RM-guided over plain vote"
+                found[text] = (one["difference"], one["interval"], ABOVE_ZERO, False)
+                found[f"{title}, {score} at k = {k}: plain vote"] = (one["plain"], None, None, True)
+                found[f"{title}, {score} at k = {k}: guided vote"] = (one["guided"], None, None, True)
     if one := done.get("reject.rft"):
         for name, title in (("right", "right samples"), ("too_easy", "items too easy"), ("hinted_right", "right hinted samples")):
-            found[f"RFT: {title}"] = (one[name], one[f"{name}_interval"], True)
+            found[f"RFT: {title}"] = (one[name], one[f"{name}_interval"], None, True)
     return found
 
 
@@ -219,7 +220,7 @@ def singles(folder: Path) -> Figure:
     """How well the first replies tell a right single response from a wrong one."""
     rows = [replace(row, verdicts=row.verdicts[:FEW]) for row in read_judged(folder) if row.responses == 1]
     found = single_figures(rows, Pointwise())
-    return 100 * found["roc_auc"], [100 * end for end in found["roc_auc_interval"]], True
+    return 100 * found["roc_auc"], [100 * end for end in found["roc_auc_interval"]], None, True
 
 
 def votes_over_one(folder: Path) -> tuple[float, list[float]]:

@@ -1,22 +1,20 @@
 """Put data/evidence/*.json and data/bench/*.json into README.md and docs/, each where it has a place: scripts/evidence table
 
-`row` makes a line of evidence, `by_claim` the lines of what each seed found, `show` prints some.
 A place is `<!-- evidence NAME -->` ... `<!-- end of evidence NAME -->`, or the same with `bench`. A place of `short` begins with
-the claims that it takes of a file of evidence, a line each: the beginning of the claim, `=`, and what the table calls it.
+the rows that it takes of a file of evidence, a line each: the beginning of the row's name, `=`, and what the table calls it. It
+shows no figure of a file that was made by something else than what is here.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deepcritic.metrics.bootstrap import multi_seed
+from made_by import changed
 
-Claim = tuple[str, float, list[float] | None, bool]
-"""What one seed says: the claim, its figure, the interval of it where there is one, and whether it holds."""
+OUTDATED = "The last measurement was made with an earlier version of the package. `scripts/evidence {name}` measures it again."
 _PLACE = re.compile(r"<!-- (evidence|bench|short) (\w+)([^>]*?) ?-->.*?<!-- end of \1 \2 -->", re.DOTALL)
 
 
@@ -36,70 +34,48 @@ def filled(text: str) -> str:
     return _PLACE.sub(_filled, text)
 
 
-def row(
-    claim: str, seeds: Sequence[int], values: Sequence[float], holds: bool, intervals: Sequence[Sequence[float]] = ()
-) -> dict[str, Any]:
-    """The mean over seeds with its interval, and each seed with its own where it has one."""
-    over = multi_seed(values)
-    listed: list[dict[str, Any]] = [{"seed": seed, "value": round(value, 2)} for seed, value in zip(seeds, values, strict=True)]
-    for entry, bounds in zip(listed, intervals, strict=False):
-        entry["interval"] = [round(bound, 2) for bound in bounds]
-    interval = [round(over.low, 2), round(over.high, 2)] if len(values) > 1 else None
-    return {"claim": claim, "estimate": round(over.mean, 2), "interval": interval, "seeds": listed, "holds": bool(holds)}
-
-
-def by_claim(found: dict[int, list[Claim]]) -> list[dict[str, Any]]:
-    """One row for each claim, from what the seeds say of it that have it; it holds where it does on all of those."""
-    told: dict[str, dict[int, Claim]] = {}
-    for seed, claims in found.items():
-        for claim in claims:
-            told.setdefault(claim[0], {})[seed] = claim
-    rows = []
-    for name, by_seed in told.items():
-        _, values, intervals, holds = zip(*by_seed.values(), strict=True)
-        rows.append(row(name, list(by_seed), values, all(holds), () if None in intervals else intervals))
-    return rows
-
-
-def show(rows: Sequence[dict[str, Any]]) -> None:
-    for one in rows:
-        print(
-            "holds" if one["holds"] else "FAILS", f"{one['claim']}: {one['estimate']} {one['interval']}", json.dumps(one["seeds"])
-        )
-
-
 def _filled(place: re.Match[str]) -> str:
     kind, name, chosen = place.groups()
     content = json.loads(Path(f"data/{'bench' if kind == 'bench' else 'evidence'}/{name}.json").read_text("utf-8"))
     if kind == "short":
-        lines = short(content["rows"], chosen)
+        lines = [OUTDATED.format(name=name)] if changed(name, content) else short(content["rows"], chosen)
     else:
         lines = content.get("table") or (evidence if kind == "evidence" else bench)(content["rows"])
+        if commit := content.get("made_by", {}).get("commit"):
+            lines = [f"Measured at commit {commit}, with an earlier version of the package.", "", *lines]
     return "\n".join([f"<!-- {kind} {name}{chosen} -->".replace("\n -->", "\n-->"), *lines, f"<!-- end of {kind} {name} -->"])
 
 
 def short(rows: list[dict[str, Any]], chosen: str) -> list[str]:
-    """One line for each claim of `chosen`: its mean over seeds with the interval. `ValueError` where no row is it."""
+    """One line for each row of `chosen`: its mean over seeds with the interval. `ValueError` where no row is it."""
     lines = ["| what | mean | 95% interval |", "|---|---|---|"]
     for entry in filter(None, map(str.strip, chosen.splitlines())):
         begins, _, name = (part.strip() for part in entry.partition("="))
-        found = [row for row in rows if row["claim"].startswith(begins)]
+        found = [row for row in rows if row["what"].startswith(begins)]
         if not found:
-            raise ValueError(f"no claim begins with {begins!r}")
+            raise ValueError(f"no row begins with {begins!r}")
         lines.append(f"| {name} | {found[0]['estimate']:.1f} | {_interval(found[0]['interval'])} |")
     return lines
 
 
 def evidence(rows: list[dict[str, Any]]) -> list[str]:
-    """One line a claim: the mean with its interval over seeds, then each seed with its own."""
-    lines = ["| claim | holds | mean | by seed |", "|---|---|---|---|"]
+    """One line a row: the mean with its interval over seeds, then each seed with its own; a claim fails or holds."""
+    lines = ["| what | claim | mean | by seed |", "|---|---|---|---|"]
     for row in rows:
         mean = f"{row['estimate']:.1f}" + (f" ({_interval(row['interval'])})" if row["interval"] else "")
         seeds = "; ".join(
             f"{one['value']:.1f}" + (f" ({_interval(one['interval'])})" if one.get("interval") else "") for one in row["seeds"]
         )
-        lines.append(f"| {row['claim']} | {_holds(row)} | {mean} | {seeds} |")
+        lines.append(f"| {row['what']} | {_claimed(row)} | {mean} | {seeds} |")
     return lines
+
+
+def _claimed(row: dict[str, Any]) -> str:
+    """What a claim says of the interval, and whether it holds; nothing for a description."""
+    if row["kind"] == "description":
+        return ""
+    said = row["fails_if"].removeprefix("the interval does not lie ")
+    return f"{said}: holds" if row["holds"] else f"{said}: **fails**"
 
 
 def bench(rows: list[dict[str, Any]]) -> list[str]:

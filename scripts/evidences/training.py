@@ -4,7 +4,7 @@ scripts/evidence training                          # makes the demo's runs first
 scripts/evidence training --seeds 1 --base runs    # one seed, beside the runs `BASE/evidence-1/` of `scripts/evidence main`
 
 Writes data/evidence/training.json after each seed. Every critic starts from the demo's SFT critic and learns for as many steps;
-each is measured on the same test solutions. A switch helps where the paired interval of its gain lies above 0 on every seed.
+each is measured on the same test solutions. A switch helps where the interval of its gain over seeds lies above 0.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from table import Claim, by_claim, show
+from rows import ABOVE_ZERO, Found, begin, by_seed, keep, show
 
 from deepcritic.report.summary import gain
-from deepcritic.runs.jsonl import write_json
 
 SEEDS = (1, 2, 3)
 NEEDED = ("sft", "label", "rl", "prepare.truth", "prepare.judged", "evaluate.sft")
@@ -50,41 +49,40 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--base", type=Path, default=Path("runs"))
     options = parser.parse_args()
-    found: dict[int, list[Claim]] = {}
+    begin(__doc__ or "", options.seeds)
+    found: dict[int, list[Found]] = {}
     for seed in options.seeds:
         base = options.base / f"evidence-{seed}"
         if not all((base / name / "manifest.json").is_file() for name in NEEDED):
             command("experiment=demo", f"runs={options.base}", f"run=evidence-{seed}", f"seed={seed}")
         found[seed] = claims(base, Path("runs") / f"training-{seed}", seed)
-        content = {"command": "scripts/evidence training", "settings": SETTINGS, "rows": by_claim(found)}
-        write_json(Path("data/evidence/training.json"), content)
-    show(by_claim(found))
+        keep("training", by_seed(found), settings=SETTINGS)
+    show(by_seed(found))
 
 
 def command(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "deepcritic", *words], check=True)
 
 
-def claims(base: Path, run: Path, seed: int) -> list[Claim]:
+def claims(base: Path, run: Path, seed: int) -> list[Found]:
     """One seed: the critics, what became of them, and what separates them on the same rows."""
     measured = {name: critic(base, run, seed, name) for name in CRITICS}
-    told: list[Claim] = []
+    told: list[Found] = []
     for name, metrics in measured.items():
-        told.append((f"F1, {TITLES[name]}", metrics["f1"], metrics["f1_interval"], True))
+        told.append(Found(f"F1, {TITLES[name]}", metrics["f1"], metrics["f1_interval"], share=True))
         lower = min(metrics["error_accuracy"], metrics["correct_accuracy"])
-        told.append((f"the lower of its two accuracies, {TITLES[name]}", lower, None, True))
+        told.append(Found(f"the lower of its two accuracies, {TITLES[name]}", lower, share=True))
     for name in ("automatic", "dynamic"):
         figures = training(run / f"rl.{name}")
         share, drawn = 100 * mean(figures, "frac_reward_zero_std"), mean(figures, "groups_drawn")
-        told.append((f"groups without variance among those learnt from, percent, {TITLES[name]}", share, None, True))
-        told.append((f"groups drawn for each one learnt from, {TITLES[name]}", drawn, None, True))
+        told.append(Found(f"groups without variance among those learnt from, percent, {TITLES[name]}", share, share=True))
+        told.append(Found(f"groups drawn for each one learnt from, {TITLES[name]}", drawn))
     for name in CRITICS:
         over = gain("gain", run / f"evaluate.{name}", base / "evaluate.sft")
-        told.append((f"gain in F1 over SFT, {TITLES[name]}", over["gain"], over["gain_interval"], over["gain_interval"][0] > 0))
+        told.append(Found(f"gain in F1 over SFT, {TITLES[name]}", over["gain"], over["gain_interval"], ABOVE_ZERO))
     for title, first, second in COMPARED:
         paired = gain("gain", run / f"evaluate.{first}", run / f"evaluate.{second}")
-        low = paired["gain_interval"][0]
-        told.append((f"{title}, F1: the paired interval lies above 0", paired["gain"], paired["gain_interval"], low > 0))
+        told.append(Found(f"{title}, F1", paired["gain"], paired["gain_interval"], ABOVE_ZERO))
     return told
 
 

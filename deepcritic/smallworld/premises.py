@@ -1,0 +1,262 @@
+"""What must be true of the small world's models before an experiment with them means anything, and its measurement.
+
+    python -m deepcritic.smallworld.premises                     # the shipped models
+    python -m deepcritic.smallworld.premises runs/smallworld     # others
+
+The solutions are the generator's, of test problems, at temperature 0.7. All critics read the same ones. A verdict that cannot be
+read is wrong, whatever the step is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from deepcritic.metrics.f1 import f1
+from deepcritic.samplers.base import Sampling
+from deepcritic.samplers.resume import request
+from deepcritic.samplers.transformers import TransformersSampler
+from deepcritic.schema import ALL_CORRECT, Generation
+from deepcritic.seeding.prompts import step_verdict, without_verdict
+from deepcritic.shipped import shipped_path
+from deepcritic.smallworld.problems import Problem, equation, judge
+from deepcritic.smallworld.source import problems
+from deepcritic.tasks.base import Question
+from deepcritic.text.prompt_template import Template
+from deepcritic.text.steps import split_steps
+
+MODELS = "deepcritic://smallworld/models"
+TEMPLATES = "deepcritic://microworld/templates"
+CALLS = ("initial", "in_depth", "merge")
+COUNT = 300
+"""Test problems that are solved and read."""
+
+
+class Premise(NamedTuple):
+    """A figure in percent or points, and the range in which it must lie; a bound of None is no bound."""
+
+    name: str
+    figure: float
+    above: float | None = None
+    below: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figure lies strictly between the bounds."""
+        return (self.above is None or self.figure > self.above) and (self.below is None or self.figure < self.below)
+
+    @property
+    def bound(self) -> str:
+        """The range in words."""
+        parts = [
+            f"above {self.above:g}" if self.above is not None else "",
+            f"below {self.below:g}" if self.below is not None else "",
+        ]
+        return " and ".join(filter(None, parts))
+
+
+class Solution(NamedTuple):
+    """A solution with its truth: the first wrong step, or `ALL_CORRECT`."""
+
+    problem: Problem
+    steps: tuple[str, ...]
+    first_error: int
+
+
+class Calls(NamedTuple):
+    """How a model judges single steps in one call, in percent."""
+
+    sensitivity: float
+    specificity: float
+
+    @property
+    def balanced(self) -> float:
+        """Balanced accuracy; a constant answer has 50."""
+        return (self.sensitivity + self.specificity) / 2
+
+
+class Model:
+    """A model that is asked many things at once."""
+
+    def __init__(self, path: str, sampling: Sampling, seed: int = 0) -> None:
+        self._path, self._sampling, self._seed = path, sampling, seed
+
+    def ask(self, prompts: Sequence[str], name: str) -> list[str]:
+        """The reply to each prompt; an empty text where it failed."""
+        return self.fill([{"text": prompt} for prompt in prompts], Template.parse(_PLAIN), name)
+
+    def fill(self, fields: Sequence[Mapping[str, object]], template: Template, name: str) -> list[str]:
+        """The reply to the template filled with each of `fields`."""
+        asked = [
+            request(Question(messages=template.messages(**one)), self._sampling, example_id=str(at), call=name, seed=self._seed)
+            for at, one in enumerate(fields)
+        ]
+        with TransformersSampler(self._path) as sampler:
+            drawn = {outcome.key.example_id: outcome for outcome in sampler.stream(asked)}
+        replies = (drawn[str(at)] for at in range(len(asked)))
+        return [reply.text if isinstance(reply, Generation) else "" for reply in replies]
+
+
+_PLAIN = "---\nfields: [text]\nindex_base: 1\n---\n{{text}}\n"
+
+
+def measure(models: str = MODELS, count: int = COUNT, seed: int = 0) -> list[Premise]:
+    """All premises, measured on solutions of `count` test problems."""
+    found = solved(models, count, seed)
+    generator = Model(f"{models}/generator", Sampling(temperature=0.7, max_tokens=224), seed)
+    again = solve(Model(f"{models}/generator", Sampling(temperature=0.0, max_tokens=224)), [one.problem for one in found])
+    base, teacher = (single_calls(f"{models}/{role}", found) for role in ("base", "teacher"))
+    drawn = solve(generator, [Problem.read(row.item.problem) for row in problems(split="test", count=count, seed=seed + 1)])
+    premises = [
+        Premise("generator at temperature 0.7: right answers", _right_answers(drawn, count, seed + 1), below=90),
+        Premise("base asked step by step: F1", first_error_f1(found, base_checks(f"{models}/base", found)), below=40),
+        Premise("base does each step again and compares: F1", first_error_f1(found, redone(f"{models}/base", found)), below=80),
+        Premise(
+            "generator solves again at temperature 0 and compares: F1",
+            first_error_f1(found, [compare(one.steps, other) for one, other in zip(found, again, strict=True)]),
+            below=80,
+        ),
+    ]
+    for call in CALLS:
+        ours, theirs = teacher[call], base[call]
+        premises += [
+            Premise(f"teacher over base, {call} call: wrong steps called wrong", ours.sensitivity - theirs.sensitivity, above=0),
+            Premise(f"teacher over base, {call} call: right steps called right", ours.specificity - theirs.specificity, above=0),
+            Premise(f"teacher, {call} call: balanced accuracy", ours.balanced, above=max(50.0, theirs.balanced)),
+        ]
+    return premises
+
+
+def solved(models: str, count: int, seed: int) -> list[Solution]:
+    """The generator's solutions at temperature 0.7, with the truth; text that is no solution is omitted."""
+    asked = [Problem.read(row.item.problem) for row in problems(split="test", count=count, seed=seed)]
+    written = solve(Model(f"{models}/generator", Sampling(temperature=0.7, max_tokens=224), seed), asked)
+    judged = ((problem, steps, judge(problem, steps)) for problem, steps in zip(asked, written, strict=True))
+    return [Solution(problem, tuple(steps), truth.first_error) for problem, steps, truth in judged if truth is not None]
+
+
+def solve(model: Model, asked: Sequence[Problem]) -> list[list[str]]:
+    """The steps that a model writes for each problem."""
+    template = Template.of(f"{TEMPLATES}/solve.txt", "")
+    return [split_steps(text) for text in model.fill([{"problem": one.text} for one in asked], template, "solve")]
+
+
+def _right_answers(written: Sequence[Sequence[str]], count: int, seed: int) -> float:
+    rows = problems(split="test", count=count, seed=seed)
+    right = [
+        bool(steps) and steps[-1].endswith(f"\\boxed{{{row.gold.reference_answer}}}")
+        for row, steps in zip(rows, written, strict=True)
+    ]
+    return 100 * sum(right) / len(right)
+
+
+def compare(steps: Sequence[str], other: Sequence[str]) -> int | None:
+    """The first step whose equation is not that of another solution, or `ALL_CORRECT`; None where the other is no solution."""
+    if len(steps) != len(other):
+        return None
+    differs = [number for number, pair in enumerate(zip(steps, other, strict=True), start=1) if len(set(map(equation, pair))) > 1]
+    return differs[0] if differs else ALL_CORRECT
+
+
+def first_error_f1(found: Sequence[Solution], verdicts: Sequence[int | None]) -> float:
+    """ProcessBench's F1 in percent; a verdict of None is wrong."""
+    right = [verdict == one.first_error for one, verdict in zip(found, verdicts, strict=True)]
+    return 100 * f1(right, [one.first_error != ALL_CORRECT for one in found])
+
+
+def _first_wrong(found: Sequence[Solution], good: Mapping[tuple[int, int], bool | None]) -> list[int | None]:
+    """Verdicts from those of single steps, by (solution, step): None where a step before the first wrong one cannot be read."""
+    verdicts: list[int | None] = []
+    for at, one in enumerate(found):
+        verdict: int | None = ALL_CORRECT
+        for number in range(1, len(one.steps) + 1):
+            if not good[at, number]:
+                verdict = number if good[at, number] is False else None
+                break
+        verdicts.append(verdict)
+    return verdicts
+
+
+def base_checks(path: str, found: Sequence[Solution]) -> list[int | None]:
+    """A model's verdicts when it is asked to check each step by itself; "ok" and "wrong" count where there is no box."""
+    places = [(at, number) for at, one in enumerate(found) for number in range(1, len(one.steps) + 1)]
+    prompts = [f"{_shown(found[at])}\nCheck step {number}." for at, number in places]
+    replies = Model(path, Sampling(temperature=0.0, max_tokens=80)).ask(prompts, "check")
+    return _first_wrong(found, dict(zip(places, map(_spoken, replies), strict=True)))
+
+
+def _spoken(text: str) -> bool | None:
+    said = step_verdict(text)
+    if said is None and (words := re.findall(r"\b(ok|fine|wrong)\b", text)):
+        said = words[-1] != "wrong"
+    return said
+
+
+def redone(path: str, found: Sequence[Solution]) -> list[int | None]:
+    """A model's verdicts when it does each step again, and a step is wrong where its equation is not the one written then."""
+    places = [(at, number) for at, one in enumerate(found) for number in range(1, len(one.steps) + 1)]
+    prompts = [f"{_shown(found[at])}\nDo step {number}." for at, number in places]
+    replies = Model(path, Sampling(temperature=0.0, max_tokens=80)).ask(prompts, "redo")
+    good = {
+        (at, number): equation(found[at].steps[number - 1]) == equation(reply)
+        for (at, number), reply in zip(places, replies, strict=True)
+    }
+    return _first_wrong(found, good)
+
+
+def single_calls(path: str, found: Sequence[Solution], seed: int = 0) -> dict[str, Calls]:
+    """How a model judges single steps up to the first wrong one in each call of `stage=seed`, at that stage's temperatures; each
+    call is shown the model's own replies to the calls before."""
+    places = [
+        (one, number)
+        for one in found
+        for number in range(1, (len(one.steps) if one.first_error == ALL_CORRECT else one.first_error) + 1)
+    ]
+    fields: list[dict[str, object]] = [
+        {"problem": one.problem.text, "solution": _numbered(one.steps), "step": number} for one, number in places
+    ]
+    wrong = [number == one.first_error for one, number in places]
+    calls: dict[str, Calls] = {}
+    for call, temperature in zip(CALLS, (0.7, 1.0, 0.7), strict=True):
+        template = Template.of(f"{TEMPLATES}/{call}.txt", "")
+        replies = Model(path, Sampling(temperature=temperature, max_tokens=112), seed).fill(fields, template, call)
+        verdicts = [step_verdict(reply) for reply in replies]
+        calls[call] = Calls(_share(verdicts, wrong, False), _share(verdicts, [not one for one in wrong], True))
+        for one, reply in zip(fields, replies, strict=True):
+            one[call] = without_verdict(reply)
+    return calls
+
+
+def _share(verdicts: Sequence[bool | None], among: Sequence[bool], wanted: bool) -> float:
+    counted = [verdict is wanted for verdict, within in zip(verdicts, among, strict=True) if within]
+    return 100 * sum(counted) / len(counted)
+
+
+def _shown(one: Solution) -> str:
+    return f"{one.problem.text}\n{_numbered(one.steps)}"
+
+
+def _numbered(steps: Sequence[str]) -> str:
+    return "\n".join(f"Step {number}: {step}" for number, step in enumerate(steps, start=1))
+
+
+def shipped() -> bool:
+    """Whether the package holds the three models."""
+    return all((Path(shipped_path(MODELS)) / role / "model.safetensors").is_file() for role in ("generator", "base", "teacher"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="?", default=MODELS, help="folder with generator/, base/ and teacher/")
+    parser.add_argument("--count", type=int, default=COUNT, help="test problems")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    for one in measure(arguments.models, arguments.count, arguments.seed):
+        print(f"{'holds' if one.holds else 'FAILS'} {one.name}: {one.figure:.1f}, must lie {one.bound}")
+
+
+if __name__ == "__main__":
+    main()
