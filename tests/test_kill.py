@@ -97,6 +97,10 @@ STAGES = {
     "stage.logging_steps=1 stage.max_length=512",
     "vote": f"experiment=microworld/vote stage.problems={{data}}/few.jsonl stage.solutions={{data}}/solved.jsonl "
     f"model={SHIPPED}/base stage.samples=2 stage.criticised=3 stage.max_tokens=16 sampler.batch_size=4",
+    "filter": f"stage=filter {TEMPLATE} stage.examples={{data}}/rated.jsonl model={SHIPPED}/base stage.samples=3 "
+    "stage.max_tokens=48 stage.temperature=1.5 stage.accept=0.4 sampler.batch_size=8",
+    "estimate": "stage=estimate stage.verdicts={data}/verdicts.jsonl stage.labels={data}/labels.jsonl "
+    "stage.examples={data}/rated.jsonl stage.next=4",
     "report": "stage=report",
 }  # fmt: skip
 
@@ -108,7 +112,7 @@ import scipy.stats, matplotlib.figure, jinja2, hydra, datasets, rich.console
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2ForCausalLM, Qwen2ForTokenClassification, Qwen2Tokenizer
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 import importlib
-for stage in "prepare seed sft solve rollout label rl evaluate refine reject meta_rm vote report".split():
+for stage in "prepare seed sft solve rollout label rl evaluate refine reject meta_rm vote filter estimate report".split():
     importlib.import_module("deepcritic.stages." + stage)
 import deepcritic.samplers.transformers, deepcritic.scorers.prm, deepcritic.microworld.source, deepcritic.training.meta_rm
 from deepcritic.__main__ import main
@@ -242,6 +246,10 @@ def make_data(folder: Path) -> None:
             text = "".join(f"Step {number}: {step}\n" for number, step in enumerate(steps, start=1))
             solved.append(generation(Key(example_id=name, request="solve", sample=sample), text))
     write_rows(folder / "rated.jsonl", rated)
+    said = [{"id": row.id, "verdicts": [row.gold.first_error, -1, None]} for row in rated]
+    (folder / "verdicts.jsonl").write_text("".join(json.dumps(one) + "\n" for one in said), "utf-8")
+    known = [{"id": row.id, "first_error": row.gold.first_error} for row in rated[:11]]
+    (folder / "labels.jsonl").write_text("".join(json.dumps(one) + "\n" for one in known), "utf-8")
     write_rows(folder / "few.jsonl", rated[:5])
     write_rows(folder / "tuning.jsonl", (replaced(row, id=f"t-{row.id}", item=replaced(row.item, problem="?")) for row in rated))
     make_prm(folder / "prm")

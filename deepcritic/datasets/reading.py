@@ -79,7 +79,7 @@ def read_lines(path: Rows) -> Iterator[tuple[Place, bytes]]:
     if isinstance(path, str | os.PathLike) and (file := Path(path).expanduser()).is_file() and _is_lines(os.fspath(path)):
         name = os.fspath(path)
         return ((Place(name, number), line) for number, line in lines_of(file))
-    return ((place, _encoded(record, place)) for place, record in read_records(path))
+    return ((place, as_json(record, place)) for place, record in read_records(path))
 
 
 def lines_file(path: str | os.PathLike[str]) -> tuple[IO[bytes], Iterator[tuple[int, int, bytes]]]:
@@ -243,7 +243,8 @@ def _objects(values: Iterator[tuple[Place, Any]], on_bad: OnBad | None) -> Itera
         on_bad(bad)
 
 
-def _encoded(record: Record, place: Place) -> bytes:
+def as_json(record: Record, place: Place) -> bytes:
+    """A record as one line of JSON, without the line end. Raises `InputError` for a value that JSON has no form for."""
     try:
         return json.dumps(plain(record), ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError) as error:

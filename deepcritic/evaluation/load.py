@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from deepcritic.errors import InputError, UsageError
+from deepcritic.evaluation.error_rates import ErrorRate
 from deepcritic.runs.jsonl import read_json, read_rows, write_json
 from deepcritic.runs.manifest import Manifest, read_manifest
 from deepcritic.schema import Judged
@@ -111,6 +112,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     judge: JudgeFacts | None = None
     threshold: Threshold | None = None
     contamination: Contamination | None = None
+    estimates: dict[str, ErrorRate] = {}
+    """The error rates of `stage=estimate`, of `all rows` and of each part."""
     generations: int = 0
     failures: int = 0
     prompt: int = 0
@@ -124,7 +127,9 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, values: Mapping[str, Any]) -> Metrics:
         """From the JSON values of the file. Raises `msgspec.ValidationError` for a value of another type."""
         parts = values.get("benchmarks")
-        if parts is None:
+        if "estimates" in values:
+            figures, own = {}, {"benchmarks"}
+        elif parts is None:
             own = {*kind_of_figures(values).__struct_fields__}
             only = figures_of({name: value for name, value in values.items() if name in own})
             figures = {only.benchmark.name or "examples": only}
@@ -147,7 +152,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Results:
-    """A finished evaluation in `folder`. Figures are percent.
+    """A finished evaluation, or estimate, in `folder`. Figures are percent.
 
     >>> from deepcritic.tasks.figures import FirstErrorFigures
     >>> figures = FirstErrorFigures(examples=200, f1=74.4, f1_interval=(72.0, 76.7))
@@ -165,10 +170,15 @@ class Results:
         """The figures of each benchmark, in percent."""
         return self.metrics.benchmarks
 
+    @property
+    def estimates(self) -> dict[str, ErrorRate]:
+        """The error rates of `stage=estimate`, in percent, of `all rows` and of each part; none of an evaluation."""
+        return self.metrics.estimates
+
     @functools.cached_property
     def verdicts(self) -> list[Judged]:
-        """The judged rows."""
-        return read_judged(self.folder)
+        """The judged rows; none of an estimate, which reads those of another stage."""
+        return read_judged(self.folder) if (self.folder / VERDICTS).is_file() else []
 
     def to_pandas(self) -> DataFrame:
         """The judged rows as a table, a column for each field."""
@@ -176,7 +186,7 @@ class Results:
 
 
 def load_results(folder: str | Path) -> Results:
-    """The finished evaluation in `folder`: that of a stage, or a run with one evaluation.
+    """The finished evaluation in `folder`: that of a stage, or a run with one evaluation. The folder of an estimate is read, too.
 
     Raises `InputError` where there is none, where it is not finished, or where a run has several.
 
@@ -200,7 +210,7 @@ def load_results(folder: str | Path) -> Results:
 
 
 def _evaluation_in(folder: Path) -> Path:
-    if (folder / METRICS).is_file() and (folder / VERDICTS).is_file():
+    if (folder / METRICS).is_file() and ((folder / VERDICTS).is_file() or "estimates" in read_json(folder / METRICS)):
         return folder
     found = sorted(path.parent for path in folder.glob(f"*/{VERDICTS}") if (path.parent / METRICS).is_file())
     if len(found) == 1:

@@ -103,7 +103,7 @@ def mean_interval(
     return percentiles(drawn)
 
 
-def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+def wilson(successes: float, n: float, z: float = 1.959963984540054) -> tuple[float, float]:
     """The 95% Wilson interval of a proportion; (0, 1) for no observations.
 
     >>> [round(bound, 4) for bound in wilson(8, 10)]

@@ -17,7 +17,9 @@ from deepcritic.runs.manifest import MANIFEST
 
 CARD: Final = "README.md"
 _MARK: Final = "<!-- written by deepcritic -->"
-_MAIN: Final = ("verdicts", "dialogues", "refined", "labelled", "solutions", "compared", "examples", "lineage", "generations")
+_MAIN: Final = (
+    "kept", "verdicts", "dialogues", "refined", "labelled", "solutions", "compared", "examples", "lineage", "generations",
+)  # fmt: skip
 """The files by which one is the default: the first of these that has rows."""
 
 

@@ -29,6 +29,9 @@ STAGES = {
     "reject": f"stage.examples={{file}} model={BASE}",
     "meta_rm": f"stage.examples={{file}} stage.generations=[{{file}}] model={BASE}",
     "vote": f"stage.problems={{file}} stage.solutions={{file}} model={BASE}",
+    "filter": f"stage.examples={{file}} model={BASE}",
+    "filter.verdicts": "stage.examples={rows} stage.verdicts={file}",
+    "estimate": "stage.verdicts={file}",
     "refine": f"stage.solutions={{file}} model={BASE} generator={BASE}",
     "critique": f"input=@{{file}} model={BASE}",
 }

@@ -1,0 +1,328 @@
+"""The error rate of a data set, whole and by part, from a critic's verdicts on all rows and human labels of some.
+
+    rates, warnings = error_rates(rows, labels)             # rows: `read_votes`; labels: `Label` by id
+    print(rates["all rows"].error_rate, rates["all rows"].interval)
+
+Figures are percent. How they are made: `deepcritic.metrics.prediction_powered`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from deepcritic.datasets.forged import kind_of
+from deepcritic.datasets.own import rows_of
+from deepcritic.datasets.reading import read_records
+from deepcritic.errors import InputError
+from deepcritic.metrics.f1 import Array
+from deepcritic.metrics.prediction_powered import Estimate, labels_alone, prediction_powered
+from deepcritic.runs.manifest import manifest_of
+from deepcritic.schema import ALL_CORRECT, Judged
+from deepcritic.tasks.figures import Interval, Part
+
+ALL: Final = "all rows"
+LEAST: Final = 10
+"""Fewer labels give no estimate."""
+_FAR: Final = 3.29
+"""Standard deviations that one of a thousand simple random samples lies away from what is expected."""
+_NOT_RANDOM: Final = "the estimate needs rows that were drawn at random"
+
+
+class RowVotes(NamedTuple):
+    """What a critic says of one row: the `share` of its readable `votes` that name an error (NaN: there are none), whether the
+    vote as a whole names one, and its verdicts themselves."""
+
+    id: str
+    part: str
+    share: float
+    votes: int
+    says_error: bool | None
+    failed: bool = False
+    verdicts: tuple[int | None, ...] = ()
+
+
+class Label(NamedTuple):
+    """Whether a row has an error, and with which probability it was drawn to be labelled (None: at random, evenly)."""
+
+    has_error: bool
+    probability: float | None = None
+
+
+class ErrorRate(Part, frozen=True, kw_only=True):
+    """The share of solutions with an error, in percent, with its 95% interval and the two baselines.
+
+    `method` made the interval: `ppi++`, `exact` (few labels, or few on which critic and label differ) or `by part`. `weight` is
+    that of the critic: near 1 its share is taken with its bias corrected, at 0 the labels alone count. `same_width` is how many
+    labels alone would give an interval as narrow. `why` says why there is no estimate.
+    """
+
+    rows: int
+    labels: int
+    error_rate: float | None = None
+    interval: Interval = (None, None)
+    method: str | None = None
+    weight: float | None = None
+    labels_alone: float | None = None
+    labels_alone_interval: Interval = (None, None)
+    critic_alone: float | None = None
+    without_verdict: int = 0
+    failed: int = 0
+    same_width: int | None = None
+    why: str | None = None
+
+
+class Source(NamedTuple):
+    """Where verdicts are read: the file, the critic's name, and the file of the rows that they are about, where it is there."""
+
+    file: Path
+    model: str | None
+    examples: Path | None
+
+
+def find_verdicts(given: str, field: str) -> Source:
+    """The verdicts of a finished evaluation or filter, by its folder or its `verdicts.jsonl`, or another file of verdicts."""
+    path = Path(given).expanduser()
+    file = path / "verdicts.jsonl" if path.is_dir() else path
+    if not file.is_file():
+        expected = "the folder of stage=evaluate or stage=filter, or a file of verdicts"
+        raise InputError("no verdicts there", field=field, found=given, expected=expected)
+    manifest = manifest_of(file.parent) if file.name == "verdicts.jsonl" else None
+    if path.is_dir() and manifest is None:
+        raise InputError("the stage is not finished", field=field, found=given, remedy="run its command again first")
+    model = (manifest or {}).get("label") or (manifest or {}).get("model")
+    examples = file.parent / "examples.jsonl"
+    return Source(file, model, examples if manifest and examples.is_file() else None)
+
+
+def read_votes(file: Path) -> tuple[list[RowVotes], int]:
+    """What the critic says of each row, and how many forged rows were left out.
+
+    Rows are those of `verdicts.jsonl`, or have `id`, `verdict` or `verdicts` (-1: no error, null: not readable), and perhaps
+    `part`.
+    Raises `InputError` for an id that occurs twice, for verdicts of another task, and for a file without rows.
+    """
+    found: dict[str, RowVotes] = {}
+    forged = 0
+    for line, row in enumerate(_rows(file), start=1):
+        if kind_of(row.id)[1] is not None:
+            forged += 1
+            continue
+        if row.id in found:
+            raise InputError("the id occurs twice", file=file, line=line, field="id", found=row.id, expected="each row once")
+        found[row.id] = row
+    if not found:
+        raise InputError("no rows", file=file, expected="verdicts.jsonl of stage=evaluate or stage=filter")
+    return list(found.values()), forged
+
+
+def error_rates(rows: Sequence[RowVotes], labels: Mapping[str, Label]) -> tuple[dict[str, ErrorRate], list[str]]:
+    """The error rate of all rows and, where there are several parts, of each; and what speaks against the labels' being a random
+    sample. Raises `InputError` for fewer than `LEAST` labels.
+
+    >>> rows = [RowVotes(f"r{at}", "", float(at % 4 == 0), 1, at % 4 == 0) for at in range(400)]
+    >>> labels = {f"r{at}": Label(at % 3 == 0 or at % 4 == 0) for at in range(0, 400, 5)}
+    >>> rates, warnings = error_rates(rows, labels)
+    >>> rates["all rows"].error_rate, rates["all rows"].labels_alone, rates["all rows"].critic_alone
+    (50.0, 50.0, 25.0)
+    """
+    if len(labels) < LEAST:
+        raise InputError(
+            "too few labels for an estimate", field="stage.labels", found=len(labels), expected=f"at least {LEAST}",
+            remedy="leave stage.labels= out to have rows drawn that are worth labelling",
+        )  # fmt: skip
+    groups: dict[str, list[RowVotes]] = {}
+    for row in rows:
+        groups.setdefault(row.part, []).append(row)
+    weighted = any(label.probability is not None for label in labels.values())
+    if weighted:
+        warnings = _weights_off(rows, labels)
+    else:
+        warnings = [one for part, of in groups.items() for one in _verdicts_off(part, of, labels)]
+    spread = "" if weighted or len(groups) < 2 else _parts_off(groups, labels)
+    whole = _rate(rows, labels)
+    rates = {ALL: whole, **({part: _rate(of, labels) for part, of in groups.items()} if len(groups) > 1 else {})}
+    if spread:
+        warnings.insert(0, spread)
+        rates[ALL] = _by_part(whole, [rates[part] for part in groups])
+    return rates, warnings
+
+
+def rate_lines(rates: Mapping[str, ErrorRate]) -> Iterator[str]:
+    """The rates as lines for a terminal."""
+    for name, one in rates.items():
+        where = f"{name}: {one.rows:,} rows, {one.labels:,} labels"
+        if one.error_rate is None:
+            yield f"{where}, error rate unknown: {one.why}"
+        else:
+            low, high = one.interval
+            yield f"{where}, error rate {one.error_rate:.1f}% (95% interval {low:.1f} to {high:.1f}, {one.method})"
+        parts = []
+        if one.labels_alone is not None:
+            low, high = one.labels_alone_interval
+            parts.append(f"labels alone {one.labels_alone:.1f}% ({low:.1f} to {high:.1f})")
+        if one.critic_alone is not None:
+            parts.append(f"critic alone {one.critic_alone:.1f}% (its bias is not corrected)")
+        if one.weight is not None:
+            parts.append(f"weight of the critic {one.weight:.2f}")
+        if one.same_width is not None and one.same_width > one.labels:
+            parts.append(f"as narrow as {one.same_width:,} labels alone")
+        if one.without_verdict:
+            parts.append(f"{one.without_verdict:,} rows without a verdict")
+        if parts:
+            yield f"  {', '.join(parts)}"
+
+
+def _rate(rows: Sequence[RowVotes], labels: Mapping[str, Label]) -> ErrorRate:
+    shares = np.array([row.share for row in rows])
+    said = [row.says_error for row in rows if row.says_error is not None]
+    labelled = [at for at, row in enumerate(rows) if row.id in labels]
+    found = ErrorRate(
+        rows=len(rows), labels=len(labelled), critic_alone=_percent(float(np.mean(said))) if said else None,
+        without_verdict=len(rows) - len(said), failed=sum(row.failed for row in rows),
+    )  # fmt: skip
+    if not labelled:
+        return _replaced(found, why="none of its rows is labelled")
+    of = [labels[rows[at].id] for at in labelled]
+    y = np.array([float(label.has_error) for label in of])
+    p = None if of[0].probability is None else np.array([label.probability or math.nan for label in of])
+    alone = labels_alone(y, len(rows), p)
+    found = _replaced(found, labels_alone=_percent(alone.rate), labels_alone_interval=_interval(alone))
+    if len(labelled) < LEAST:
+        return _replaced(found, why=f"{len(labelled)} labels, and at least {LEAST} are needed")
+    one = prediction_powered(y, shares[labelled], shares, p)
+    return _replaced(
+        found, error_rate=_percent(one.rate), interval=_interval(one), method=one.method, weight=round(one.weight, 4),
+        same_width=_same_width(one, alone, len(labelled), len(rows)),
+    )  # fmt: skip
+
+
+def _by_part(whole: ErrorRate, parts: Sequence[ErrorRate]) -> ErrorRate:
+    """The mean over parts by their rows, for labels that are a random sample within each part alone. Distances to the bounds are
+    added by their squares (Zou and Donner 2008, Statistics in Medicine 27, 1693-1702)."""
+    unknown = dict.fromkeys(("error_rate", "method", "weight", "same_width", "labels_alone"))
+    bare = _replaced(whole, **unknown, interval=(None, None), labels_alone_interval=(None, None))
+    if any(one.error_rate is None for one in parts):
+        return _replaced(
+            bare, why="the labels are no random sample of all rows, and a part has too few for an estimate of its own"
+        )
+
+    def mean(rates: str, intervals: str) -> tuple[float, Interval]:
+        shares = np.array([one.rows / whole.rows for one in parts])
+        values, bounds = np.array([getattr(one, rates) for one in parts]), np.array([getattr(one, intervals) for one in parts])
+        middle = float(shares @ values)
+        below, above = (math.sqrt(float(((shares * (values - bounds[:, side])) ** 2).sum())) for side in (0, 1))
+        return round(middle, 4), (round(max(0.0, middle - below), 4), round(min(100.0, middle + above), 4))
+
+    rate, interval = mean("error_rate", "interval")
+    alone, alone_interval = mean("labels_alone", "labels_alone_interval")
+    return _replaced(
+        bare, error_rate=rate, interval=interval, method="by part", labels_alone=alone, labels_alone_interval=alone_interval
+    )
+
+
+def _parts_off(groups: Mapping[str, Sequence[RowVotes]], labels: Mapping[str, Label]) -> str:
+    """Whether the parts have other shares of the labels than of the rows, beyond chance."""
+    total = sum(map(len, groups.values()))
+    for part, rows in groups.items():
+        count = sum(row.id in labels for row in rows)
+        expected = len(labels) * len(rows) / total
+        if _far(count, expected, len(labels), total):
+            return (
+                f"{part} has {count} of {len(labels)} labels, and of labels drawn at random would have about {expected:.0f}: "
+                "the parts are estimated apart and weighted by their rows"
+            )
+    return ""
+
+
+def _verdicts_off(part: str, rows: Sequence[RowVotes], labels: Mapping[str, Label]) -> Iterator[str]:
+    """Whether the critic's verdicts on the labelled rows are other than on all rows, beyond chance."""
+    n = sum(row.id in labels for row in rows)
+    for verdict, words in ((True, "wrong"), (False, "right"), (None, "neither")):
+        of = [row for row in rows if row.says_error is verdict]
+        count, expected = sum(row.id in labels for row in of), n * len(of) / len(rows)
+        if n and _far(count, expected, n, len(rows)):
+            yield (
+                f"{part + ': ' if part else ''}the critic calls {count} of {n} labelled solutions {words}, of a random sample it "
+                f"would call about {expected:.0f}: {_NOT_RANDOM}"
+            )
+            return
+
+
+def _weights_off(rows: Sequence[RowVotes], labels: Mapping[str, Label]) -> list[str]:
+    """Whether the probabilities of the labelled rows can be those that they were drawn with: 1 / probability sums to all rows."""
+    p: Array = np.array([label.probability for label in labels.values()], dtype=float)
+    counted, off = float((1 / p).sum()), math.sqrt(float(((1 - p) / p**2).sum()))
+    if abs(counted - len(rows)) <= _FAR * off + 1e-6 * len(rows):
+        return []
+    return [
+        f"by their probabilities the labels stand for {counted:,.0f} rows, and there are {len(rows):,}: give every row of "
+        "next.jsonl with the probability that stands there"
+    ]
+
+
+def _far(count: int, expected: float, n: int, total: int) -> bool:
+    rate = expected / n
+    spread = math.sqrt(n * rate * (1 - rate) * (total - n) / max(1, total - 1))
+    return abs(count - expected) > max(_FAR * spread, 2)
+
+
+def _same_width(one: Estimate, alone: Estimate, n: int, total: int) -> int | None:
+    """How many labels alone would give an interval as narrow as that of `one`, with the correction for a finite population."""
+    width, other = one.high - one.low, alone.high - alone.low
+    if width <= 0 or other <= 0:
+        return None
+    odds = n / max(1e-9, total - n) * (other / width) ** 2
+    return min(total, round(total * odds / (1 + odds)))
+
+
+def _rows(file: Path) -> Iterator[RowVotes]:
+    first: dict[str, Any] = next((record for _, record in read_records(file)), {})
+    if "stratum" in first:
+        yield from (_of_judged(row, file) for row in rows_of(file, Judged))
+        return
+    for place, record in read_records(file):
+        verdicts = record.get("verdicts", [record["verdict"]] if "verdict" in record else None)
+        if not isinstance(record.get("id"), str) or not isinstance(verdicts, list):
+            fields = ", ".join(record)
+            expected = "verdicts.jsonl of stage=evaluate or stage=filter, or rows with id and verdict"
+            raise InputError("no verdicts", file=place.file, line=place.line, found=fields, expected=expected)
+        read = tuple(None if one is None else _whole(one, place.file, place.line) for one in verdicts)
+        yield _row_votes(record["id"], str(record.get("part") or ""), read)
+
+
+def _of_judged(row: Judged, file: Path) -> RowVotes:
+    read = tuple(None if one is None else _whole(one, file, None) for one in row.verdicts)
+    found = _row_votes(row.id, row.benchmark, read)
+    says = found.says_error if row.vote is None or not found.votes else row.vote != ALL_CORRECT
+    return found._replace(says_error=says, failed=bool(row.samples) and not read)
+
+
+def _row_votes(name: str, part: str, verdicts: tuple[int | None, ...]) -> RowVotes:
+    readable = [one for one in verdicts if one is not None]
+    share = sum(one != ALL_CORRECT for one in readable) / len(readable) if readable else math.nan
+    return RowVotes(name, part, share, len(readable), share > 0.5 if readable else None, verdicts=verdicts)
+
+
+def _whole(verdict: object, file: str | Path, line: int | None) -> int:
+    if isinstance(verdict, int) and not isinstance(verdict, bool) and verdict >= ALL_CORRECT:
+        return verdict
+    raise InputError("not a verdict about steps", file=file, line=line, field="verdicts", found=verdict, expected="a step, or -1")
+
+
+def _percent(rate: float) -> float:
+    return round(100 * rate, 4)
+
+
+def _interval(one: Estimate) -> Interval:
+    return _percent(one.low), _percent(one.high)
+
+
+def _replaced(one: ErrorRate, **values: Any) -> ErrorRate:
+    import msgspec
+
+    return msgspec.structs.replace(one, **values)
