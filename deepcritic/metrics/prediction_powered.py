@@ -35,10 +35,10 @@ from deepcritic.metrics.bootstrap import wilson
 from deepcritic.metrics.f1 import Array
 
 LEAST_LABELS: Final = 30
-"""Fewer labels have an exact interval."""
+"""Fewer labels have an exact interval, of their own."""
 LEAST_SURPRISES: Final = 10
-"""Labelled rows that differ from most labels of the rows with their verdict; fewer have an exact interval, as the variance that
-is estimated from them would be too small."""
+"""Labelled rows that differ from most labels of the rows with their verdict; fewer have an exact interval by verdict, as the
+variance that is estimated from them would be too small."""
 ALPHA: Final = 0.05
 
 
@@ -135,24 +135,19 @@ def exact_interval(
 
 
 def _exact(y: Array, shares: Array, everything: Array, p: Array) -> tuple[float, float]:
-    """Both of two exact intervals hold: by the critic's verdict, and of the labels alone. Each may err half as often."""
-    intervals = []
-    for classes, all_classes in (
-        (_verdicts(shares), _verdicts(everything)),
-        (np.zeros(y.size, int), np.zeros(everything.size, int)),
-    ):
-        found, labelled, total = [], [], []
-        for verdict in np.unique(all_classes):
-            mine, whole = classes == verdict, int((all_classes == verdict).sum())
-            n = int(mine.sum())
-            least, most = (float(p[mine].min()), float(p[mine].max())) if n else (0.0, 0.0)
-            even = most - least < 1e-9
-            found.append(int(y[mine].sum()))
-            total.append(whole)
-            labelled.append((n, n) if even else (min(n, math.floor(least * whole)), max(n, math.ceil(most * whole))))
-        intervals.append(exact_interval(found, labelled, total, ALPHA / 2))
-    low, high = (max(one[0] for one in intervals), min(one[1] for one in intervals))
-    return (low, high) if low <= high else intervals[1]
+    """An exact interval by the critic's verdict, or of the labels alone where they are too few to be parted."""
+    few = y.size < LEAST_LABELS
+    classes, all_classes = (np.zeros(of.size, int) if few else _verdicts(of) for of in (shares, everything))
+    found, labelled, total = [], [], []
+    for verdict in np.unique(all_classes):
+        mine, whole = classes == verdict, int((all_classes == verdict).sum())
+        n = int(mine.sum())
+        least, most = (float(p[mine].min()), float(p[mine].max())) if n else (0.0, 0.0)
+        even = most - least < 1e-9
+        found.append(int(y[mine].sum()))
+        total.append(whole)
+        labelled.append((n, n) if even else (min(n, math.floor(least * whole)), max(n, math.ceil(most * whole))))
+    return exact_interval(found, labelled, total)
 
 
 def _verdicts(shares: Array) -> Array:

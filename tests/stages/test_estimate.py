@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,6 +223,23 @@ def test_verdicts_that_cannot_be_used(estimated: Any, tmp_path: Path, verdicts: 
     code, _, err = estimated(None, verdicts=file)
     assert code == 1
     assert err.startswith(f"error: {said}"), err
+
+
+@pytest.mark.slow
+def test_the_example_of_the_page_runs(command: Any) -> None:
+    pytest.importorskip("torch", reason="the models need torch: pip install deepcritic[train]")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "estimate.md").read_text("utf-8")
+    for language, block in re.findall(r"```(bash|python)\n(.*?)```", page, re.DOTALL):
+        if language == "python":
+            subprocess.run([sys.executable, "-c", block], check=True)
+            continue
+        for line in block.replace("\\\n", " ").splitlines():
+            outcome = command(*shlex.split(line)[3:])
+            assert outcome.code == 0, outcome.err
+    low, high = deepcritic.load_results("runs/mine/estimate").estimates[ALL].interval
+    assert low is not None
+    assert high is not None
+    assert low <= 50 <= high, "half of these solutions have an error"
 
 
 def _votes(count: int, part: str, wrong: float) -> list[RowVotes]:
