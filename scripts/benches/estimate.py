@@ -3,15 +3,15 @@
     scripts/bench estimate              # some minutes
     scripts/bench estimate --quick      # a tenth of the draws: a try-out whose figures are not kept
 
-The truth is ProcessBench's labels (gsm8k, 400 rows, and math, 1,000 rows). Critics of several qualities are made up: each votes
-8 times, finds an error with one chance and raises a false alarm with another, which both differ between rows, and gives no
-verdict on 3% of the rows. Three predictors are not made up: "the final answer is wrong", as ProcessBench has it, on both parts; and
-of JudgeBench the recorded decisions of claude-3-haiku on 270 pairs, each in both orders, for the share of pairs in which the first
-response is better.
+The truth is ProcessBench's labels (gsm8k, 400 rows, and math, 1,000 rows). Critics of several qualities are made up: each
+votes 8 times, finds an error with one chance and raises a false alarm with another, which both differ between rows, and gives
+no verdict on 3% of the rows. Three predictors are not made up: "the final answer is wrong", as ProcessBench has it, on both
+parts; and of JudgeBench the recorded decisions of claude-3-haiku on 270 pairs, each in both orders, for the share of pairs in
+which the first response is better.
 
-Again and again rows are drawn to be labelled, and the interval from their labels is held against the rate of all rows. The bounds
-of coverage are those of a binomial count with 95%, 3.29 standard deviations to both sides. Where one of 100 intervals or more is
-the exact one there is no upper bound, as exact intervals are wider than need be. Reads $DEEPCRITIC_DATASETS, else
+Again and again rows are drawn to be labelled, and the interval from their labels is held against the rate of all rows. The
+bounds of coverage are those of a binomial count with 95%, 3.29 standard deviations to both sides. Where one of 100 intervals
+or more is the exact one there is no upper bound, as exact intervals are wider than need be. Reads $DEEPCRITIC_DATASETS, else
 ../shared/datasets.
 """
 
