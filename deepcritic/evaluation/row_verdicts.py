@@ -24,9 +24,9 @@ from deepcritic.datasets import examples as example_rows
 from deepcritic.datasets.benchmark import Benchmark, Part
 from deepcritic.datasets.solutions import Solution
 from deepcritic.errors import InputError
-from deepcritic.evaluation.error_rates import read_votes
 from deepcritic.evaluation.evaluators import CALL
 from deepcritic.evaluation.hints import Samples
+from deepcritic.evaluation.recorded_votes import read_votes
 from deepcritic.evaluation.stepwise import StepwiseEvaluator
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import read_rows

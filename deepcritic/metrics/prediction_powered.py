@@ -43,7 +43,8 @@ ALPHA: Final = 0.05
 
 
 class Estimate(NamedTuple):
-    """An error rate with its 95% interval, all fractions. `weight` is that of the critic; `method` made the interval."""
+    """An error rate with its 95% interval, all fractions. `weight` is that of the critic; `method` made the interval: `ppi++`,
+    `exact`, `wilson` (labels alone), or `bounded`, which is what exact and Wilson interval have in common."""
 
     rate: float
     low: float
@@ -93,6 +94,9 @@ def prediction_powered(
         low, high, method = rate - half, rate + half, "ppi++"
     else:
         (low, high), method = _exact(y, known, everything, p), "exact"
+        if float(p.max() - p.min()) > 1e-9:  # the exact bounds are far apart: they take the worst probability for all rows
+            alone, method = labels_alone(y, total, p), "bounded"
+            low, high = (max(low, alone.low), min(high, alone.high)) if low <= alone.high and alone.low <= high else alone[1:3]
     low, high = max(low, floor), min(high, ceiling)
     return Estimate(min(max(rate, low), high), low, high, weight, method)
 

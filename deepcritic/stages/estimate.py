@@ -22,8 +22,9 @@ from deepcritic.datasets import human_labels
 from deepcritic.datasets.human_labels import HumanLabel
 from deepcritic.datasets.solutions import read_solutions
 from deepcritic.errors import InputError
-from deepcritic.evaluation.error_rates import ErrorRate, Label, RowVotes, error_rates, find_verdicts, rate_lines, read_votes
+from deepcritic.evaluation.error_rates import ErrorRate, Label, error_rates, rate_lines
 from deepcritic.evaluation.load import METRICS, Metrics
+from deepcritic.evaluation.recorded_votes import RowVotes, find_verdicts, read_votes
 from deepcritic.metrics.active_labels import doubt, draw, in_either, inclusion
 from deepcritic.options import REQUIRED, Options, option
 from deepcritic.runs.folder import Ledger, RunFolder, existing

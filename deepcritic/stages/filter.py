@@ -19,8 +19,8 @@ from deepcritic.datasets.reading import as_json
 from deepcritic.datasets.solutions import Solution, read_solutions
 from deepcritic.errors import InputError, Stopped, UsageError
 from deepcritic.evaluation.critics import ReleasedCritic
-from deepcritic.evaluation.error_rates import find_verdicts
 from deepcritic.evaluation.filtering import NO_STEPS, THRESHOLDS, Fate, fate_of
+from deepcritic.evaluation.recorded_votes import find_verdicts
 from deepcritic.evaluation.row_verdicts import AskedVerdicts, RecordedVerdicts, Verdicts, has_steps
 from deepcritic.metrics.subset import subset
 from deepcritic.options import REQUIRED, Options, option

@@ -17,7 +17,8 @@ import pytest
 
 import deepcritic
 from deepcritic.errors import InputError
-from deepcritic.evaluation.error_rates import ALL, Label, RowVotes, error_rates
+from deepcritic.evaluation.error_rates import ALL, Label, error_rates
+from deepcritic.evaluation.recorded_votes import RowVotes
 from deepcritic.runs.jsonl import read_rows
 from deepcritic.stages.estimate import ToLabel
 
