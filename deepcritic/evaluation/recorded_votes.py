@@ -7,7 +7,7 @@ rows, forged = read_votes(source.file)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from deepcritic.datasets.forged import kind_of
 from deepcritic.datasets.own import rows_of
 from deepcritic.datasets.reading import read_records
 from deepcritic.errors import InputError
+from deepcritic.runs.jsonl import read_json
 from deepcritic.runs.manifest import manifest_of
 from deepcritic.schema import ALL_CORRECT, Judged
 
@@ -33,11 +34,13 @@ class RowVotes(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where verdicts are read: the file, the critic's name, and the file of the rows that they are about, where it is there."""
+    """Where verdicts are read: the file, the critic's name, and the file of the rows that they are about, where it is there, with
+    the names of its columns."""
 
     file: Path
     model: str | None
     examples: Path | None
+    columns: Mapping[str, str] | None = None
 
 
 def find_verdicts(given: str, field: str) -> Source:
@@ -51,8 +54,13 @@ def find_verdicts(given: str, field: str) -> Source:
     if path.is_dir() and manifest is None:
         raise InputError("the stage is not finished", field=field, found=given, remedy="run its command again first")
     model = (manifest or {}).get("label") or (manifest or {}).get("model")
-    examples = file.parent / "examples.jsonl"
-    return Source(file, model, examples if manifest and examples.is_file() else None)
+    if manifest is None:
+        return Source(file, model, None)
+    beside, config = file.parent / "examples.jsonl", file.parent / "config.json"
+    asked = read_json(config) if config.is_file() else {}
+    columns = {name.partition(".")[2]: str(value) for name, value in asked.items() if name.startswith("columns.")}
+    examples = beside if beside.is_file() else Path(str(asked.get("examples", "")))
+    return Source(file, model, examples if examples.is_file() else None, columns or None)
 
 
 def read_votes(file: Path) -> tuple[list[RowVotes], int]:

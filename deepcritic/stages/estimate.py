@@ -1,6 +1,6 @@
 """The error rate of a data set from a critic's verdicts on all rows and human labels of a few, and the rows to label next.
 
-python -m deepcritic stage=estimate stage.verdicts=runs/x/filter stage.examples=rows.jsonl run=x name=first
+python -m deepcritic stage=estimate stage.verdicts=runs/x/filter run=x name=first
 python -m deepcritic stage=estimate stage.verdicts=runs/x/filter stage.labels=labels.jsonl run=x
 
 Without labels, `next.jsonl` holds rows to begin with. Fill in its `first_error` (-1: every step is right) and give the file back
@@ -49,7 +49,9 @@ class EstimateOptions(Options):
     columns: Mapping[str, str] | None = option(
         None, "what the columns of the labels are called, where their names are others: {first_error: verdict}", needs="labels"
     )
-    examples: str | None = option(None, "the rows themselves, for the texts in next.jsonl; null: those beside the verdicts")
+    examples: str | None = option(
+        None, "the rows themselves, for the texts in next.jsonl; null: those that the verdicts were made of"
+    )
     next: int = option(50, "rows to label next; 0: none", group="Labels", at_least=0)
     seed: int = option(0, "random seed", top=True)
 
@@ -93,7 +95,8 @@ def run(folder: RunFolder, options: EstimateOptions) -> dict[str, Any]:
         warnings += more
     drawn, next_ = _next(rows, given, options)
     if drawn:
-        texts = _texts(examples, {row.id for row in drawn})
+        texts = _texts(examples, source.columns, {row.id for row in drawn})
+        next_["texts"] = len(texts)
         write_rows(folder / NEXT, (msgspec.structs.replace(row, **texts.get(row.id, {})) for row in drawn))
     metrics = {
         "model": source.model, "rows": len(rows), "labels": len(labels), "estimates": msgspec.to_builtins(rates),
@@ -193,11 +196,11 @@ def _next(
     return found, {"rows": len(new), "labelled": len(old), "one_vote": even}
 
 
-def _texts(examples: Path | None, wanted: set[str]) -> dict[str, dict[str, Any]]:
+def _texts(examples: Path | None, columns: Mapping[str, str] | None, wanted: set[str]) -> dict[str, dict[str, Any]]:
     """The problems and the steps of the rows to label."""
     if examples is None:
         return {}
-    rows = read_solutions(str(examples))
+    rows = read_solutions(str(examples), columns=columns)
     return {row.id: {"problem": row.item.problem, "steps": row.item.steps} for row in rows if row.id in wanted}
 
 
@@ -211,5 +214,7 @@ def _show(path: Path, rates: Mapping[str, ErrorRate], warnings: Sequence[str], n
         with_old = f", behind them the {next_['labelled']} that have a label" if next_["labelled"] else ""
         even = "; one vote a row says little of doubt, so that they are drawn nearly evenly" if next_["one_vote"] else ""
         print(f"{path / NEXT}: {next_['rows']} rows to label{with_old}: fill in first_error, give it as stage.labels={even}")
+        if not next_["texts"]:
+            print(f"look at this: {NEXT} holds no texts, as the rows are not there: give their file as stage.examples=")
     elif "why" in next_:
         print(f"no rows to label next: {next_['why']}")

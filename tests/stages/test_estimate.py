@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -294,3 +295,26 @@ def test_rows_without_a_verdict_stay_in() -> None:
     rates, warnings = error_rates(rows, labels)
     assert (rates[ALL].error_rate, rates[ALL].without_verdict, rates[ALL].critic_alone) == (50.0, 400, 0.0)
     assert warnings == []
+
+
+def test_a_filter_says_where_its_rows_are(estimated: Any, command: Any, tmp_path: Path) -> None:
+    rows = [{"name": f"m-{at}", "question": f"{at} + 1?", "solution": ["so", f"{at + 1}"]} for at in range(30)]
+    _write(tmp_path / "rows.jsonl", rows)
+    _write(tmp_path / "said.jsonl", [{"id": row["name"], "verdict": -1} for row in rows])
+    columns = "stage.columns={id: name, problem: question, steps: solution}"
+    assert command("stage=filter", "stage.examples=rows.jsonl", columns, "stage.verdicts=said.jsonl", "run=x").code == 0
+    assert estimated(None, "stage.next=4", verdicts="runs/x/filter").code == 0
+    assert [row["steps"][0] for row in _lines(Path("runs/x/estimate/next.jsonl"))] == ["so"] * 4
+    code, out, _ = estimated(None, "stage.next=4", "name=bare", verdicts="said.jsonl")
+    assert (code, "next.jsonl holds no texts" in out) == (0, True)
+
+
+def test_a_hundred_thousand_rows_take_seconds(estimated: Any, tmp_path: Path) -> None:
+    rng = random.Random(0)
+    truth = {f"r-{at}": rng.choice([-1, -1, 1]) for at in range(100_000)}
+    rows = [{"id": name, "verdicts": [label if rng.random() < 0.9 else 1] * 3, "part": name[-1]} for name, label in truth.items()]
+    _write(tmp_path / "many.jsonl", rows)
+    began = time.monotonic()
+    assert estimated(_some(truth, 500), verdicts="many.jsonl").code == 0
+    assert time.monotonic() - began < 60
+    assert len(deepcritic.load_results("runs/x/estimate").estimates) == 11

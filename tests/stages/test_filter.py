@@ -263,6 +263,31 @@ def test_every_row_is_kept_dropped_or_failed(made: list[tuple[str, int, list[str
     assert summary["kept"] == counts["out"] == len(kept)
 
 
+def test_a_dry_run_a_probe_and_more_samples_by_command(command: Any, tmp_path: Path, tiny_model: Path) -> None:
+    _write(tmp_path / "rows.jsonl", ROWS)
+    words = [
+        "stage=filter",
+        "stage.examples=rows.jsonl",
+        f"model={tiny_model}",
+        "sampler.device=cpu",
+        "stage.max_tokens=4",
+        "run=x",
+    ]
+    code, out, _ = command(*words, "stage.samples=2", "dry_run=true")
+    assert (code, "critiques: 10 requests" in out) == (0, True)
+    code, out, _ = command(*words, "stage.samples=2", "stage.temperature=1", "probe=2")
+    assert (code, "2 of 5 rows were asked about" in out) == (0, True)
+    assert command(*words, "stage.samples=2", "stage.temperature=1").code == 0
+    first = _lines(Path("runs/x/filter/generations.jsonl"))
+    code, out, _ = command(*words, "stage.samples=3", "stage.temperature=1")
+    assert (code, "which was 2; what was drawn is kept" in out) == (0, True)
+    more = _lines(Path("runs/x/filter/generations.jsonl"))
+    assert (len(first), len(more)) == (10, 15)
+    assert [row for row in more if row["key"]["sample"] < 2] == first
+    code, _, err = command(*words, "stage.samples=3", "stage.temperature=1", "stage.accept=0.9")
+    assert (code, "was begun with another accept: 0.5, now 0.9" in err) == (1, True)
+
+
 def test_by_command(command: Any, tmp_path: Path) -> None:
     _write(tmp_path / "rows.jsonl", ROWS)
     recorded = [{"example_id": name, "sample": 0, "text": of[0]} for name, of in REPLIES.items() if of[0]]
