@@ -1,7 +1,7 @@
 """What public files and the replies recorded in them allow without a model, by this package's stages: scripts/evidence recorded
 
-Of each set of solutions the baselines that do not read (`deepcritic.metrics.baselines`), beside a critic that calls every solution
-right; of JudgeBench a recorded judge; of recorded scores of solutions their ROC-AUC. The files are those of
+Of each set of solutions the baselines that do not read (`deepcritic.metrics.baselines`), beside a critic that calls every one of
+them right; of JudgeBench a recorded judge; of recorded scores of solutions their ROC-AUC. The files are those of
 $DEEPCRITIC_DATASETS, or ../shared/datasets; their hashes stand in data/evidence/recorded.json.
 """
 
