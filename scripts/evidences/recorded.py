@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from rows import keep
 
 from deepcritic.metrics.bootstrap import percentiles
 from deepcritic.tasks.pointwise_metrics import roc_auc
 
-TARGET: Final = Path("data/evidence/recorded.json")
 SETS: Final = {
     "ProcessBench GSM8K": ("processbench", "processbench/gsm8k.json"),
     "ProcessBench MATH": ("processbench", "processbench/math.json.gz"),
@@ -48,23 +48,23 @@ def main() -> None:
     rows += _outcome_scores(folder / SCORED)
     hashes = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in files}
     shown = table(rows)
-    content = {"command": "scripts/evidence recorded", "settings": {"sha256": hashes}, "rows": rows, "table": shown}
-    TARGET.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    keep("recorded", rows, settings={"sha256": hashes}, table=shown)
     print("\n".join(shown))
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
     lines = ["| file | rows | what | figure | value | 95% interval |", "|---|---|---|---|---|---|"]
     for row in rows:
-        cells = (row["file"], row["rows"], row["claim"], row["figure"], _shown(row["estimate"]), _span(row["interval"]))
+        cells = (row["file"], row["rows"], row["what"], row["figure"], _shown(row["estimate"]), _span(row["interval"]))
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 
 
-def _row(file: str, rows: int, claim: str, figure: str, value: float | None, interval: Any) -> dict[str, Any]:
+def _row(file: str, rows: int, what: str, figure: str, value: float | None, interval: Any) -> dict[str, Any]:
     bounds = None if interval is None or None in interval else [round(bound, 2) for bound in interval]
     estimate = None if value is None else round(value, 2)
-    return {"file": file, "rows": rows, "claim": claim, "figure": figure, "estimate": estimate, "interval": bounds}
+    made = {"what": what, "kind": "description", "file": file, "rows": rows, "figure": figure}
+    return made | {"estimate": estimate, "interval": bounds}
 
 
 def _solutions(title: str, name: str, file: Path, scratch: Path) -> Iterator[dict[str, Any]]:
