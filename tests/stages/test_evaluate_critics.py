@@ -123,6 +123,37 @@ def _first_questions(task: StepByStep) -> list[tuple[list[dict[str, str]], str]]
     return [(_messages(question), question.prefix) for row in ROWS if (question := task.ask_step(row.item, 1, []))]
 
 
+GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "critics.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("name", "case"), [(name, case) for case in GOLDEN for name in case["presets"]])
+def test_what_a_preset_sends_is_what_its_source_says(name: str, case: dict[str, Any], command: Command, tmp_path: Path) -> None:
+    """The first request on the wire, with the preset's own number of samples, and what its own form of verdict means."""
+    folder = clone(tmp_path / "clone", critic(name))
+    (tmp_path / "rows.jsonl").write_bytes(encode(ROWS[0]) + b"\n" + encode(ROWS[1]) + b"\n")
+    preset = critic(name, prompt=folder)
+    with FakeServer(model=preset.model or "own") as server:
+        server.trouble = lambda count, body: says(
+            reply("chat/completions", body, message={"role": "assistant", "content": _said(preset, body["messages"])})
+        )
+        outcome = command(
+            "stage=evaluate", f"critic={name}", f"critic.prompt={folder}", "run=mine", "benchmark=examples",
+            f"benchmark.path={tmp_path / 'rows.jsonl'}", "sampler=openai", f"sampler.urls={server.url}", "sampler.continues=true",
+            *([] if preset.model else ["model=own"]),
+        )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    same = [body for body in server.asked if body["messages"] == case["messages"]]
+    assert len(same) == case["samples"], [body["messages"] for body in server.asked[:1]]
+    drawn = case["single"] if case["samples"] == 1 else case["vote"]
+    for body in same:
+        assert [body["temperature"], body["top_p"], body["max_tokens"]] == [*drawn, case["max_tokens"]]
+        assert body.get("stop") == case.get("stop")
+    if "reply" in case:
+        task = preset.task()
+        assert task is not None
+        assert task.parse(case["reply"], task.ask(ROWS[0].item).context) == case["verdict"]
+
+
 def test_an_option_comes_before_the_preset(command: Command, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(b"".join(encode(row) + b"\n" for row in ROWS))
     with FakeServer(model="other") as server:
