@@ -1,25 +1,30 @@
 """Train a generator on a critic's step reward alone, through the service, beside the outcome reward at equal samples.
 
-    python examples/train_generator.py CRITIC --steps 40      # CRITIC: a model of the small world, such as runs/demo/rl/model
+    scripts/demo && python examples/train_generator.py runs/demo/rl/model --steps 40
 
-No reference answer is used with `--reward critic`; `--reward outcome` compares final answers instead. Prints the share of right
-answers on test problems before and after.
+GRPO trains the same generator twice, on the same problems with as many samples: once on the critic's reward, for which no
+reference answer is used, and once on whether the final answer is right. Prints the share of right answers on test problems that
+neither generator nor critic was trained on, and the paired differences, each with its 95% interval over the problems.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from deepcritic.hub.models import load_model, load_tokenizer
+from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.microworld.source import problems
 from deepcritic.rewards import reply_text
 from deepcritic.samplers.base import Request, Sampling
@@ -31,44 +36,60 @@ from deepcritic.text.parsing import last_boxed
 SMALL = "deepcritic://microworld"
 LENGTHS = [4, 5, 6]
 TOKENS = 96
+PAIRS = (("critic", "before"), ("outcome", "before"), ("critic", "outcome"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("critic", nargs="?", default=f"{SMALL}/models/base")
-    parser.add_argument("--reward", choices=("critic", "outcome"), default="critic")
+    parser.add_argument("critic", nargs="?", default=f"{SMALL}/models/base", help="a model of the small world")
     parser.add_argument("--steps", type=int, default=40, help="optimizer steps of 16 prompts with 8 solutions")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tested", type=int, default=1000, help="test problems")
     parser.add_argument("--port", type=int, default=8766)
     arguments = parser.parse_args()
-    service = start_service(arguments.critic, arguments.port) if arguments.reward == "critic" else None
-    try:
-        reward = service_reward(f"http://127.0.0.1:{arguments.port}", per="step", samples=2) if service else outcome_reward
-        model, tokenizer = load_model(f"{SMALL}/models/generator"), load_tokenizer(f"{SMALL}/models/generator")
-        before = accuracy(model, tokenizer, arguments.tested, arguments.seed)
-        train(model, tokenizer, reward, arguments.steps, arguments.seed)
-        after = accuracy(model, tokenizer, arguments.tested, arguments.seed)
-    finally:
-        if service:
-            service.terminate()
-            service.wait(30)
-    print(json.dumps({"reward": arguments.reward, "seed": arguments.seed, "before": before, "after": after}))
+    steps, seed, tested = arguments.steps, arguments.seed, arguments.tested
+    right = {"before": answers_right(*generator(), tested, seed)}
+    with service(arguments.critic, arguments.port) as url:
+        right["critic"] = trained(service_reward(url, per="step", samples=2), steps, seed, tested)
+    right["outcome"] = trained(outcome_reward, steps, seed, tested)
+    differences = {f"{name} - {than}": right[name] - right[than] for name, than in PAIRS}
+    print(json.dumps({"seed": seed, "samples": 128 * steps, **{name: share(one) for name, one in (right | differences).items()}}))
 
 
-def start_service(critic: str, port: int) -> subprocess.Popen[bytes]:
-    """The service in a process of its own, as it would run on another machine."""
+def generator() -> tuple[Any, Any]:
+    return load_model(f"{SMALL}/models/generator"), load_tokenizer(f"{SMALL}/models/generator")
+
+
+def trained(reward: Any, steps: int, seed: int, tested: int) -> np.ndarray[Any, Any]:
+    model, tokenizer = generator()
+    train(model, tokenizer, reward, steps, seed)
+    return answers_right(model, tokenizer, tested, seed)
+
+
+def share(values: np.ndarray[Any, Any]) -> list[float]:
+    """The mean and its interval, in percent or points."""
+    return [round(float(number), 1) for number in (values.mean(), *mean_interval(values))]
+
+
+@contextlib.contextmanager
+def service(critic: str, port: int) -> Iterator[str]:
+    """The address of a service in a process of its own, as it would run on another machine."""
     words = [f"model={critic}", f"task.template={SMALL}/templates/critique.txt", f"port={port}", "max_tokens=224"]
-    service = subprocess.Popen([sys.executable, "-m", "deepcritic", "serve", *words])
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
-            return service
-        except OSError:
-            if service.poll() is not None:
-                raise
-            time.sleep(0.2)
-    raise TimeoutError("the service did not start")
+    process = subprocess.Popen([sys.executable, "-m", "deepcritic", "serve", *words])
+    url, until = f"http://127.0.0.1:{port}", time.monotonic() + 120
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=5)
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def train(model: Any, tokenizer: Any, reward: Any, steps: int, seed: int) -> None:
@@ -93,8 +114,8 @@ def outcome_reward(completions: Any, answer: Any, **_: Any) -> list[float]:
     return [float(last_boxed(reply_text(text)) == right) for text, right in zip(completions, answer, strict=True)]
 
 
-def accuracy(model: Any, tokenizer: Any, count: int, seed: int) -> float:
-    """The share of right answers, in percent, on test problems at temperature 1."""
+def answers_right(model: Any, tokenizer: Any, count: int, seed: int) -> np.ndarray[Any, Any]:
+    """For each test problem 100 where the answer of one sample at temperature 1 is right, else 0."""
     rows = {row.id: row for row in problems(split="test", count=count, seed=1000 + seed, lengths=LENGTHS)}
     keys = {name: Key(example_id=name, request="solve") for name in rows}
     requests = [
@@ -104,12 +125,12 @@ def accuracy(model: Any, tokenizer: Any, count: int, seed: int) -> float:
         )
         for name, row in rows.items()
     ]  # fmt: skip
-    right = 0
+    right = dict.fromkeys(rows, 0.0)
     with TransformersSampler.of(model.eval(), tokenizer, "generator") as sampler:
         for reply in sampler.stream(requests):
-            right += isinstance(reply, Generation) and last_boxed(reply.text) == rows[reply.key.example_id].gold.reference_answer
-    model.train()
-    return 100 * right / count
+            name = reply.key.example_id
+            right[name] = 100.0 * (isinstance(reply, Generation) and last_boxed(reply.text) == rows[name].gold.reference_answer)
+    return np.array(list(right.values()))
 
 
 def question(problem: str) -> list[dict[str, str]]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import math
+import os
 import runpy
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +60,31 @@ def test_the_whole_recipe_in_one_file_runs_and_resumes(tmp_path: Path) -> None:
     assert [line.partition(":")[0] for line in said[0]] == ["base", "sft", "rl"]
     assert said[0] == said[1]
     assert (tmp_path / "runs" / "train_critic" / "rl" / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_a_generator_learns_from_the_service_as_from_the_outcome(tmp_path: Path) -> None:
+    """Small: that both rewards train it, through TRL's asynchronous reward, and that everything is compared in pairs."""
+    needs("trl", "train")
+    needs("fastapi", "service")
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    words = ["--steps", "1", "--tested", "24", "--port", str(port)]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "train_generator.py", *words], cwd=tmp_path, capture_output=True, text=True, timeout=600,
+        check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["samples"] == 128
+    assert "rewards/critic/mean" in done.stdout
+    assert "rewards/outcome_reward/mean" in done.stdout
+    for name in ("before", "critic", "outcome"):
+        mean, low, high = found[name]
+        assert 0 <= low <= mean <= high <= 100
+    assert found["critic - outcome"][0] == pytest.approx(found["critic"][0] - found["outcome"][0], abs=0.11)
 
 
 def test_the_critics_reward_is_its_share_of_acceptance() -> None:
