@@ -1,10 +1,10 @@
-"""GGUF files, the form in which llama.cpp, Ollama and LM Studio keep models: converted once into a folder that everything reads.
+"""GGUF files, the model format of llama.cpp, Ollama and LM Studio: converted once into a folder that every stage can read.
 
     python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=gsm8k.json model=qwen2.5-0.5b-q4_0.gguf run=mine
 
-transformers reads the tensors and takes the quantisation back; the folder holds them in bfloat16, with the tokenizer and the chat
-template that the file brings. It stands in `$XDG_CACHE_HOME/deepcritic/gguf` under the file's name and a hash of its content, and
-can be trained, merged and served like any other.
+transformers dequantizes the tensors. The folder holds them in bfloat16, with the tokenizer and the chat template of the file. It
+is `$XDG_CACHE_HOME/deepcritic/gguf/` plus the file's name and a hash of its content, and can be trained, merged and served like
+any other model.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SAMPLE = 1 << 20
 
 
 def is_gguf(place: Path) -> bool:
-    """Whether `place` is named like a GGUF file and is there."""
+    """Whether `place` is an existing file with the suffix of a GGUF file."""
     return place.suffix.lower() == SUFFIX and place.is_file()
 
 
@@ -47,7 +47,7 @@ def gguf_id(place: Path, field: str = "model") -> str:
 
 
 def converted(place: Path, field: str = "model") -> Path:
-    """The folder into which the file was converted, now or before. Raises `InputError` for one that transformers cannot read."""
+    """The folder with the converted model, converting it if needed. Raises `InputError` if transformers cannot read the file."""
     folder = _cache() / gguf_id(place, field).replace("#", "-")
     if (folder / "config.json").is_file():
         return folder
@@ -74,7 +74,7 @@ def _convert(place: Path, folder: Path, field: str) -> None:
         model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.bfloat16)
         tokenizer = AutoTokenizer.from_pretrained(**source)
         _take_back(model)
-        # The file says which token ends a turn; what becomes of its tokenizer may hold another one.
+        # The file names the token that ends a turn. The converted tokenizer may name another one.
         for name in ("eos", "bos", "pad"):
             token = getattr(model.config, f"{name}_token_id", None)
             if isinstance(token, int) and token < len(tokenizer):
@@ -82,7 +82,7 @@ def _convert(place: Path, folder: Path, field: str) -> None:
         model.save_pretrained(beside)
         tokenizer.save_pretrained(beside)
         beside.rename(folder)
-    except Exception as error:  # a damaged file trips its readers in any way
+    except Exception as error:  # readers raise arbitrary exceptions on a damaged file
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         raise InputError(
             f"the GGUF file cannot be read by transformers ({reason})", field=field, found=str(place),
@@ -94,7 +94,7 @@ def _convert(place: Path, folder: Path, field: str) -> None:
 
 
 def _take_back(model: Any) -> None:
-    """The weights are numbers again: what says otherwise would keep them from being saved, trained and loaded."""
+    """Mark the weights as unquantized, so that they can be saved, trained and loaded."""
     model.is_quantized, model.hf_quantizer = False, None
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

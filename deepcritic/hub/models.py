@@ -1,6 +1,6 @@
-"""Where a model comes from: a local folder, a GGUF file, a hub id (`org/name@revision`), or `deepcritic://` for what ships.
+"""Where a model comes from: a local folder, a GGUF file, a hub id (`org/name@revision`), or `deepcritic://` for a shipped model.
 
-Everything is checked before a heavy library is asked: transformers would look on the hub for half a minute.
+Names are checked before a heavy library is called: transformers would search the hub for half a minute.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ LOG = logging.getLogger(__name__)
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
 _SAMPLE = 1 << 20
 _WORTH_SAYING = 10_000_000
-"""Parameters of a model whose speed is worth a line."""
+"""The number of parameters from which the choice of dtype is logged."""
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def find_model(model: str, field: str = "model") -> tuple[str, str | None]:
-    """`(folder or hub id, revision)`; a GGUF file is converted into a folder. Raises `InputError` at once for a path at which
-    there is no model."""
+    """`(folder or hub id, revision)`. A GGUF file is converted into a folder. Raises `InputError` at once for a path without a
+    model."""
     place = Path(shipped_path(model)).expanduser()
     if is_gguf(place):
         return str(converted(place, field)), None
@@ -62,9 +62,9 @@ def find_model(model: str, field: str = "model") -> tuple[str, str | None]:
 
 
 def model_id(model: str, field: str = "model") -> str:
-    """The model's name with a hash of its content, so that other weights under the same path are told apart.
+    """The model's name with a hash of its content, which distinguishes different weights under the same path.
 
-    Of each weight file the size and its first and last MiB are hashed: enough to see a change, cheap at 100 GB.
+    The hash covers the size and the first and last MiB of each weight file: enough to detect a change, cheap at 100 GB.
     """
     place = Path(shipped_path(model)).expanduser()
     if is_gguf(place):
@@ -77,7 +77,7 @@ def model_id(model: str, field: str = "model") -> str:
 
 
 def adapter_id(lora: str, field: str = "sampler.lora") -> str:
-    """The name of a LoRA adapter's folder with a hash of its content. Raises `InputError` where there is none."""
+    """The name of a LoRA adapter's folder with a hash of its content. Raises `InputError` if there is none."""
     folder = Path(lora).expanduser()
     missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()]
     if missing:
@@ -101,15 +101,15 @@ def _content_hash(folder: Path) -> str:
 
 
 def require_transformers(field: str, model: str) -> None:
-    """Raise `UsageError` where a model cannot be loaded in this process for want of torch and transformers."""
+    """Raise `UsageError` if torch or transformers is not installed."""
     require("torch", "transformers", "tokenizers", "safetensors", purpose=f"{field}={model}", extra="transformers")
 
 
 def load_tokenizer(
     model: str, field: str = "model", *, chat: bool = True, template_args: Mapping[str, Any] | None = None
 ) -> PreTrainedTokenizerBase:
-    """The model's tokenizer. For a `chat` it must bring a chat template: the format of a chat is never guessed. `template_args`
-    are variables of that template (see `deepcritic.text.chat_template.adapt`)."""
+    """The model's tokenizer. A `chat` requires a chat template, as the format is never guessed. `template_args` are variables of
+    that template (see `deepcritic.text.chat_template.adapt`)."""
     require_transformers(field, model)
     from transformers import AutoTokenizer
 
@@ -124,7 +124,8 @@ def load_tokenizer(
 
 
 def check_causal(model: str, field: str = "model") -> None:
-    """Raises `InputError` for a model that does not write: transformers would give it random weights where some are missing."""
+    """Raises `InputError` for a model that does not generate text: transformers would initialize its missing weights at
+    random."""
     require_transformers(field, model)
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -153,8 +154,8 @@ def load_model(
 ) -> PreTrainedModel:
     """The model's weights, from safetensors only, on `device` (`auto`: the first GPU, else the CPU in float32).
 
-    `kind` is the class of transformers that reads them, by name, or a class of our own; `more` goes to its `from_pretrained`.
-    Weights of a model that writes, or of our own class, which the files lack are an `InputError`: transformers would draw them
+    `kind` is the transformers class that reads them, by name, or a class of this package. `more` goes to its `from_pretrained`.
+    Missing weights of a generative model, or of this package's classes, raise `InputError`: transformers would initialize them
     at random.
     """
     require_transformers(field, model)
@@ -174,7 +175,7 @@ def load_model(
         )
     if found["missing_keys"] and (
         kind == "AutoModelForCausalLM" or not isinstance(kind, str)
-    ):  # else its user looks for the head
+    ):  # for other classes the caller checks for the head
         lacking = f"{model} (without {', '.join(sorted(found['missing_keys'])[:3])})"
         raise InputError(
             "weights are missing", field=field, found=lacking, expected="a whole folder, of the model that config.json names"
@@ -186,7 +187,7 @@ def load_model(
 
 
 def _tell_dtype(weights: PreTrainedModel, path: str, revision: str | None) -> None:
-    """Say that a model of some size, in another kind of number, is read as float32, and what else there is."""
+    """Log that a large model with another dtype is loaded in float32, and the alternatives."""
     import torch
     from transformers import AutoConfig
 
@@ -203,7 +204,7 @@ def _tell_dtype(weights: PreTrainedModel, path: str, revision: str | None) -> No
 
 @contextlib.contextmanager
 def _explained(what: str, model: str, field: str) -> Iterator[None]:
-    """A folder that is there but damaged, or holds another kind of file, is the caller's to mend."""
+    """Turn loading errors of a damaged or wrong folder into `InputError`."""
     from safetensors import SafetensorError
 
     try:
@@ -215,9 +216,9 @@ def _explained(what: str, model: str, field: str) -> Iterator[None]:
 
 
 def context_length(model: PreTrainedModel | str) -> int | None:
-    """How many tokens a model, or the configuration of one that is named, can hold: prompt and reply together.
+    """The context length of a model, or of a named model's configuration: prompt and reply together, in tokens.
 
-    None where its configuration does not say, as that of a recurrent model.
+    None if the configuration has none, as for a recurrent model.
     """
     if isinstance(model, str):
         from transformers import AutoConfig

@@ -1,10 +1,10 @@
-"""Put a data set or a model where others find it: in a folder laid out as the Hugging Face hub expects, or on the hub.
+"""Publish a data set or a model: to a folder laid out for the Hugging Face hub, or to the hub itself.
 
     publish(lay_out, "ORG/NAME", kind="dataset")    # uploads; the token is that of the environment, HF_TOKEN
     publish(lay_out, "./mine", kind="dataset")      # the same files in a local folder
 
-`lay_out(folder)` writes the files: a `README.md` (the card) and what it speaks of. A repository that is made is private:
-whether the world may see it is its owner's to say.
+`lay_out(folder)` writes the files: a `README.md` (the card) and the data or weights. A new repository is private; its owner
+decides whether to make it public.
 
 >>> print(card({"license": "mit", "tags": ["critique"]}, "# Mine"), end="")
 ---
@@ -35,7 +35,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def local_folder(to: str) -> Path | None:
     """The folder that `to` names, or None where it names a repository `ORG/NAME` on the hub.
 
-    What begins with `.`, `/` or `~`, or lies in a folder that exists, is local.
+    A name that begins with `.`, `/` or `~`, or lies in an existing folder, is local.
 
     >>> local_folder("./mine"), local_folder("org/name")
     (PosixPath('mine'), None)
@@ -49,15 +49,15 @@ def local_folder(to: str) -> Path | None:
 
 
 def check(to: str) -> None:
-    """Refuse at once, before hours of work, what could not be pushed to: a wrong name, a missing token."""
+    """Raise before hours of work if pushing cannot succeed: an invalid name, or a missing token."""
     if local_folder(to) is None and not os.environ.get(TOKEN):
         raise UsageError(f"push={to}: the hub asks for a token; set {TOKEN} in the environment")
 
 
 def publish(lay_out: Callable[[Path], None], to: str, *, kind: Literal["dataset", "model"]) -> str:
-    """Write the files to a local folder, or upload them as one commit; returns where they are now.
+    """Write the files to a local folder, or upload them as one commit. Returns their location.
 
-    Doing it again replaces the files of the same names. Raises `InputError` when the hub refuses or cannot be reached.
+    Publishing again replaces files of the same names. Raises `InputError` if the hub refuses or cannot be reached.
     """
     check(to)
     folder = local_folder(to)

@@ -1,11 +1,11 @@
-"""What step labels are worth: how often rollouts succeed, what each rule says, and how the rules agree with one another
-and with the truth.
+"""Quality of step labels: how often rollouts succeed, what each rule returns, and the agreement of the rules with each other and
+with the truth.
 
     report = LabelReport("zero_of_k")
     report.add(row, table, {"zero_of_k": label, ...}, truth=2)     # for each solution
     report.as_dict()
 
-The truth, where it is known, is counted beside the labels and decides none of them.
+Known truth is reported beside the labels and never influences them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from deepcritic.schema import ALL_CORRECT, SCHEMA, Row
 
 
 class SolutionLabel(Row, frozen=True, kw_only=True):
-    """What a rule said of one solution, kept or not, with the counts behind it.
+    """The label that a rule gave to one solution, kept or not, with the counts behind it.
 
-    `right[i]` of `judged[i]` rollouts from the first i + 1 steps reached the reference answer; `low` and `high` are the 95%
-    Wilson interval of their rate. Where draws were stopped by a rule that needs one success, rates lean upwards.
+    `right[i]` of `judged[i]` rollouts from the first i + 1 steps reached the reference answer. `low` and `high` are the 95%
+    Wilson interval of their rate. Rates are biased upwards if a rule that needs one success stopped the sampling early.
     """
 
     id: str
     rule: str
     first_error: int | None
     reason: str | None = None
-    """Why there is no label."""
+    """The reason if there is no label."""
     lacks: int = 0
-    """How many rollouts the rule lacks at least, where it could not decide."""
+    """The minimum number of missing rollouts if the rule could not decide."""
     answer_right: bool | None = None
     right: tuple[int, ...] = ()
     judged: tuple[int, ...] = ()
@@ -43,7 +43,7 @@ class SolutionLabel(Row, frozen=True, kw_only=True):
 
 
 def explain(outcome: Outcome) -> tuple[int | None, str | None, int]:
-    """The first error, or None with the reason, and how many rollouts are lacking."""
+    """The first error, or None with the reason, and the number of missing rollouts."""
     if isinstance(outcome, Label):
         return outcome.first_error, None, 0
     if isinstance(outcome, Discard):
@@ -71,7 +71,7 @@ def solution_label(identity: str, rule: str, outcome: Outcome, table: Table) -> 
 
 
 class LabelReport:
-    """Counts over solutions, in memory that does not grow with their number."""
+    """Counts over solutions, in constant memory."""
 
     def __init__(self, rule: str) -> None:
         self._rule = rule
@@ -83,7 +83,7 @@ class LabelReport:
         self._truth: dict[str, Counter[str]] = defaultdict(Counter)
 
     def add(self, table: Table, outcomes: Mapping[str, Outcome], truth: int | None = None) -> None:
-        """Count one solution; `outcomes` by rule, always the same ones."""
+        """Count one solution. `outcomes` by rule, with the same rules each time."""
         for step, count in enumerate(table.counts(), start=1):
             self._success[table.answer_right][step].update(right=count.right, judged=count.judged, drawn=table.drawn(step))
         labels: dict[str, int] = {}
@@ -137,7 +137,7 @@ class LabelReport:
         return found
 
     def lines(self) -> list[str]:
-        """The report in a few lines for people."""
+        """The report as a few lines for a terminal."""
         shown = []
         for rule, of in self.as_dict()["rules"].items():
             line = f"  {rule:<20}{of['labelled']:>7} labelled, {sum(of['discarded'].values())} not"
@@ -151,13 +151,13 @@ class LabelReport:
 
 
 def share(count: int, of: int) -> dict[str, Any]:
-    """A share with what it was counted from and its interval; None of nothing."""
+    """A share with its counts and its interval. None if `of` is 0."""
     low, high = wilson(count, of)
     return {"count": count, "of": of, "share": round(count / of, 4) if of else None, "interval": [round(low, 4), round(high, 4)]}
 
 
 def _against(label: int | None, truth: int) -> Counter[str]:
-    """Precision is over the solutions in which an error is named, recall over those that have one; exact to the step."""
+    """Precision is over the solutions with a named error, recall over those that have one. Both require the exact step."""
     return Counter({
         "labelled": label is not None,
         "exact": label == truth,

@@ -1,4 +1,4 @@
-"""Rollouts of many solutions at once: did each reach the reference answer, and which are to be drawn next?
+"""Rollouts of many solutions at once: whether each reached the reference answer, and which to sample next.
 
     plan = Plan(rows, "zero_of_k", samples=8, ask=request_for)
     while plan.unfinished:
@@ -6,8 +6,8 @@
             for key, reached in reached_answer(draws.stream(plan.requests(), engine), plan.reference, cache, undecided):
                 plan.put(key, reached)
 
-A solution waits for what it asked for last; so that an engine has enough to do, further solutions are begun whenever those that
-were begun have nothing to ask. What is drawn for a solution depends on its own rollouts alone, in no way on the others.
+A solution waits for its latest requests. To keep the engine busy, new solutions are started whenever the started ones have
+nothing to request. The samples for a solution depend on its own rollouts only.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def reached_answer(
 ) -> Iterator[tuple[Key, bool | None]]:
     """For each rollout, in order, whether its last box holds the reference answer of its solution.
 
-    A reply without an answer that can be read has failed. None: it was not drawn, or the checker could not decide, which is
-    counted in `undecided` by its reason. `cache` is the stage's file of comparisons.
+    A reply without a readable answer counts as failed. None: it was not sampled, or the checker could not decide; `undecided`
+    counts the latter by reason. `cache` is the stage's file of comparisons.
     """
     waiting: deque[tuple[Key, str | None]] = deque()
 
@@ -56,14 +56,14 @@ def reached_answer(
 
 
 def put_in_order(cache: Path) -> None:
-    """Sort a file of comparisons, so that it does not tell in which order rollouts came."""
+    """Sort a file of comparisons, so that it does not depend on the order in which rollouts arrived."""
     rows: list[Compared] = list(read_rows(cache, Compared))
     rows.sort(key=lambda row: (row.reference, row.prediction, row.checker))
     write_rows(cache, rows)
 
 
 class Ended(NamedTuple):
-    """A solution about which the rule has said something, or cannot: `Wanted` if rollouts could not be judged."""
+    """A solution that the rule is done with. `Wanted`: it could not decide, as rollouts could not be judged."""
 
     row: Example
     outcome: Label | Discard | Wanted
@@ -75,38 +75,38 @@ class _Open:
     row: Example
     table: Table
     wanted: tuple[int, tuple[int, ...]] = (0, ())
-    """The prefix and the samples that were asked for last."""
+    """The prefix and the samples of the latest requests."""
     waiting: set[int] = field(default_factory=set)
     handed_out: bool = False
 
 
 class Plan:
-    """Asks for the rollouts that a rule needs, solution by solution, and is told what became of them.
+    """Requests the rollouts that a rule needs, solution by solution, and takes their results.
 
-    `known` has tables with what was drawn before; what is there is not asked for again. `ended` collects the solutions that
-    are done with, in the order of finishing.
+    `known` holds tables of earlier rollouts, which are not requested again. `ended` collects the finished solutions, in the order
+    in which they finish.
     """
 
     def __init__(self, rows: Iterable[Example], rule: str, samples: int, ask: Ask, known: dict[str, Table]) -> None:
         self._rows, self._rule, self._samples, self._ask, self._known = iter(rows), rule, samples, ask, known
         self._open: dict[str, _Open] = {}
         self._ready: deque[_Open] = deque()
-        self._lock = threading.Lock()  # an engine may pull requests in another thread than the one that reads its results
+        self._lock = threading.Lock()  # an engine may pull requests in one thread and yield results in another
         self.unfinished = True
         self.ended: list[Ended] = []
         self.asked = 0
 
     def requests(self) -> Iterator[Request]:
-        """What can be drawn now; grows as results are put in, and ends when nothing is left that does not wait for some."""
+        """The rollouts to sample now. Grows as results arrive, and ends when no solution can proceed without missing ones."""
         while (request := self._next()) is not None:
             yield request
 
     def reference(self, identity: str) -> str:
-        """The reference answer of a solution that is being read."""
+        """The reference answer of an open solution."""
         return self._open[identity].row.gold.reference_answer or ""
 
     def put(self, key: Key, reached: bool | None) -> None:
-        """Note a rollout that was asked for."""
+        """Record the result of a requested rollout."""
         with self._lock:
             one = self._open[key.example_id]
             one.waiting.remove(key.sample)
@@ -116,7 +116,7 @@ class Plan:
 
     @contextlib.contextmanager
     def wave(self) -> Iterator[None]:
-        """One go of an engine through `requests`. What was handed out and never came back counts as lost."""
+        """One pass of an engine over `requests`. A request without a result counts as lost."""
         yield
         for one in [one for one in self._open.values() if one.handed_out]:
             for sample in one.waiting:

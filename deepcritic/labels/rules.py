@@ -1,9 +1,9 @@
 """Rules that turn rollouts into step labels, and read no more rollouts than they need.
 
-A rollout goes on from a solution's first i steps ("prefix i", 1 <= i < n) and reaches the reference answer or not. A `Table`
-holds what is known of one solution's rollouts, k from each prefix. A rule reads them prefix by prefix, each in the order of
-their sample numbers, and goes on as soon as nothing that is still unread could change its answer. So there is one reading, and
-it is the same whether all rollouts were drawn beforehand or each is drawn when the rule asks for it: the labels are equal.
+A rollout continues a solution's first i steps ("prefix i", 1 <= i < n) and reaches the reference answer or not. A `Table` holds
+the known rollouts of one solution, k from each prefix. A rule reads them prefix by prefix, in the order of their sample numbers,
+and moves on once no unread rollout could change its result. Labels are therefore the same whether all rollouts were sampled
+beforehand or each one is sampled when the rule asks for it.
 
 >>> table = Table(steps=3, samples=4, answer_right=False)
 >>> decide("zero_of_k", table)
@@ -15,9 +15,9 @@ Wanted(step=2, samples=(0,), unknown=1)
 >>> decide("zero_of_k", table)
 Label(first_error=2, ratings=(1, -1, None), values=None)
 
-Wrong solutions are read from the left, where the first error is looked for, and right ones from the right, since one that
-hides an error fails late. A bisection cannot replace that: every rule has to know each prefix before the error it names, and
-success rates may rise again, so a bisection could name another step. Nor does it pay as an order in which `deepcritic` reads.
+Wrong solutions are read from the left, towards the first error. Right ones are read from the right, as a hidden error makes late
+prefixes fail. Bisection is no alternative: a rule must know every prefix before the error that it names, and success rates may
+rise again, so a bisection could name another step. It does not pay off as the reading order of `deepcritic` either.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from deepcritic.schema import ALL_CORRECT, Example
 
 _UNDRAWN, _REACHED, _FAILED, _UNJUDGED = range(4)
 UNCONFIRMED: Final = frozenset({"deepcritic"})
-"""Rules whose published description leaves their exact form open."""
+"""Rules whose publication does not fully specify them."""
 
 
 class Label(NamedTuple):
-    """What a rule says of a solution. `ratings` has 1, -1 or None (not judged) for each step; `values` has soft labels."""
+    """The label of a solution. `ratings` has 1, -1 or None (not judged) per step; `values` has soft labels."""
 
     first_error: int
     ratings: tuple[int | None, ...]
@@ -42,15 +42,15 @@ class Label(NamedTuple):
 
 
 class Discard(NamedTuple):
-    """A rule gives no label, and why."""
+    """No label, with the reason."""
 
     reason: str
 
 
 class Wanted(NamedTuple):
-    """A rule cannot go on without rollouts from prefix `step`: at least those `samples` must be drawn before it can.
+    """The rule needs rollouts from prefix `step`: at least those `samples`.
 
-    `unknown` is how many rollouts it lacks there at least; if `samples` is empty all are drawn, and some could not be judged.
+    `unknown` is the minimum number of missing rollouts. If `samples` is empty, all were sampled and some could not be judged.
     """
 
     step: int
@@ -62,21 +62,21 @@ Outcome = Label | Discard | Wanted
 
 
 class Count(NamedTuple):
-    """The rollouts from one prefix that are there: how many reached the reference answer, of how many that were judged."""
+    """The known rollouts from one prefix: how many reached the reference answer, of how many that were judged."""
 
     right: int
     judged: int
 
 
 class Table:
-    """What is known of the rollouts of one solution: `samples` from each prefix of 1 .. steps - 1 steps, a byte each."""
+    """The known rollouts of one solution: `samples` from each prefix of 1 .. steps - 1 steps, one byte each."""
 
     def __init__(self, steps: int, samples: int, answer_right: bool) -> None:
         self.steps, self.samples, self.answer_right = steps, samples, answer_right
         self._cells = bytearray(max(0, steps - 1) * samples)
 
     def put(self, step: int, sample: int, reached: bool | None) -> None:
-        """Note a rollout; None: it was lost or could not be judged, for reasons of our own. Its place may be taken once."""
+        """Record a rollout. None: it was lost or could not be judged, through no fault of the model; it may be replaced once."""
         if not 1 <= step < self.steps:
             raise InputError("no such prefix", field="key.step", found=step, expected=f"1 to {self.steps - 1}")
         if not 0 <= sample < self.samples:
@@ -87,7 +87,7 @@ class Table:
         self._cells[at] = _UNJUDGED if reached is None else _REACHED if reached else _FAILED
 
     def take(self, other: Table, step: int, sample: int) -> None:
-        """Note a rollout as it stands in another table."""
+        """Copy a rollout from another table."""
         state = other.state(step, sample)
         self.put(step, sample, None if state == _UNJUDGED else state == _REACHED)
 
@@ -96,12 +96,12 @@ class Table:
         return self._cells[(step - 1) * self.samples + sample]
 
     def counts(self) -> list[Count]:
-        """For each prefix the rollouts that are there, read or not."""
+        """For each prefix the known rollouts, read or not."""
         parts = (self._cells[at : at + self.samples] for at in range(0, len(self._cells), self.samples))
         return [Count(part.count(_REACHED), part.count(_REACHED) + part.count(_FAILED)) for part in parts]
 
     def drawn(self, step: int) -> int:
-        """How many rollouts from a prefix are there, judged or not."""
+        """How many rollouts from a prefix are known, judged or not."""
         return sum(self.state(step, sample) != _UNDRAWN for sample in range(self.samples))
 
 
@@ -132,10 +132,10 @@ class Reader:
         return reached, self.samples - failed
 
     def read(self, step: int, known: Callable[[int, int], bool], *, to_the_end: bool = False) -> tuple[int, int]:
-        """Read on from a prefix until `known(low, high)`; the bounds.
+        """Read rollouts of a prefix until `known(low, high)`. Returns the bounds.
 
-        Raises `_Stop` where that needs rollouts which are not there. With `to_the_end` bounds that are not enough are
-        returned when all rollouts of the prefix have been read.
+        Raises `_Stop` if that needs rollouts that are not known. With `to_the_end`, insufficient bounds are returned once all
+        rollouts of the prefix have been read.
         """
         read, reached, failed = self._read.get(step, (0, 0, 0))
         while not known(reached, self.samples - failed):
@@ -154,7 +154,7 @@ class Reader:
 
     @staticmethod
     def _least(known: Callable[[int, int], bool], low: int, high: int, left: int) -> int:
-        """So many further rollouts are needed whatever comes: the quickest way to know is that all go one way."""
+        """The minimum number of further rollouts: the fastest decision is when all of them agree."""
         return next((more for more in range(1, left) if known(low + more, high) or known(low, high - more)), left)
 
     def none(self, step: int) -> bool:
@@ -235,9 +235,9 @@ def math_shepherd_soft(rollouts: Reader) -> Label | Discard:
 def relative(rollouts: Reader) -> Label | Discard:
     """The first step after which fewer than half as many rollouts succeed as before it is the first error.
 
-    What counts is the drop, so steps of hard problems, where few rollouts succeed from the start, are not called wrong for
-    that. Nothing is known from before the first step: it is wrong if no rollout succeeds after it. The threshold of a half is
-    this package's choice. A right solution with such a step is discarded.
+    The drop counts, so steps of hard problems, with few successes from the start, are not called wrong for that. The first step
+    has nothing before it: it is wrong if no rollout succeeds after it. The threshold of one half is this package's choice. A
+    right solution with such a step is discarded.
     """
     for step in rollouts.prefixes:
         if rollouts.none(step) if step == 1 else rollouts.halved(step):
@@ -257,7 +257,7 @@ RULES: Final[dict[str, Callable[[Reader], Label | Discard]]] = {
 
 
 def decide(rule: str, table: Table) -> Outcome:
-    """What the rule says, or what it needs to say anything."""
+    """The label, or what the rule needs to decide."""
     return used(rule, table)[0]
 
 
@@ -271,7 +271,8 @@ def used(rule: str, table: Table) -> tuple[Outcome, int]:
 
 
 def replay(rule: str, whole: Table) -> tuple[Outcome, Table]:
-    """What the rule says when rollouts are drawn as it asks, and the table that this leaves; `whole` has what comes of each."""
+    """The result when rollouts are sampled as the rule asks, and the table after that. `whole` holds the result of each
+    rollout."""
     part = Table(whole.steps, whole.samples, whole.answer_right)
     while isinstance(outcome := decide(rule, part), Wanted) and outcome.samples:
         for sample in outcome.samples:
@@ -280,7 +281,7 @@ def replay(rule: str, whole: Table) -> tuple[Outcome, Table]:
 
 
 def unusable(row: Example) -> str | None:
-    """Why no rule can label a solution; None if one can."""
+    """The reason if no rule can label a solution, else None."""
     if not row.item.steps:
         return "no steps"
     if not (row.gold.reference_answer or "").strip():
@@ -289,7 +290,7 @@ def unusable(row: Example) -> str | None:
 
 
 def _up_to(first_error: int, steps: int) -> Label:
-    """Rated as people rate: every step up to the first wrong one, and none after it."""
+    """Rated as by human annotators: every step up to the first wrong one, and none after it."""
     if first_error == ALL_CORRECT:
         return Label(ALL_CORRECT, (1,) * steps)
     return Label(first_error, (*(1,) * (first_error - 1), -1, *(None,) * (steps - first_error)))

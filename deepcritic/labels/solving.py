@@ -33,7 +33,7 @@ step, as \boxed{answer}.
 
 
 class Solution(NamedTuple):
-    """One reply as a row, and why it cannot be used (None: it can); `tokens` is what it cost."""
+    """One reply as a row, and the reason if it cannot be used, else None. `tokens` is its cost."""
 
     row: Example
     fault: str | None
@@ -41,7 +41,8 @@ class Solution(NamedTuple):
 
 
 def usable(rows: Iterable[Example], folder: RunFolder, benchmarks: Problems) -> tuple[list[Example], int]:
-    """The problems to solve, the others set aside with their reason; and how many only resemble a benchmark's (and stay)."""
+    """The problems to solve, and the number that only resemble a benchmark's (and are kept). Others are set aside with a
+    reason."""
     ledger, kept, resembling = folder.ledger("problems"), [], 0
     aside: list[Failure] = []
 
@@ -59,7 +60,7 @@ def usable(rows: Iterable[Example], folder: RunFolder, benchmarks: Problems) -> 
             continue
         resembling += bool(hits)
         clean.append(row)
-    # What no answer can be is compared with each reference: if even that is not decided, a wrong answer never will be.
+    # Compare each reference with something that is no answer: if even that is undecided, a wrong answer always will be.
     probes = compare((("-987654321/1000007", row.gold.reference_answer or "") for row in clean), cache=folder / COMPARED)
     for row, probe in zip(clean, probes, strict=True):
         reference = (row.gold.reference_answer or "").strip()
@@ -83,9 +84,9 @@ def usable(rows: Iterable[Example], folder: RunFolder, benchmarks: Problems) -> 
 def judge_answers(
     problems: Iterable[Example], drawn: Iterable[Generation], cache: Path, min_steps: int = 1
 ) -> Iterator[Solution]:
-    """One for each reply, in the order of `drawn`, with `answer_right` None where that is not known.
+    """One per reply, in the order of `drawn`. `answer_right` is None if unknown.
 
-    A solution that falls into fewer than `min_steps` steps cannot be used.
+    A solution with fewer than `min_steps` steps cannot be used.
     """
     known = {problem.id: problem for problem in problems}
     waiting: deque[tuple[Generation, str | None]] = deque()
@@ -121,13 +122,13 @@ def judge_answers(
 
 
 def by_problem(solutions: Iterable[Solution]) -> Iterator[tuple[str | None, Iterator[Solution]]]:
-    """The solutions of each problem; they come one problem after the other."""
+    """The solutions of each problem; they arrive grouped by problem."""
     return itertools.groupby(solutions, lambda solution: solution.row.parent_id)
 
 
 class Selection:
-    """Which solutions stay; the others are counted with their reason. `cost` tells solving from what the filter threw out, and
-    `unsplit` counts the readable solutions that are all one step."""
+    """The choice of solutions to keep. The others are counted by reason. `cost` separates the tokens of solving from those of
+    filtered solutions; `unsplit` counts the readable solutions with a single step."""
 
     def __init__(self, folder: RunFolder, keep: str, max_right: int) -> None:
         self._ledger, self._keep, self._max_right = folder.ledger("solutions"), keep, max_right
@@ -135,7 +136,7 @@ class Selection:
         self.cost = {fate: {"problems": 0, "draws": 0, "tokens": 0} for fate in ("kept", "prefiltered")}
 
     def of(self, solutions: list[Solution]) -> list[Example]:
-        """Those that stay of all solutions of one problem."""
+        """The kept ones among all solutions of one problem."""
         for one in solutions:
             if one.fault:
                 self._ledger.drop(one.fault)

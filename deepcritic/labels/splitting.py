@@ -1,7 +1,7 @@
-r"""Solutions without steps, and long thoughts, split into steps by a rule or by a model, with a map back to what was written.
+r"""Solutions without steps, and long thinking texts, split into steps by a rule or by a model.
 
-A row that was split keeps its text in `item.meta["solution"]` and the place of each step in it in `item.meta["spans"]`, so that
-a verdict can be shown where it belongs:
+A split row keeps its text in `item.meta["solution"]` and the position of each step in `item.meta["spans"]`, so that a verdict can
+be located in the original text:
 
 >>> from deepcritic.text.splitting import split_by_rule
 >>> row = Example(id="a", item=Item(problem="2 * 3 + 1?", steps=("First 2 * 3 = 6. Then 6 + 1 = 8.",)), source="made")
@@ -57,7 +57,7 @@ def has_no_steps(row: Example, least: int) -> bool:
 
 
 def fault_of(row: Example) -> str | None:
-    """Why a solution may not be split: its label would not say any more which step is wrong."""
+    """The reason if a solution may not be split: its label would no longer name the wrong step."""
     first = row.gold.first_error
     return None if isinstance(first, Unlabelled) or first == ALL_CORRECT else "a label names one of its steps"
 
@@ -68,7 +68,7 @@ def written(row: Example) -> str:
 
 
 def divided(row: Example, steps: Sequence[Step]) -> Example:
-    """The row with these steps of `written(row)`; ratings of the old steps go."""
+    """The row with these steps of `written(row)`. Ratings of the old steps are removed."""
     spans = [[step.start, step.end] for step in steps]
     meta = {**row.item.meta, "solution": written(row), "spans": spans}
     item = msgspec.structs.replace(row.item, steps=tuple(step.text for step in steps), meta=meta)
@@ -77,7 +77,7 @@ def divided(row: Example, steps: Sequence[Step]) -> Example:
 
 
 def place_of(item: Item, step: int) -> str | None:
-    """What was written of a step, from 1; None for a solution that was not split."""
+    """The original text of a step, from 1. None for a solution that was not split."""
     spans, text = item.meta.get("spans"), item.meta.get("solution")
     if not isinstance(spans, list | tuple) or not isinstance(text, str) or not 1 <= step <= len(spans):
         return None
@@ -86,14 +86,14 @@ def place_of(item: Item, step: int) -> str | None:
 
 
 def ask(row: Example, prompt: Template, sampling: Sampling, seed: int) -> Request:
-    """The question with which pieces of a solution a step begins."""
+    """The question which pieces of a solution begin a step."""
     shown = prompt.solution([piece.text for piece in pieces(written(row))])
     question = Question(messages=prompt.messages(problem=row.item.problem, pieces=shown))
     return request(question, sampling, example_id=row.id, call=CALL, seed=seed)
 
 
 def read(reply: Generation | None, text: str, *, least: int, most: int) -> list[Step] | None:
-    """The steps that a reply names; None where it cannot be read, or names too few or too many."""
+    """The steps that a reply names. None if it is unreadable or names too few or too many."""
     answer = None if reply is None or reply.finish_reason == "length" else strip_thinking(reply.prefix + reply.text)
     box = None if answer is None else last_boxed(answer)
     if box is None or not re.fullmatch(r"\s*\d{1,6}(?:\s*[,;]\s*\d{1,6})*\s*", box):

@@ -1,1 +1,1 @@
-"""How seed critiques come about: what the teacher is asked, which reply is taken, which solutions are kept, and the account."""
+"""Seed critiques: the teacher's prompts, the choice among its replies, the choice of solutions, and their statistics."""

@@ -1,7 +1,7 @@
-"""Ask the teacher place by place, and take for each the first sample that agrees with the label.
+"""Ask the teacher about each step, and take the first sample that agrees with the label.
 
-Samples are drawn in waves, and no more for a place once one agrees: only the first agreeing sample is used, so with a
-seed for each sample the outcome is that of a full draw, whatever the size of a wave.
+Samples are drawn in waves until one agrees. Every sample has its own seed and only the first agreeing one is used, so the outcome
+is that of a full draw, for any wave size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deepcritic.seeding.solutions import Place
 
 
 class Chosen(NamedTuple):
-    """The sample that was taken for a place, and whether its verdict agrees with the label: where not, it is flagged."""
+    """The chosen sample of a step, and whether its verdict agrees with the label; if not, it is flagged."""
 
     key: str
     text: str
@@ -28,20 +28,20 @@ class Chosen(NamedTuple):
 
 
 Earlier = dict[str, dict[Place, Chosen]]
-"""What earlier calls chose, by the name of the call."""
+"""The choices of earlier calls, by call name."""
 
 
 @dataclass
 class Answers:
-    """What came of one call: the choice for each place, why a place has none, and what was drawn."""
+    """The result of one call: the choice for each step, the reason where there is none, and the sample counts."""
 
     chosen: dict[Place, Chosen] = field(default_factory=dict)
     refused: dict[Place, str] = field(default_factory=dict)
-    """Why the last sample that was looked at may not be taken, for the places without a choice."""
+    """Why the last sample was rejected, for steps without a choice."""
     failed: set[Place] = field(default_factory=set)
-    """Places without a choice because a draw failed: that is no verdict of the teacher's."""
+    """Steps without a choice because a sample failed, which is no verdict of the teacher's."""
     reasons: Counter[str] = field(default_factory=Counter)
-    """How many samples may not be taken, by reason."""
+    """How many samples were rejected, by reason."""
     drawn: Counter[Place] = field(default_factory=Counter)
     tokens: Counter[Place] = field(default_factory=Counter)
     first: Counter[bool] = field(default_factory=Counter)
@@ -53,7 +53,7 @@ class Answers:
         return {"asked": asked, "accuracy": self.first[True] / asked if asked else 0.0}
 
     def saved(self, samples: int) -> dict[str, Any]:
-        """What stopping early saved of a full draw of `samples`. Its tokens are an estimate, by the mean of each place."""
+        """The savings of stopping early against a full draw of `samples`. Tokens are estimated from the mean of each step."""
         drawn = {place: count for place, count in self.drawn.items() if place not in self.failed}
         tokens = sum(self.tokens[place] for place in drawn)
         estimate = sum((samples - count) * self.tokens[place] / count for place, count in drawn.items())
@@ -67,7 +67,7 @@ class Answers:
 
 
 def ask(call: Call, places: Iterable[Place], draws: Draws, engine: Sampler, seed: int, earlier: Earlier | None = None) -> Answers:
-    """The teacher's answers to `call` about `places`. What `draws` holds already is not drawn again."""
+    """The teacher's answers to `call` about `places`. Samples in `draws` are reused."""
     answers, before = Answers(), earlier or {}
     waiting = list(places)
     for start in range(0, call.samples, call.wave):
@@ -78,7 +78,7 @@ def ask(call: Call, places: Iterable[Place], draws: Draws, engine: Sampler, seed
             requests(call, waiting, wave, seed, before), engine, f"{call.name} critiques", total=len(waiting) * len(wave)
         )
         going_on, silent = [], dict.fromkeys(waiting)
-        # The rows come in the order asked, so those of a place come together, and one place at a time is in memory.
+        # Rows arrive in request order, so the rows of one step are adjacent, and one step at a time is in memory.
         for place, of_place in itertools.groupby(drawn, key=_place):
             del silent[place]
             if not _settle(call, place, wave, [Reply(draw, call.read(place, draw.text)) for draw in of_place], answers):
@@ -90,7 +90,7 @@ def ask(call: Call, places: Iterable[Place], draws: Draws, engine: Sampler, seed
 
 
 def count_at_most(plan: Iterable[Call], names: Iterable[str], draws: Draws, engine: Sampler, seed: int) -> None:
-    """In a dry run, take down what the calls of `plan` about these solutions come to at most: every sample of every place."""
+    """In a dry run, count the requests of `plan` about these solutions at most: every sample of every step."""
     before: dict[str, dict[Place, Chosen]] = {}
     longer: int | None = 0
     for call in plan:
@@ -102,7 +102,7 @@ def count_at_most(plan: Iterable[Call], names: Iterable[str], draws: Draws, engi
 
 
 def requests(call: Call, places: Iterable[Place], samples: range, seed: int, before: Earlier) -> Iterator[Request]:
-    """What is asked: one request a place, for `samples`, with the chosen texts of earlier calls and the last one as parent."""
+    """One request per step, for `samples`, with the chosen texts of earlier calls and the last one as parent."""
     for place in places:
         texts = {name: without_verdict(chosen[place].text) for name, chosen in before.items()}
         parents = [chosen[place].key for chosen in before.values()]
@@ -117,13 +117,13 @@ def _place(draw: Generation) -> Place:
 
 
 def _settle(call: Call, place: Place, wave: range, replies: list[Reply], answers: Answers) -> bool:
-    """Look at a place's samples of one wave in their order; True once no further one is wanted."""
+    """Examine a step's samples of one wave in order. Returns True if no further one is needed."""
     answers.drawn[place] += len(replies)
     answers.tokens[place] += sum(reply.draw.completion_tokens for reply in replies)
     by_sample = {reply.draw.key.sample: reply for reply in replies}
     for sample in wave:
         reply = by_sample.get(sample)
-        if reply is None:  # drawn again it might agree, so no later sample may take its place now
+        if reply is None:  # it may agree when sampled again, so no later sample may replace it now
             answers.failed.add(place)
             answers.chosen.pop(place, None)
             return True

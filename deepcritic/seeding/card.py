@@ -1,4 +1,4 @@
-"""The data set as the hub expects it: a card that says what it was made from, how and under which licences, and the rows."""
+"""The data set in the hub's layout: the rows, and a card with their sources, recipe and licences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepcritic.seeding.funnel import as_text, read_funnel
 
 ROWS: Final = "data/train.jsonl"
 _NOT_TOLD: Final = ("examples", "generations", "teacher", "push")
-"""Settings that are paths of somebody's machine, or say nothing about the rows."""
+"""Settings that are local paths, or do not affect the rows."""
 
 
 def lay_out(run: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""From critiques to dialogues: which solutions are kept, and what the critic shall learn to write about them."""
+"""From critiques to training dialogues: which solutions are kept, and the text to train on."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PLAIN: Final = "more plain correct ones than wanted"
 NOT_READ_BACK: Final = "the verdict cannot be read back"
 KEPT: Final = "kept"
 NO_LICENSE: Final = "unknown"
-"""A text: readers of JSON Lines refuse a column that begins with nulls and goes on with texts."""
+"""A string, as JSON Lines readers reject a column that begins with nulls and continues with strings."""
 
 
 class Critique(Row, frozen=True, kw_only=True):
-    """What was chosen for a place: by call the key of the sample, and whether its verdict agrees with the label."""
+    """The choice for a step: the key of the sample by call, and whether its verdict agrees with the label."""
 
     step: int
     samples: dict[str, str]
@@ -31,7 +31,7 @@ class Critique(Row, frozen=True, kw_only=True):
 
 
 class Lineage(Row, frozen=True, kw_only=True):
-    """A solution that the teacher was asked about: what became of it, and which samples were chosen."""
+    """A solution that the teacher was asked about: its outcome, and the chosen samples."""
 
     id: str
     fate: str
@@ -42,7 +42,7 @@ class Lineage(Row, frozen=True, kw_only=True):
 def sift(
     call: Call, names: Sequence[str], answers: Answers, *, must_agree: bool, fates: dict[str, str], funnel: Funnel
 ) -> list[str]:
-    """The solutions that go on after a call: each of its places has a choice, which agrees if it must. Others get their fate."""
+    """The solutions that pass a call: each of their steps has a choice, which agrees if it must. Others are filtered."""
     lost: Counter[str] = Counter()
     failed = 0
     for name in names:
@@ -66,7 +66,7 @@ def mix(
     names: Sequence[str], material: Material, initial: Answers | None, *, plain_correct: int, seed: int,
     fates: dict[str, str], funnel: Funnel,
 ) -> list[str]:  # fmt: skip
-    """Every solution with an error, every one whose initial critique had to be corrected, and `plain_correct` others."""
+    """Every solution with an error, every one whose initial critique was corrected, and `plain_correct` others."""
     plain = [name for name in names if material.first_errors[name] == ALL_CORRECT and not corrected(name, material, initial)]
     random.Random(f"mix/{seed}").shuffle(plain)
     fates.update((name, PLAIN) for name in plain[plain_correct:])
@@ -75,7 +75,7 @@ def mix(
 
 
 def corrected(name: str, material: Material, initial: Answers | None) -> bool:
-    """Whether a solution's initial critique was wrong about one of its steps."""
+    """Whether the initial critique was wrong about one of the solution's steps."""
     return initial is not None and any(not initial.chosen[place].agrees for place in material.places[name])
 
 
@@ -83,7 +83,7 @@ def compose(
     names: Sequence[str], material: Material, calls: Sequence[Call], answers: Mapping[str, Answers],
     task: CriticTask[Any], heading: str, fates: dict[str, str], funnel: Funnel,
 ) -> list[Dialogue]:  # fmt: skip
-    """A dialogue for each solution. What the task would not read as it was meant is left out: it would teach something else."""
+    """A dialogue per solution. Dialogues whose verdict the task does not parse back are left out."""
     dialogues = []
     for name in names:
         dialogue = _dialogue(name, material, calls, answers, task, heading)
@@ -98,7 +98,7 @@ def compose(
 def _dialogue(
     name: str, material: Material, calls: Sequence[Call], answers: Mapping[str, Answers], task: CriticTask[Any], heading: str
 ) -> Dialogue:
-    """The task's own prompt, and as its answer the last call's texts in order with the verdict at the end."""
+    """The task's own prompt, and as its reply the last call's texts in order with the verdict at the end."""
     row, verdict, last = material.rows[name], material.first_errors[name], calls[-1]
     parts = [
         (headed(heading, place.step) if place.step else "") + without_verdict(answers[last.name].chosen[place].text)
@@ -117,12 +117,12 @@ def _dialogue(
 
 
 def headed(heading: str, step: int) -> str:
-    """What stands before the critique of a step; `{{index}}` is its number."""
+    """The heading before the critique of a step. `{{index}}` is its number."""
     return fill(heading, **({"index": step} if "index" in placeholders(heading) else {}))
 
 
 def lineage(name: str, fate: str, material: Material, calls: Sequence[Call], answers: Mapping[str, Answers]) -> Lineage:
-    """What was chosen about a solution, as far as it came."""
+    """The choices about a solution, up to the last call that it passed."""
     critiques = []
     for place in calls[-1].places(name):
         chosen = {call.name: answers[call.name].chosen.get(place) for call in calls if call.name in answers}

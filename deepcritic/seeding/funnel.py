@@ -20,7 +20,7 @@ from deepcritic.runs.folder import Ledger
 
 
 class FunnelRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How many rows one rule dropped, and how many were left after it. `failed`: lost for our own reasons, not by a rule."""
+    """How many rows a rule dropped, and how many remained. `failed`: lost by our own fault, not dropped by a rule."""
 
     rule: str
     dropped: int
@@ -29,7 +29,7 @@ class FunnelRow(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Funnel:
-    """A ledger with its rules in order; rules that dropped nothing are listed too."""
+    """A ledger with its rules in order. Rules that dropped nothing are listed too."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -37,7 +37,7 @@ class Funnel:
 
     @property
     def left(self) -> int:
-        """How many rows are left after the rules so far."""
+        """How many rows remain after the rules so far."""
         return self.rows[-1].left if self.rows else 0
 
     def enter(self, count: int) -> None:
@@ -49,7 +49,7 @@ class Funnel:
         self.rows.append(FunnelRow(rule, count, self.left - count))
 
     def fail(self, reason: str, count: int) -> None:
-        """Rows lost for our own reasons, not by a rule."""
+        """Count rows lost by our own fault, not dropped by a rule."""
         self._ledger.fail(reason, count)
         self.rows.append(FunnelRow(reason, count, self.left - count, failed=True))
 

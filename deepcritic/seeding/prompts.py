@@ -1,7 +1,7 @@
-r"""The teacher's calls about a solution: their prompts, and beside them the readers of their replies.
+r"""The teacher's calls about a solution: their prompts and the parsers of their replies.
 
-A critique of one step ends with a box that holds 1 (the step is right) or -1 (it is wrong); a critique of the whole
-solution ends as the task says.
+A critique of one step ends with a box that holds 1 (the step is right) or -1 (it is wrong). A critique of the whole solution ends
+in the task's format.
 
 >>> step_verdict("It holds. \\boxed{1}"), step_verdict("\\boxed{-1}"), step_verdict("perhaps")
 (True, False, None)
@@ -97,7 +97,7 @@ _GIVEN_AWAY: Final = re.compile(
 
 
 class Reply(NamedTuple):
-    """A draw as its call reads it: whether its verdict agrees with the label (None: unparsed)."""
+    """A sample as its call reads it: whether its verdict agrees with the label (None: unparsed)."""
 
     draw: Generation
     agrees: bool | None
@@ -105,11 +105,10 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the teacher: what is asked about a place, how replies are drawn and read, which may not be taken.
+    """One call of the teacher: its prompt, its sampling, and the parser and filter of its replies.
 
-    `places` are those of a solution; `ask` gets the place and the texts chosen by earlier calls; `read` says whether a
-    reply agrees with the label; `refuse` gives the reason why a reply may not be taken, or None. Samples are drawn
-    `wave` at a time.
+    `places` lists the steps of a solution. `ask` takes a step and the texts chosen by earlier calls. `read` returns whether a
+    reply agrees with the label. `refuse` returns the reason for rejecting a reply, or None. Samples are drawn `wave` at a time.
     """
 
     name: str
@@ -157,23 +156,23 @@ def whole_call(
 
 
 def prompt_of(file: str | None, built_in: str, more_fields: str, system: str | None) -> Template:
-    """The template of a file or the built-in prompt; `system` holds where the template names no system prompt of its own."""
+    """The template in a file, or the built-in prompt. `system` applies if the template has no system prompt."""
     template = Template.of(file, _HEAD % more_fields + _MATERIAL + built_in)
     return replace(template, system=system) if template.system is None and system else template
 
 
 def refuse_unparsed(reply: Reply) -> str | None:
-    """The paper's rule: any readable reply may be taken, one that agrees first."""
+    """The paper's rule: any parsed reply may be taken, preferably one that agrees."""
     return UNPARSED if reply.agrees is None else None
 
 
 def take_any(reply: Reply) -> str | None:
-    """No second look: what the authors did with merged critiques."""
+    """No check, as the authors did with merged critiques."""
     return None
 
 
 def recheck(reply: Reply) -> str | None:
-    """Why a text may not be taken that the critic will learn to write."""
+    """The reason if a text must not become training text, else None."""
     if reply.agrees is None:
         return UNPARSED
     if not reply.agrees:
@@ -186,9 +185,9 @@ def recheck(reply: Reply) -> str | None:
 
 
 def step_verdict(text: str, *, alone: bool = False) -> bool | None:
-    """Whether a critique of one step calls it right; None when that cannot be read.
+    """Whether a critique of one step calls it right. None if unparsed.
 
-    `alone` asks for a verdict on a line of its own: for solutions that hold such boxes themselves, which a critique may
+    `alone` requires a verdict on a line of its own, for solutions that contain such boxes themselves, which a critique may
     quote.
 
     >>> step_verdict("The step ends in \\\\boxed{-1}, as it should."), step_verdict("It ends in \\\\boxed{-1}.", alone=True)
@@ -204,7 +203,7 @@ def step_verdict(text: str, *, alone: bool = False) -> bool | None:
 
 
 def without_verdict(text: str) -> str:
-    """A critique without its verdict: the last box goes, with the words that only lead up to it."""
+    """A critique without its verdict: the last box is removed, with the words that lead up to it."""
     answer = strip_thinking(text) or text
     at = answer.rfind("\\boxed")
     if at < 0:

@@ -1,6 +1,6 @@
-"""The solutions that a teacher critiques: which are taken, which of their steps are rated, and how they are shown.
+"""The solutions that a teacher critiques: their choice, their rated steps, and their text in prompts.
 
-Only the choice among the teacher's replies reads the ratings; no prompt does.
+Ratings are used only to choose among the teacher's replies, never in a prompt.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _BOXED_VERDICT: Final = re.compile(r"\\boxed\s*\{\s*-?1\s*\}")
 
 
 class Place(NamedTuple):
-    """What a call is about: a step of a solution, counted from 1, or with step 0 the whole of it."""
+    """The subject of a call: a step of a solution, from 1, or with step 0 the whole solution."""
 
     example_id: str
     step: int
 
 
 class Material:
-    """Solutions with what is known of them. `places` are the rated steps, by solution."""
+    """Solutions with their labels. `places` are the rated steps, by solution."""
 
     def __init__(self, rows: Iterable[Example]) -> None:
         self.rows = {row.id: row for row in rows}
@@ -48,14 +48,14 @@ class Material:
         self._shown: tuple[Template, str, str] | None = None
 
     def shown(self, prompt: Template, name: str) -> str:
-        """A solution as `prompt` writes it; asked for step after step, it is written once."""
+        """A solution formatted for `prompt`. Repeated calls reuse the text."""
         if self._shown is None or self._shown[0] is not prompt or self._shown[1] != name:
             self._shown = (prompt, name, prompt.solution(self.rows[name].item.steps))
         return self._shown[2]
 
 
 def first_error(row: Example) -> int | None:
-    """The first wrong step by the gold, else by the ratings; None where neither tells."""
+    """The first wrong step by the gold, else by the ratings. None if neither gives it."""
     if isinstance(row.gold.first_error, int):
         return row.gold.first_error
     ratings = row.gold.step_ratings or ()
@@ -65,7 +65,7 @@ def first_error(row: Example) -> int | None:
 
 
 def rated_steps(row: Example) -> list[tuple[int, int]]:
-    """(step, rating) of the rated steps up to the first error; from the first error alone, every step up to it is rated."""
+    """(step, rating) of the rated steps up to the first error. With a first error only, all steps up to it count as rated."""
     first = first_error(row)
     if first is None:
         return []
@@ -77,7 +77,7 @@ def rated_steps(row: Example) -> list[tuple[int, int]]:
 
 
 def unfit(row: Example, max_step_characters: int) -> str | None:
-    """Why a solution cannot be critiqued, or None."""
+    """The reason if a solution cannot be critiqued, else None."""
     first, rated = first_error(row), rated_steps(row)
     if not rated:
         return "no rated step"
@@ -98,7 +98,7 @@ def choose_solutions(
 ) -> list[Example]:
     """One solution for each distinct problem, drawn by `seed`, of at most `max_problems` problems, in the order of the draw.
 
-    `read` is called twice, so that a large file passes as a stream and only what is taken stays in memory.
+    `read` is called twice, so that a large file is streamed and only the chosen rows stay in memory.
     """
     problems: dict[str, bytes] = {}
     reasons: Counter[str] = Counter()
@@ -125,5 +125,5 @@ def choose_solutions(
 
 
 def _same_problem(row: Example) -> bytes:
-    """Problems that differ in white space alone are one."""
+    """Problems that differ only in white space are the same."""
     return hashlib.blake2b(" ".join(row.item.problem.split()).encode("utf-8", "replace"), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""What is told of a set of seed critiques: labels, lengths, corrections, and some of them to read with their lineage."""
+"""Statistics of a set of seed critiques: labels, lengths, corrections, and examples with their lineage."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def figures(dialogues: Sequence[Dialogue], material: Material, initial: Answers 
 
 
 def examples(dialogues: Sequence[Dialogue], seed: int) -> list[Dialogue]:
-    """Some dialogues to be read, drawn by `seed`."""
+    """Some dialogues to read, drawn with `seed`."""
     return random.Random(f"examples/{seed}").sample(list(dialogues), min(EXAMPLES, len(dialogues)))
 
 
 def readable(dialogue: Dialogue, lineage: Lineage, material: Material) -> str:
-    """A dialogue as a text: problem, rated steps, critique, and what it was made of."""
+    """A dialogue as text: problem, rated steps, critique, and the samples behind it."""
     row = material.rows[dialogue.id]
     ratings = {place.step: rating for place, rating in ((at, material.ratings[at]) for at in material.places[row.id])}
     lines = [f"{'=' * 20} {row.id} ({row.source}, {dialogue.license})", "", row.item.problem, ""]
@@ -69,7 +69,7 @@ def readable(dialogue: Dialogue, lineage: Lineage, material: Material) -> str:
 
 
 def with_lineage(dialogues: Sequence[Dialogue], lineages: Mapping[str, Lineage], material: Material) -> list[dict[str, Any]]:
-    """The same for a report: JSON values. The texts are as they were written, by whomever: escape them."""
+    """The same for a report, as JSON values. The texts are unescaped: escape them."""
     rows = []
     for dialogue in dialogues:
         item = material.rows[dialogue.id].item
@@ -87,7 +87,7 @@ def with_lineage(dialogues: Sequence[Dialogue], lineages: Mapping[str, Lineage],
 
 
 def printable(text: str) -> str:
-    """`text` without what a terminal would take for a command.
+    """`text` without terminal control sequences.
 
     >>> printable("a\\x1b[2Jb\\nc")
     'a[2Jb\\nc'
