@@ -42,7 +42,9 @@ class Evaluation:
 
     @property
     def title(self) -> str:
-        return title_of(self.name)
+        """The name that the critic was given in tables, and that of the evaluation; each alone where there is no other."""
+        label, named = self.metrics.label, "." in self.name
+        return f"{label} ({title_of(self.name)})" if label and named else label or title_of(self.name)
 
     @property
     def model(self) -> str:

@@ -44,3 +44,17 @@ def test_cautions_come_first_and_only_where_there_is_reason(
     ):  # fmt: skip
         assert piece in said, piece
     assert "evaluate.calm" not in said
+
+
+def test_critics_are_called_by_the_names_that_tables_give_them(tmp_path: Path) -> None:
+    from deepcritic.evaluation.load import Metrics
+    from deepcritic.report.evaluations import Evaluation
+    from deepcritic.runs.manifest import Manifest
+
+    def title(folder: str, label: str | None) -> str:
+        return Evaluation(tmp_path / folder, Manifest(stage="evaluate"), Metrics(benchmarks={}, label=label)).title
+
+    assert title("evaluate", "Qwen3-32B") == "Qwen3-32B"
+    assert title("evaluate.warm", "Qwen3-32B") == "Qwen3-32B (warm)"
+    assert title("evaluate.rl", None) == "after RL"
+    assert title("evaluate", None) == "evaluate"
