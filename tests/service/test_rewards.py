@@ -101,6 +101,28 @@ def test_as_a_judge_of_nemo_gym(serve: Serve) -> None:
         assert _post(example.create_app(url), ROLLOUT).status_code == 503
 
 
+def test_as_a_scorer_of_inspect(serve: Serve) -> None:
+    pytest.importorskip("inspect_ai", reason="needs Inspect AI: pip install deepcritic[inspect]")
+    from inspect_ai.scorer import Target
+
+    accepted = _example("inspect_scorer").accepted
+    state = SimpleNamespace(input_text=PROBLEM, output=SimpleNamespace(completion=SOLUTION))
+    with serve(_critic()) as url, Critic(urls=[url], samples=4) as critic:
+        assert asyncio.run(accepted(critic)(state, Target(""))).value == pytest.approx(1 / 3)
+    with serve(_critic("who knows")) as url, Critic(urls=[url], samples=4) as critic:
+        assert asyncio.run(accepted(critic)(state, Target(""))).reason == "no readable verdict"
+
+
+def test_as_a_judge_of_verifiers(serve: Serve) -> None:
+    pytest.importorskip("verifiers", reason="needs verifiers: pip install deepcritic[verifiers]")
+    example = _example("verifiers_judge")
+    with serve(_critic()) as url, Critic(urls=[url], samples=4) as critic:
+        task = example.Solve(example.vf.TaskData(prompt=PROBLEM), example.CriticJudge(critic))
+        trace = example.rollout(task, SOLUTION)
+        asyncio.run(task.score(trace))
+    assert trace.reward == pytest.approx(1 / 3)
+
+
 def _post(app: Any, body: dict[str, Any]) -> httpx.Response:
     async def post() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gym") as client:
