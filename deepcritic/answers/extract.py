@@ -11,16 +11,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from deepcritic.answers.spelling import unescaped
 from deepcritic.answers.too_big import LIMIT
 from deepcritic.answers.units import unit
 from deepcritic.text.parsing import Box, last_box
 
 _BEHIND: Final = re.compile(r"[\s$]*(?:\\?%|(?:[Pp]ercent|[Pp]ct|[mb]illion|thousand|dozen)(?![A-Za-z]))")
 _LINE: Final = re.compile(
-    r"^[ \t>#*_]*(?:the )?(?:final |correct )?(?:answer|答案|答)[ \t*_]*(?:is|[:：])[ \t*_]*"
+    r"(?:^|[.!?] )[ \t>#*_]*(?:the )?(?:final |correct )?(?:answer|答案|答)[ \t*_]*(?:is|[:：])[ \t*_]*"
     r"(?P<content>\(?[A-J]\)?(?![A-Za-z])[^\n]{0,80}|\$?-?[0-9][^\n]{0,40})$",
     re.I | re.M,
 )
+_DENIED: Final = re.compile(r"(?:(?<!is )(?<!\w)not|rather than|instead of)[ $*]*\Z", re.I)  # 8, not 9
 _JOINED: Final = re.compile(
     r"(?:[\s$,;&.]|\\[()\[\],;: ]|\\q?quad|\\text|[{}]|and|or|或|和|、|，|；|[A-Za-z]_?\{?[0-9]*\}?\s*=)*", re.I
 )
@@ -41,6 +43,12 @@ _MARKER: Final = re.compile(
       | (?:答案|结果)[ ]?(?:是|为|应为|等于|[:：=])[ ]?|(?:故|应)?选(?:择)?[:：]?|答[:：]|\bfinal[ ]answer[*_#]*\s*\n)""",
     re.I | re.VERBOSE,
 )
+_REASON: Final = re.compile(r",? (?:because|since|due to)\b|，?因为")
+_CALLED: Final = re.compile(
+    r"(?<![A-Za-z0-9\\])\(?([A-J])\)? (?:is|was) (?:the )?"
+    r"(?:(?:only )?(?:correct|right)|(?:best|true) (?:answer|choice|option))(?![A-Za-z])"
+)
+_CHOSEN: Final = re.compile(r"(?:选项|选择|选)(?:是|为)?[:：]?[ *]*[(（]?([A-J])(?![A-Za-z])")
 _SENTENCE: Final = re.compile(r"\.(?=\s|$)(?!\s*(?:m\.|[0-9]))|[。！\n]|\s*<")
 _FORMULA: Final = re.compile(
     r"\$\$(.+?)\$\$|(?<![\\$])\$(?!\s*\$)((?:\\\$|[^$])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL
@@ -50,6 +58,7 @@ _LEAD: Final = re.compile(
     r"|it follows that|this (?:gives|means)(?: that)?|所以|因此|故|解得)(?![A-Za-z])[ ,:]*)+",
     re.I,
 )
+_SUBJECT: Final = re.compile(r"(?:[A-Za-z']{2,} )+[$€£¥]?[0-9]")  # Tom needs 7
 _LINK: Final = re.compile(r"(?:\s|,|;|and\b|or\b|、|或|和)*")
 _NUMBER: Final = re.compile(
     r"""(?<![A-Za-z0-9_.,/\\])[-−]?[$€£¥]?
@@ -61,7 +70,8 @@ _NUMBER: Final = re.compile(
 )
 _VERBS: Final = re.compile(
     r"(?<![\\A-Za-z0-9])(?:is|are|was|were|be|equals?|giv(?:es?|ing)|mak(?:es?|ing)|leav(?:es?|ing)|yields?|becomes?|has|have|had|get|gets|got|find|found|obtain|we|answer"
-    r"|therefore|thus|hence|so|then|since|because|conclude|there|it|he|she|they)(?![A-Za-z0-9_])|[是为]|所以|因此|答",
+    r"|therefore|thus|hence|so|then|since|because|conclude|there|it|he|she|they|needs?|costs?|pays?|paid|earns?|earned|spends?|spent"
+    r"|sells?|sold|buys?|bought|takes?|took|uses?|used|saves?|saved|owes?|weighs?|travels?|traveled|receives?|received)(?![A-Za-z0-9_])|[是为]|所以|因此|答",
     re.I,
 )
 _INTRODUCED: Final = re.compile(r"[A-Za-z][A-Za-z ,'-]* [A-Za-z ,'-]*:\s*\$")
@@ -90,17 +100,19 @@ def boxed_part(text: str) -> str | None:
         return None
     text = text.replace("\\fbox{", "\\boxed{")
     last = last_box(text)
-    while last is not None and not last.content.strip():
+    while last is not None and not unescaped(last.content).strip():
         last = last_box(text[: last.start])
+    if last is not None and _DENIED.search(text, max(0, last.start - 24), last.start):  # \boxed{8}, not \boxed{9}
+        last = last_box(text[: last.start]) or last
     if last is None:
         return "" if re.search(r"oxed\s*\{", text) else None
     lines = list(_LINE.finditer(text, last.end))
     if lines:
         return lines[-1]["content"].strip().rstrip("*_")
-    contents, first = [last.content.strip()], last
+    contents, first = [unescaped(last.content).strip()], last
     while (before := _joined(text, first)) is not None:
         first = before
-        contents.append(before.content.strip())
+        contents.append(unescaped(before.content).strip())
     behind = _BEHIND.match(text, last.end)
     if len(contents) == 1 and behind:
         contents[0] += " " + behind[0].strip(" $\n")
@@ -111,7 +123,7 @@ def _joined(text: str, box: Box) -> Box | None:
     """The box before `box`, where both are one answer."""
     start = max(0, box.start - _APART - LIMIT)
     before = last_box(text[start : box.start])
-    if before is None or not before.content.strip():
+    if before is None or not unescaped(before.content).strip():
         return None
     before = before._replace(start=before.start + start, end=before.end + start)
     between = text[before.end : box.start]
@@ -160,13 +172,23 @@ def stated_part(text: str) -> str:
         return str(hashes[-1]).strip()
     if text.endswith("!") and is_prose(text):
         text = text.rstrip("!")
+    called = _CALLED.findall(text)
+    if called:
+        return str(called[-1])
+    chosen = _CHOSEN.findall(text) if not text.isascii() else []
+    if chosen:
+        return str(chosen[-1])
     markers = [found for found in _MARKER.finditer(text) if text[found.end() :].strip(" \n*_.:")]
     if markers:
         part = _in_sentence(text[markers[-1].end() :].strip(" \n*_:"))
+        part = part.rstrip("*_") if part.count("**") % 2 else part
+        given = _REASON.split(part, maxsplit=1)[0]
+        part = part if is_prose(given) else given
         return (_numbers(part) or _last(part)) if is_prose(part) else part
     lead = _LEAD.match(text)
     if lead and not is_prose(text[lead.end() :]):
-        return text[lead.end() :]
+        rest = text[lead.end() :]
+        return _last(rest) if _SUBJECT.match(rest) else rest
     if not is_prose(text):
         return text
     text = _TEXT.sub(r"\1", text)

@@ -24,9 +24,11 @@ _GAMMA: Final = re.compile(r"\\([gG])amma(?![A-Za-z])(?!\()")
 _COMBINATIONS: Final = re.compile(r"C_\{?([0-9]+)\}?\^\{?([0-9]+)\}?|C\(([0-9]+),([0-9]+)\)")
 _WORDS: Final = re.compile(r"(?<![\\A-Za-z])(?:[A-Z]?[a-z]{4,}|[A-Za-z]{2,} [A-Za-z]{2,})")
 _PERMUTATIONS: Final = re.compile(r"A_\{?([0-9]+)\}?\^\{?([0-9]+)\}?")
+_LOGARITHM: Final = r"\\(?:log|ln)(?:_\{?[0-9]+\}?)? ?[0-9]+"
+_LOGARITHMS: Final = re.compile(rf"({_LOGARITHM}) ?/ ?({_LOGARITHM})(?![0-9.^!])")  # log 8 / log 2 is no log of a fraction
 _UNREAD: Final = re.compile(
     r"""!!|(?<![_^0-9.}])[0-9.]+\ [0-9]|(?<![A-Za-z0-9}_])[0-9]+_
-    |\\(?:forall|exists|ldots|to|implies)(?![A-Za-z])|\\[A-Za-z]{20}|[?$\#@]|[^\x00-\x7f]""",
+    |\\(?:forall|exists|ldots|to|implies)(?![A-Za-z])|\\[A-Za-z]{20}|[?$\#@"]|[^\x00-\x7f]""",
     re.VERBOSE,
 )
 _SUBSCRIPT: Final = re.compile(r"_\{[^{}]*\}|\\(?:overline|vec|bar|hat)\{[^{}]*\}|\\(?:begin|end)\{[a-z]*\}")
@@ -58,6 +60,7 @@ def parsed(text: str, letters: Letters) -> Any | None:
     if not text or _UNREAD.search(text) or _WORDS.search(_SUBSCRIPT.sub("", text)):
         return None
     text = _GAMMA.sub(r"\1_{amma}", _PRIME.sub(lambda primes: f"_{{{'q' * len(primes[1])}}}", _SEGMENT.sub(r"\1", text)))
+    text = _LOGARITHMS.sub(r"\\frac{\1}{\2}", text)
     text = _PERMUTATIONS.sub(r"\\frac{\1!}{(\1-\2)!}", text)
     text = _COMBINATIONS.sub(_binomial, _DEGREES.sub(r" \\cdot \\frac{\\pi}{180} ", text))
     if letters.imaginary:

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from deepcritic.answers.match_values import ValueMatcher
-from deepcritic.answers.numbers import number, same_number
 from deepcritic.answers.reading import read
 from deepcritic.answers.shapes import Answer, Choice, Items, Matrix, Named, Quantity
+from deepcritic.answers.units import NO_UNIT
+from deepcritic.answers.values import quantity
 from deepcritic.answers.verdicts import Verdict, all_of, any_of, unless
 
 _LONGEST: Final = 100  # items that are compared in any order
 _DOTS: Final = "\\ldots"
 _CHOICES: Final = re.compile(r"[A-J]{2,}")
 _MIXED: Final = re.compile(r"[0-9]+ and (?:[0-9]+/[0-9]+|\\frac\{[0-9]+\}\{[0-9]+\})")
+_COMMA: Final = re.compile(r"([^,]*[0-9]),([0-9]+(?![0-9])[^,]*)")
 _INDIAN: Final = re.compile(r"[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}")
 _GROUPED: Final = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")
 _INDEX: Final = re.compile(r"_\{?[0-9]+\}?")
@@ -56,9 +58,11 @@ class ListMatcher(ValueMatcher):
         """A list beside a number: the same only as a decimal comma, and undecided where grouped digits may be either."""
         if items.kind != "bare":
             return False
-        decimal = number(items.text.replace(",", ".")) if re.fullmatch("-?[0-9]+,[0-9]+", items.text) else None
-        if decimal and other.number.step and self.conventions.decimal_comma == "read":
-            return same_number(decimal, other.number, self._tolerance)
+        comma = _COMMA.fullmatch(items.text) if self.conventions.decimal_comma == "read" else None
+        decimal = quantity(f"{comma[1]}.{comma[2]}") if comma else None
+        if decimal:
+            verdict = self._quantities(other, decimal)
+            return verdict if other.number.step or decimal.unit != NO_UNIT else unless(verdict, "grouping")
         if _MIXED.fullmatch(items.text):
             total = sum(item.number.value for item in items.items if isinstance(item, Quantity))
             return total == other.number.value and "grouping"

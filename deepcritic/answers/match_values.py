@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from deepcritic.answers.conventions import Conventions
-from deepcritic.answers.numbers import Number, leading_number, may_be_rounded, same_number
+from deepcritic.answers.numbers import Number, leading_number, may_be_rounded, same_number, spoken_number
 from deepcritic.answers.reading import read
 from deepcritic.answers.shapes import Answer, Based, Choice, Clock, Day, Measured, Quantity, Ratio, Residue, Words
 from deepcritic.answers.units import NO_UNIT, Agreement, Unit, agreement
@@ -17,6 +17,7 @@ from deepcritic.answers.verdicts import Formulas, Verdict, all_of, any_of, unles
 
 _DECIMAL: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _GLUED: Final = frozenset("mghslLJNWVKAC")  # in 5m, metres or a variable
+_LETTER_DIGITS: Final = re.compile(r"[a-z]{2,}_\{?(?:1[1-9]|2[0-9]|3[0-6])\}?")  # ff_{16}: digits, or variables
 _LAST_LETTER: Final = re.compile(r" [A-Za-z]\Z")
 _LETTERS: Final = re.compile(r"\\?[A-Za-z]+")
 _SAME_WORDS: Final = {
@@ -57,6 +58,8 @@ class ValueMatcher(ABC):
                 found = leading_number(other.text)
                 if found and found[1] in _GLUED and same_number(found[0], one.number, self._tolerance):
                     return "unit"
+                if _LETTER_DIGITS.fullmatch(other.text):
+                    return "base"
         for one, other in ((r, p), (p, r)):
             if isinstance(one, Quantity | Measured) and type(other) is Answer and _LAST_LETTER.search(one.text):
                 as_variable = self.formulas(r.text, p.text)  # the h of \frac{1}{2} h may be no hour
@@ -145,6 +148,8 @@ class ValueMatcher(ABC):
             return False
         if other.text.strip("()").lower() == one.letter.lower():
             return True
+        if other.text.startswith(f"{one.letter}("):
+            return "choice"
         return self.as_formulas(other, one) if swap else self.as_formulas(one, other)
 
     def _based(self, one: Based, other: Answer) -> Verdict:
@@ -196,7 +201,8 @@ class ValueMatcher(ABC):
             a, b = set(ours) - _FUNCTION_WORDS, set(theirs) - _FUNCTION_WORDS
             return (a <= b or b <= a) and "words"
         if isinstance(other, Quantity):
-            return ours == ("none",) and not other.number.value and "words"
+            spoken = any(spoken_number((word,)) == other.number.value for word in ours)  # it's five
+            return (spoken or (ours == ("none",) and not other.number.value)) and "words"
         if type(other) is not Answer:
             return False
         if other.text == "\\infty" and set(ours) & {"infinitely", "infinite"}:

@@ -12,6 +12,7 @@ from deepcritic.answers.shapes import Answer, Conditional, Either, Items, Matrix
 from deepcritic.answers.verdicts import Verdict, all_of, any_of, unless
 
 _SUM_OF_NAMES: Final = re.compile(r"[A-Za-z]+(?:\+[A-Za-z]+)*")
+_TERMS: Final = re.compile(r"\^|[0-9][A-Za-z]|[A-Za-z]\}? ?[-+] ?[0-9]")  # x^2+y^2 or 2x+1: what is asked for, or an equation
 _MATRIX_NAME: Final = re.compile(r"[IE0O](?:_\{?[0-9n]\}?)?")
 _COMMAND: Final = re.compile(r"\\[A-Za-z]+")
 _RELATION: Final = re.compile(r"[<>]|\\(?:le|ge|ne)(?![A-Za-z])")
@@ -67,7 +68,8 @@ class Matcher(ListMatcher):
         assert isinstance(p, Named)
         verdict = self.same(r, p.value)
         ends_in_zero = isinstance(p.value, Quantity) and not p.value.number.value
-        return unless(verdict, "equation") if ends_in_zero and not p.plain else verdict
+        asked = ends_in_zero or (isinstance(r, Quantity) and _TERMS.search(p.name))
+        return unless(verdict, "equation") if asked and not p.plain else verdict
 
     def _two_names(self, r: Named, p: Named) -> Verdict:
         values = self.same(r.value, p.value)

@@ -26,7 +26,7 @@ _NUMBER: Final = re.compile(
       | (?P<spaced>[1-9][0-9]{{0,2}}(?:\ [0-9]{{3}})+),(?P<tenths>[0-9]+)
       | (?P<thousands>[1-9][0-9]{{0,2}}(?:\.[0-9]{{3}})+),(?P<cents>[0-9]+) | (?P<points>[1-9][0-9]{{0,2}}(?:\.[0-9]{{3}}){{2,}})
       | (?:(?P<whole>{_WHOLE})?(?P<point>\.(?P<part>[0-9]*))?)
-        (?:[eE](?P<exponent>[-+]?[0-9]+)|(?P<times>(?:\\times|\\cdot|\*|x)\ ?)?10\^{{(?P<power>[-+]?[0-9]+)}})?
+        (?:[eE](?P<exponent>[-+]?[0-9]+)|(?P<times>\ ?(?:\\times|\\cdot|\*|x)\ ?)?10\^{{(?P<power>[-+]?[0-9]+)}})?
     )""",
     re.VERBOSE,
 )

@@ -18,7 +18,7 @@ from deepcritic.answers.numbers import Number, number
 from deepcritic.answers.regions import builder, region
 from deepcritic.answers.shapes import Answer, Conditional, Either, Items, Kind, Matrix, Measured, Named, Quantity, Ratio, Words
 from deepcritic.answers.units import NO_UNIT, unit
-from deepcritic.answers.values import based, choice, clock, day, quantity, residue, words
+from deepcritic.answers.values import based, choice, clock, day, quantity, residue, spoken_mixed, words
 
 _HEDGE: Final = re.compile(
     r"(?:about|approximately|approx|roughly|around|exactly|only|just|\\approx|~)(?![A-Za-z])\.?\s*"
@@ -67,7 +67,8 @@ _BRACKETS: Final[tuple[tuple[str, str, Kind], ...]] = (
 @lru_cache(10_000)
 def read(text: str) -> Answer:
     """What `text`, in one spelling (`spelled`), is; a formula where it is nothing else that is known."""
-    found = (clock(text) if ":" in text or text[-1:] in "mM" else None) or quantity(text)
+    timed = clock(text) if ":" in text or text[-1:] in "mM" else None
+    found = timed or (day(text) if text[:1].isdigit() and text[-1:].isalnum() and " " in text else None) or quantity(text)
     if found is not None:
         return found
     shape = _TRIANGLE.match(text)
@@ -242,6 +243,6 @@ def _measured(text: str) -> Answer | None:
 
 
 _READERS: Final = (
-    _numbered, _circled, residue, based, clock, day, choice, region, _signs, _list, _bracketed, _matrix, _named, _ratio,
-    _measured, words,
+    _numbered, _circled, residue, based, clock, day, choice, region, _signs, spoken_mixed, _list, _bracketed, _matrix, _named,
+    _ratio, _measured, words,
 )  # fmt: skip

@@ -17,6 +17,7 @@ from deepcritic.answers.characters import ascii_spelling
 _UNESCAPED: Final = re.compile(r"[\x07\x08\x0b\x0c]|\t(?=ext|imes|heta|frac|an\W|au\W|o\W)|\r(?=ight|angle|ho\W|m\W)")
 _LETTER: Final = {"\x07": "\\a", "\x08": "\\b", "\t": "\\t", "\x0b": "\\v", "\x0c": "\\f", "\r": "\\r"}
 _TWICE: Final = re.compile(r"\\\\(?=[A-Za-z]{2}|[%$({\[\])}])")
+_HTML: Final = re.compile(r"</?(?:b|i|em|strong|u|p|span|div)>")
 _BOLD: Final = re.compile(r"(?<![\w*])(\*\*|__|`)(?=\S)(.+?)(?<=\S)\1(?![\w*])", re.DOTALL)
 _STARS: Final = re.compile(r"[0-9A-Za-z]+(?: ?\*\* ?[0-9A-Za-z]+)+")
 _ENVIRONMENT: Final = re.compile(
@@ -87,11 +88,13 @@ _EDGES: Final = re.compile(r"\A(?:[\s:,;]|=(?!=)|\\\\|\\implies)+|(?:[\s.,;:]|\\
 def spelled(answer: str) -> str:
     r"""`answer` in one spelling, for one that `answer_of` has found. Spaces stay between words and numbers alone."""
     text = ascii_spelling(answer).replace("...", "\\ldots ")
+    if "</" in text:
+        text = _HTML.sub("", text)
     if "{" in text:
         text = _THOUSANDS.sub("", text)
         text = _PUNCTUATION.sub(r"\1", text)
     if "\\" in text or "$" in text or "~" in text or not text.isprintable():
-        text = _latex(_UNESCAPED.sub(lambda sign: _LETTER[sign[0]], text))
+        text = _latex(unescaped(text))
     if "**" in text or "`" in text or "__" in text:
         text = _STARS.sub(_powers_of, _BOLD.sub(r"\2", text)).replace("**", "^")
     if len(text) > 2 and text[0] == text[-1] == "*":
@@ -110,6 +113,11 @@ def spelled(answer: str) -> str:
     if "abs(" in text:
         text = _ABSOLUTE.sub(r"|\1|", text)
     return _ANGLES.sub(r"\\langle \1\\rangle", text) if text[:1] == "<" else text
+
+
+def unescaped(text: str) -> str:
+    """`text` with the backslashes that were taken for the beginning of a control character."""
+    return text if text.isprintable() else _UNESCAPED.sub(lambda sign: _LETTER[sign[0]], text)
 
 
 def _latex(text: str) -> str:
@@ -175,6 +183,12 @@ def _unstyled(text: str) -> str:
             letters = content.strip().isalpha()
             if found[0].startswith("\\operatorname") and letters:
                 content = f"\\{content.strip()} "
+            elif (
+                content in ("e", "E")
+                and text[: found.start()][-1:].isdigit()
+                and text[start : start + 2].lstrip("-+")[:1].isdigit()
+            ):
+                pass  # 1.5e3
             elif found["words"] or (letters and (len(content) > 1 or text[: found.start()].rstrip()[-1:].isalnum())):
                 content = content if text[: found.start()][-1:] in ("{", "_", "^") else f"{_HARD}{content}{_HARD}"
         else:

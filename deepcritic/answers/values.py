@@ -41,9 +41,16 @@ _DAYS: Final = (
 )
 _RESIDUE: Final = re.compile(r"(?:[A-Za-z]+\\equiv ?)?(-?[0-9]+) ?\(?(?:\\pmod|\\bmod|\\mod|mod) ?\{?([0-9]+)\}?\)?")
 _CHOICE: Final = re.compile(
-    r"\((?P<enclosed>[A-J])\)[.:]?(?!\s?(?:and|or|[,;&]))(?P<after>.*)|(?P<bare>[A-J])(?:[).]\s*(?P<behind>.*)|:(?P<colon>[-0-9\\$(].*)|)"
+    r"\((?P<enclosed>[A-J])\)[.:]?(?!\s?(?:and|or|&|[,;] ?\(?[A-J](?![A-Za-z])))(?P<after>.*)"
+    r"|(?P<bare>[A-J])(?:[).]\s*(?P<behind>.*)|:(?P<colon>[-0-9\\$(].*|[A-Z]?[a-z]{2,}.*)|)"
     r"|(?i:option|choice|answer) ?\(?(?P<named>[A-Ja-j])\)?",
     re.DOTALL,
+)
+_MIXED: Final = re.compile(
+    r"(?P<whole>[0-9]+|[A-Za-z]+(?:-[a-z]+)?) and (?P<count>[a-z]+)[ -]"
+    r"(?P<part>hal(?:f|ves)|(?:third|quarter|fourth|fifth|sixth|eighth|tenth)s?)"
+    r"(?P<unit> [A-Za-z].*)?",
+    re.IGNORECASE,
 )
 _WORD: Final = re.compile(r"[A-Za-z\u00c0-\u024f\u4e00-\u9fff]+(?:'[A-Za-z]+)?")
 _BETWEEN_WORDS: Final = re.compile(r"(?:[\s,.;&/]|-(?=[A-Za-z]{2}))+")
@@ -154,7 +161,21 @@ def choice(text: str) -> Answer | None:
     if found is None:
         return None
     letter = found["enclosed"] or found["bare"] or found["named"]
-    return Choice(text, letter.upper(), found["after"] or found["behind"] or found["colon"] or "")
+    return Choice(text, letter.upper(), (found["after"] or "").lstrip(",; ") or found["behind"] or found["colon"] or "")
+
+
+def spoken_mixed(text: str) -> Answer | None:
+    """`two and a half hours`, `2 and three quarters`."""
+    found = _MIXED.fullmatch(text)
+    if found is None:
+        return None
+    whole = Fraction(found["whole"]) if found["whole"].isdigit() else spoken_number((found["whole"].lower(),))
+    count = "one" if found["count"].lower() in _ARTICLES else found["count"].lower()
+    part = spoken_number((count, found["part"].lower()))
+    behind = unit(found["unit"]) if found["unit"] else NO_UNIT
+    if whole is None or part is None or part >= 1 or behind is None:
+        return None
+    return Quantity(text, Number((whole + part) * behind.scale), behind)
 
 
 def words(text: str) -> Answer | None:

@@ -16,16 +16,19 @@ from deepcritic.text.numerals import CIRCLED, DIGITS, HAN, ROMAN, WORD, number_i
 
 BLANK: Final = r"[ \t\r\f\v\xa0\u1680\u2000-\u200f\u202f\u205f\u2060\u3000\ufeff]"
 """Within a line: white space, and signs that nobody sees."""
-_COMMANDS: Final = r"text(?:bf|it|sc)|emph|underline|mathbf|(?:sub)*section\*?|(?:sub)?paragraph\*?"
+_COMMANDS: Final = r"text(?:bf|it|sc|rm|sf|tt)?|emph|underline|math(?:bf|rm)|(?:sub)*section\*?|(?:sub)?paragraph\*?"
 _CLOSERS: Final = {"[": "]", "(": ")", "（": "）", "【": "】", "〔": "〕", "《": "》", "「": "」"}
 _DECORATION: Final = (
     rf"(?:{BLANK}*+(?:>|[-*+•·‣◦▪●○■►➤–—](?={BLANK})|\#{{1,6}}|[0-9]{{1,3}}[.)](?={BLANK})"
     rf"|\\(?:noindent|item)(?![A-Za-z])))*+{BLANK}*+"
 )
-_OPEN: Final = rf"\*{{1,3}}|_{{1,2}}|\\(?:{_COMMANDS})\s?\{{|<(?:b|strong|i|em|u|h[1-6])>|[{re.escape(''.join(_CLOSERS))}]"
+_OPEN: Final = (
+    rf"\*{{1,3}}|_{{1,2}}|\\(?:{_COMMANDS})\s?\{{"
+    rf"|\{{\\(?:bf|it|em|bfseries|itshape)(?![A-Za-z])|\$|<(?:b|strong|i|em|u|h[1-6])>|[{re.escape(''.join(_CLOSERS))}]"
+)
 _NUMBER: Final = rf"{DIGITS}|{CIRCLED}|{HAN}|{WORD}|{ROMAN}"
 _HEADING: Final = re.compile(
-    rf"""(?P<decoration>{_DECORATION})(?P<open>(?:(?:{_OPEN}){BLANK}*+){{0,2}})
+    rf"""(?P<decoration>{_DECORATION})(?P<open>(?:(?:{_OPEN}){BLANK}*+){{0,3}})
     (?: (?:step|étape|etape|schritt|paso|passo|шаг|ステップ|(?P<han>步骤|步驟)|단계)
         {BLANK}*+[-_~]?{BLANK}*+(?:\#|№|n[°º]|no\.)?{BLANK}*+ (?P<number>{_NUMBER})
       | (?P<nth>第){BLANK}*+(?P<place>{DIGITS}|{HAN}){BLANK}*+(?:步骤|步驟|步|歩) )
@@ -34,7 +37,7 @@ _HEADING: Final = re.compile(
 )
 _OPENINGS: Final = re.compile(_OPEN, re.IGNORECASE)
 _SEPARATOR: Final = re.compile(
-    rf"""{BLANK}*+(?: [:\uff1a\uff09)\u3001] | [.\uff0e\u3002](?![0-9]) | [–—](?![0-9]) )
+    rf"""{BLANK}*+(?: [:;\uff1a\uff1b\uff09)\u3001|\u2192\u21d2] | [-=]> | [.\uff0e\u3002](?![0-9]) | [–—](?![0-9]) )
        | {BLANK}++[-–—](?={BLANK}|\Z) | -(?={BLANK})
        | (?={BLANK}*+[(\uff08][^()\uff08\uff09]{{1,80}}[)\uff09]{BLANK}*+[:\uff1a])""",
     re.VERBOSE,
@@ -98,6 +101,6 @@ def _is_han(match: re.Match[str]) -> bool:
 
 
 def _closer(opening: str) -> str:
-    if opening[0] == "\\":
+    if opening[0] in "\\{":
         return "}"
     return opening.replace("<", "</") if opening[0] == "<" else _CLOSERS.get(opening, opening)

@@ -17,21 +17,21 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from deepcritic.text.headings import BLANK, Heading, read_heading
+from deepcritic.text.list_items import BULLET, ITEM, number_of_item, numbering
 from deepcritic.text.regions import protected
 
 UNSEEN: Final = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 """White space, and signs that nobody sees."""
-_WRITTEN_OUT: Final = re.compile(r"(?<!\\)(?:\\r)?\\n(?:(?![a-z])(?!(?:Right|Left|Leftright)arrow|V)|(?=step\b))|(?<=\\n)\\n")
+_WRITTEN_OUT: Final = re.compile(
+    r"(?<!\\)(?:\\r)?\\n(?:(?![a-z])(?!(?:Right|Left|Leftright)arrow|V)|(?=step\b))|(?<=\\n)\\n|<br ?/?>"
+)
 _TAG: Final = re.compile(
-    r"<(?P<end>/)?(?:step|paragraph)(?:[ _-]?(?P<number>\d{1,6})|\s+id\s*=\s*[\"']?(?P<id>\d{1,6})[\"']?)?\s*>", re.IGNORECASE
+    r"<(?P<end>/)?(?:step|paragraph)"
+    r"(?:[ _-]?(?P<number>\d{1,6})|\s+(?:id|n|no|num|number|index|idx)\s*=\s*[\"']?(?P<id>\d{1,6})[\"']?)?\s*>",
+    re.IGNORECASE,
 )
-_ITEM: Final = re.compile(
-    rf"(?P<indent>{BLANK}*+)(?:\#{{1,6}}{BLANK}*+)?(?P<bold>\*\*|__)?"
-    rf"(?:(?P<number>[0-9]{{1,3}})(?P<mark>\\?[.)\u3001\uff0e])|[(\uff08](?P<round>[0-9]{{1,3}})[)\uff09]|(?P<circled>[\u2460-\u2473]))"
-    rf"(?P<closed>\*\*|__)?(?:(?={BLANK}|\Z)|(?<=[)\uff09\u3001\u2460-\u2473])(?![0-9]))"
-)
-_BULLET: Final = re.compile(rf"(?P<indent>{BLANK}*+)(?:(?P<mark>[-*•·‣◦▪●○■►➤])(?={BLANK})|(?P<tex>\\item)(?![A-Za-z])){BLANK}*+")
 _LIST_EDGE: Final = re.compile(r"\\(begin|end)\{(?:enumerate|itemize)\}(?:\[[^\]\n]*\])?")
+_TITLE: Final = re.compile(rf"#{{1,6}}{BLANK}+\S|\*\*[^*\n]{{1,100}}\*\*{BLANK}*+:?{BLANK}*+\Z")
 _INLINE: Final = re.compile(rf"(?<=[\s.;。；])\**step{BLANK}?[0-9]", re.IGNORECASE)
 _PLAIN: Final = Heading(0, True, 0)
 
@@ -58,11 +58,13 @@ def split_steps(text: str) -> list[str]:
     - A heading stands at the start of a line. The first one has the number 0 or 1, or opens the text (a continuation); each
       further one must have a higher number than the one before, else it is text ("Step 1:" within a part of Step 3). Headings
       that could begin a sentence ("Step 1 Add ...") count where they open the text and go on 1, 2, 3.
-    - A list is the layout where it opens the text, or follows one line that ends in a colon. Its numbers go on 1, 2, 3.
+    - A list is the layout where it opens the text, or follows one line that ends in a colon. Its numbers go on 1, 2, 3 (or a, b,
+      c; i, ii, iii).
       Paragraphs behind it are steps; so are all paragraphs where each item is one and others stand between.
     - Text before the first heading belongs to the first step. Headings go, and so do empty steps and the space around steps.
     - Nothing is split within a code fence, `\[ ... \]`, `$$ ... $$` or an environment of TeX such as align; one that never
-      closes protects nothing. Where a text has no line ends but "\n" written out, those count.
+      closes protects nothing. Where a text has no line ends but "\n" written out, or "<br>", those count.
+    - One paragraph with a title in bold, or behind "#", over each of its parts falls into these.
 
     >>> split_steps("Let me see.\n\nStep 1: one\n\nmore of it\n\n**Step 2:** two")
     ['Let me see.\none\n\nmore of it', 'two']
@@ -87,9 +89,9 @@ def find_steps(text: str) -> list[Step]:
         whole = shown[start:end].rstrip(UNSEEN)
         steps.append(Step(body, start + len(whole) - len(whole.lstrip(UNSEEN)), start + len(whole)))
     before = shown[: cuts[0].start] if cuts else ""
-    if intro := clean(before).strip(UNSEEN):
+    if before.strip(UNSEEN):
         begins = len(before) - len(before.lstrip(UNSEEN))
-        steps[0] = Step(f"{intro}\n{steps[0].text}".strip(UNSEEN), begins, steps[0].end)
+        steps[0] = Step(f"{clean(before).strip(UNSEEN)}\n{steps[0].text}".strip(UNSEEN), begins, steps[0].end)
     return [Step(step.text, places(step.start), places(step.end)) for step in _joined(steps)]
 
 
@@ -125,7 +127,7 @@ class _Layout:
     def __init__(self, text: str) -> None:
         self.text = text
         self.starts = [0, *(match.end() for match in re.finditer("\n", text))]
-        self.lines = text.split("\n")
+        self.lines = [line.rstrip("\r") for line in text.split("\n")]
         self.blank = [not line.strip(UNSEEN) for line in self.lines]
         self.regions = protected(text)
         self._begins = [start for start, _ in self.regions]
@@ -155,6 +157,8 @@ class _Layout:
         bullets, tex = self._bullets()
         if bullets:
             return bullets, _without_edge if tex else str
+        if len(self.paragraphs) == 1 and (titled := self._titled()):
+            return titled, str
         return [_Cut(self.starts[at], _PLAIN) for at in self.paragraphs], str
 
     def _tagged(self) -> list[_Cut]:
@@ -212,11 +216,11 @@ class _Layout:
         items: list[tuple[int, Heading]] = []
         style: tuple[str | None, ...] = ()
         for at, line in enumerate(self.lines):
-            match = _ITEM.match(line) if self.free[at] else None
+            match = ITEM.match(line) if self.free[at] else None
             if match is None:
                 continue
-            number = _item_number(match)
-            kind = (match["indent"], match["mark"], str(bool(match["round"])), match["bold"])
+            number = number_of_item(match)
+            kind = (match["indent"], match["mark"], numbering(match), match["bold"])
             if not items and number in (0, 1) and self._opens(at):
                 style = kind
             if kind == style and (number == items[-1][1].number + 1 if items else number in (0, 1)):
@@ -239,7 +243,7 @@ class _Layout:
 
     def _bullets(self) -> tuple[list[_Cut], bool]:
         """The items of a list with bullets, where the text has no other paragraphs; and whether they are TeX's."""
-        found = [(at, match) for at, line in enumerate(self.lines) if self.free[at] and (match := _BULLET.match(line))]
+        found = [(at, match) for at, line in enumerate(self.lines) if self.free[at] and (match := BULLET.match(line))]
         if len(found) < 2 or not self._opens(found[0][0]):
             return [], False
         first = found[0][1]
@@ -256,6 +260,12 @@ class _Layout:
         if len(same) < 2 or (others and not tex):
             return [], False
         return [_Cut(self.starts[at], Heading(0, True, match.end())) for at, match in same], tex
+
+    def _titled(self) -> list[_Cut]:
+        """The parts of one paragraph, each with a title in bold or behind "#"."""
+        lines = [at for at, line in enumerate(self.lines) if self.free[at] and _TITLE.match(line.lstrip(UNSEEN))]
+        opens = len(lines) > 1 and lines[0] == self._first_text()
+        return [_Cut(self.starts[at], _PLAIN) for at in lines] if opens else []
 
     def _depths(self) -> list[int]:
         """How deep in lists of TeX each line is."""
@@ -283,11 +293,6 @@ def _without_edge(text: str) -> str:
     edges = [*_LIST_EDGE.finditer(text)]
     depth = sum(1 if edge[1] == "begin" else -1 for edge in edges)
     return text[: edges[-1].start()] if depth and not text[edges[-1].end() :].strip(UNSEEN) else text
-
-
-def _item_number(match: re.Match[str]) -> int:
-    said = match["number"] or match["round"]
-    return int(said) if said else ord(match["circled"]) - 0x245F
 
 
 def _line_ends(text: str) -> tuple[str, _Places]:

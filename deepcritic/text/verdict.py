@@ -24,6 +24,7 @@ LONGEST: Final = 2000
 _MINUS: Final = "-\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d"
 _INVISIBLE: Final = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
 _COLON_IN_BOLD: Final = re.compile(r"(\*\*|__)([^*_\n]+?)[ \t]*:[ \t]*\1")
+_BEFORE_COLON: Final = re.compile(r"(?<=[\w*_])[ \t]+:")
 _STYLE: Final = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|sc|normal|up)?|math(?:bf|it|rm|sf|tt|bb|cal|normal|op)|bm|boldsymbol|pmb|emph|underline"
     r"|mbox|hbox|operatorname\*?|(?:text|color)?(?:color|box)\s*\{[^{}]*\})\s*\{((?:[^{}]|\{[^{}]*+\})*+)\}"
@@ -31,6 +32,7 @@ _STYLE: Final = re.compile(
 _TEX: Final = (
     (re.compile(r"\\(?:bf|it|rm|tt|sf|em|bfseries|itshape|displaystyle|textstyle|tiny|small|normalsize|large|Large|LARGE|huge"
                 r"|Huge|left|right|[bB]ig[lr]?|quad|qquad|enspace|thinspace)(?![A-Za-z])|\\[ ,;:!>()\[\]]|~"), " "),
+    (re.compile(r"\\color\s*\{[^{}]*\}"), " "),
     (re.compile(r"\\([#_&])"), r"\1"),
     (re.compile(r"\\langle(?![A-Za-z])|&lt;"), "<"),
     (re.compile(r"\\rangle(?![A-Za-z])|&gt;"), ">"),
@@ -41,7 +43,7 @@ _INTEGER: Final = re.compile(rf"(?P<sign>[+-]?)\s*(?P<number>{DIGITS}|{CIRCLED})
 _NAMED: Final = re.compile(
     rf"""(?: (?:the\s+)? (?:(?:first|earliest)\s+)? (?:(?:wrong|incorrect|erroneous)\s+)?
              (?:step|paragraph) (?:\s+(?:index|number))? | index | 步骤 | 步驟 )
-         (?P<gap>(?:\s+is)?[:=_\s-]*?) (?:\#|no\.|nr\.)? \s* (?P<minus>(?:(?<![\w-])|(?<=_))-(?=1(?!\d)))?
+         (?P<gap>(?:\s+is(?:\s+step(?=\s))?)?[:=_\s-]*?) (?:\#|no\.|nr\.)? \s* (?P<minus>(?:(?<![\w-])|(?<=_))-(?=1(?!\d)))?
          (?P<number>{DIGITS}|{CIRCLED}|{HAN}|{WORD}|{ROMAN}) (?:\.0{{1,6}}(?!\d))? (?:\s+of\s+\d{{1,6}})?
        | 第\s*(?P<han>{DIGITS}|{HAN})\s*(?:步骤|步驟|步|歩|段)
        | (?:the\s+)? (?P<ordinal>\d{{1,6}})(?:st|nd|rd|th)\s+(?:step|paragraph)
@@ -58,6 +60,7 @@ _PRAISE: Final = re.compile(
     r"|正确|正確|没有|沒有|无误",
     re.IGNORECASE,
 )
+_FAULT: Final = re.compile(r"\b(?:wrong|incorrect|errors?|mistakes?|flaw(?:ed|s)?|invalid|false)\b|错|錯", re.IGNORECASE)
 _BLAME: Final = re.compile(r"\b(?:wrong|incorrect|false|invalid|flawed|step|paragraph|not)\b|\d|错|錯", re.IGNORECASE)
 
 
@@ -84,8 +87,8 @@ def read_number(reply: str, *, marker: str | None = None) -> int | None:
 def number_of(content: str) -> int | None:
     r"""The step that the content of a box names: `2`, `-1`, `\text{Step 2}`, `<step_2>`, `第2步`, `Step 2: adds wrongly`.
 
-    >>> [number_of(content) for content in ("2.0", "(2)", "Step~2", "−1", "2.5", "1, 2", "2 apples", "Step 1: correct")]
-    [2, 2, 2, -1, None, None, None, None]
+    >>> [number_of(content) for content in ("2.0", "(2)", "Step~2", "−1", "2: wrong sign", "2.5", "1, 2", "Step 1: correct")]
+    [2, 2, 2, -1, 2, None, None, None]
     """
     if len(content) > LONGEST:
         return None
@@ -97,7 +100,7 @@ def number_of(content: str) -> int | None:
         why = _REASON.fullmatch(text, none.end())
         return -1 if why and not _BLAME.search(why["why"]) else None
     named = _NAMED.match(text)
-    return None if named is None else _step(named, text[named.end() :])
+    return _blamed(text) if named is None else _step(named, text[named.end() :])
 
 
 def plain(text: str) -> str:
@@ -109,16 +112,23 @@ def plain(text: str) -> str:
         text = pattern.sub(by, text)
     before = ""
     while text != before:
-        before, text = text, text.strip().rstrip(".,;!。、 ")
+        before, text = text, text.strip().rstrip(".,;。、 ")
         if len(text) > 2 and _PAIRS.get(text[0]) == text[-1] and text[-2] != "\\" and _encloses(text):
             text = text[1:-1]
-    return re.sub(r"\{([^{}]*)\}", r"\1", text)
+    return re.sub(r"(?<![\d}])\{([^{}]*)\}", r"\1", text)  # 1{2} is no 12
 
 
 def _encloses(text: str) -> bool:
     """Whether the first sign and the last one, a pair, belong together, as in "((2))" and not in "(1) (2)"."""
-    opening, closing, inner = text[0], text[-1], text[1:-1]
-    return not {opening, closing} & {*inner} or (inner[0], inner[-1]) == (opening, closing)
+    opening, closing, inner = text[0], text[-1], text[1:-1].strip()
+    if opening == closing:
+        return opening not in inner or (inner[0], inner[-1]) == (opening, closing)
+    depth = 0
+    for sign in inner:
+        depth += (sign == opening) - (sign == closing)
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _narrow(text: str) -> str:
@@ -139,14 +149,23 @@ def _narrow(text: str) -> str:
 
 
 def _spelt(text: str) -> str:
-    """`**Answer:**` and `**Answer**：` are `**Answer**:`."""
-    return _COLON_IN_BOLD.sub(r"\1\2\1:", text.replace("\uff1a", ":"))
+    """`**Answer:**`, `**Answer** :` and `**Answer**：` are `**Answer**:`."""
+    return _COLON_IN_BOLD.sub(r"\1\2\1:", _BEFORE_COLON.sub(":", text.replace("\uff1a", ":")))
 
 
 def _integer(text: str) -> int | None:
     found = _INTEGER.fullmatch(text)
     number = None if found is None else number_in(found["number"])
     return None if found is None or number is None else -number if found["sign"] == "-" else number
+
+
+def _blamed(text: str) -> int | None:
+    """The number that a fault is named behind, as in "2: wrong sign"; one behind which anything else stands is no step."""
+    found = re.match(r"[1-9]\d{0,5}(?!\d)", text)
+    why = _REASON.fullmatch(text, found.end()) if found else None
+    if found is None or why is None or not _FAULT.search(why["why"]) or _PRAISE.search(why["why"]):
+        return None
+    return None if re.search(r"\d", why["why"]) else int(found[0])
 
 
 def _step(named: re.Match[str], rest: str) -> int | None:

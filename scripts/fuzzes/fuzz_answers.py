@@ -1,9 +1,9 @@
 """Searches for pairs of answers on which the checker is slow, inconsistent or fails.
 
-python scripts/fuzz_answers.py SECONDS [SEED]
+scripts/fuzz answers --minutes 10
 
-Real answers and the golden cases are cut, spliced, nested, repeated and enlarged. Each find is a line of JSON with the pair.
-Cases worth keeping are added to tests/golden by hand.
+Real answers and the golden cases are cut, spliced, nested, repeated and enlarged. Cases worth keeping are added to tests/golden
+by hand.
 
 - `time`, `memory`, `depth`, `died`, `error: ...`, `forbidden: ...`: the reason why a pair is undecided
 - `slow`: the part in the caller's own process took more than a twentieth of a second
@@ -16,23 +16,17 @@ Cases worth keeping are added to tests/golden by hand.
 
 from __future__ import annotations
 
-import gzip
-import json
-import os
 import random
 import re
-import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+
+from fuzzing import golden, rows_of, search, spliced
 
 from deepcritic.answers import compare
 from deepcritic.answers.decide import at_once
 from deepcritic.answers.numbers import number
 
-ROOT = Path(__file__).resolve().parent.parent
-DATASETS = Path(os.environ.get("DEEPCRITIC_DATASETS") or ROOT.parent / "shared" / "datasets")
 DEADLINE = 2.0
 WRAPS = (
     "({})", "\\left({}\\right)", "\\sqrt{{{}}}", "\\frac{{{}}}{{2}}", "\\frac{{1}}{{{}}}", "{}^{{{}}}", "{} + {}", "{}, {}",
@@ -46,42 +40,31 @@ STYLES = (
     "\\color{{red}}{{{}}}",    "So it is $\\boxed{{{}}}$.", "\\displaystyle {}", "\\[{}\\]", "**{}**", "\\text{{}}{}", "{}.",
 )  # fmt: skip
 _RELATION = re.compile(r"[=<>:]|\\(?:le|ge|ne|in|approx|sim|equiv|to|lt|gt|neq|leq|geq)")
-SIGNS = "0123456789xyzabeik+-*/^_!=<>,.;:()[]{}|\\ $%&~'\"\n½²√π≤∞−·\u200b"
 
 
 def corpus() -> list[str]:
     """Answers of people and of other checkers' tests, and what was found before."""
-    golden = json.loads((ROOT / "tests/golden/answers.json").read_text("utf-8"))
-    texts = [case[side] for cases in golden["pairs"].values() for case in cases for side in ("prediction", "reference")]
-    texts += [case["text"] for case in json.loads((ROOT / "tests/golden/hostile_answers.json").read_text("utf-8"))]
-    if DATASETS.is_dir():
-        math = json.loads(gzip.decompress((DATASETS / "math" / "train_problems_and_answers.json.gz").read_bytes()))
-        texts += [problem["final_answer"] for problem in math]
-        cases = (DATASETS / "answer_equivalence" / "cases.jsonl").read_text("utf-8").split("\n")[:-1]
-        texts += [json.loads(case)[side][:300] for case in cases for side in ("pred", "gold")]
+    pairs = golden("answers")["pairs"]
+    texts = [case[side] for cases in pairs.values() for case in cases for side in ("prediction", "reference")]
+    texts += [case["text"] for case in golden("hostile_answers")]
+    texts += [problem["final_answer"] for problem in rows_of("math", "train_problems_and_answers.json.gz")]
+    texts += [case[side][:300] for case in rows_of("answer_equivalence", "cases.jsonl") for side in ("pred", "gold")]
     return [text for text in texts if text]
 
 
 def changed(draw: random.Random, text: str, texts: list[str]) -> str:
     """`text` after one change."""
-    at, to = sorted((draw.randrange(len(text) + 1), draw.randrange(len(text) + 1)))
     kind = draw.randrange(9)
     if kind <= 3:
         return draw.choice(WRAPS).format(text, draw.choice(texts)[:60])
-    if kind == 4:
-        return text[:at] + text[to:]
-    if kind == 5:
-        return text[:at] + draw.choice(SIGNS) + text[at:]
-    if kind == 6:
-        return text[:at] + text[at:to] * draw.choice([2, 2, 3, 10, 100]) + text[to:]
-    if kind == 7:
-        other = draw.choice(texts)
-        return text[:at] + other[draw.randrange(len(other) + 1) :]
+    if kind <= 7:
+        return spliced(draw, text, draw.choice(texts))
     digit = draw.choice("23579")
     return "".join(digit * draw.choice([1, 3, 6, 20]) if sign.isdecimal() and draw.random() < 0.5 else sign for sign in text)
 
 
-def pairs(draw: random.Random, texts: list[str]) -> Iterator[tuple[str, str]]:
+def pairs(draw: random.Random) -> Iterator[tuple[str, str]]:
+    texts = corpus()
     while True:
         text = draw.choice(texts)
         for _ in range(draw.choice([1, 1, 2, 3, 5])):
@@ -104,8 +87,9 @@ def balanced(text: str) -> bool:
     return depth == 0 and not set(text) & set("$&\n`*_#|") and not text.endswith("\\")
 
 
-def finds(draw: random.Random, prediction: str, reference: str) -> Iterator[str]:
+def finds(draw: random.Random, pair: tuple[str, str]) -> Iterator[str]:
     """What is wrong about the comparison of a pair."""
+    prediction, reference = pair
     began = time.thread_time()
     at_once(prediction, reference)
     if time.thread_time() - began > 0.05:
@@ -134,18 +118,5 @@ def finds(draw: random.Random, prediction: str, reference: str) -> Iterator[str]
             yield "scaled"
 
 
-def main(seconds: float, seed: int) -> None:
-    draw, texts = random.Random(seed), corpus()
-    end, counts = time.monotonic() + seconds, Counter[str]()
-    for prediction, reference in pairs(draw, texts):
-        if time.monotonic() > end:
-            break
-        counts["pairs"] += 1
-        for find in finds(draw, prediction, reference):
-            counts[find.partition(":")[0]] += 1
-            print(json.dumps({"found": find, "prediction": prediction, "reference": reference}), flush=True)
-    print(json.dumps(dict(counts)), file=sys.stderr)
-
-
 if __name__ == "__main__":
-    main(float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    search("answers", pairs, finds)
