@@ -13,7 +13,7 @@ _SHOWN = 120
 
 
 class DeepCriticError(Exception):
-    """Something that the caller can mend. The command line prints it on one line and exits with `exit_code`."""
+    """An error that the caller can fix. The command line prints it on one line and exits with `exit_code`."""
 
     exit_code = 1
 

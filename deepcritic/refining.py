@@ -97,7 +97,7 @@ class Refinement(Row, frozen=True, kw_only=True):
         return sum(one.tokens + one.critique.tokens for one in self.rounds)
 
     def after(self, rounds: int) -> tuple[str, ...]:
-        """The steps as they stood after so many rounds; 0: as they came."""
+        """The steps after so many rounds. 0: the original steps."""
         return self.rounds[rounds].steps if rounds < len(self.rounds) else self.steps
 
 

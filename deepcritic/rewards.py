@@ -1,4 +1,4 @@
-"""A task's reward in the shape that RL trainers ask for. The reward itself is the task's, and so cannot drift from the metric.
+"""A task's reward as a function for RL trainers. It is the reward that the task defines, consistent with the metric.
 
 For TRL, `reward_funcs=judgment_reward` with a data set that has a column `first_error`:
 

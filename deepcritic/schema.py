@@ -1,7 +1,7 @@
 """The rows that travel between stages: frozen, typed, one JSON object a line.
 
 Steps count from 1 and `ALL_CORRECT` says that no step is wrong. A verdict of None means that none could be read;
-gold that nobody knows is `UNLABELLED`, which is neither.
+unknown gold is `UNLABELLED`, which is neither.
 
 >>> row = Example(id="a-1", item=Item(problem="1 + 1?", steps=("1 + 1 = 3",)), gold=Gold(first_error=1), source="made")
 >>> decode(encode(row), Example) == row
@@ -44,7 +44,7 @@ UNLABELLED: Final = Unlabelled.UNLABELLED
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all rows: unknown fields are refused."""
+    """Base of all rows. Unknown fields are rejected."""
 
 
 class Item(Row, frozen=True, kw_only=True):
@@ -138,7 +138,7 @@ class Generation(Row, frozen=True, kw_only=True):
     key: Key
     text: str
     finish_reason: str
-    """`stop` (the model ended it, or a stop string did), `length` (cut at `max_tokens`) or `unknown` (nobody says)."""
+    """`stop` (the model ended it, or a stop string did), `length` (cut at `max_tokens`) or `unknown` (not reported)."""
     model: str
     fingerprint: str
     """Hash of the prompt, the model and the sampling parameters."""

@@ -1,4 +1,4 @@
-"""How a command ends that somebody stops: by a signal, or by closing what it prints to."""
+"""Clean exit of a command that is stopped by a signal or by a closed output pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the package logs, as lines on the terminal while a command runs.
+"""Prints the package's log records as lines on the terminal while a command runs.
 
 The modules of the package log through `logging`, each under its own name; a program that uses them decides what becomes of that.
 """

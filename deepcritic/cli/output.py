@@ -1,4 +1,4 @@
-"""What a command prints holds texts from data and models: none of them may give the terminal orders.
+"""Escapes control sequences in printed texts, which may come from data and models.
 
 >>> written_out("a\\x1b[2Jb\\u202ec", colours=False), written_out("\\x1b[1mbold\\x1b[0m \\x1b]0;title\\x07", colours=True)
 ('a\\\\u001b[2Jb\\\\u202ec', '\\x1b[1mbold\\x1b[0m \\\\u001b]0;title\\\\u0007')

@@ -1,4 +1,4 @@
-"""What a stage costs in money and effort, and how far it may go.
+"""Cost of a stage in money, time and requests, and its limits.
 
 >>> Price(prompt=2.0, cached=0.5, completion=6.0).of(prompt=1_000_000, completion=500_000, cached=400_000)
 4.4
@@ -112,7 +112,7 @@ class UsageLog:
     FILE = "starts.jsonl"
     MINUTE = 60.0
     ALWAYS = ("seconds", "requests", "retries", "duplicates")
-    """What a manifest says also where it is 0."""
+    """Counts that a manifest lists even if they are 0."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / self.FILE
@@ -124,7 +124,7 @@ class UsageLog:
         self._written = time.monotonic()
 
     def open(self) -> None:
-        """Go on with the account of the starts before this one."""
+        """Continue the log of earlier starts."""
         self._journal = Journal(self._path, Segment)
         for segment in self._journal:
             self._discard(segment.discarded_prompt_tokens, segment.discarded_completion_tokens)
@@ -138,7 +138,7 @@ class UsageLog:
         self._discard(sent.get("discarded_prompt_tokens", 0), sent.get("discarded_completion_tokens", 0))
 
     def close(self) -> None:
-        """End the account of this start."""
+        """Close the log of this start."""
         self._stop.set()
         self._write()
         if self._journal is not None:

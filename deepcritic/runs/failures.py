@@ -15,7 +15,7 @@ from deepcritic.runs.jsonl import read_rows
 from deepcritic.schema import Failure
 
 SHOWN = 3
-"""How many reasons are named, the commonest first."""
+"""The maximum number of reasons shown, the most frequent first."""
 REMEDIES = {
     "too_long": "a model with a longer context, shorter texts, or with sampler.strict_length a smaller stage.max_tokens",
     "refused": "the server's content filter, or another model",

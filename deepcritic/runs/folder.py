@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 
 class Ledger:
-    """Every row that goes in comes out, fails or is filtered, with a reason; `RunFolder.finish` asserts it."""
+    """Row counts: every row is kept, fails or is filtered, with a reason. `RunFolder.finish` asserts that they add up."""
 
     def __init__(self) -> None:
         self.entered = self.kept = 0
@@ -194,12 +194,12 @@ class RunFolder:
 
     @property
     def is_new(self) -> bool:
-        """Whether a dry run is to look past what is there."""
+        """Whether a dry run ignores existing rows."""
         return self._overwrite and self.limits.dry_run
 
     @property
     def manifest(self) -> dict[str, Any] | None:
-        """What the finished stage said of itself, or None while it is not finished."""
+        """The manifest of the finished stage, or None while it is not finished."""
         return manifest_of(self.path)
 
     def ledger(self, name: str) -> Ledger:

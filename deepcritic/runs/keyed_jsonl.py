@@ -1,11 +1,11 @@
-"""Rows with a key, kept in a file and found again by their keys: in memory is only where each one stands.
+"""Keyed rows in a JSON Lines file, found by their keys. Memory holds only the offset of each row.
 
 rows = JsonlIndex(path, Generation)
 for header in rows.open():
-    ...                            # what is there already, without its text
-rows.append(row)                   # with the operating system when this returns
+    ...                            # the existing rows, without their text
+rows.append(row)                   # flushed to the operating system on return (not fsynced)
 digest_of(key) in rows             # about 150 bytes of memory a row, however long its text is
-rows.put_in_order()                # by key, once no more are to come
+rows.put_in_order()                # by key, after the last row
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PRINT = 32
 
 
 class RowHeader(msgspec.Struct, frozen=True):
-    """What is read of a row that is there already. Its text stays on the disk."""
+    """The fields that are read of an existing row. Its text stays on disk."""
 
     key: Key
     fingerprint: str = ""

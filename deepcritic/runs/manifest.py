@@ -28,7 +28,7 @@ class RowCounts(msgspec.Struct, frozen=True, kw_only=True, rename={"entered": "i
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a finished stage says of itself.
+    """The record of a finished stage.
 
     `depends` holds hashes of the data and the names of the models, `files` hashes of the row files. Seconds, requests, retries
     and duplicates are those of all starts; tokens those of the draws that are kept. `incomplete` counts draws that failed and

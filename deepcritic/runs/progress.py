@@ -22,7 +22,7 @@ LOG = logging.getLogger(__name__)
 LOG_SECONDS = 60.0
 BAR_SECONDS = 0.1
 LOOK_SECONDS = 1.0
-"""How often it is looked whether a line is due though no row came."""
+"""Interval of the check for a due line while no rows arrive."""
 
 
 class Progress:
