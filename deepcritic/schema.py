@@ -362,9 +362,17 @@ def _not_finite(value: Any, place: str = "") -> tuple[str, float] | None:
     elif isinstance(value, list | tuple):
         parts = enumerate(value)
     for name, part in parts:
-        if part is not None and not isinstance(part, str) and (found := _not_finite(part, f"{place}.{name}")):
+        kind = type(part)
+        if kind is float:
+            if not math.isfinite(part):
+                return f"{place}.{name}".lstrip("."), part
+        elif part and kind not in _NO_NUMBERS and (found := _not_finite(part, f"{place}.{name}")):
             return found
     return None
+
+
+_NO_NUMBERS: Final = frozenset({str, int, bool, type(None)})
+"""Types without a number that is not finite."""
 
 
 @functools.cache

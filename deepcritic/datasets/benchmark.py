@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,9 +27,10 @@ from deepcritic.datasets import examples
 from deepcritic.datasets.base import Report
 from deepcritic.datasets.forged import forge
 from deepcritic.datasets.reading import ENDINGS, files_of, read_records
+from deepcritic.datasets.rows_on_disk import RowsOnDisk
 from deepcritic.errors import InputError, UsageError
 from deepcritic.metrics.subset import subset
-from deepcritic.schema import ALL_CORRECT, Example, Preference, encode
+from deepcritic.schema import ALL_CORRECT, Example, Preference
 
 _ENDINGS: Final = tuple(ending + packed for ending in ENDINGS for packed in ("", ".gz"))
 LEAST: Final = 4
@@ -47,11 +49,12 @@ _VOTE: Final = {"temperature": 1.0, "top_p": 0.9}
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The rows to be evaluated under one name; `known` holds the ids of those behind the limit, too."""
+    """The rows to be evaluated under one name, which stay on the disk where they are many; `known` holds the ids of those behind
+    the limit, too."""
 
     name: str
     benchmark: Benchmark
-    examples: list[Example] | list[Preference]
+    examples: RowsOnDisk[Example] | RowsOnDisk[Preference]
     known: frozenset[str]
     facts: dict[str, Any]
 
@@ -94,15 +97,23 @@ class Benchmark:
 
     def read(self, limit: int | None = None) -> list[Part]:
         """The parts, each with `limit` of its rows (not counting forged ones), in which both classes have their share."""
-        rows, groups = list(self._rows()), dict[str, list[Example]]()
-        names = self._part_names(rows)
-        for example in rows:
-            groups.setdefault(names.get(_subset(example), self.name), []).append(example)
+        subsets, classes, groups = list[str](), list[bool | None](), dict[str, list[int]]()
+
+        def noted() -> Iterator[Example]:
+            for example in self._rows():
+                subsets.append(sys.intern(_subset(example)))
+                classes.append(example.gold.first_error == ALL_CORRECT if isinstance(example, Example) else None)
+                yield example
+
+        rows = RowsOnDisk(None, noted())
+        names = self._part_names(subsets)
+        for at, subset_name in enumerate(subsets):
+            groups.setdefault(names.get(subset_name, self.name), []).append(at)
         if not groups:
             raise InputError(
                 "the benchmark has no rows", field="benchmark.path", expected="a file with at least one labelled row"
             )
-        return [self._made(name, rows, limit) for name, rows in groups.items()]
+        return [self._made(name, rows.only(at), [classes[one] for one in at], limit) for name, at in groups.items()]
 
     def rows_of(self, path: str) -> list[Example]:
         """The rows of another file: our own Example rows, or some in the form of this benchmark."""
@@ -154,22 +165,23 @@ class Benchmark:
             raise UsageError(f"{use}.{name} has no effect: {self.name} is read in its own way")
         return given | ({"license": self.license} if "license" in parameters and self.license is not None else {})
 
-    def _part_names(self, rows: list[Example]) -> dict[str, str]:
+    def _part_names(self, subsets: list[str]) -> dict[str, str]:
         """The name of the part of each subset that is one: those of the whole set, and others that hold several rows each. A set
         whose ids only look like names with a number (UUIDs, hashes) has none."""
-        counts = Counter(name for row in rows if (name := _subset(row)) and name != self.name)
+        counts = Counter(name for name in subsets if name and name != self.name)
         others = [name for name in counts if name not in (self.parts or {})]
         if len(others) > 2 and sum(counts[name] for name in others) < LEAST * len(others):
             others = []
         plain = [name for name in others if PLAIN.fullmatch(name)]
         return {name: f"{self.name}/{name}" for name in [*(self.parts or {}), *plain]} if self.parts else {}
 
-    def _made(self, name: str, rows: list[Example], limit: int | None) -> Part:
-        everything, examples = (list(forge(some)) if self.forged else some for some in (rows, _some(rows, limit)))
+    def _made(self, name: str, rows: RowsOnDisk[Example], classes: list[bool | None], limit: int | None) -> Part:
+        some = rows if limit is None else rows.only(subset(rows.ids, limit, classes))
+        everything, examples = (RowsOnDisk(None, forge(part)) if self.forged else part for part in (rows, some))
         whole = self.parts.get(name.rpartition("/")[2]) if self.parts else self.size
         digest = hashlib.sha256()
-        for row in rows:
-            digest.update(encode(row))
+        for line in rows.encoded():
+            digest.update(line)
         facts = {
             "name": name,
             "path": self.path,
@@ -181,14 +193,9 @@ class Benchmark:
             "license": self.license,
             "metric": self.metric,
         }
-        return Part(name=name, benchmark=self, examples=examples, known=frozenset(row.id for row in everything), facts=facts)
+        return Part(name=name, benchmark=self, examples=examples, known=frozenset(everything.ids), facts=facts)
 
 
 def _subset(row: Example) -> str:
     name = row.item.meta.get("subset")
     return name if isinstance(name, str) else ""
-
-
-def _some(rows: list[Example], limit: int | None) -> list[Example]:
-    classes = [row.gold.first_error == ALL_CORRECT if isinstance(row, Example) else None for row in rows]
-    return [rows[position] for position in subset([row.id for row in rows], limit, classes)]

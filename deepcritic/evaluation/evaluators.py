@@ -86,16 +86,13 @@ class GenerativeEvaluator:
     def __post_init__(self) -> None:
         self._sampling = {part.name: self._drawn(part) for part in self.parts}
         self._judge_sampling = Sampling(temperature=0.0, max_tokens=self.judge_tokens)
-        examples = [example for part in self.parts for example in part.examples]
         if isinstance(self.engine, RecordedSampler):
-            known = frozenset[str]().union(*(part.known for part in self.parts))
-            self.plan = _recorded_plan(self.engine, examples, known, self.allow_missing)
-            if self.judge_engine is None and any(
-                reply.request == REASON for replies in self.engine.samples().values() for reply in replies
-            ):
+            self.plan = _recorded_plan(self.engine, self.parts, self.allow_missing)
+            if self.judge_engine is None and self.engine.has(REASON):
                 self.judge_engine = self.engine
         else:
-            self.plan = {example.id: tuple(range(self.samples)) for example in examples}
+            samples = tuple(range(self.samples))
+            self.plan = {name: samples for part in self.parts for name in part.examples.ids}
 
     @property
     def depends(self) -> dict[str, str]:
@@ -105,11 +102,10 @@ class GenerativeEvaluator:
 
     def judge(self, folder: RunFolder) -> Outcome:
         """Draw what is missing, and judge. Replies are read from the disk one after the other."""
-        probed = {
-            example.id
-            for example in folder.sampled_for_probe((example for _, example in self._examples()), lambda row: row.id, class_of)
-        }
-        self.plan = {name: samples if name in probed else () for name, samples in self.plan.items()}
+        if folder.limits.probe is not None:
+            examples = (example for _, example in self._examples())
+            probed = {example.id for example in folder.sampled_for_probe(examples, lambda row: row.id, class_of)}
+            self.plan = {name: samples if name in probed else () for name, samples in self.plan.items()}
         with Draws(folder) as draws:
             total = sum(map(len, self.plan.values()))
             drawn = draws.collect(self._requests(), self.engine, "critiques", total=total)
@@ -159,8 +155,8 @@ class GenerativeEvaluator:
         """The replies to each example, in the order of the examples, from replies in that order."""
         groups = itertools.groupby(drawn, key=lambda reply: reply.key.example_id)
         name, replies = next(groups, ("", iter(())))
-        for _, example in self._examples():
-            if example.id != name:
+        for example_id in (one for part in self.parts for one in part.examples.ids):
+            if example_id != name:
                 yield []
                 continue
             yield list(replies)
@@ -260,7 +256,7 @@ class RecordedPairwise:
     decisions: Mapping[str, Sequence[tuple[int, ...] | None]]
 
     def __post_init__(self) -> None:
-        known = frozenset[str]().union(*(part.known for part in self.parts))
+        known = _known(self.parts)
         for name in self.decisions:
             if name not in known:
                 raise InputError(
@@ -384,27 +380,36 @@ def _solutions(part: Part) -> list[Example]:
 
 def content_hash(examples: Iterable[Example | Preference]) -> str:
     """Hash of rows in their order."""
+    return lines_hash(map(encode, examples))
+
+
+def lines_hash(lines: Iterable[bytes]) -> str:
+    """The same of rows that are encoded."""
     digest = hashlib.sha256()
-    for example in examples:
-        digest.update(encode(example))
+    for line in lines:
+        digest.update(line)
     return f"sha256:{digest.hexdigest()}"
 
 
-def _recorded_plan(
-    recorded: RecordedSampler, examples: Sequence[Example | Preference], known: frozenset[str], allow_missing: bool
-) -> dict[str, tuple[int, ...]]:
-    samples = recorded.samples(CALL)
-    for name, replies in recorded.samples().items():
+def _known(parts: Sequence[Part]) -> frozenset[str]:
+    """The ids of all rows, also of those behind a limit."""
+    return parts[0].known if len(parts) == 1 else frozenset[str]().union(*(part.known for part in parts))
+
+
+def _recorded_plan(recorded: RecordedSampler, parts: Sequence[Part], allow_missing: bool) -> dict[str, tuple[int, ...]]:
+    known = _known(parts)
+    for name, line in recorded.names():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1) or [min(known)]
             raise InputError(
-                "a reply to an example that the benchmark does not have", file=recorded.path, line=replies[0].line,
+                "a reply to an example that the benchmark does not have", file=recorded.path, line=line,
                 field="example_id", found=name, expected=f"an id of the benchmark, such as {near[0]!r}",
             )  # fmt: skip
-    absent = [example.id for example in examples if not samples.get(example.id)]
+    plan = {name: recorded.numbers(name, CALL) for part in parts for name in part.examples.ids}
+    absent = [name for name, samples in plan.items() if not samples]
     if absent and not allow_missing:
         raise InputError(
-            f"{len(absent)} of {len(examples)} examples have no reply", file=recorded.path, field="example_id",
+            f"{len(absent)} of {len(plan)} examples have no reply", file=recorded.path, field="example_id",
             found=absent[0], expected="a reply for each, or stage.allow_missing=true to count them as wrong",
         )  # fmt: skip
-    return {example.id: tuple(reply.sample for reply in samples.get(example.id, [])) for example in examples}
+    return plan

@@ -5,9 +5,11 @@ row = judge(example, replies, task, asked=8, benchmark="processbench/math")
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -15,6 +17,8 @@ import numpy as np
 from deepcritic.metrics.majority_vote import Ties
 from deepcritic.schema import Example, Generation, Judged, Key, Preference, sample_seed
 from deepcritic.tasks.base import CriticTask, verdict_of
+
+V = TypeVar("V")
 
 
 def judge(
@@ -56,13 +60,9 @@ def judge_verdicts(
     Where verdicts tie, `vote` is one of them, drawn by the row's own seed or the first one seen, and `vote_correct` is the mean
     over the draws.
     """
-    nothing = task.score(None, example.gold, example.item)
-
-    def right(verdict: Any) -> float:
-        return task.score(verdict, example.gold, example.item).values["correct"]
-
-    target = task.target(example.gold)
-    scores = [right(verdict) for verdict in verdicts]
+    nothing, target = task.score(None, example.gold, example.item), task.target(example.gold)
+    right = {verdict: task.score(verdict, example.gold, example.item).values["correct"] for verdict in set(verdicts)}
+    scores = [right[verdict] for verdict in verdicts]
     vote = task.vote(verdicts, seed=sample_seed(0, Key(example_id=example.id, request="tie")))
     most = max(vote.tally.values(), default=0.0)
     tied = [candidate for candidate, weight in vote.tally.items() if weight == most]
@@ -76,11 +76,11 @@ def judge_verdicts(
         stratum=nothing.stratum,
         cluster=nothing.cluster,
         benchmark=benchmark or example.source,
-        verdicts=tuple(verdicts) if scores else (None,) if missing else (),
-        correct=float(np.mean(scores)) if scores else 0.0 if missing else None,
+        verdicts=_shared(tuple(verdicts)) if scores else (None,) if missing else (),
+        correct=_mean(scores) if scores else 0.0 if missing else None,
         vote=tied[0] if len(tied) == 1 else vote.verdict,
-        vote_correct=float(np.mean([candidate == target for candidate in tied])) if tied else 0.0 if scores or missing else None,
-        agreement=vote.agreement,
+        vote_correct=_mean([float(candidate == target) for candidate in tied]) if tied else 0.0 if scores or missing else None,
+        agreement=_shared(vote.agreement),
         samples=asked,
         truncated=counted.get("truncated", 0),
         unparsed=counted.get("unparsed", 0),
@@ -90,16 +90,29 @@ def judge_verdicts(
     )
 
 
+def _mean(values: Sequence[float]) -> float:
+    mean: float = _shared(values[0] if len(values) == 1 else float(np.mean(values)))
+    return mean
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _shared(value: V) -> V:
+    """One object for equal values: of a million rows most have one of a few."""
+    return value
+
+
 def _described(example: Example | Preference) -> dict[str, Any]:
     """What may explain a verdict, as far as the source knows."""
     if isinstance(example, Preference):
         domain = example.item.meta.get("domain")
         return {"responses": len(example.item.responses), "domain": str(domain) if domain else None}
     generator = example.item.meta.get("generator")
+    if generator:
+        generator = sys.intern(str(generator))
     return {
         "error_kind": example.gold.error_kind,
         "steps": len(example.item.steps),
-        "generator": str(generator) if generator else None,
+        "generator": generator or None,
         "answer_right": example.gold.answer_right,
     }
 

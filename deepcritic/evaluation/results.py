@@ -11,15 +11,11 @@ from deepcritic.evaluation.evaluators import Outcome
 from deepcritic.evaluation.injection import attack_success_rates
 from deepcritic.evaluation.mr_score import mr_score
 from deepcritic.metrics.majority_vote import Ties
-from deepcritic.schema import Example, Judged, Preference
+from deepcritic.schema import Example, Judged
 from deepcritic.tasks.base import CriticTask
 from deepcritic.tasks.first_error_metrics import mean_figures
 from deepcritic.tasks.metrics_shared import in_percent, number, span
 from deepcritic.tasks.pointwise_metrics import decided_figures
-
-
-def without_forged(part: Part) -> list[Example | Preference]:
-    return [example for example in part.examples if kind_of(example.id)[1] is None]
 
 
 def collect_metrics(

@@ -22,6 +22,7 @@ import msgspec
 
 from deepcritic.datasets import examples as example_rows
 from deepcritic.datasets.benchmark import Benchmark, Part
+from deepcritic.datasets.rows_on_disk import RowsOnDisk
 from deepcritic.datasets.solutions import Solution
 from deepcritic.errors import InputError
 from deepcritic.evaluation.evaluators import CALL
@@ -114,14 +115,13 @@ class AskedVerdicts:
         return judged_without_gold(row.id, row.item, verdicts, row.part, self.task, counts), why
 
     def _draw(self, folder: RunFolder, solutions: Rows) -> None:
-        recorded = self._recorded.samples(CALL) if self._recorded else {}
         asked: Iterable[Solution] = to_ask(solutions())
         if folder.limits.probe is not None:
             asked = folder.sampled_for_probe(asked, lambda row: row.id)
 
         def requests() -> Iterator[Request]:
             for row in asked:
-                samples = [one.sample for one in recorded.get(row.id, [])] if self._recorded else range(self._samples)
+                samples = self._recorded.numbers(row.id, CALL) if self._recorded else range(self._samples)
                 if samples:
                     yield from questions(
                         self.task, row.item, self._sampling, example_id=row.id, call=CALL, seed=self._seed, samples=samples
@@ -146,7 +146,10 @@ class AskedVerdicts:
         for row in rows:
             parts.setdefault(row.part, []).append(Example(id=row.id, item=row.item, source=row.part))
         of_rows = Benchmark(name="rows", reader=example_rows.read, path=None, license=None, metric="")
-        made = [Part(name=name, benchmark=of_rows, examples=some, known=frozenset(), facts={}) for name, some in parts.items()]
+        made = [
+            Part(name=name, benchmark=of_rows, examples=RowsOnDisk(Example, some), known=frozenset(), facts={})
+            for name, some in parts.items()
+        ]
         evaluator = _Unlabelled(
             parts=made, task=task, engine=self._engine, sampling=lambda _: self._sampling, samples=self._samples, seed=self._seed,
             step_votes=self._step_votes and self._samples > 1,

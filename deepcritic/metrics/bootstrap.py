@@ -24,7 +24,10 @@ from numpy.typing import ArrayLike, NDArray
 from deepcritic.metrics.f1 import Array, f1, harmonic_f1s
 
 RESAMPLES: Final = 2000
+MANY: Final = 20_000
+"""Problems from which on those with equal rows are drawn together: 2,000 resamples of a million take half a minute each."""
 _CHUNK: Final = 256  # resamples at a time: keeps the matrix of counts at a few megabytes
+_CELLS: Final = 4_000_000  # of that matrix at most
 
 
 class Seeds(NamedTuple):
@@ -37,14 +40,20 @@ class Seeds(NamedTuple):
 
 
 def resampled_rates(
-    values: ArrayLike, stratum: ArrayLike, cluster: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
+    values: ArrayLike,
+    stratum: ArrayLike,
+    cluster: ArrayLike,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    *,
+    kinds: ArrayLike | None = None,
 ) -> tuple[Array, Array]:
     """The mean of each line of `values` in each resample, per stratum. All intervals are built on it.
 
-    `values` has shape (lines, rows). Problems are resampled within each stratum, with all of their rows in it. Returns two
-    arrays of shape (lines, resamples): over the rows with an error, and over those without. All lines share the same resamples,
-    and so do calls with the same rows and seed. For a function of such means, pass the function of the returned arrays to
-    `percentiles`:
+    `values` has shape (lines, rows), or (lines, kinds) where `kinds` says which column is that of each row. Problems are drawn
+    anew within each stratum, with all of their rows there. Returns two arrays of shape (lines, resamples): over the rows with an
+    error, and over those without. All lines share the draws, and with up to `MANY` problems so do calls with the same rows and
+    seed. A figure that is a function of such means has its interval in `percentiles` of that function:
 
     >>> called_wrong, error = np.array([1, 0, 1, 0, 0, 0]), np.array([True, True, True, False, False, False])
     >>> hit, alarm = resampled_rates([called_wrong], error, range(6))
@@ -54,16 +63,15 @@ def resampled_rates(
     """
     lines = np.asarray(values, dtype=float)
     error, problem = np.asarray(stratum, dtype=bool), np.asarray(cluster)
-    if lines.shape[1:] != error.shape or error.shape != problem.shape or error.ndim != 1:
-        raise ValueError(f"one value per row is needed; got shapes {lines.shape[1:]}, {error.shape} and {problem.shape}")
+    kind = None if kinds is None else np.asarray(kinds)
+    of_rows = lines.shape[1:] if kind is None else kind.shape
+    if of_rows != error.shape or error.shape != problem.shape or error.ndim != 1 or lines.ndim != 2:
+        raise ValueError(f"one value per row is needed; got shapes {of_rows}, {error.shape} and {problem.shape}")
     generator = np.random.default_rng(seed)
     rates: list[Array] = []
     for rows in (error, ~error):
-        sums, sizes = _by_cluster(lines[:, rows], problem[rows])
-        if not sizes.size:
-            rates.append(np.full((len(lines), resamples), math.nan))
-            continue
-        rates.append(np.concatenate([_rates(c, sums, sizes) for c in _counts(sizes.size, resamples, generator)], axis=1))
+        own = lines[:, rows] if kind is None else lines
+        rates.append(_resampled(own, None if kind is None else kind[rows], problem[rows], resamples, generator))
     return rates[0], rates[1]
 
 
@@ -96,11 +104,8 @@ def mean_interval(
     rows = np.asarray(values, dtype=float)
     if not rows.size:
         return math.nan, math.nan
-    sums, sizes = _by_cluster(rows[None], np.arange(rows.size) if cluster is None else np.asarray(cluster))
-    drawn = np.concatenate(
-        [_rates(counts, sums, sizes)[0] for counts in _counts(sizes.size, resamples, np.random.default_rng(seed))]
-    )
-    return percentiles(drawn)
+    problem = np.arange(rows.size) if cluster is None else np.asarray(cluster)
+    return percentiles(_resampled(rows[None], None, problem, resamples, np.random.default_rng(seed))[0])
 
 
 def wilson(successes: float, n: float, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -163,19 +168,76 @@ def over_seeds(drawn: Array, seed: int = 0) -> Array:
     return means
 
 
-def _by_cluster(values: Array, cluster: NDArray[Any]) -> tuple[Array, Array]:
-    """Sums of each line of `values`, and numbers of rows, per cluster."""
+def _resampled(
+    lines: Array, kind: NDArray[Any] | None, cluster: NDArray[Any], resamples: int, generator: np.random.Generator
+) -> Array:
+    """The mean of each line in each resample: shape (lines, resamples); NaN where there are no rows."""
+    if not cluster.size:
+        return np.full((len(lines), resamples), math.nan)
     index = np.unique(cluster, return_inverse=True)[1].reshape(-1)
-    sizes = np.bincount(index).astype(float)
-    return np.stack([np.bincount(index, weights=line, minlength=sizes.size) for line in values]), sizes
+    clusters = int(index.max()) + 1
+    if clusters > MANY:
+        columns, kind = _different(lines) if kind is None else (lines, kind)
+        first, times = _alike(index, kind)
+        if len(times) * 8 <= clusters:  # else there is little to gain
+            chosen = np.full(clusters, -1)
+            chosen[first] = np.arange(len(first))
+            at = chosen[index]
+            sums, sizes = _by_cluster(columns, kind[at >= 0], at[at >= 0], len(first))
+            drawn = _times(times, resamples, generator)
+            return np.concatenate([_rates(counts, sums, sizes) for counts in drawn], axis=1)
+        lines = columns
+    sums, sizes = _by_cluster(lines, kind, index, clusters)
+    return np.concatenate([_rates(counts, sums, sizes) for counts in _counts(clusters, resamples, generator)], axis=1)
+
+
+def _different(lines: Array) -> tuple[Array, NDArray[np.int64]]:
+    """The columns of `lines` that differ, and which of them each row has."""
+    kind = np.zeros(lines.shape[1], np.int64)
+    for line in lines:
+        values, own = np.unique(line, return_inverse=True)
+        kind = np.unique(kind * len(values) + own.reshape(-1), return_inverse=True)[1].reshape(-1)
+    return lines[:, np.unique(kind, return_index=True)[1]], kind
+
+
+def _alike(index: NDArray[np.int64], kind: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One cluster of each sort, and how many there are of it. Two are of one sort that have as many rows of each kind.
+
+    They are told apart by a sum of random 64-bit numbers, one a kind: of a million clusters two are mistaken for each other with
+    a chance of 3e-8.
+    """
+    numbers = np.random.default_rng(0).integers(1 << 63, size=int(kind.max()) + 1, dtype=np.uint64)
+    total = np.zeros(int(index.max()) + 1, np.uint64)
+    np.add.at(total, index, numbers[kind])
+    _, first, times = np.unique(total, return_index=True, return_counts=True)
+    return first, times
+
+
+def _by_cluster(lines: Array, kind: NDArray[Any] | None, index: NDArray[np.int64], clusters: int) -> tuple[Array, Array]:
+    """Sums of each line, and numbers of rows, by cluster."""
+    rows = ((line if kind is None else line[kind]) for line in lines)
+    sums: Array = np.stack([np.bincount(index, weights=line, minlength=clusters) for line in rows])
+    return sums, np.bincount(index, minlength=clusters).astype(float)
 
 
 def _counts(clusters: int, resamples: int, generator: np.random.Generator) -> Iterator[Array]:
-    """How often each cluster is drawn: one row per resample, in chunks of resamples."""
-    for start in range(0, resamples, _CHUNK):
-        lines = min(_CHUNK, resamples - start)
+    """How often each cluster is drawn, a line for each resample, some resamples at a time."""
+    for lines in _chunks(clusters, resamples):
         drawn = generator.integers(clusters, size=(lines, clusters)) + np.arange(lines)[:, None] * clusters
         yield np.bincount(drawn.reshape(-1), minlength=lines * clusters).reshape(lines, clusters).astype(float)
+
+
+def _times(times: NDArray[np.int64], resamples: int, generator: np.random.Generator) -> Iterator[Array]:
+    """How often the clusters of each sort are drawn: the same draws as those of `_counts`, summed by sort."""
+    clusters = int(times.sum())
+    for lines in _chunks(len(times), resamples):
+        yield generator.multinomial(clusters, times / clusters, size=lines).astype(float)
+
+
+def _chunks(columns: int, resamples: int) -> Iterator[int]:
+    most = max(1, min(_CHUNK, _CELLS // columns))
+    for start in range(0, resamples, most):
+        yield min(most, resamples - start)
 
 
 def _rates(counts: Array, sums: Array, sizes: Array) -> Array:

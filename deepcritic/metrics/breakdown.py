@@ -6,6 +6,7 @@ where all or none of the rows are right. Every row must have a score.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ LENGTHS: Final = (1, 4, 7, 10, 15)
 def mistakes(rows: Sequence[Judged]) -> dict[str, dict[str, Any]]:
     """Wrong replies by kind: shares among the solutions with an error, and among those without."""
     error, cluster = _strata(rows)
-    values = np.array([[_share(row, kind) for row in rows] for kind in KINDS])
+    values = np.array([_shares(row.verdicts, row.gold) for row in rows]).T
     drawn = resampled_rates(values, error, cluster)
     return {
         stratum: {
@@ -48,24 +49,30 @@ def errors_found(rows: Sequence[Judged], group: Callable[[Judged], Any]) -> dict
 
 
 def accuracies(rows: Sequence[Judged], group: Callable[[Judged], Any]) -> dict[str, dict[str, Any]]:
-    """Both accuracies and F1, by group. NaN where a group has no rows of a class."""
-    grouped = [(row, key) for row in rows if (key := group(row)) is not None]
-    if not grouped:
+    """Both accuracies and F1, by group; NaN where a group has no rows of a kind."""
+    keys = [group(row) for row in rows]
+    names = sorted({key for key in keys if key is not None})
+    if not names:
         return {}
-    names = sorted({key for _, key in grouped})
-    error, cluster = _strata([row for row, _ in grouped])
-    right = np.array([row.correct for row, _ in grouped], float)
-    member = np.array([[key == name for _, key in grouped] for name in names], float)
-    drawn = resampled_rates(np.concatenate([member, member * right]), error, cluster)
+    rows, keys = [row for row, key in zip(rows, keys, strict=True) if key is not None], [key for key in keys if key is not None]
+    places = {name: at for at, name in enumerate(names)}
+    of = np.array([places[key] for key in keys])
+    error, cluster = _strata(rows)
+    right = np.array([row.correct for row in rows], float)
+    values, value = np.unique(right, return_inverse=True)
+    # A row is of one kind by its group and its score. For each kind: is it in the group, and if so its score.
+    member = np.repeat(np.eye(len(names)), len(values), axis=1)
+    lines = np.concatenate([member, member * np.tile(values, len(names))])
+    drawn = resampled_rates(lines, error, cluster, kinds=of * len(values) + value.reshape(-1))
+    by_stratum = [(of[among], right[among]) for among in (error, ~error)]
+    sizes = [np.bincount(groups, minlength=len(names)) for groups, _ in by_stratum]
+    sums = [np.bincount(groups, weights=scores, minlength=len(names)) for groups, scores in by_stratum]
     found = {}
     with np.errstate(invalid="ignore"):
         for at, name in enumerate(names):
             rates = [part[len(names) + at] / part[at] for part in drawn]
-            counts = [int(member[at][stratum].sum()) for stratum in (error, ~error)]
-            means = [
-                float((member[at] * right)[stratum].sum() / count) if count else float("nan")
-                for stratum, count in zip((error, ~error), counts, strict=True)
-            ]
+            counts = [int(size[at]) for size in sizes]
+            means = [float(total[at] / count) if count else float("nan") for total, count in zip(sums, counts, strict=True)]
             found[str(name)] = {
                 "rows": sum(counts),
                 "with_error": counts[0],
@@ -87,6 +94,7 @@ class Length(int):
     """
 
     @classmethod
+    @functools.cache
     def of(cls, steps: int) -> Length:
         return cls(max(start for start in LENGTHS if start <= max(steps, LENGTHS[0])))
 
@@ -99,8 +107,11 @@ def _strata(rows: Sequence[Judged]) -> tuple[Any, Any]:
     return np.array([row.gold != ALL_CORRECT for row in rows]), np.array([row.cluster for row in rows])
 
 
-def _share(row: Judged, name: str) -> float:
-    return sum(_said(verdict, row.gold) == name for verdict in row.verdicts) / len(row.verdicts)
+@functools.lru_cache(maxsize=4096)
+def _shares(verdicts: tuple[int | None, ...], gold: int) -> tuple[float, ...]:
+    """For each of `KINDS` the share of the verdicts that are of it."""
+    said = [_said(verdict, gold) for verdict in verdicts]
+    return tuple(said.count(kind) / len(said) for kind in KINDS)
 
 
 def _said(verdict: int | None, gold: int) -> str:

@@ -14,9 +14,12 @@ of OpenAI's batch API are read as they are (see `batch_output`).
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import weakref
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +27,7 @@ from types import TracebackType
 from typing import Annotated, Any, Self
 
 import msgspec
+import numpy as np
 
 from deepcritic.datasets.reading import lines_file
 from deepcritic.errors import InputError
@@ -35,7 +39,6 @@ from deepcritic.samplers.finish_reason import BROKEN, WITHHELD, finish_reason
 from deepcritic.schema import REFUSED, Failure, Generation, Key
 
 _BLANK = b" \t\r\n"
-_Place = tuple[str, str | None, int, int]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _OURS = frozenset(Generation.__struct_fields__) | frozenset(Key.__struct_fields__)
 
@@ -83,38 +86,75 @@ class RecordedSampler:
     def __init__(self, file: str | Path, **_: Any) -> None:
         self.path = existing(Path(file), "generations")
         self.ignored: dict[str, int] = {}
-        self._saved: dict[_Place, Saved] = {}
-        names: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
+        """A number for each `example_id`, and likewise for each `request`."""
+        self._calls: dict[str | None, int] = {}
+        self._columns = {name: array("q") for name in ("example", "call", "step", "sample", "line", "start", "size", "at")}
+        self._last: tuple[int, dict[tuple[str | None, int, int], Saved]] = (-1, {})
         ignored: Counter[str] = Counter()
         self._file, lines = lines_file(self.path)
         weakref.finalize(self, self._file.close)
+        add = [column.append for column in self._columns.values()]
         for number, start, line in lines:
             if line.strip(_BLANK):
                 for at, reply in enumerate(self._read(number, line, ignored)):
-                    name = names.setdefault(reply.example_id, reply.example_id)
-                    place = (name, reply.request, reply.step, reply.sample)
-                    if place in self._saved:
-                        raise InputError(
-                            "the same sample a second time", file=self.path, line=number, field="sample", found=reply.sample,
-                            expected=f"each sample of {name!r} once (first on line {self._saved[place].line})",
-                        )  # fmt: skip
-                    self._saved[place] = Saved(*place, number, start, len(line), at)
+                    example = self._numbers.setdefault(reply.example_id, len(self._numbers))
+                    call = self._calls.setdefault(reply.request, len(self._calls))
+                    values = (example, call, reply.step, reply.sample, number, start, len(line), at)
+                    for append, value in zip(add, values, strict=True):
+                        append(value)
+        self._put_in_order()
         self.ignored = dict(ignored)
         self._id = f"recorded#{file_sha256(self.path)[:12]}"
+
+    def _put_in_order(self) -> None:
+        """Sort the places by example and sample, so that each example has a range of them. Raises `InputError` where one reply
+        stands there twice."""
+        columns = [np.frombuffer(self._columns[name], np.int64) for name in ("line", "call", "step", "sample", "example")]
+        order = np.lexsort(columns)
+        same = np.all([np.diff(column[order]) == 0 for column in columns[1:]], axis=0)
+        if same.any():
+            at = min(np.flatnonzero(same), key=lambda one: int(columns[0][order[one + 1]]))
+            first, second = (int(order[one]) for one in (at, at + 1))
+            name = next(itertools.islice(self._numbers, self._columns["example"][second], None))
+            raise InputError(
+                "the same sample a second time", file=self.path, line=self._columns["line"][second], field="sample",
+                found=self._columns["sample"][second],
+                expected=f"each sample of {name!r} once (first on line {self._columns['line'][first]})",
+            )  # fmt: skip
+        self._columns = {
+            name: array("q", np.frombuffer(column, np.int64)[order].tobytes()) for name, column in self._columns.items()
+        }
+        ends = np.cumsum(np.bincount(np.frombuffer(self._columns["example"], np.int64), minlength=len(self._numbers)))
+        self._ends = array("q", ends.astype(np.int64).tobytes())
 
     @property
     def model_id(self) -> str:
         return self._id
 
-    def samples(self, call: str | None = None) -> dict[str, list[Saved]]:
-        """The replies of each example, in order of sample; with `call` those that serve this request."""
-        grouped: dict[str, list[Saved]] = {}
-        for saved in sorted(self._saved.values(), key=lambda saved: (saved.example_id, saved.sample)):
-            replies = grouped.setdefault(saved.example_id, [])
-            key = None if call is None else Key(example_id=saved.example_id, request=call, sample=saved.sample)
-            if key is None or saved is self._find(key):
-                replies.append(saved)
-        return grouped
+    def names(self) -> Iterator[tuple[str, int]]:
+        """Each example that has replies, with the line of the one of its lowest sample, in the order of the file."""
+        for name, number in self._numbers.items():
+            yield name, self._columns["line"][self._ends[number - 1] if number else 0]
+
+    def has(self, call: str) -> bool:
+        """Whether there is a reply to this request by name."""
+        return call in self._calls
+
+    def numbers(self, name: str, call: str) -> tuple[int, ...]:
+        """The samples of an example that serve a request, in their order."""
+        saved = self._of(name)
+        return _shared(
+            tuple(
+                sample
+                for request, step, sample in saved
+                if not step and (request == call or (request is None and (call, step, sample) not in saved))
+            )
+        )
+
+    def samples(self) -> dict[str, list[Saved]]:
+        """The replies of each example, in order of sample."""
+        return {name: [*self._of(name).values()] for name in sorted(self._numbers)}
 
     def reply(self, key: Key) -> Reply | None:
         """What was recorded for `key`; a reply that names no request serves any."""
@@ -155,8 +195,22 @@ class RecordedSampler:
                 )
 
     def _find(self, key: Key) -> Saved | None:
-        exact = self._saved.get((key.example_id, key.request, key.step, key.sample))
-        return exact or self._saved.get((key.example_id, None, key.step, key.sample))
+        saved = self._of(key.example_id)
+        return saved.get((key.request, key.step, key.sample)) or saved.get((None, key.step, key.sample))
+
+    def _of(self, name: str) -> dict[tuple[str | None, int, int], Saved]:
+        """The replies to one example by request, step and sample, in order of sample."""
+        number = self._numbers.get(name, -1)
+        if number != self._last[0]:
+            calls, found = [*self._calls], {}
+            call, step, sample, line, start, size, which = [*self._columns.values()][1:]
+            for at in range(self._ends[number - 1] if number else 0, self._ends[number]) if number >= 0 else ():
+                request = calls[call[at]]
+                found[request, step[at], sample[at]] = Saved(
+                    name, request, step[at], sample[at], line[at], start[at], size[at], which[at]
+                )
+            self._last = (number, found)
+        return self._last[1]
 
     def _read(self, number: int, line: bytes, ignored: Counter[str]) -> list[Reply]:
         """The replies of a line: one, or of a batch's line as many as it has."""
@@ -192,6 +246,12 @@ class RecordedSampler:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _shared(samples: tuple[int, ...]) -> tuple[int, ...]:
+    """One tuple for all examples with the same samples."""
+    return samples
 
 
 def _decoded(line: bytes) -> Any:

@@ -19,20 +19,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from deepcritic.datasets.benchmark import Benchmark, Part
+from deepcritic.datasets.forged import kind_of
 from deepcritic.datasets.preference_pairs import judgments as recorded_judgments
 from deepcritic.errors import InputError, UsageError
 from deepcritic.evaluation.contamination import overlaps
 from deepcritic.evaluation.critics import ReleasedCritic
-from deepcritic.evaluation.evaluators import GenerativeEvaluator, Outcome, RecordedPairwise, ScalarEvaluator, content_hash
+from deepcritic.evaluation.evaluators import GenerativeEvaluator, Outcome, RecordedPairwise, ScalarEvaluator, lines_hash
 from deepcritic.evaluation.load import METRICS, Metrics, write_metrics
-from deepcritic.evaluation.results import collect_metrics, metric_lines, without_forged
+from deepcritic.evaluation.results import collect_metrics, metric_lines
 from deepcritic.evaluation.results_card import check_target, put_results
 from deepcritic.evaluation.stepwise import StepwiseEvaluator
 from deepcritic.evaluation.table import any_published, beside_published, print_table, write_table
 from deepcritic.metrics.majority_vote import TIES, Ties, vote_rule
 from deepcritic.options import Options, option
 from deepcritic.runs.folder import RunFolder, existing
-from deepcritic.runs.jsonl import as_written, read_json, write_rows
+from deepcritic.runs.jsonl import as_written, read_json, replacing, write_rows
 from deepcritic.samplers.base import Sampler, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.samplers.resume import engine_for
@@ -120,15 +121,14 @@ def run(
     evaluator = _evaluator(measured, parts, sampler, scorer)
     corpora = [options.contamination] if isinstance(options.contamination, str) else options.contamination
     files = {f"contamination {file}": Path(file) for file in corpora if Path(file).is_file()}
-    rows_hash = content_hash(example for part in parts for example in part.examples)
+    rows_hash = lines_hash(line for part in parts for line in part.examples.encoded())
     if measured.critic.remark:
         print(f"{measured.critic.shown}: {measured.critic.remark}; tables say so beside each figure")
     if not folder.begin(benchmark=rows_hash, **evaluator.depends, **files):
         with as_written(folder.path / METRICS):
             metrics = _renamed(folder, measured.label)
             return _ended(folder, _shown(metrics, measured.task), options.push)
-    problems = {row.id: row.item.problem for part in evaluator.parts for row in without_forged(part)}
-    overlap = overlaps(problems, corpora) if corpora else None
+    overlap = overlaps(_problems(evaluator.parts), corpora) if corpora else None
     outcome = evaluator.judge(folder)
     outcome = outcome._replace(facts={**outcome.facts, **measured.facts})
     metrics = collect_metrics(evaluator.parts, outcome, measured.task, overlap, measured.ties)
@@ -260,7 +260,8 @@ def _write(folder: RunFolder, evaluator: Critic, outcome: Outcome, metrics: dict
     """Write verdicts, the examples that they are about, and metrics; count the rows."""
     judged = [row for part in evaluator.parts for row in outcome.judged[part.name]]
     write_rows(folder / "verdicts.jsonl", judged)
-    write_rows(folder / "examples.jsonl", (example for part in evaluator.parts for example in part.examples))
+    with replacing(folder / "examples.jsonl") as file:
+        file.writelines(line + b"\n" for part in evaluator.parts for line in part.examples.encoded())
     write_metrics(folder / METRICS, metrics)
     ledger = folder.ledger("examples")
     ledger.enter(len(judged))
@@ -312,6 +313,11 @@ def _ended(folder: RunFolder, metrics: dict[str, Any], push: str | None) -> dict
     return metrics
 
 
+def _problems(parts: list[Part]) -> dict[str, str]:
+    """The problem of each row that is not forged."""
+    return {row.id: row.item.problem for part in parts for row in part.examples if kind_of(row.id)[1] is None}
+
+
 def _parts(benchmark: Benchmark | Mapping[str, Benchmark] | None, limit: int | None) -> list[Part]:
     """The parts of one benchmark, or of those of a suite that are at hand. An id may occur once among them all."""
     if benchmark is None:
@@ -327,11 +333,11 @@ def _parts(benchmark: Benchmark | Mapping[str, Benchmark] | None, limit: int | N
         parts = [part for one in benchmark.values() if one.path is not None for part in one.read(limit)]
     seen: dict[str, str] = {}
     for part in parts:
-        for example in part.examples:
-            if example.id in seen:
+        for name in part.examples.ids if len(parts) > 1 else ():
+            if name in seen:
                 expected = "benchmarks that share no row"
-                raise InputError(f"an id of {seen[example.id]} occurs in {part.name} too", found=example.id, expected=expected)
-            seen[example.id] = part.name
+                raise InputError(f"an id of {seen[name]} occurs in {part.name} too", found=name, expected=expected)
+            seen[name] = part.name
     if not parts:
         raise UsageError("the suite has no benchmark with a path")
     return parts

@@ -39,7 +39,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     stratum = np.array([row.stratum for row in rows])
     error, cluster = stratum == WITH_ERROR, np.array([row.cluster for row in rows])
     correct = np.array([row.correct for row in rows], float)
-    unparsed = np.array([np.mean([verdict is None for verdict in row.verdicts]) for row in rows])
+    unparsed = np.array([row.verdicts.count(None) / len(row.verdicts) for row in rows])
     main = task.aggregate({"correct": correct, "unparsed": unparsed, "stratum": stratum})
     drawn = resampled_rates([correct, unparsed], error, cluster)
     drawn_main = {

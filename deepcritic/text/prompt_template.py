@@ -120,9 +120,12 @@ class Template:
 
     def solution(self, steps: Sequence[str]) -> str:
         """The steps as the critic sees them, one after the other, numbered from `index_base`."""
-        used = placeholders(self.step)
-        numbered = ({"index": index, "text": text} for index, text in enumerate(steps, start=self.index_base))
-        return "\n".join(fill(self.step, **{name: values[name] for name in used}) for values in numbered)
+        parts = _PLACEHOLDER.split(self.step)  # texts, with the names of placeholders between them
+        shown = []
+        for index, text in enumerate(steps, start=self.index_base):
+            values = {"index": str(index), "text": text}
+            shown.append("".join([values[part] if at % 2 else part for at, part in enumerate(parts)]))
+        return "\n".join(shown)
 
     @classmethod
     def of(cls, file: str | None, built_in: str) -> Template:

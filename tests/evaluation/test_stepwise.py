@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deepcritic.datasets.benchmark import Benchmark, Part
+from deepcritic.datasets.rows_on_disk import RowsOnDisk
 from deepcritic.errors import Stopped
 from deepcritic.evaluation.stepwise import StepwiseEvaluator
 from deepcritic.runs.budget import Limits
@@ -35,7 +36,7 @@ def _run(
     path: Path, question: StepQuestion, script: Callable[[Request, int], str | None], limits: Limits | None = None, **more: Any
 ) -> tuple[dict[str, Judged], ScriptedSampler]:
     bench = Benchmark(name="b", reader=lambda path: [], path=None, license=None, metric="F1")
-    part = Part(name="b", benchmark=bench, examples=ROWS, known=frozenset(row.id for row in ROWS), facts={})
+    part = Part(name="b", benchmark=bench, examples=RowsOnDisk(Example, ROWS), known=frozenset(row.id for row in ROWS), facts={})
     engine = ScriptedSampler(script)
     drawn = Sampling(temperature=0.7, max_tokens=50)
     critic = StepwiseEvaluator(parts=[part], task=StepByStep(question), engine=engine, sampling=lambda _: drawn, **more)

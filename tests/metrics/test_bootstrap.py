@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepcritic.metrics import bootstrap
 from deepcritic.metrics.bootstrap import (
     bootstrap_f1,
     mean_interval,
@@ -184,3 +185,48 @@ def test_one_seed_says_what_the_problems_say() -> None:
     found = seeds_bootstrap_f1([correct], stratum, cluster)
     assert (found.low, found.high) == bootstrap_f1(correct, stratum, cluster)
     assert (found.mean, found.n) == (f1(correct, stratum), 1)
+
+
+def _clustered(chance: np.random.Generator, problems: int) -> tuple[Any, Any, Any]:
+    """Two lines of scores, strata, and problems with one to three rows each."""
+    cluster = np.repeat(np.arange(problems), chance.integers(1, 4, problems))
+    error = chance.random(cluster.size) < 0.6
+    right = (chance.random(cluster.size) < 0.7).astype(float)
+    return np.stack([right, right * (chance.random(cluster.size) < 0.5)]), error, cluster
+
+
+def test_kinds_stand_for_their_columns() -> None:
+    lines, error, cluster = _clustered(np.random.default_rng(1), 300)
+    table = np.array([[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
+    kinds = lines.sum(axis=0).astype(int)
+    for ours, plain in zip(
+        resampled_rates(table, error, cluster, kinds=kinds), resampled_rates(lines, error, cluster), strict=True
+    ):
+        assert np.array_equal(ours, plain)
+
+
+@pytest.mark.parametrize("with_kinds", [False, True])
+def test_many_problems_are_drawn_by_sort_with_the_same_distribution(monkeypatch: pytest.MonkeyPatch, with_kinds: bool) -> None:
+    """Means, spreads and the correlation of two lines are those of drawing each problem; so is the interval of F1."""
+    lines, error, cluster = _clustered(np.random.default_rng(2), 3000)
+    each = resampled_rates(lines, error, cluster, resamples=4000)
+    monkeypatch.setattr(bootstrap, "MANY", 100)
+    drawn = (np.array([[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]), lines.sum(axis=0).astype(int)) if with_kinds else (lines, None)
+    by_sort = resampled_rates(drawn[0], error, cluster, resamples=4000, kinds=drawn[1])
+    for ours, plain in zip(by_sort, each, strict=True):
+        assert not np.array_equal(ours, plain), "the other way was not taken"
+        assert ours.mean(axis=1) == pytest.approx(plain.mean(axis=1), abs=4 * float(plain.std()) / 4000**0.5)
+        assert ours.std(axis=1) == pytest.approx(plain.std(axis=1), rel=0.05)
+        assert np.corrcoef(ours)[0, 1] == pytest.approx(np.corrcoef(plain)[0, 1], abs=0.04)
+    intervals = [percentiles(harmonic_f1s(*rates)) for rates in (by_sort, each)]
+    assert intervals[0] == pytest.approx(intervals[1], abs=0.003)
+
+
+def test_scores_that_all_differ_are_drawn_one_by_one_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(3)
+    values, error, cluster = chance.random((1, 500)), chance.random(500) < 0.5, np.arange(500)
+    whole = resampled_rates(values, error, cluster)
+    monkeypatch.setattr(bootstrap, "MANY", 100)
+    monkeypatch.setattr(bootstrap, "_CELLS", 1000)
+    for ours, plain in zip(resampled_rates(values, error, cluster), whole, strict=True):
+        assert ours == pytest.approx(plain)

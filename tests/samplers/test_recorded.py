@@ -89,8 +89,12 @@ def test_calls_and_steps_are_told_apart(tmp_path: Path) -> None:
 
 def test_samples_of_another_call_are_not_counted(tmp_path: Path) -> None:
     path = _file(tmp_path, _reply(0, request="initial"), _reply(0, request="critique"), _reply(1), _reply(1, request="critique"))
-    assert [reply.sample for reply in RecordedSampler(path).samples("critique")["a-1"]] == [0, 1]
-    assert RecordedSampler(path).samples("merge")["a-1"][0].request is None
+    recorded = RecordedSampler(path)
+    assert recorded.numbers("a-1", "critique") == (0, 1)
+    assert recorded.numbers("a-1", "merge") == (1,)
+    assert recorded.numbers("b-1", "critique") == ()
+    assert [*recorded.names()] == [("a-1", 1)]
+    assert (recorded.has("initial"), recorded.has("merge")) == (True, False)
 
 
 def test_fields_that_nobody_declared_are_counted_and_ignored(tmp_path: Path) -> None:
