@@ -14,12 +14,12 @@ from typing import Any
 from deepcritic import __version__
 from deepcritic.cli.completion import completions, script
 from deepcritic.cli.config import build, compose, configuration_folder, shrink, target_name
-from deepcritic.cli.ending import CLOSED, TERMINATED, Terminated, reader_is_gone, termination_raises
 from deepcritic.cli.help import of_command
-from deepcritic.cli.lines import logged_lines
-from deepcritic.cli.names import old_names, translated
-from deepcritic.cli.output import VisibleOutput
-from deepcritic.cli.unread import check_given, is_read, names_read
+from deepcritic.cli.interrupts import CLOSED, TERMINATED, Terminated, reader_is_gone, termination_raises
+from deepcritic.cli.log_lines import logged_lines
+from deepcritic.cli.old_names import old_names, translated
+from deepcritic.cli.terminal import VisibleOutput
+from deepcritic.cli.unused_options import check_given, is_read, names_read
 from deepcritic.errors import DeepCriticError, InputError, Stopped, UsageError
 from deepcritic.extras import EXTRA_OF, missing, require_for_stages
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from deepcritic.__main__ import main
-from deepcritic.cli.lines import logged_lines
+from deepcritic.cli.log_lines import logged_lines
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so in a shell's background; what the tests start must hear it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -98,7 +98,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def critic_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small world's base critic, in the shape that vLLM can run without a GPU."""
     torch = pytest.importorskip("torch", reason="the models need torch: pip install deepcritic[train]")
-    from deepcritic.microworld.widen import widen
+    from deepcritic.microworld.widen_heads import widen
 
     torch.set_num_threads(1)
     return widen("deepcritic://microworld/models/base", tmp_path_factory.mktemp("models") / "critic")
@@ -142,7 +142,7 @@ os.fsync, os.ftruncate, os.fdopen = dying(os.fsync), dying(os.ftruncate), dying(
 for name in ("replace", "chmod", "mkdir", "unlink"):
     setattr(pathlib.Path, name, dying(getattr(pathlib.Path, name)))
 from deepcritic.__main__ import main
-from deepcritic.cli.lines import logged_lines
+from deepcritic.cli.log_lines import logged_lines
 code = main(sys.argv[3:])
 counts.write_text(str(seen))
 sys.exit(code)

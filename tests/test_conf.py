@@ -12,7 +12,7 @@ import pytest
 
 from deepcritic.cli.config import _check_arguments, compose, configuration_folder
 from deepcritic.cli.generate import generated
-from deepcritic.cli.names import run_of, stage_names
+from deepcritic.cli.old_names import run_of, stage_names
 from deepcritic.options import described, engines_of, record_of
 
 CONF = configuration_folder()

@@ -25,7 +25,7 @@ from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.samplers.base import Request, Sampling
 from deepcritic.schema import ALL_CORRECT, Example, Generation, Gold, Item
 from deepcritic.seeding.prompts import without_verdict
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 from deepcritic.stages import evaluate, label, refine, rollout, seed, solve
 from deepcritic.tasks.first_error import FirstError
 from deepcritic.text.prompt_template import Template

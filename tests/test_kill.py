@@ -31,7 +31,7 @@ from deepcritic.microworld.lessons import deep_critique
 from deepcritic.microworld.world import apply, draw_problem, judge, write_solution
 from deepcritic.runs.jsonl import write_rows
 from deepcritic.schema import ALL_CORRECT, Dialogue, Example, Generation, Gold, Item, Key, Message
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 from deepcritic.tasks.first_error import FirstError
 
 pytest.importorskip("trl", reason="needs the trainers: pip install deepcritic[train]")

@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "deepcritic"
 LEVELS = (
-    {"errors", "extras", "options", "schema", "shipped", "text", "metrics"},
+    {"errors", "extras", "options", "schema", "shipped_models", "text", "metrics"},
     {"runs", "hub", "answers"},
     {"tasks", "datasets"},
     {"samplers", "scorers"},

@@ -269,7 +269,7 @@ def test_what_asks_no_model_sends_nothing(command: Any, limit: str) -> None:
     assert (code, out) == (0, "stage=label asks no model: nothing would be sent\n")
     code, _, err = command("experiment=demo", limit)
     assert code == 2
-    assert "are for one stage" in err
+    assert "is not read by an experiment of several stages" in err
 
 
 def test_the_stages_of_a_pipeline_share_what_may_be_spent(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Final
 
 from deepcritic.answers.brackets import split, wrapped
+from deepcritic.answers.intervals import builder, region
 from deepcritic.answers.numbers import Number, number
-from deepcritic.answers.regions import builder, region
 from deepcritic.answers.shapes import Answer, Conditional, Either, Items, Kind, Matrix, Measured, Named, Quantity, Ratio, Words
 from deepcritic.answers.units import NO_UNIT, unit
 from deepcritic.answers.values import based, choice, clock, day, quantity, residue, spoken_mixed, words

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from deepcritic.cli.config import configuration_folder
 from deepcritic.cli.help import choices, folder_of, settings
-from deepcritic.cli.names import parts, run_of, stage_of
-from deepcritic.cli.unread import COMMON, SPENDING
+from deepcritic.cli.old_names import parts, run_of, stage_of
+from deepcritic.cli.unused_options import COMMON, SPENDING
 from deepcritic.errors import UsageError
 from deepcritic.options import described, engines_of, record_of
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepcritic.cli.names import for_hydra, parts, stage_of, translated
+from deepcritic.cli.old_names import for_hydra, parts, stage_of, translated
 from deepcritic.errors import UsageError
 from deepcritic.options import engines_of, record_of, split
 

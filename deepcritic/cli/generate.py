@@ -9,7 +9,7 @@ from pathlib import Path
 from deepcritic.cli import critics_page
 from deepcritic.cli.config import configuration_folder
 from deepcritic.cli.help import settings, type_text
-from deepcritic.cli.names import run_of, stage_names
+from deepcritic.cli.old_names import run_of, stage_names
 from deepcritic.options import Option, described, engines_of, record_of, value_text
 
 

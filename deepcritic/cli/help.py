@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from deepcritic.cli.config import configuration_folder, offer
-from deepcritic.cli.names import GROUP_OF, experiment_stage, parts, run_of, stage_names
-from deepcritic.cli.unread import COMMON, SPENDING
+from deepcritic.cli.old_names import GROUP_OF, experiment_stage, parts, run_of, stage_names
+from deepcritic.cli.unused_options import COMMON, SPENDING
 from deepcritic.errors import UsageError
 from deepcritic.options import Option, described, engines_of, record_of, value_text
 

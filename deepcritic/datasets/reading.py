@@ -19,9 +19,9 @@ from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
+from deepcritic.datasets.csv_rows import separated_rows
 from deepcritic.datasets.documents import documents_of
 from deepcritic.datasets.frames import from_disk, from_hub, from_memory, parquet_rows, plain
-from deepcritic.datasets.separated import separated_rows
 from deepcritic.errors import InputError
 from deepcritic.text.files import BLANK, BOM, check_text, head_of, kind_of, lines_of
 

@@ -29,7 +29,7 @@ from deepcritic.errors import InputError
 from deepcritic.tasks.base import CriticTask
 from deepcritic.tasks.first_error import PROMPT
 from deepcritic.tasks.reference_answer import ReferenceAnswer
-from deepcritic.tasks.released import ReleasedFirstError
+from deepcritic.tasks.released_critic import ReleasedFirstError
 from deepcritic.tasks.step_by_step import StepByStep, StepCall, StepQuestion
 from deepcritic.text.foreign_prompt import from_format, from_replace, prompt_sha, read_prompt, split_place
 from deepcritic.text.prompt_template import Template
@@ -49,7 +49,7 @@ class ReleasedCritic:
     `parts` are the texts of the prompt by their role: `user`, `system`, and for a critic of steps `later` and the prefixes of its
     calls; each with `file` (below the repository's root), `name` (see `deepcritic.text.foreign_prompt`) and `sha256`. `fields`
     maps the authors' names of fields to ours. `form` says how a verdict is read: `box`, `line`, `labels` (see
-    `deepcritic.tasks.released`), `steps` (one question a step) or `reference_answer`. `single` and `vote` are the authors'
+    `deepcritic.tasks.released_critic`), `steps` (one question a step) or `reference_answer`. `single` and `vote` are the authors'
     sampling for one sample and for several, `samples` how many they draw. `differences` are those from the authors' own run.
     """
 

@@ -19,7 +19,7 @@ from deepcritic.errors import InputError
 from deepcritic.evaluation.recorded_votes import RowVotes
 from deepcritic.metrics.f1 import Array
 from deepcritic.metrics.prediction_powered import Estimate, labels_alone, prediction_powered
-from deepcritic.tasks.figures import Interval, Part
+from deepcritic.tasks.metrics_types import Interval, Part
 
 ALL: Final = "all rows"
 LEAST: Final = 10

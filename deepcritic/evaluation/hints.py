@@ -5,7 +5,7 @@ that count steps from elsewhere. Each hint is one line with what to look at.
 >>> samples.see(["the same", "the same"])
 >>> samples.see(["once more", "once more"])
 >>> samples.hints(1.0)[0].partition(":")[0]
-'all samples of a row are the same text, on each of 2 rows'
+'all samples of a row are the same text at temperature 1, on each of 2 rows'
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from deepcritic.evaluation.error_rates import ErrorRate
 from deepcritic.runs.jsonl import read_json, read_rows, write_json
 from deepcritic.runs.manifest import Manifest, read_manifest
 from deepcritic.schema import Judged
-from deepcritic.tasks.figures import Baseline, Figures, Interval, Part, Replies, figures_of, kind_of_figures
+from deepcritic.tasks.metrics_types import Baseline, Figures, Interval, Part, Replies, figures_of, kind_of_figures
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -154,7 +154,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 class Results:
     """A finished evaluation, or estimate, in `folder`. Figures are percent.
 
-    >>> from deepcritic.tasks.figures import FirstErrorFigures
+    >>> from deepcritic.tasks.metrics_types import FirstErrorFigures
     >>> figures = FirstErrorFigures(examples=200, f1=74.4, f1_interval=(72.0, 76.7))
     >>> results = Results(Path("runs/x"), Metrics(benchmarks={"processbench/math": figures}, model="m"), Manifest())
     >>> results.figures["processbench/math"].f1_interval, results.metrics.model

@@ -21,7 +21,7 @@ from deepcritic.evaluation.published import published
 from deepcritic.metrics.baselines import CONSTANT
 from deepcritic.runs.jsonl import replacing, write_json
 from deepcritic.schema import Row
-from deepcritic.tasks.figures import Baseline, FirstErrorFigures
+from deepcritic.tasks.metrics_types import Baseline, FirstErrorFigures
 
 MEAN: Final = "mean"
 UNCONFIRMED: Final = "unconfirmed"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from deepcritic.errors import InputError
 from deepcritic.extras import require
 from deepcritic.hub.gguf import converted, gguf_id, is_gguf
-from deepcritic.shipped import SHIPPED, shipped_path
+from deepcritic.shipped_models import SHIPPED, shipped_path
 from deepcritic.text.chat_template import adapt
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import Any
 from deepcritic.evaluation.load import Metrics, read_metrics
 from deepcritic.runs.jsonl import read_lines
 from deepcritic.runs.manifest import Manifest, finished_manifests
-from deepcritic.runs.renamed import with_current_names
+from deepcritic.runs.renamed_fields import with_current_names
 from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR
-from deepcritic.tasks.figures import Figures, FirstErrorFigures
+from deepcritic.tasks.metrics_types import Figures, FirstErrorFigures
 
 FAMILIAR = {
     "evaluate.base": "base critic",

@@ -17,7 +17,7 @@ from deepcritic.metrics.baselines import CONSTANT
 from deepcritic.report.evaluations import Evaluation
 from deepcritic.runs.budget import amount
 from deepcritic.runs.manifest import Manifest, RowCounts
-from deepcritic.tasks.figures import Figures, FirstErrorFigures, Interval, PointwiseFigures
+from deepcritic.tasks.metrics_types import Figures, FirstErrorFigures, Interval, PointwiseFigures
 
 FEW = 100
 """Rows of a class under which a rate says little."""

@@ -27,7 +27,7 @@ from deepcritic.report.draw import (
 from deepcritic.report.evaluations import Evaluation, compared
 from deepcritic.report.overview import shown
 from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR
-from deepcritic.tasks.figures import Accuracies, Accuracy, Confidence, FirstErrorFigures
+from deepcritic.tasks.metrics_types import Accuracies, Accuracy, Confidence, FirstErrorFigures
 
 PUBLISHED = 6
 """How many published figures stand beside ours on a benchmark, the best ones."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from deepcritic.report.draw import MUTED, SERIES, Curve, Plot, bars, figure, legend_above, line, percent_axis, vote_curves
 from deepcritic.report.evaluations import Evaluation
-from deepcritic.tasks.figures import Accuracy, Interval, PointwiseFigures
+from deepcritic.tasks.metrics_types import Accuracy, Interval, PointwiseFigures
 
 Part = PointwiseFigures
 MEASURES: tuple[tuple[str, Callable[[Part], float | None], Callable[[Part], Interval | None]], ...] = (

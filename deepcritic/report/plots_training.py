@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from deepcritic.report.draw import INK, MUTED, PAPER, SERIES, WIDE, Plot, figure, legend_above, line
 from deepcritic.runs.jsonl import read_lines
-from deepcritic.runs.renamed import with_current_names
+from deepcritic.runs.renamed_fields import with_current_names
 
 TOGETHER: Final = 4
 """Curves that one drawing of several stages can hold."""

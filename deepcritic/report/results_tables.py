@@ -21,7 +21,7 @@ from deepcritic.evaluation.comparison import compare
 from deepcritic.evaluation.load import Metrics, read_judged
 from deepcritic.evaluation.table import BASELINE, MEAN, UNCONFIRMED, Entry, beside_published, not_beaten
 from deepcritic.report.evaluations import Evaluation
-from deepcritic.tasks.figures import Interval
+from deepcritic.tasks.metrics_types import Interval
 
 Cell = str | tuple[str, str]
 PAIRS: Final = 6

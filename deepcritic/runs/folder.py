@@ -155,7 +155,7 @@ class RunFolder:
             LOG.info(f"{self.path}: finished before with this configuration; nothing to do")
             return False
         for change in extensions:
-            LOG.info(f"{self.path}: goes on with {change.key}={change.now}, which was {change.before}; what was drawn is kept")
+            LOG.info(f"{self.path}: continues with {change.key}={change.now} (before: {_told(change.before)}); existing replies are kept")
         if self._only_looks:
             return True
         if manifest is not None:
@@ -172,7 +172,7 @@ class RunFolder:
         if before is None:
             if kept:
                 raise RunConflict(
-                    f"{self.path} has no config.json, so nobody knows what its {kept[0].name} was made with; "
+                    f"{self.path} has no config.json, so the settings of its {kept[0].name} are unknown; "
                     "give this run another run= or name=, or start over with overwrite=true"
                 )
             return []
@@ -190,7 +190,7 @@ class RunFolder:
         own = {"config.json", UsageLog.FILE}
         there = sorted(self.path.iterdir()) if self.path.is_dir() else []
         entries = [entry for entry in there if entry.name not in own and not entry.match(FAILURES)]
-        return [entry for entry in entries if entry.is_dir() or entry.stat().st_size]
+        return [entry for entry in entries if (entry.is_dir() and not _half_written(entry)) or (entry.is_file() and entry.stat().st_size)]
 
     @property
     def is_new(self) -> bool:
@@ -306,6 +306,15 @@ def _followed(path: Path) -> Path:
     if path.exists() and not path.is_dir():
         raise InputError("not a folder", file=path, expected="a folder, or nothing")
     return path
+
+
+def _half_written(folder: Path) -> bool:
+    """Whether it is a checkpoint whose writer was killed: `complete` is the file that is written last."""
+    return folder.name.startswith("checkpoint-") and not (folder / "complete").exists()
+
+
+def _told(value: Any) -> str:
+    return "the default" if value is None else str(value)
 
 
 def _explained(change: Change, extends: set[str]) -> str:

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from deepcritic.errors import InputError
-from deepcritic.runs.renamed import RENAMED, with_current_names
+from deepcritic.runs.renamed_fields import RENAMED, with_current_names
 from deepcritic.schema import Row, decode, encode
 from deepcritic.text.files import lines_of
 

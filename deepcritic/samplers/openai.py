@@ -34,7 +34,7 @@ from deepcritic.samplers.servers.refusals import REASONING, asks_too_much, param
 from deepcritic.samplers.servers.replies import Completion, Unreadable, estimated, message_of, read
 from deepcritic.samplers.servers.slots import NoAnswer
 from deepcritic.schema import Failure, Generation, Key
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 from deepcritic.text.chat_template import arguments_id, opened_text, prompt_ids, thought_opened
 
 if TYPE_CHECKING:

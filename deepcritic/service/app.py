@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
@@ -22,14 +22,12 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from deepcritic.critic import Critic
-from deepcritic.errors import DeepCriticError, InputError
+from deepcritic.errors import DeepCriticError
 from deepcritic.rewards import judgment_reward
-from deepcritic.samplers.base import Cancelling
-from deepcritic.samplers.base import Request as Draws
-from deepcritic.schema import Failure, Item, Scores
+from deepcritic.schema import Item
 from deepcritic.scorers.base import Scorer
-from deepcritic.service.batching import Batcher, ClosedError, QueueFullError
-from deepcritic.service.figures import Figures
+from deepcritic.service.batching import ClosedError, QueueFullError
+from deepcritic.service.critic_service import Service
 from deepcritic.service.limits import Limits
 from deepcritic.service.messages import (
     Asking,
@@ -39,14 +37,13 @@ from deepcritic.service.messages import (
     Health,
     RewardAnswers,
     RewardBody,
-    ScoreAnswer,
     ScoreAnswers,
     ScoreBody,
     Solution,
     problem_of,
 )
 from deepcritic.service.middleware import Guard
-from deepcritic.service.questions import Questions, ToScore, item_of, step_shares, without_item
+from deepcritic.service.questions import without_item
 
 T = TypeVar("T")
 STREAMED: dict[int | str, dict[str, Any]] = {
@@ -62,77 +59,6 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     503: {"description": "The engine failed, or the service is stopping; Retry-After says when to come back."},
     504: {"description": "The deadline has passed."},
 }
-
-
-class Service:
-    """A critic (and a scorer of steps, if there is one) behind batchers that all clients share."""
-
-    def __init__(self, critic: Critic, *, scorer: Scorer[Item] | None = None, limits: Limits, lanes: int) -> None:
-        self.critic, self.scorer, self.limits = critic, scorer, limits
-        self._questions = Questions(critic)
-        self._lanes = lanes
-        self.stopping = False
-
-    async def __aenter__(self) -> Service:
-        engine = await asyncio.to_thread(self.critic.opened)
-        cancel = engine.cancel if isinstance(engine, Cancelling) else None
-        queue = self.limits.queue
-        self.draws: Batcher[Draws] = Batcher(engine.stream, lanes=self._lanes, most_waiting=queue, cancel=cancel).__enter__()
-        self.scores: Batcher[ToScore] | None = None
-        if self.scorer is not None:
-            await asyncio.to_thread(self.scorer.__enter__)
-            self.scores = Batcher(self._scored, most_waiting=queue).__enter__()
-        self.figures = Figures(lambda: self.draws.waiting, lambda: self.draws.under_way)
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self.stopping = True
-        await asyncio.to_thread(self.draws.__exit__, None, None, None)
-        if self.scores is not None and self.scorer is not None:
-            await asyncio.to_thread(self.scores.__exit__, None, None, None)
-            self.scorer.__exit__(None, None, None)
-        await asyncio.to_thread(self.critic.close)
-
-    def _scored(self, asked: Iterable[ToScore]) -> Any:
-        assert self.scorer is not None
-        return self.scorer.score((one.name, one.item) for one in asked)
-
-    async def critique(self, solution: Solution, index: int, asking: Asking) -> CritiqueAnswer:
-        """The critique of one solution. What cannot be asked about has a note and no verdict."""
-        try:
-            item = item_of(solution, self.critic.split)
-            name, draws = self._questions.critique(item, asking)
-        except InputError as error:
-            return without_item(solution, index, str(error))
-        answer = self._questions.answer(solution, index, item, await self.draws.draw(name, draws))
-        self.figures.tokens.inc(answer.tokens)
-        outcome = "none" if answer.first_error is None else "accepted" if answer.first_error == -1 else "rejected"
-        self.figures.verdicts.labels(outcome).inc()
-        return answer
-
-    async def score(self, solution: Solution, index: int, asking: Asking) -> tuple[ScoreAnswer, int]:
-        """The numbers of one solution's steps, and what they cost in tokens."""
-        if self.scores is None:
-            answer = await self.critique(solution, index, asking)
-            return ScoreAnswer(index=index, data=step_shares(answer), note=answer.note), answer.tokens
-        try:
-            item = item_of(solution, self.critic.split)
-        except InputError as error:
-            return ScoreAnswer(index=index, data=None, note=str(error)), 0
-        name = self._questions.critique(item, Asking())[0][0]
-        (outcome,) = await self.scores.draw(name, ToScore(name, item))
-        if isinstance(outcome, Scores):
-            return ScoreAnswer(index=index, data=list(outcome.values)), outcome.prompt_tokens
-        assert isinstance(outcome, Failure)
-        return ScoreAnswer(index=index, data=None, note=": ".join(filter(None, (outcome.reason, outcome.detail)))), 0
-
-    def health(self) -> Health:
-        idle = max(self.draws.idle_seconds, self.scores.idle_seconds if self.scores else 0.0)
-        status = "stopping" if self.stopping else "stalled" if idle > self.limits.stall else "ok"
-        return Health(
-            status=status, model=self.critic.model_id, waiting=self.draws.waiting, under_way=self.draws.under_way,
-            idle_seconds=round(idle, 3),
-        )  # fmt: skip
 
 
 def create_app(
@@ -208,7 +134,7 @@ def create_app(
     @app.get("/metrics", response_class=Response, dependencies=[Depends(allowed)])
     async def metrics() -> Response:
         """Counters in the format of Prometheus."""
-        return Response(service.figures.text(), media_type="text/plain; version=0.0.4")
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
     return app
 

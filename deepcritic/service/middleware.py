@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deepcritic.service.critic_service import Service
 from deepcritic.service.messages import problem_of
-
-if TYPE_CHECKING:
-    from deepcritic.service.app import Service
 
 PATHS = frozenset({"/v1/critiques", "/v1/scores", "/v1/rewards", "/health", "/metrics"})
 
@@ -47,11 +45,11 @@ class Guard:
                 return
             await self._watched(scope, body, receive, counted)
         except ConnectionResetError:
-            self._service.figures.cancelled.inc()
+            self._service.metrics.cancelled.inc()
         finally:
             path = scope["path"] if scope["path"] in PATHS else "other"
-            self._service.figures.requests.labels(path, str(status)).inc()
-            self._service.figures.seconds.labels(path).observe(time.perf_counter() - began)
+            self._service.metrics.requests.labels(path, str(status)).inc()
+            self._service.metrics.seconds.labels(path).observe(time.perf_counter() - began)
 
     async def _watched(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Run the application with the whole body at hand; cancel it when the client goes away before the end."""

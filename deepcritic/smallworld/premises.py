@@ -21,7 +21,7 @@ from deepcritic.samplers.resume import request
 from deepcritic.samplers.transformers import TransformersSampler
 from deepcritic.schema import ALL_CORRECT, Generation
 from deepcritic.seeding.prompts import step_verdict, without_verdict
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 from deepcritic.smallworld.problems import Problem, equation, judge
 from deepcritic.smallworld.source import problems
 from deepcritic.tasks.base import Question

@@ -24,7 +24,7 @@ from deepcritic.runs.jsonl import write_rows
 from deepcritic.samplers.base import Sampler, Sampling
 from deepcritic.samplers.resume import Draws, engine_for
 from deepcritic.schema import Dialogue, Example, Preference
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 from deepcritic.text.prompt_template import Template
 from deepcritic.text.splitting import LEAST, MOST, split_by_rule
 

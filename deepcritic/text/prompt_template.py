@@ -25,7 +25,7 @@ import yaml
 
 from deepcritic.errors import InputError
 from deepcritic.schema import Message
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 
 _PLACEHOLDER: Final = re.compile(r"\{\{[ \t]*+([A-Za-z_][A-Za-z0-9_]*+)[ \t]*+\}\}")
 _KEYS: Final = ("fields", "index_base", "system", "step", "marker")

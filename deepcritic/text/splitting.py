@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from deepcritic.errors import InputError
-from deepcritic.text.regions import protected
+from deepcritic.text.protected_spans import protected
 from deepcritic.text.steps import UNSEEN, Step, find_steps
 
 LEAST: Final = 2

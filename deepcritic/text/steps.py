@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from deepcritic.text.headings import BLANK, Heading, read_heading
 from deepcritic.text.list_items import BULLET, ITEM, number_of_item, numbering
-from deepcritic.text.regions import protected
+from deepcritic.text.protected_spans import protected
 
 UNSEEN: Final = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 """White space, and signs that nobody sees."""

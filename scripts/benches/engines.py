@@ -150,7 +150,7 @@ def served(count: int = 1000) -> Part:
     if importlib.util.find_spec("vllm") is None:
         return
     from deepcritic.hub.models import load_tokenizer
-    from deepcritic.microworld.widen import widen
+    from deepcritic.microworld.widen_heads import widen
     from deepcritic.text.chat_template import prompt_ids
     from tests.engines.serving import serve
 
@@ -188,7 +188,7 @@ def in_process(count: int = 2000) -> Part:
     from vllm.sampling_params import RequestOutputKind
 
     from deepcritic.hub.models import load_tokenizer
-    from deepcritic.microworld.widen import widen
+    from deepcritic.microworld.widen_heads import widen
     from deepcritic.samplers.vllm import VLLMSampler
     from deepcritic.text.chat_template import prompt_ids
 

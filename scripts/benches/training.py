@@ -216,7 +216,7 @@ def bare(what: str, settings: dict[str, Any]) -> list[dict[str, float]]:
     from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
     from deepcritic.rewards import judgment_reward
-    from deepcritic.shipped import shipped_path
+    from deepcritic.shipped_models import shipped_path
 
     origin = shipped_path("deepcritic://microworld/models/base") if what == "sft" else "../critic"
     tokenizer = AutoTokenizer.from_pretrained(origin)

@@ -26,11 +26,11 @@ from deepcritic.__main__ import main as deepcritic
 from deepcritic.hub.models import load_model
 from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.metrics.verified_vote import Votes, accuracy
-from deepcritic.microworld.shrink import shrink
+from deepcritic.microworld.drop_layers import shrink
 from deepcritic.refining import solution_answer
 from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.schema import Example, Generation
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 
 SEEDS = (1, 2, 3)
 RUNS = Path("runs")

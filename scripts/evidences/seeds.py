@@ -24,7 +24,7 @@ from deepcritic.microworld.train import train
 from deepcritic.report.summary import gain
 from deepcritic.runs.jsonl import read_rows
 from deepcritic.schema import ALL_CORRECT, Dialogue
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 
 SEEDS = (1, 2, 3)
 MOST = 120

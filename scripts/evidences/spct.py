@@ -29,7 +29,7 @@ from deepcritic.evaluation.load import read_judged
 from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.metrics.guided_vote import powers
 from deepcritic.microworld.train import train
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 from deepcritic.tasks.metrics_shared import vote_chances
 from deepcritic.tasks.pointwise import Pointwise
 from deepcritic.tasks.pointwise_metrics import single_figures

@@ -28,7 +28,7 @@ from fuzzing import golden, rows_of, search, spliced
 
 from deepcritic.labels.splitting import divided, place_of, read
 from deepcritic.schema import Example, Generation, Item, Key
-from deepcritic.text.regions import protected
+from deepcritic.text.protected_spans import protected
 from deepcritic.text.splitting import pieces, split_by_rule
 from deepcritic.text.steps import UNSEEN, Step, find_steps, split_steps, strip_heading
 

@@ -14,7 +14,7 @@ import pytest
 
 from deepcritic.cli.completion import SCRIPTS, completions
 from deepcritic.cli.help import choices
-from deepcritic.cli.names import stage_names
+from deepcritic.cli.old_names import stage_names
 
 Command = Callable[..., Any]
 

@@ -14,7 +14,7 @@ import deepcritic
 from deepcritic.cli.config import configuration_folder
 from deepcritic.cli.generate import page
 from deepcritic.cli.help import LISTED, choices, general
-from deepcritic.cli.names import run_of, stage_names
+from deepcritic.cli.old_names import run_of, stage_names
 from deepcritic.options import described, engines_of, record_of, value_text
 
 Command = Callable[..., Any]

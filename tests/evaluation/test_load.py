@@ -15,7 +15,7 @@ from deepcritic.datasets import processbench
 from deepcritic.errors import InputError, UsageError
 from deepcritic.evaluation.load import Metrics, load_results, read_metrics, write_metrics
 from deepcritic.schema import ALL_CORRECT
-from deepcritic.tasks.figures import Figures, FirstErrorFigures, PointwiseFigures
+from deepcritic.tasks.metrics_types import Figures, FirstErrorFigures, PointwiseFigures
 
 Command = Callable[..., Any]
 

@@ -10,7 +10,7 @@ import pytest
 
 from deepcritic.errors import InputError
 from deepcritic.hub.models import find_model, load_model, load_tokenizer, model_id
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 
 
 def test_a_folder_with_a_model(tiny_model: Path) -> None:

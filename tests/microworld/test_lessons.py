@@ -17,7 +17,7 @@ from deepcritic.microworld.world import Problem, judge, write_solution
 from deepcritic.refining import rewrite_question
 from deepcritic.schema import ALL_CORRECT, Gold, Item, Message
 from deepcritic.seeding.prompts import step_verdict, without_verdict
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 from deepcritic.tasks.first_error import FirstError
 from deepcritic.text.chat_template import dialogue_ids, prompt_ids, text_ids
 from deepcritic.text.prompt_template import Template

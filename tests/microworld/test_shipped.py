@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deepcritic.hub.models import model_id
 from deepcritic.schema import Message
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 from deepcritic.text.chat_template import dialogue_ids, prompt_ids, text_ids
 
 torch = pytest.importorskip("torch", reason="the models need torch: pip install deepcritic[train]")

@@ -163,7 +163,7 @@ def test_what_keeps_all_that_was_drawn_extends_the_run(
         folder.finish()
     said = capsys.readouterr().out
     for key, value in changes.items():
-        assert f"goes on with {key}={value}, which was {EXTENDING[key]}; what was drawn is kept" in said
+        assert f"continues with {key}={value} (before: {EXTENDING[key]}); existing replies are kept" in said
     assert len((path / "rows.jsonl").read_bytes().splitlines()) == 2
     with _open(path, **{**EXTENDING, **changes}) as folder:
         assert not folder.begin()
@@ -199,7 +199,7 @@ def test_a_folder_without_its_configuration_is_nobodys(path: Path, finished: boo
     for model in ("m", "another"):
         with (
             _open(path, model=model) as folder,
-            pytest.raises(RunConflict, match=r"no config\.json, so nobody knows what its .* was"),
+            pytest.raises(RunConflict, match=r"no config\.json, so the settings of its .* are unknown"),
         ):
             folder.begin()
 

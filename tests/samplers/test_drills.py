@@ -368,10 +368,9 @@ def test_an_unknown_host_is_said_at_once() -> None:
 def test_a_wrong_port_of_this_machine_is_answered_with_those_that_are_open(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from deepcritic.samplers.servers import nearby
 
     there = int(server.url.rpartition(":")[2].removesuffix("/v1"))
-    monkeypatch.setattr(nearby, "PORTS", {there: "vLLM"})
+    monkeypatch.setattr(open_ports, "PORTS", {there: "vLLM"})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"

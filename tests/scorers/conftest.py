@@ -59,7 +59,7 @@ def prm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch", reason="the models need torch: pip install deepcritic[train]")
     from transformers import AutoTokenizer, Qwen2Config, Qwen2ForTokenClassification
 
-    from deepcritic.shipped import shipped_path
+    from deepcritic.shipped_models import shipped_path
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -150,11 +150,11 @@ def test_what_is_too_long_is_set_aside(command: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("stage.generations=[]",), "no replies are named"),
+        (("stage.generations=[]",), "stage.generations: no file"),
         (("stage.generations=[other.jsonl]",), "other.jsonl:1: key.example_id: a reply to a row that is not there"),
         (("stage.generations=[alike.jsonl]",), "nothing to tell apart"),
         (("stage.generations=[absent.jsonl]",), "no such file"),
-        (("stage.generations=[alike.jsonl]", "stage.device_batch_size=5"), "is no multiple of"),
+        (("stage.generations=[alike.jsonl]", "stage.device_batch_size=5"), "expected a multiple of stage.device_batch_size=5"),
     ],
 )
 def test_bad_input_is_named(command: Command, words: tuple[str, ...], says: str) -> None:

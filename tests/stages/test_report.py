@@ -7,7 +7,7 @@ import hashlib
 import html.parser
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,11 @@ Command = Callable[..., Any]
 CRITIC_KEYS = {"f1", "f1_interval", "error_accuracy", "correct_accuracy"}
 
 
-def _finish(stage: str, open_folder: Any, *, rows: int = 0, **facts: Any) -> None:
+def _finish(stage: str, open_folder: Any, *, rows: int = 0, labelled: Sequence[Example] = (), **facts: Any) -> None:
     with open_folder(stage) as folder:
         folder.begin()
+        if labelled:
+            write_rows(folder.path / "labelled.jsonl", labelled)
         ledger = folder.ledger("solutions")
         ledger.enter(rows)
         ledger.keep(rows)
@@ -69,9 +71,7 @@ def run(command: Command, tmp_path: Path, make_solutions: Any, open_folder: Any,
 
     (tmp_path / "runs/mine/prepare.truth").mkdir()
     write_rows(tmp_path / "runs/mine/prepare.truth/examples.jsonl", rows)
-    (tmp_path / "runs/mine/label").mkdir()
-    write_rows(tmp_path / "runs/mine/label/labelled.jsonl", rows[:30])
-    _finish("label", open_folder, rows=40)
+    _finish("label", open_folder, rows=40, labelled=rows[:30])
     with open_folder("seed") as folder:
         folder.begin()
         folder.ledger("solutions")

@@ -51,7 +51,7 @@ def test_more_samples_are_added_to_a_finished_run(evaluate: Callable[..., Any], 
     before = _lines()
     outcome = evaluate(OPENAI, WARM, "stage.samples=5")
     assert (outcome.code, outcome.err) == (0, "")
-    assert "goes on with samples=5, which was 2; what was drawn is kept" in outcome.out
+    assert "continues with samples=5 (before: 2); existing replies are kept" in outcome.out
     assert len(server.asked) == 5 * ROWS
     assert [line for line in _lines() if line in before] == before
     assert {len(row.verdicts) for row in read_judged(FOLDER)} == {5}
@@ -75,7 +75,7 @@ def test_another_tie_rule_asks_nobody(evaluate: Callable[..., Any], server: Fake
     server.stop()
     outcome = evaluate(OPENAI, WARM, "stage.samples=2", "stage.ties=first")
     assert (outcome.code, outcome.err) == (0, "")
-    assert "goes on with ties=first, which was random" in outcome.out
+    assert "continues with ties=first (before: the default)" in outcome.out
     assert json.loads((FOLDER / "config.json").read_text("utf-8"))["ties"] == "first"
 
 
@@ -184,4 +184,4 @@ def test_figures_of_another_shape_are_named(evaluate: Callable[..., Any], comman
     assert named, "one of them shows this figure"
     for outcome in named:
         assert (outcome.code, len(outcome.err.splitlines())) == (1, 1)
-        assert "metrics.json: fields are not as deepcritic writes them" in outcome.err
+        assert "metrics.json: not the metrics of an evaluation (Expected" in outcome.err

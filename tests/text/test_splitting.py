@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepcritic.errors import InputError
-from deepcritic.text.regions import protected
+from deepcritic.text.protected_spans import protected
 from deepcritic.text.splitting import joined, pieces, sentences, split_by_rule
 from deepcritic.text.steps import UNSEEN
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepcritic.text.regions import protected
+from deepcritic.text.protected_spans import protected
 from deepcritic.text.steps import UNSEEN, find_steps, split_steps, strip_heading
 
 GOLDEN: dict[str, list[dict[str, Any]]] = json.loads((Path(__file__).parent.parent / "golden" / "steps.json").read_text("utf-8"))

@@ -11,7 +11,7 @@ import pytest
 
 from deepcritic.errors import InputError
 from deepcritic.hub.models import load_model
-from deepcritic.shipped import shipped_path
+from deepcritic.shipped_models import shipped_path
 from deepcritic.training import plan as plans
 from deepcritic.training.plan import GIB, Drawing, Plan, Shape
 from deepcritic.training.settings import TrainerSettings

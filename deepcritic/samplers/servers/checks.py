@@ -2,8 +2,7 @@
 
 >>> checks = ReplyChecks("gpt-4o")
 >>> checks.served("gpt-4o-2024-08-06")
->>> checks.served("gpt-4o-mini")
-another model answers than was asked for: gpt-4o-mini, not gpt-4o
+>>> checks.served("gpt-4o-mini")  # logs: another model answers than was asked for: gpt-4o-mini, not gpt-4o
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pathlib import Path
 from deepcritic.errors import InputError
 from deepcritic.samplers.servers.completions import cards
 from deepcritic.samplers.servers.fleet import Fleet, Refusal
-from deepcritic.samplers.servers.nearby import listening
+from deepcritic.samplers.servers.open_ports import listening
 from deepcritic.samplers.servers.replies import message_of
 from deepcritic.samplers.servers.server import Server, pause
 from deepcritic.samplers.servers.slots import NoAnswer

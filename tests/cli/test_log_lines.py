@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepcritic.cli.lines import Lines, logged_lines
+from deepcritic.cli.log_lines import Lines, logged_lines
 from deepcritic.runs.folder import RunFolder
 
 PROGRAM = """

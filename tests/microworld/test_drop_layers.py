@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 
 from deepcritic.hub.models import load_model, load_tokenizer
-from deepcritic.microworld.shrink import shrink
+from deepcritic.microworld.drop_layers import shrink
 
 BASE = "deepcritic://microworld/models/base"
 

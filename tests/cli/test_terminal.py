@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepcritic.cli.output import VisibleOutput, written_out
+from deepcritic.cli.terminal import VisibleOutput, written_out
 
 EVIL = "\x1b[2J\x1b]0;title\x07\x9b31m\u202e"
 
@@ -80,7 +80,7 @@ def test_on_a_terminal_our_own_colours_stay(tmp_path: Path) -> None:
     import pty
 
     program = (
-        "import sys, contextlib\nfrom rich.console import Console\nfrom deepcritic.cli.output import VisibleOutput\n"
+        "import sys, contextlib\nfrom rich.console import Console\nfrom deepcritic.cli.terminal import VisibleOutput\n"
         "with contextlib.redirect_stdout(VisibleOutput(sys.stdout)):\n"
         f"    Console().print({EVIL!r}, style='bold'); print({EVIL!r})"
     )

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
-class Figures:
+class Metrics:
     """Counted since the service began."""
 
     def __init__(self, waiting: Callable[[], int], under_way: Callable[[], int]) -> None:

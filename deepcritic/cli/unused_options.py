@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from deepcritic.cli.names import parts, run_of, stage_names
+from deepcritic.cli.old_names import parts, run_of, stage_names
 from deepcritic.errors import UsageError
 from deepcritic.options import described, engines_of, record_of
 
@@ -45,14 +45,18 @@ def check_given(config: Any, words: Iterable[str], conf: Path) -> None:
         return
     stage = stage_name(plain)
     silent = without_effect(stage, values)
-    read = names_read(plain, silent)
-    for name, place in {**_of_experiment(words, conf), **given}.items():
+    read, read_by_stage = names_read(plain, silent), names_read(plain)
+    for name, place in _of_experiment(words, conf).items():  # another option of the command may take away the effect of these
+        if name not in given and not is_read(name, read_by_stage):
+            raise UsageError(place + _unread(name, stage, plain, {}, given))
+        _check_use(name)
+    for name in given:
         if name.startswith("stage."):
             key = name.split(".")[1]
             if key in silent:
-                raise UsageError(f"{place}{name} has no effect: {silent[key]}")
+                raise UsageError(f"{name} has no effect: {silent[key]}")
         elif not is_read(name, read):
-            raise UsageError(place + _unread(name, stage, plain, silent, given))
+            raise UsageError(_unread(name, stage, plain, silent, given))
         _check_use(name)
 
 

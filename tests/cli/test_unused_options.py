@@ -13,8 +13,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from deepcritic.cli.config import compose, configuration_folder
-from deepcritic.cli.names import run_of, stage_names
-from deepcritic.cli.unread import COMMON, check_given, names_read
+from deepcritic.cli.old_names import run_of, stage_names
+from deepcritic.cli.unused_options import COMMON, check_given, names_read
 from deepcritic.errors import UsageError
 from deepcritic.options import described, engines_of, record_of
 
@@ -28,7 +28,7 @@ GROUPS = sorted(
 )
 OPTIONS = sorted({*TOP, *GROUPS} - {"stage", "experiment", "debug"})
 """Every top-level option, from the configuration itself."""
-VALUES = {"task": "first_error", "sampler": "openai", "scorer": "prm", "trainer": "lora", "critic": "none"}
+VALUES = {"task": "first_error", "sampler": "openai", "scorer": "prm", "trainer": "lora", "critic": "deepcritic_7b_sft"}
 VALUES |= {"benchmark": "processbench", "source": "numina_math"}
 Command = Callable[..., Any]
 
@@ -95,7 +95,7 @@ def test_the_options_are_those_of_the_configuration() -> None:
         ("stage=export seed=3", "stage=export does not read seed"),
         ("stage=label task.system=x", "task.system has no effect: it needs stage.consensus="),
         ("stage=evaluate model=a stage.model=b", "model has no effect: stage.model= is given as well"),
-        ("stage=evaluate stage.generations=x model=b", "model has no effect: stage.generations= is given"),
+        ("stage=evaluate benchmark=examples benchmark.path=x stage.generations=x model=b", "model has no effect: stage.generations= is given"),
         (
             "stage=evaluate stage.generations=x stage.temperature=1",
             "stage.temperature has no effect: stage.generations= is given",

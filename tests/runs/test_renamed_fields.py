@@ -10,7 +10,7 @@ import pytest
 from deepcritic.critic import Critique
 from deepcritic.errors import InputError
 from deepcritic.runs.jsonl import read_json, read_rows
-from deepcritic.runs.renamed import RENAMED, with_current_names
+from deepcritic.runs.renamed_fields import RENAMED, with_current_names
 from deepcritic.schema import Judged
 from deepcritic.tasks.base import count
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from deepcritic.errors import InputError
 from deepcritic.schema import ALL_CORRECT, Gold, Item, Preferred, Responses
 from deepcritic.tasks.reference_answer import ReferenceAnswer
-from deepcritic.tasks.released import ReleasedFirstError
+from deepcritic.tasks.released_critic import ReleasedFirstError
 from deepcritic.tasks.step_by_step import StepByStep, StepCall, StepQuestion
 from deepcritic.text.prompt_template import Template
 

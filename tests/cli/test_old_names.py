@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from deepcritic.cli.config import compose, configuration_folder
-from deepcritic.cli.names import OLD_EXPERIMENTS, old_names, stage_names, translated
+from deepcritic.cli.old_names import OLD_EXPERIMENTS, old_names, stage_names, translated
 
 Command = Callable[..., Any]
 OLD = [(stage, old, new) for stage in stage_names() for old, new in old_names(stage).items()]

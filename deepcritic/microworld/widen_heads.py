@@ -1,6 +1,6 @@
 """A model of the small world with heads of 32 numbers: vLLM's attention on a CPU has no kernel for the 24 of the shipped ones.
 
-    python -m deepcritic.microworld.widen deepcritic://microworld/models/generator runs/generator
+    python -m deepcritic.microworld.widen_heads deepcritic://microworld/models/generator runs/generator
 
 The same function in another shape, up to rounding: each half of a head is filled up with zeros, the rotary base is chosen
 so that the first frequencies stay what they were, and the queries make up for the larger divisor in the softmax. It is

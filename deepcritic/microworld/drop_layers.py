@@ -1,6 +1,6 @@
 """A model of the small world with some of its layers left out, to be taught anew: for a critic smaller than its generator.
 
-    python -m deepcritic.microworld.shrink deepcritic://microworld/models/base runs/small --layers 0 1 3
+    python -m deepcritic.microworld.drop_layers deepcritic://microworld/models/base runs/small --layers 0 1 3
 
 What is kept of the embeddings and of each layer is as it was; what the whole could do is mostly lost until it is trained.
 """
