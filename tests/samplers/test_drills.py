@@ -23,6 +23,7 @@ from deepcritic.runs.folder import RunFolder
 from deepcritic.samplers.base import Usage
 from deepcritic.samplers.openai import OpenAISampler
 from deepcritic.samplers.resume import Draws
+from deepcritic.samplers.servers import open_ports
 from deepcritic.samplers.servers import server as server_module
 from deepcritic.schema import Failure, Generation
 from tests.samplers.server import FakeServer, Trouble, cut, endless, never, reply, reset, says, status

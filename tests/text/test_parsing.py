@@ -83,10 +83,10 @@ def _is_box(text: str, at: int) -> bool:
 )
 def test_time_is_linear_for_boxes_and_thoughts(piece: str) -> None:
     text = "\\boxed{1} " + piece * (2_000_000 // len(piece))
-    began = time.perf_counter()
+    began = time.process_time()
     last_boxed(text)
     strip_thinking(text)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 @given(NOISY)

@@ -81,6 +81,6 @@ def test_more_steps_than_allowed() -> None:
 @pytest.mark.parametrize("piece", ["A. ", "$", "$a", "\\(", "a.\n", ". ", "<think>", "$$", "1. "])
 def test_time_is_linear(piece: str) -> None:
     text = piece * (300_000 // len(piece))
-    began = time.perf_counter()
+    began = time.process_time()
     split_by_rule(text)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10

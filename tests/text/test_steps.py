@@ -38,11 +38,11 @@ def test_golden(name: str, case: dict[str, Any]) -> None:
 )
 def test_time_is_linear_for_steps(piece: str) -> None:
     text = piece * (1_000_000 // len(piece))
-    began = time.perf_counter()
+    began = time.process_time()
     split_steps(text)
     split_steps("Step 1:" + text)
     strip_heading("step 1" + text)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 STEP = st.text(alphabet="ab1 =+.\n", min_size=1).map(str.strip).filter(bool)
@@ -170,8 +170,8 @@ HOSTILE = [
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_time_is_linear_for_layouts(piece: str) -> None:
     text = piece * (400_000 // len(piece))
-    began = time.perf_counter()
+    began = time.process_time()
     find_steps(text)
     find_steps("Step 1: " + text)
     find_steps("1. a\n2. b\n" + text)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10

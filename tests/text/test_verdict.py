@@ -138,9 +138,9 @@ def test_no_numeral(text: str) -> None:
 )
 def test_time_is_linear(piece: str) -> None:
     text = piece * (400_000 // len(piece))
-    began = time.perf_counter()
+    began = time.process_time()
     read_number(text)
     read_number(f"\\boxed{{{text}}}")
     read_number(text, marker="**Answer**:")
     number_of(text[:2000])
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
