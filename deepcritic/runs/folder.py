@@ -155,7 +155,8 @@ class RunFolder:
             LOG.info(f"{self.path}: finished before with this configuration; nothing to do")
             return False
         for change in extensions:
-            LOG.info(f"{self.path}: continues with {change.key}={change.now} (before: {_told(change.before)}); existing replies are kept")
+            before = _told(change.before)
+            LOG.info(f"{self.path}: continues with {change.key}={change.now} (before: {before}); existing replies are kept")
         if self._only_looks:
             return True
         if manifest is not None:
@@ -187,10 +188,14 @@ class RunFolder:
 
     def _kept(self) -> list[Path]:
         """What the folder holds that another configuration could be mixed up with; rows that failed are no such thing."""
-        own = {"config.json", UsageLog.FILE}
+        own = {"config.json", "README.md", UsageLog.FILE}
         there = sorted(self.path.iterdir()) if self.path.is_dir() else []
         entries = [entry for entry in there if entry.name not in own and not entry.match(FAILURES)]
-        return [entry for entry in entries if (entry.is_dir() and not _half_written(entry)) or (entry.is_file() and entry.stat().st_size)]
+        return [
+            entry
+            for entry in entries
+            if (entry.is_dir() and not _half_written(entry)) or (entry.is_file() and entry.stat().st_size)
+        ]
 
     @property
     def is_new(self) -> bool:

@@ -95,7 +95,6 @@ def test_the_options_are_those_of_the_configuration() -> None:
         ("stage=export seed=3", "stage=export does not read seed"),
         ("stage=label task.system=x", "task.system has no effect: it needs stage.consensus="),
         ("stage=evaluate model=a stage.model=b", "model has no effect: stage.model= is given as well"),
-        ("stage=evaluate benchmark=examples benchmark.path=x stage.generations=x model=b", "model has no effect: stage.generations= is given"),
         (
             "stage=evaluate stage.generations=x stage.temperature=1",
             "stage.temperature has no effect: stage.generations= is given",
