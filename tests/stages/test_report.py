@@ -197,7 +197,7 @@ def test_the_page_fetches_nothing_and_runs_nothing_else(command: Command, run: l
     assert all(f"'sha256-{_sha(text)}'" in allowed for text in [*links.run, *links.styles])
     assert links.tags.count("svg") == links.tags.count("figcaption") > 5
     assert 'lang="en"' in page
-    shown = ("80.0", "constant baseline", "wrong to right / right to wrong", "From solutions to seed critiques", "no rated step")
+    shown = ("80.0", "best baseline", "wrong to right / right to wrong", "From solutions to seed critiques", "no rated step")
     for text in shown:
         assert text in page
 
