@@ -1,9 +1,10 @@
-"""What an evaluation from saved replies costs: seconds to its start, seconds with all statistics, and memory with 32 samples.
+"""What an evaluation from saved replies costs: seconds to its start, seconds with all statistics, and memory with 32 samples and
+with a million rows.
 
 scripts/bench evaluation
 
 The benchmark is made up, 3,400 solutions in ProcessBench's form with its lengths and ten generators, and so are the replies, of
-about 2,000 characters. Each run is a command of its own, on two cores.
+about 2,000 characters. Each run is a command of its own, on two cores. The million rows need 12 GB in the temporary folder.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +26,7 @@ from table import row, write
 ROWS, SAMPLES, MANY, TURNS = 3400, 8, 32, 3
 CHARACTERS = 2000
 CORES = 2
+MILLION = 1_000_000
 WORDS = [f"w{number}" for number in range(5000)]
 
 
@@ -36,17 +39,18 @@ class Run(NamedTuple):
     memory: float
 
 
-def write_benchmark(folder: Path, chance: random.Random) -> dict[str, tuple[int, int]]:
+def write_benchmark(folder: Path, rows: int, chance: random.Random) -> dict[str, tuple[int, int]]:
     """`benchmark.jsonl`, two solutions to every tenth problem; the right verdict and the number of steps of each."""
+    said = _sayings(chance, rows)
     gold = {}
     with (folder / "benchmark.jsonl").open("w", encoding="utf-8") as file:
-        for at in range(ROWS):
+        for at in range(rows):
             steps = chance.randint(2, 15)
             label = -1 if chance.random() < 0.4 else chance.randrange(steps)
             gold[f"math-{at}"] = (label + 1 or -1, steps)
             solution = {
-                "id": f"math-{at}", "generator": f"model-{at % 10}", "problem": f"Problem {at * 10 // 11}: {said(chance, 200)}",
-                "steps": [said(chance, 200) for _ in range(steps)], "label": label, "final_answer_correct": label == -1,
+                "id": f"math-{at}", "generator": f"model-{at % 10}", "problem": f"Problem {at * 10 // 11}: {said(200)}",
+                "steps": [said(200) for _ in range(steps)], "label": label, "final_answer_correct": label == -1,
             }  # fmt: skip
             file.write(json.dumps(solution) + "\n")
     return gold
@@ -54,16 +58,21 @@ def write_benchmark(folder: Path, chance: random.Random) -> dict[str, tuple[int,
 
 def write_replies(path: Path, gold: dict[str, tuple[int, int]], samples: int, chance: random.Random) -> None:
     """Replies that are right three times out of five; one of 50 has no verdict."""
+    said = _sayings(chance, len(gold))
     with path.open("w", encoding="utf-8") as file:
         for name, (right, steps) in gold.items():
             for sample in range(samples):
                 verdict = right if chance.random() < 0.6 else chance.choice([-1, *range(1, steps + 1)])
                 end = "" if chance.random() < 0.02 else f" \\boxed{{{verdict}}}"
-                file.write(json.dumps({"example_id": name, "sample": sample, "text": said(chance, CHARACTERS) + end}) + "\n")
+                file.write(json.dumps({"example_id": name, "sample": sample, "text": said(CHARACTERS) + end}) + "\n")
 
 
-def said(chance: random.Random, characters: int) -> str:
-    return " ".join(chance.choices(WORDS, k=characters // 6))
+def _sayings(chance: random.Random, rows: int) -> Callable[[int], str]:
+    """Makes texts of about so many characters; for very many rows they are pieces of one text, which is much faster."""
+    if rows <= ROWS:
+        return lambda characters: " ".join(chance.choices(WORDS, k=characters // 6))
+    text = " ".join(chance.choices(WORDS, k=200_000))
+    return lambda characters: text[(start := chance.randrange(len(text) - characters)) : start + characters]
 
 
 def evaluate(folder: Path, replies: Path, run: str) -> Run:
@@ -95,12 +104,15 @@ def main() -> None:
     chance = random.Random(0)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        gold = write_benchmark(folder, chance)
+        gold = write_benchmark(folder, ROWS, chance)
         few, many = folder / "few.jsonl", folder / "many.jsonl"
         write_replies(few, gold, SAMPLES, chance)
         write_replies(many, gold, MANY, chance)
         runs = [evaluate(folder, few, f"few-{turn}") for turn in range(TURNS + 1)][1:]
         largest = evaluate(folder, many, "many")
+        many.unlink()
+        write_replies(few, write_benchmark(folder, MILLION, chance), 1, chance)
+        million = evaluate(folder, few, "million")
     rows = [
         row(
             "seconds until the run is begun, replies and benchmark read", statistics.median(run.begun for run in runs), at_most=2
@@ -109,6 +121,8 @@ def main() -> None:
             f"seconds, {ROWS:,} x {SAMPLES} replies with all statistics", statistics.median(run.ended for run in runs), at_most=10
         ),
         row(f"MB at most, {ROWS:,} x {MANY} replies", largest.memory, at_most=1000),
+        row(f"seconds, {MILLION:,} rows with all statistics", million.ended, at_most=600),
+        row(f"MB at most, {MILLION:,} rows", million.memory, at_most=2000),
     ]
     processor = round(statistics.median(run.processor for run in runs), 2)
     write("evaluation", rows, processor_seconds=processor, seconds_with_32=round(largest.ended, 1), load=os.getloadavg()[0])
