@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from deepcritic.errors import InputError, UsageError
+from deepcritic.errors import InputError, Stopped, UsageError
 from deepcritic.hub import publishing
 from deepcritic.hub.models import load_tokenizer, model_id
 from deepcritic.options import REQUIRED, Options, option, wrong
@@ -195,6 +195,8 @@ def run(
         copied = bool(options.beta) and not plan.shape.adapter  # below an adapter the weights are the reference model's
         second = f"\n{plan.on_gpus().memory['weights'] / GIB:.3g} GiB more for the reference model (stage.beta)" if copied else ""
         print(f"with all prompts, and replies as long as they may be:\n{plan.dry_run()}{second}")
+        if not options.prefilter_samples:  # else the prefilter's requests are counted, which ends the run
+            raise Stopped(f"{folder.path}: a dry run: nothing is trained")
     prompts, counts = _filtered(folder, options, prompts, max_tokens, task, sampler)
     folder.require_complete()
     plan.check_memory()

@@ -188,3 +188,12 @@ def test_a_dry_run_tells_the_plan(command: Callable[..., Any], make_solutions: A
     assert "more for the reference model (stage.beta)" in said
     assert "in 40 steps" in said
     assert not Path("runs/mine/rl").exists()
+
+
+def test_a_dry_run_without_a_prefilter_trains_nothing(command: Callable[..., Any], make_solutions: Any) -> None:
+    write_rows(Path("labelled.jsonl"), make_solutions(24))
+    words = "experiment=microworld/rl stage.examples=labelled.jsonl stage.prefilter_samples=0 run=mine dry_run=true"
+    outcome = command(f"model={BASE}", *words.split())
+    assert outcome.code == 0, outcome.err
+    assert "a dry run: nothing is trained" in outcome.out + outcome.err
+    assert not Path("runs/mine/rl").exists()
