@@ -59,6 +59,8 @@ TIMES = {
 }
 
 # One command for each stage, small enough to live for a second; {data} is the folder of its inputs.
+UNSEEDED = {"label"}
+"""Stages that do not read `seed`."""
 STAGES = {
     "prepare": "experiment=microworld/problems source.count=1500",
     "seed": "experiment=microworld/seed stage.examples={data}/few.jsonl stage.in_depth_samples=3 stage.wave_size=1 "
@@ -190,7 +192,7 @@ class Server:
     ) -> tuple[int, float]:
         """`(exit code, seconds)`; the code is minus the signal's number."""
         folder.mkdir(parents=True, exist_ok=True)
-        words = [*STAGES[stage].format(data=self.data).split(), "run=mine", "seed=7"]
+        words = [*STAGES[stage].format(data=self.data).split(), "run=mine", *([] if stage in UNSEEDED else ["seed=7"])]
         order = {"words": words, "folder": str(folder), "kill_after": kill_after, "trap": trap, "log": str(log) if log else None}
         assert self._process.stdin is not None
         assert self._process.stdout is not None

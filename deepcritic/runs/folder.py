@@ -29,7 +29,7 @@ from deepcritic.runs.budget import Limits, UsageLog
 from deepcritic.runs.data_card import write_cards
 from deepcritic.runs.failures import failures_in
 from deepcritic.runs.guard import CONTENT, EXTENDS, Change, changes, flatten, listed
-from deepcritic.runs.jsonl import clear_unfinished, file_sha256, read_json, write_json
+from deepcritic.runs.jsonl import UNFINISHED, clear_unfinished, file_sha256, read_json, write_json
 from deepcritic.runs.manifest import MANIFEST, manifest_of
 
 LOG = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ class RunFolder:
         """What the folder holds that another configuration could be mixed up with; rows that failed are no such thing."""
         own = {"config.json", "README.md", UsageLog.FILE}
         there = sorted(self.path.iterdir()) if self.path.is_dir() else []
-        entries = [entry for entry in there if entry.name not in own and not entry.match(FAILURES)]
+        entries = [entry for entry in there if entry.name not in own and entry.suffix != UNFINISHED and not entry.match(FAILURES)]
         return [
             entry
             for entry in entries

@@ -204,6 +204,16 @@ def test_a_folder_without_its_configuration_is_nobodys(path: Path, finished: boo
             folder.begin()
 
 
+@pytest.mark.parametrize("left", [".config.json.x1y2.part", "README.md", "checkpoint-3/weights"])
+def test_what_a_killed_start_leaves_guards_nothing(path: Path, left: str) -> None:
+    """Temporary files, a card without rows, and a checkpoint that was not finished."""
+    file = path / left
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("x", "utf-8")
+    with _open(path) as folder:
+        assert folder.begin()
+
+
 @pytest.mark.parametrize(
     ("first", "then"),
     [("rows.jsonl", "./rows.jsonl"), ("a/../rows.jsonl", "rows.jsonl"), ("rows.jsonl", "{here}/rows.jsonl"), ("rows.jsonl", "l")],

@@ -60,7 +60,7 @@ def test_overlong_rows_are_set_aside_by_the_written_policy(command: Callable[...
     assert outcome.code == 0, outcome.err
     failed = {row.key.example_id: row for row in read_rows(Path("runs/mine/evaluate/failures.jsonl"), Failure)}
     assert failed.keys() == {rows[0]["id"], rows[4]["id"]}
-    assert all(row.reason == "too_long" and f"exceed {CONTEXT}" in row.detail for row in failed.values())
+    assert all(row.reason == "too_long" and f"of a context of {CONTEXT}" in row.detail for row in failed.values())
     assert "truncated 100.0%, failed 2\n" in outcome.out
     metrics = json.loads(Path("runs/mine/evaluate/metrics.json").read_text("utf-8"))
     assert metrics["failed"] == 2
