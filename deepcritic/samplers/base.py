@@ -1,8 +1,8 @@
-"""The waist to models that write: one protocol, one file per engine.
+"""The protocol for models that write text. Each engine is a file in this folder.
 
 with TransformersSampler(model=path) as sampler:
     for outcome in sampler.stream(requests):
-        ...  # a Generation or a Failure, in the order of finishing
+        ...  # a Generation or a Failure, in completion order
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from deepcritic.errors import InputError
 from deepcritic.schema import Failure, Generation, Key, Message
 
 FLOOR = 16
-"""The least room for a reply, in tokens, with which a request is sent: less holds no verdict."""
+"""A request is sent only if its reply may have at least this many tokens: a verdict needs that many."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How replies are drawn. `temperature` 0 is greedy. `max_tokens` is an upper limit on new tokens; None is what the
-    model's context leaves."""
+    """Sampling parameters. `temperature` 0 is greedy. `max_tokens` is an upper limit on new tokens; None means the rest of
+    the model's context."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -43,9 +43,9 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model is asked. `keys` and `seeds` have one entry for each sample that is wanted of this one prompt.
+    """One prompt and its samples. `keys` and `seeds` have one entry for each sample.
 
-    `prefix` is the beginning of the reply; the model goes on from it, and it is not repeated in the reply's text.
+    `prefix` is the beginning of the reply. The model continues it, and the reply's text does not repeat it.
     """
 
     keys: tuple[Key, ...]
@@ -62,17 +62,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, keys=tuple(self.keys[i] for i in wanted), seeds=tuple(self.seeds[i] for i in wanted))
 
     def fingerprint(self, model: str) -> str:
-        """Hash of everything that decides a reply but its seed: prompt, prefix, sampling and model."""
+        """Hash of everything that determines a reply except its seed: prompt, prefix, sampling and model."""
         parts = (self.messages, self.prefix, self.sampling, model)
         try:
             content = msgspec.json.encode(parts)
-        except UnicodeEncodeError:  # a lone surrogate, which only Python's own encoder can write down
+        except UnicodeEncodeError:  # a lone surrogate, which only Python's json module can encode
             content = json.dumps(msgspec.to_builtins(parts)).encode()
         return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 class Lengths(NamedTuple):
-    """How many tokens a prompt and its reply may have together. `context` is None where that is not known.
+    """Limits on the tokens of a prompt and its reply together. `context` is None if unknown.
 
     >>> lengths = Lengths(context=100)
     >>> lengths.limit(60, Sampling(max_tokens=None)), lengths.limit(60, Sampling(max_tokens=80)), lengths.limit(90, Sampling())
@@ -81,11 +81,11 @@ class Lengths(NamedTuple):
 
     context: int | None = None
     strict: bool = False
-    """Whether a request is sent only where the context has room for all of `max_tokens`."""
+    """Whether a request is sent only if all of `max_tokens` fits in the context."""
 
     def limit(self, prompt: int, sampling: Sampling) -> int | None:
-        """The most tokens that a reply to a prompt of `prompt` tokens may have; 0 where too few are left (see `FLOOR`), None
-        where neither the context nor `max_tokens` says."""
+        """The most tokens that a reply to a prompt of `prompt` tokens may have; 0 if they are too few (see `FLOOR`), None if
+        neither the context nor `max_tokens` sets a limit."""
         most = sampling.max_tokens
         if self.context is None:
             return most
@@ -108,7 +108,7 @@ class Lengths(NamedTuple):
 
 
 def unknown_context(model: str) -> InputError:
-    """What to raise where a model's context is not known and no `max_tokens` is given."""
+    """The error for a model whose context is unknown, if `max_tokens` is not given."""
     return InputError(
         "the length of the model's context is not known", field="max_tokens", found=f"null, with {model}",
         expected="a number (stage.max_tokens=N)",
@@ -116,29 +116,29 @@ def unknown_context(model: str) -> InputError:
 
 
 class Usage(msgspec.Struct):
-    """What an engine has sent since it was made; it counts up."""
+    """Running totals of what an engine has sent since it was created."""
 
     requests: int = 0
     """Calls sent, retries included."""
     retries: int = 0
-    """Calls that were a further try."""
+    """Calls that repeated an earlier one."""
     discarded: int = 0
-    """Answers that were paid for and could not be kept, with their tokens below."""
+    """Paid answers that could not be used; their tokens are counted below."""
     discarded_prompt_tokens: int = 0
     discarded_completion_tokens: int = 0
     estimated: int = 0
-    """Replies whose tokens nobody counted: they are estimated from characters."""
+    """Replies whose tokens the server did not count: they are estimated from characters."""
 
     def since(self, before: Usage) -> dict[str, int]:
-        """What was added to `before`; fields without any are left out."""
+        """The increase since `before`, without fields that did not change."""
         fields = ((name, getattr(self, name) - getattr(before, name)) for name in self.__struct_fields__)
         return {name: count for name, count in fields if count}
 
 
 @runtime_checkable
 class Counting(Protocol):
-    """An engine that knows what it sends, as one that talks to a server does. For any other a request is counted when it
-    is handed over, and nothing is tried again."""
+    """An engine that counts its calls, such as a client of a server. For other engines a request counts as one call, without
+    retries."""
 
     @property
     def usage(self) -> Usage: ...
@@ -146,7 +146,7 @@ class Counting(Protocol):
 
 @runtime_checkable
 class Tokenizing(Protocol):
-    """An engine that makes prompts of token ids: with the tokenizer of this model (None: with none, it sends messages)."""
+    """An engine that builds prompts of token ids with the tokenizer of this model. None: it sends messages instead."""
 
     @property
     def tokenizer_source(self) -> str | None: ...
@@ -154,7 +154,7 @@ class Tokenizing(Protocol):
 
 @runtime_checkable
 class Bounded(Protocol):
-    """An engine that knows, before anything is loaded, how long a prompt and its reply may be together."""
+    """An engine that knows its limit on prompt and reply tokens before it loads anything."""
 
     @property
     def lengths(self) -> Lengths: ...
@@ -162,7 +162,7 @@ class Bounded(Protocol):
 
 @runtime_checkable
 class Written(Protocol):
-    """An engine that counts tokens as they are written, before the replies that they belong to end."""
+    """An engine that counts tokens while replies are still being generated."""
 
     @property
     def written(self) -> int: ...
@@ -170,7 +170,7 @@ class Written(Protocol):
 
 @runtime_checkable
 class Ready(Protocol):
-    """Outcomes that know how many of them can be taken without waiting, so that these are kept with one write."""
+    """Outcomes that know how many of them can be taken without waiting, so that one write saves them all."""
 
     @property
     def ready(self) -> int: ...
@@ -178,26 +178,26 @@ class Ready(Protocol):
 
 @runtime_checkable
 class Cancelling(Protocol):
-    """An engine that can end draws that nobody waits for any more (see `deepcritic.samplers.cancellation`)."""
+    """An engine that can cancel draws (see `deepcritic.samplers.cancellation`)."""
 
     def cancel(self, keys: Iterable[Key]) -> None: ...
 
 
 class Sampler(Protocol):
-    """A model that writes. Making one is cheap and says whether the model is there; weights are loaded, or a server is
-    waited for, on entering its `with` block. `stream` may be called from several threads.
+    """A model that writes text. Creating one is cheap and checks that the model exists. Entering its `with` block loads the
+    weights or waits for a server. `stream` may be called from several threads.
 
-    What cannot be answered is a `Failure`: a reason of `rows.PERMANENT` where another try would change nothing, any other
-    once the engine has given up trying. An engine may be `Counting` and `Tokenizing` as well.
+    A request without a reply becomes a `Failure`. Its reason is one of `rows.PERMANENT` if a retry would not help, and any
+    other once the engine has used up its retries. An engine may also be `Counting` and `Tokenizing`.
 
-    `model_id` names the model with its content (see `deepcritic.hub.models.model_id`), for fingerprints and rows.
+    `model_id` identifies the model and its content in fingerprints and rows (see `deepcritic.hub.models.model_id`).
     """
 
     @property
     def model_id(self) -> str: ...
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
-        """Pull requests as there is room; yield one outcome for each of their keys, in any order."""
+        """Consume `requests` lazily and yield one outcome for each of their keys, in any order."""
         ...
 
     def __enter__(self) -> Self: ...

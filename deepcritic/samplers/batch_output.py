@@ -1,8 +1,8 @@
-"""Lines of the output and error files of OpenAI's batch API (also Azure's, Mistral's and vLLM's `run-batch`) as recorded replies.
+"""Reads output and error files of OpenAI's batch API (also Azure's, Mistral's and vLLM's `run-batch`) as recorded replies.
 
-`custom_id` is the example's id, or `EXAMPLE_ID#SAMPLE` where each sample is a request of its own; the choices of one request are
-samples from 0. A line with an error, or with another status than 200, is a reply that did not come: it is neither right nor
-wrong, and `failures.jsonl` has its reason.
+`custom_id` is the example id, or `EXAMPLE_ID#SAMPLE` if each sample is a separate request; the choices of one request are
+samples from 0. A line with an error, or with a status other than 200, is a failed request: it is neither right nor wrong, and
+`failures.jsonl` has its reason.
 
 >>> body = {"choices": [{"message": {"content": "fine \\\\boxed{-1}"}, "finish_reason": "stop"}]}
 >>> rows({"custom_id": "a-1#2", "response": {"status_code": 200, "body": body}, "error": None})[0]["sample"]
@@ -28,12 +28,12 @@ _OK = range(200, 300)
 
 
 def is_batch(row: Mapping[str, Any]) -> bool:
-    """Whether a row is a line of a batch, and no reply in our own form."""
+    """Whether a row is a line of a batch file, not a reply in our own format."""
     return "custom_id" in row and "example_id" not in row and "text" not in row
 
 
 def rows(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The replies of a line, as fields of a recorded reply. Raises `InputError` for a line that is none of an output file."""
+    """The replies of a line, as fields of a recorded reply. Raises `InputError` if it is not a line of an output file."""
     name, response, error = row["custom_id"], row.get("response"), row.get("error")
     if not isinstance(name, str) or not name:
         raise InputError("not an id", field="custom_id", found=name, expected="the id of an example, or EXAMPLE_ID#SAMPLE")
@@ -81,7 +81,7 @@ def _named(said: Any, status: int) -> str:
 
 
 def _choices(body: Mapping[str, Any]) -> list[Any]:
-    """The choices of an answer; those of the API for responses in the same form."""
+    """The choices of an answer. Output of the Responses API is converted to the same form."""
     if isinstance(body.get("output"), list) and "choices" not in body:
         parts = [part for item in body["output"] if isinstance(item, Mapping) and item.get("type") == "message"
                  for part in item.get("content") or ()]  # fmt: skip
@@ -96,7 +96,7 @@ def _choices(body: Mapping[str, Any]) -> list[Any]:
 
 
 def _reply(body: Mapping[str, Any], choice: Any) -> dict[str, Any]:
-    """A choice as fields of a reply. What cannot be used is a reply that did not come."""
+    """A choice as fields of a reply. A choice that cannot be used counts as failed."""
     try:
         said = read(json.dumps({**body, "choices": [choice]}).encode())
     except Unreadable as problem:

@@ -1,4 +1,4 @@
-"""Draws that nobody waits for any more: an engine that has a `Cancellation` ends them before their replies do.
+"""Cancelling draws: an engine that has a `Cancellation` can end them before their replies are complete.
 
 >>> from deepcritic.schema import Key
 >>> first, second = Key(example_id="a", request="critique"), Key(example_id="b", request="critique")
@@ -20,9 +20,9 @@ from deepcritic.schema import Failure, Generation, Key
 
 
 class Cancellation:
-    """The keys that an engine has pulled and not answered yet, and those of them that were cancelled. Thread-safe.
+    """The keys that an engine has pulled and not answered yet, and which of them were cancelled. Thread-safe.
 
-    A key that the engine has not pulled, or has answered, cannot be cancelled: nothing is remembered of it.
+    Cancelling a key that the engine has not pulled, or has answered, has no effect.
     """
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class Cancellation:
         self._lock = threading.Lock()
 
     def pulled(self, keys: Iterable[Key]) -> None:
-        """The engine owes an outcome for these keys."""
+        """Record that the engine has pulled these keys."""
         with self._lock:
             self._open.update(keys)
 
     def answered(self, key: Key) -> None:
-        """The engine has an outcome for this key."""
+        """Record that the engine has an outcome for this key."""
         with self._lock:
             self._open.discard(key)
             self._cancelled.discard(key)
@@ -55,11 +55,11 @@ class Cancellation:
         return key in self._cancelled
 
     def __bool__(self) -> bool:
-        """Whether anything was cancelled that has no outcome yet."""
+        """Whether any cancelled key has no outcome yet."""
         return bool(self._cancelled)
 
     async def run(self, key: Key, work: Coroutine[Any, Any, Generation | Failure]) -> Generation | Failure:
-        """The outcome of `work`, a draw as a task of an event loop, which is cancelled with its key."""
+        """Run the draw `work` as an event loop task that is cancelled with its key; returns its outcome."""
         task = asyncio.current_task()
         assert task is not None
         with self._lock:
@@ -70,7 +70,7 @@ class Cancellation:
                 return cancelled(key)
             return await work
         except asyncio.CancelledError:
-            if key not in self._cancelled or task.uncancel() > 0:  # the whole stream ends
+            if key not in self._cancelled or task.uncancel() > 0:  # the whole stream was cancelled
                 raise
             return cancelled(key)
         finally:

@@ -1,12 +1,12 @@
-"""Continuous batching for transformers: replies are written side by side, and where one ends the next begins.
+"""Continuous batching for transformers: a new reply takes the place of each one that ends.
 
     for job in ContinuousBatch(model, tokenizer, size=16, tokens=131_072).run(jobs):
-        ...  # each at the moment at which its reply ends
+        ...  # each as soon as its reply ends
 
-Keys and values of all rows stand in one buffer for each layer, aligned at the right: a row whose reply began later begins later
-in it, and the mask leaves out what stands before. A row that has ended is a hole, into which the keys and values of a new prompt
-are copied. A prompt of which several replies are wanted is read once. Where the rows pass the budget of tokens, the last one is
-taken out and read again later: the k-th token of a reply depends on its prompt, its seed and k alone.
+Each layer has one buffer with the keys and values of all rows, aligned at the right. A row whose reply began later begins at a
+later column, and the mask excludes the columns before it. A row that has ended is a hole, into which the keys and values of a new
+prompt are copied. A prompt with several replies is read once. If the rows exceed the token budget, the last one is removed and
+read again later: the k-th token of a reply depends only on its prompt, its seed and k.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 GROWTH = 128
-"""Columns by which a buffer grows."""
+"""The number of columns by which a buffer grows."""
 REFILL = 4
-"""New prompts are read once a quarter of the places is free, together: one by one they would hold the others up."""
+"""New prompts are read together once a quarter of the rows is free: one by one they would delay the others."""
 PREFILL_TOKENS = 8192
-"""Tokens of prompts that are read together."""
+"""The most prompt tokens that are read together."""
 _PLAIN = frozenset({"full_attention", "sliding_attention"})
 
 
 @dataclass
 class Reply:
-    """The tokens of a reply, its end token included, and whether it came to an end or was cut."""
+    """The tokens of a reply, including its end token. `ended` is False if the reply was cut."""
 
     ids: list[int]
     ended: bool = False
@@ -43,7 +43,7 @@ class Reply:
 
 @dataclass
 class Job:
-    """A reply to be drawn: its prompt, its seed, how it is drawn, and the most tokens that it may have. `at` is the caller's."""
+    """A reply to draw: its prompt, seed, sampling and maximum number of tokens. `at` is a number for the caller's own use."""
 
     at: int
     ids: list[int]
@@ -52,28 +52,28 @@ class Job:
     limit: int
     reply: Reply = field(default_factory=lambda: Reply([]))
     start: int = 0
-    """The column of the buffers at which it begins."""
+    """Its first column in the buffers."""
     cancelled: bool = False
-    """Whether it was given up before its end."""
+    """Whether it was cancelled before its end."""
 
     @property
     def known(self) -> list[int]:
-        """The prompt and what is written of the reply."""
+        """The prompt and the reply so far."""
         return self.ids + self.reply.ids
 
 
 def can_refill(model: PreTrainedModel) -> bool:
-    """Whether the model keeps nothing but keys and values of the tokens that it has seen, so that rows can be exchanged."""
+    """Whether the model's cache holds only keys and values, so that rows can be exchanged."""
     config = model.config.get_text_config()
     kinds = getattr(config, "layer_types", None) or ["full_attention"]
     return set(kinds) <= _PLAIN
 
 
 class ContinuousBatch:
-    """Draws `size` replies at a time, whose prompts and replies may hold `tokens` tokens together, padding included.
+    """Draws `size` replies at a time. Their prompts and replies may have `tokens` tokens together, including padding.
 
-    `lock` is held while the model works: several threads may each have a batch of their own. `told` is called with how many
-    tokens were just written. `unwanted` is asked once a token for the jobs (their `at`) to be given up.
+    `lock` is held while the model runs, so that several threads can each have a batch. `told` is called with the number of
+    tokens just generated. `unwanted` is called once per token and returns the jobs (their `at`) to cancel.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class ContinuousBatch:
         self._window = Window()
         self._buffers: list[Buffer] = []
         self._native: Any = None
-        """The model's own cache, where it is not of a kind that rows can be exchanged in."""
+        """The model's own cache, if its rows cannot be exchanged."""
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Each job when its reply has ended, or has as many tokens as it may have, or is `cancelled`."""
+        """Yield each job when its reply ends, reaches its limit or is `cancelled`."""
         import torch
 
         waiting, coming = deque[Job](), iter(jobs)
@@ -117,7 +117,7 @@ class ContinuousBatch:
         return sum(row is not None for row in self._rows)
 
     def _give_up(self, waiting: deque[Job]) -> list[Job]:
-        """Take out the jobs that are not wanted any more; their places become holes."""
+        """Remove the cancelled jobs and return them; their rows become holes."""
         unwanted = self._unwanted()
         if not unwanted:
             return []
@@ -132,7 +132,7 @@ class ContinuousBatch:
         return gone
 
     def _refill(self, waiting: deque[Job], coming: Iterator[Job]) -> list[Job]:
-        """Read new prompts where there is room for them; returns those whose reply is complete with its first token."""
+        """Read new prompts if there is room; returns the jobs whose reply is complete with its first token."""
         free = self._size - self._busy
         if self._busy and (free < max(1, self._size // REFILL) or not self._plain):
             return []
@@ -177,7 +177,7 @@ class ContinuousBatch:
         return self._take(new, output.logits[:, -1][torch.tensor(places, device=device)])
 
     def _put(self, new: list[Job], places: list[int], cache: Any, width: int) -> None:
-        """Copy the keys and values of new rows into holes, and into further rows where there are not enough."""
+        """Copy the keys and values of new rows into holes, and append rows if there are too few holes."""
         import torch
 
         if not self._plain:
@@ -206,7 +206,7 @@ class ContinuousBatch:
         self._window.begin = self._first_column()
 
     def _step(self, waiting: deque[Job]) -> list[Job]:
-        """One more token for every row; returns those that are complete."""
+        """Generate one more token for every row; returns the jobs that are complete."""
         import torch
 
         self._give_way(waiting)
@@ -215,7 +215,7 @@ class ContinuousBatch:
         rows, device = self._rows, self._model.device
         begin, end = self._window.begin if self._plain else 0, self._window.end
         ids = torch.tensor([[row.reply.ids[-1] if row else self._pad] for row in rows], device=device)
-        starts = torch.tensor([[row.start if row else end] for row in rows], device=device)  # a hole sees itself alone
+        starts = torch.tensor([[row.start if row else end] for row in rows], device=device)  # a hole attends only to itself
         mask = (torch.arange(begin, end + 1, device=device).unsqueeze(0) >= starts).long()
         output = self._model(
             input_ids=ids, attention_mask=mask, position_ids=end - starts, past_key_values=self._cache(), use_cache=True,
@@ -228,7 +228,7 @@ class ContinuousBatch:
         return done
 
     def _take(self, rows: list[Job], logits: torch.Tensor) -> list[Job]:
-        """Choose the next token of each row; returns those that are complete, whose places become holes."""
+        """Choose the next token of each row; returns the jobs that are complete, whose rows become holes."""
         import torch
 
         tokens = torch.empty(len(rows), dtype=torch.int64)
@@ -251,7 +251,7 @@ class ContinuousBatch:
         return done
 
     def _give_way(self, waiting: deque[Job]) -> None:
-        """Take the rows that began last out, to be read again later, until the others fit into the budget."""
+        """Remove the rows that began last until the others fit the budget. They are read again later."""
         while self._busy > 1 and self._busy * (self._window.length + 1) > self._tokens:
             last = max((row for row in self._rows if row is not None), key=lambda row: row.start)
             self._rows = [None if row is last else row for row in self._rows]
@@ -259,7 +259,7 @@ class ContinuousBatch:
             self._window.begin = self._first_column()
 
     def _shrink(self) -> None:
-        """Leave the holes out of the buffers once a third are, as they are computed like other rows."""
+        """Remove the holes from the buffers once they are a third of the rows: each costs as much compute as a row."""
         import torch
 
         alive = [at for at, row in enumerate(self._rows) if row is not None]
@@ -271,7 +271,7 @@ class ContinuousBatch:
         self._rows = [self._rows[at] for at in alive]
 
     def _move(self, end: int) -> None:
-        """Let the window end at column `end`, with columns to spare behind it."""
+        """Move the window to end at column `end`, with spare columns after it."""
         moved = end - self._window.end
         for buffer in self._buffers:
             buffer.move(moved, end + GROWTH, self._window)
@@ -291,7 +291,7 @@ class ContinuousBatch:
 
 @dataclass
 class Window:
-    """The columns of the buffers that are looked at: from `begin` up to, and without, `end`."""
+    """The columns of the buffers in use: from `begin` to `end`, exclusive."""
 
     begin: int = 0
     end: int = 0
@@ -302,7 +302,7 @@ class Window:
 
 
 class Buffer:
-    """Keys and values of one layer for all rows, (rows, heads, columns, width) each, with columns to spare."""
+    """Keys and values of one layer for all rows, (rows, heads, columns, width) each, with spare columns."""
 
     def __init__(self, window: Window, keys: torch.Tensor, values: torch.Tensor) -> None:
         self.keys, self.values = (_empty(like, 0, window.end + GROWTH) for like in (keys, values))
@@ -325,7 +325,7 @@ class Buffer:
         self.keys, self.values = self.keys.index_select(0, kept), self.values.index_select(0, kept)
 
     def move(self, by: int, capacity: int, window: Window) -> None:
-        """Move the window's columns by so many to the right (below 0: to the left), into buffers of `capacity` columns."""
+        """Move the window's columns `by` columns to the right (left if negative), into buffers of `capacity` columns."""
         for name in ("keys", "values"):
             old = getattr(self, name)
             new = _empty(old, old.shape[0], capacity)
@@ -334,7 +334,7 @@ class Buffer:
 
 
 def _empty(like: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """Zeros: what is left out by a mask must be a number all the same."""
+    """Zeros: masked entries must be finite numbers too."""
     return like.new_zeros(rows, like.shape[1], columns, like.shape[3])
 
 
@@ -344,7 +344,7 @@ def _copied(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
 
 
 def _layer(buffer: Buffer, window: Window) -> Any:
-    """The buffer as one layer of a transformers' cache."""
+    """The buffer as one layer of a transformers cache."""
     from transformers.cache_utils import DynamicLayer
 
     class Layer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here

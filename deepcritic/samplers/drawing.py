@@ -1,4 +1,4 @@
-"""How a token is drawn from its logits: with random numbers that follow from the sample's seed and the token's position alone."""
+"""Sampling a token from logits: its random number depends only on the sample's seed and the token's position."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LIKELY = 512
-"""So many of the most probable tokens are looked at first for a nucleus: to sort a whole vocabulary takes longer than what a
-small model writes it with."""
+"""The nucleus is first sought among this many most probable tokens: sorting the whole vocabulary takes longer than the forward
+pass of a small model."""
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that end a reply: what the model's own configuration says, and the tokenizer's."""
+    """The tokens that end a reply, from the configuration of the model and of the tokenizer."""
     configured = model.generation_config.eos_token_id if model.generation_config is not None else None
     ends = {*(configured if isinstance(configured, list) else [configured]), tokenizer.eos_token_id}
     return sorted(token for token in ends if token is not None)
 
 
 def stopped(ids: list[int], sampling: Sampling, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the reply holds one of the texts at which it is to stop."""
+    """Whether the reply contains a stop string."""
     if not sampling.stop:
         return False
     text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -34,8 +34,8 @@ def stopped(ids: list[int], sampling: Sampling, tokenizer: PreTrainedTokenizerBa
 def uniforms(seeds: torch.Tensor, position: int | Sequence[int]) -> torch.Tensor:
     """One number in [0, 1) for each seed at a position of its reply: SplitMix64 of both (Steele et al. 2014), 53 bits.
 
-    `seeds` is int64 of shape (batch,), `position` one for all or one for each; the result is float64 of the same shape. It
-    depends on no other row.
+    `seeds` is int64 of shape (batch,), `position` one number for all or one for each. The result is float64 of the same
+    shape; each row is independent of the others.
     """
     import torch
 
@@ -51,10 +51,10 @@ def uniforms(seeds: torch.Tensor, position: int | Sequence[int]) -> torch.Tensor
 
 
 def choose(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
-    """The token of each row: argmax at temperature 0, else where the cumulative probability passes `uniform`.
+    """The token of each row: argmax at temperature 0, else the one at which the cumulative probability exceeds `uniform`.
 
-    `logits` (batch, vocabulary), `uniform` (batch,); the result is (batch,). With `top_p` below 1 only the smallest
-    set of most probable tokens that reaches it is kept (nucleus sampling, Holtzman et al. 2020).
+    `logits` (batch, vocabulary), `uniform` (batch,); the result is (batch,). With `top_p` below 1 only the smallest set of
+    most probable tokens whose probability reaches it is kept (nucleus sampling, Holtzman et al. 2020).
     """
     import torch
 
@@ -75,13 +75,13 @@ def choose(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_
 
 
 def _nucleus(probabilities: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.Tensor:
-    """The same tokens as from the whole vocabulary in order, where the likeliest of it hold the nucleus."""
+    """The same tokens as with the whole vocabulary sorted, which is done only if `LIKELY` tokens do not hold the nucleus."""
     import torch
 
     least = torch.topk(probabilities, LIKELY, dim=-1).values[:, -1:]
     chosen = []
     for row, bound, drawn in zip(probabilities, least, uniform.tolist(), strict=True):
-        places = (row >= bound).nonzero().squeeze(-1)  # of equals all, in their order
+        places = (row >= bound).nonzero().squeeze(-1)  # all ties, in order of token id
         part, order = torch.sort(row[places], descending=True, stable=True)
         cumulative = part.cumsum(-1)
         if cumulative[-1] < top_p:

@@ -1,4 +1,4 @@
-"""Why a reply ended, in one vocabulary for all servers and recordings.
+"""Why a reply ended: one vocabulary for all servers and recordings.
 
 >>> [finish_reason(said) for said in ("stop", "eos_token", "end_turn", "max_tokens", None, "SAFETY", "abort", "odd")]
 ['stop', 'stop', 'stop', 'length', 'unknown', 'withheld', 'broken', 'unknown']
@@ -15,11 +15,11 @@ from typing import Final
 STOP: Final = "stop"
 LENGTH: Final = "length"
 UNKNOWN: Final = "unknown"
-"""The server does not say. The reply counts as one that was not cut."""
+"""The server gives no reason. The reply counts as complete."""
 WITHHELD: Final = "withheld"
-"""A filter or the model declined: the text, if any, is not an answer."""
+"""A filter or the model declined to answer: the text, if any, is not a reply."""
 BROKEN: Final = "broken"
-"""The server gave up in the middle of the reply."""
+"""The server stopped in the middle of the reply."""
 
 _MEANINGS: Final = {
     STOP: "stop eos eos_token stop_sequence stop_token end end_turn complete completed finish finished tool_calls tool_call "
@@ -33,5 +33,5 @@ _MEANING: Final = {word: meaning for meaning, words in _MEANINGS.items() for wor
 
 
 def finish_reason(said: object) -> str:
-    """`stop`, `length`, `unknown`, `withheld` or `broken`. A word that is not known, null or another type is `unknown`."""
+    """`stop`, `length`, `unknown`, `withheld` or `broken`. Any other word, null or another type gives `unknown`."""
     return _MEANING.get(said.strip().lower().replace("-", "_"), UNKNOWN) if isinstance(said, str) else UNKNOWN

@@ -1,12 +1,11 @@
-"""Any server that speaks OpenAI's protocol: vLLM, SGLang, TGI, llama.cpp, Ollama, LM Studio, several of them, a hosted model.
+"""Sampler for servers with OpenAI's API: vLLM, SGLang, TGI, llama.cpp, Ollama, LM Studio, or a hosted model.
 
     python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json run=mine \\
         sampler=openai sampler.urls=[https://api.openai.com/v1] model=NAME
 
-There are two ways to ask. With a `tokenizer` prompts are token ids, made as for the other engines, and a reply can be continued
-from its beginning: for vLLM and SGLang. Without one the messages are sent and the server's template makes the prompt: for all
-others. Each sample is one request with a seed of its own. `sampler=openai_reasoning` has the settings of hosted models that
-reason.
+Requests take one of two forms. With a `tokenizer` (for vLLM and SGLang) prompts are token ids, built as for the other engines,
+and a reply can be continued from a prefix. Without one (for all other servers) the messages are sent and the server applies its
+chat template. Each sample is one request with its own seed. `sampler=openai_reasoning` has settings for hosted reasoning models.
 """
 
 from __future__ import annotations
@@ -43,15 +42,15 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 REFUSALS_AT_FIRST = 8
-"""So many refusals before the first reply mean that the settings are wrong, not the rows."""
+"""This many refusals before the first reply mean that the settings are wrong, not the rows."""
 
 
 OTHERS = "change what it names: stage.max_tokens, stage.temperature, sampler.length_field, sampler.seeds, sampler.extra"
 
 
 class _Draw(NamedTuple):
-    """One sample to be drawn. `body` is the request but for its seed, `unlimited` the same without a limit on the reply, and
-    `limit` the most tokens of the reply. `opened`: the prompt ends in a thought that the reply goes on with."""
+    """One sample to draw. `body` is the request without its seed, `unlimited` the same without a limit on the reply, and
+    `limit` the reply's maximum number of tokens. `opened`: the prompt ends inside a thought that the reply continues."""
 
     request: Request
     key: Key
@@ -65,32 +64,32 @@ class _Draw(NamedTuple):
 
 
 class OpenAISampler:
-    """Samples from the servers at `urls`, base URLs as the protocol has them (`http://host:8000/v1`).
+    """Samples from the servers at the base URLs `urls` (`http://host:8000/v1`).
 
     Args:
         model: the name of the model at the servers, or its folder.
-        urls: one base URL, or several of servers that have the same model.
-        tokenizer: a folder or hub id; by default the model, where that is a local folder. With it prompts are token ids.
-        continues: whether a chat server takes `continue_final_message`, as vLLM does. Without it, and without a tokenizer, a
-            request that begins the reply is an error.
-        seeds: false for servers that refuse the field; replies can then not be drawn again.
-        length_field: `max_completion_tokens` for models that want that name.
+        urls: one base URL, or several if the servers have the same model.
+        tokenizer: a folder or hub id; by default the model, if that is a local folder. With it prompts are token ids.
+        continues: whether a chat server accepts `continue_final_message`, as vLLM does. Without it, and without a tokenizer, a
+            request with a `prefix` is an error.
+        seeds: false for servers that refuse the field; replies are then not reproducible.
+        length_field: `max_completion_tokens` for models that require that name.
         reply_field: the field of a message that holds the reply.
-        extra: further fields of a request; null takes one away.
+        extra: further fields of a request; null removes a field.
         api_key_env: the environment variable with the key.
-        strict_length: whether a request is `too_long` unless there is room for all of its `max_tokens`. By default a reply may be
-            as long as `max_tokens` and the context allow; where prompts are messages, a limit that is refused is left out.
-        template_args: variables of the chat template: of the tokenizer's, or sent as `chat_template_kwargs`, which vLLM, SGLang
+        strict_length: whether a request is `too_long` unless all of its `max_tokens` fits. By default a reply may be as long as
+            `max_tokens` and the context allow; if prompts are messages, a limit that the server refuses is omitted.
+        template_args: variables of the chat template: the tokenizer's, or sent as `chat_template_kwargs`, which vLLM, SGLang
             and llama.cpp read.
         concurrency, retries, timeout, stall, patience: see `Fleet`.
 
     Raises:
-        InputError: on entering, where no server answers within `patience` seconds, or one has another model or wants another key;
-            while drawing, where every request is refused, or no reply can be read, or all are empty.
+        InputError: on entering, if no server answers within `patience` seconds, or one has another model or rejects the key;
+            while drawing, if every request is refused, no reply can be read, or all replies are empty.
     """
 
     lanes = 64
-    """How many streams at once a service opens: requests of all of them share the engine's batches."""
+    """How many concurrent streams a service opens; their requests share the engine's batches."""
 
     def __init__(
         self,
@@ -117,7 +116,7 @@ class OpenAISampler:
         self._model, self._source = model, tokenizer or (model if self._folder else None)
         self._continues, self._seeds, self._length_field, self._reply_field = continues, seeds, length_field, reply_field
         self._extra, self._template_args = dict(extra or {}), template_args
-        if template_args and not self._source:  # the server's template makes the prompts
+        if template_args and not self._source:  # the server applies its template
             self._extra.setdefault("chat_template_kwargs", dict(template_args))
         self._id = model_id(model) if self._folder else model
         if tokenizer and tokenizer != model:
@@ -147,7 +146,7 @@ class OpenAISampler:
 
     @property
     def lengths(self) -> Lengths:
-        """Of what the server says; before it was asked, of what the configuration of a tokenizer's folder says."""
+        """From the server; before it was asked, from the configuration in the tokenizer's folder."""
         known = self._found.context or (context_length(self._source) if self._source else None)
         return Lengths(known, self._strict)
 
@@ -156,7 +155,7 @@ class OpenAISampler:
         return self._fleet.usage
 
     def cancel(self, keys: Iterable[Key]) -> None:
-        """Close the requests for these keys, on which a server that notices stops writing."""
+        """Close the requests for these keys. A server that detects this stops generating."""
         self._cancellation.cancel(keys)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
@@ -177,10 +176,10 @@ class OpenAISampler:
             ends = {} if self._tokenizer is None else {"stop_token_ids": [self._tokenizer.eos_token_id]}
             more, opened = {**(NEUTRAL if own else {}), **ends, **self._extra}, False
             if self._tokenizer is not None:
-                with self._lock:  # a tokenizer holds settings of the call at hand
+                with self._lock:  # a tokenizer keeps settings of the current call
                     ids = prompt_ids(self._tokenizer, request.messages, request.prefix)
                 limit, opened = lengths.limit(len(ids), request.sampling), thought_opened(self._tokenizer, ids)
-                if limit is None:  # `completions` would write 16 tokens
+                if limit is None:  # the default of `completions` is 16 tokens
                     raise unknown_context(self._id)
                 if limit == 0:
                     yield from lengths.failures(request, len(ids))
@@ -214,7 +213,7 @@ class OpenAISampler:
         def reply(content: bytes) -> Completion:
             try:
                 return read(content, self._reply_field)
-            except Unreadable as error:  # it was paid for like others
+            except Unreadable as error:  # it costs money all the same
                 self._discard(draw, error.tokens.prompt, error.tokens.completion)
                 self._checks.unreadable(self._fleet.servers[0].url, error)
                 raise
@@ -230,7 +229,7 @@ class OpenAISampler:
         return await self._fleet.ask(path, with_seed(draw.unlimited, seed), reply, share=share)
 
     def _made(self, draw: _Draw, reply: Completion) -> Generation | Failure:
-        """The row of a reply, or why it is none."""
+        """The row of a reply, or its failure."""
         self._answers += 1
         self._checks.served(reply.served)
         tokens, reason, detail = reply.tokens, "", ""
@@ -265,13 +264,13 @@ class OpenAISampler:
         )
 
     def _discard(self, draw: _Draw, prompt: int | None, completion: int | None) -> None:
-        """Count the tokens of an answer that was paid for and not kept. A prompt that it does not count is estimated."""
+        """Count the tokens of a paid answer that cannot be used. Prompt tokens are estimated if the answer has no count."""
         self.usage.discarded += 1
         self.usage.discarded_prompt_tokens += _prompt_tokens(draw) if prompt is None else prompt
         self.usage.discarded_completion_tokens += completion or 0
 
     def _refused(self, key: Key, error: Refusal) -> Failure:
-        """The failure of a row that was refused. Raises `InputError` where the refusal is about every row."""
+        """The failure of a refused row. Raises `InputError` if the refusal applies to every row."""
         said = message_of(error.body)
         reason = refusal_of_row(error.status, said)
         if reason is not None:
@@ -312,7 +311,7 @@ class OpenAISampler:
 
 
 def _secret(name: str) -> str:
-    """The key in the environment variable `name`; empty where there is none. It is shown to nobody but the servers."""
+    """The key in the environment variable `name`; empty if unset. It is sent only to the servers."""
     key = os.environ.get(name, "").strip()
     if not key.isascii() or not key.isprintable():
         raise InputError("the key cannot be sent as a header", field=name, expected="printable ASCII letters alone")
@@ -320,6 +319,6 @@ def _secret(name: str) -> str:
 
 
 def _prompt_tokens(draw: _Draw) -> int:
-    """What a prompt comes to where the server does not say."""
+    """The tokens of a prompt, for servers that do not count them."""
     characters = len(draw.request.prefix) + sum(len(message.content) for message in draw.request.messages)
     return draw.prompt_tokens or estimated(characters)

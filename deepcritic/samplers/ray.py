@@ -1,11 +1,11 @@
-"""More than one machine: an engine of its own on each part of a Ray cluster, and blocks of requests sent to whichever has room.
+"""Sampling on several machines: engines on a Ray cluster, each of which gets blocks of requests when it has room.
 
     python -m deepcritic stage=solve stage.problems=problems.jsonl generator=PATH run=mine \\
         sampler=ray sampler.address=auto sampler.engine.tensor_parallel=4 sampler.gpus=4
 
-Ray places the engines, starts those anew that die, and repeats what they were at. A block comes back as a whole, once, and
-is held against the keys that it was sent with, so what Ray does at least once is here exactly once. (Ray Data, which does
-much the same, wants all its input before it starts and loads the engines anew for each call.)
+Ray places the engines, restarts those that die, and repeats their blocks. A block returns as a whole, once, and is compared
+with the keys that were sent. Ray executes each block at least once, but each outcome is yielded exactly once. (Ray Data is
+similar, but needs all its input before it starts and reloads the engines for each call.)
 """
 
 from __future__ import annotations
@@ -25,19 +25,18 @@ from deepcritic.samplers.base import Bounded, Lengths, Request, Sampler, Tokeniz
 from deepcritic.schema import Failure, Generation
 
 AHEAD = 2
-"""Blocks that an engine has at a time: while the last replies of one are written, those of the next fill it up."""
+"""Blocks that an engine has at a time: the next one keeps it busy while the last replies of the first are generated."""
 RESTARTS = 3
 LEAVE_SECONDS = 30
 
 
 class RaySampler:
-    """Samples with `engine` (what another `sampler=` stands for) in `actors` processes of the cluster at `address`.
+    """Samples with `engine` (another sampler, as for `sampler=`) in `actors` processes of the cluster at `address`.
 
-    `address` is `local` for this machine alone, `auto` for the cluster that it belongs to, or what `ray.init` takes. Each
-    engine gets `gpus` GPUs and `cpus` processors; a cluster without GPUs gives none. By default there are as many engines
-    as its GPUs are enough for, and without GPUs one for each machine. About `block` samples travel together: so many at
-    most, twice for each engine, are drawn again where the one who asks is killed. The model is read from the same path,
-    with the same content, on every machine.
+    `address` is `local` for this machine only, `auto` for the cluster that it belongs to, or any address of `ray.init`. Each
+    engine gets `gpus` GPUs and `cpus` processors; on a cluster without GPUs it gets none. By default there are as many engines
+    as the GPUs allow, or one per machine if there are no GPUs. About `block` samples are sent together. If this process is
+    killed, at most two blocks per engine are drawn again. Every machine must have the same model at the same path.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class RaySampler:
             raise StageIncomplete("every engine of the cluster has died; what was drawn is kept: start the same command again")
 
     def _outcomes(self, done: Any) -> list[Generation | Failure] | None:
-        """What came of a block; None if its engine is dead, and Ray has given up on it."""
+        """The outcomes of a block; None if its engine is dead and Ray has stopped restarting it."""
         import ray
         from ray.exceptions import RayActorError, RayTaskError
 
@@ -148,7 +147,7 @@ class RaySampler:
         return self
 
     def _place(self) -> None:
-        """Ask for the engines, and wait until one of them is there."""
+        """Request the engines and wait until one of them is ready."""
         import ray
         from ray.exceptions import RayActorError
 
@@ -174,7 +173,7 @@ class RaySampler:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         import ray
 
-        with contextlib.suppress(Exception):  # an engine that does not answer any more is killed like the others
+        with contextlib.suppress(Exception):  # an engine that no longer answers is killed like the others
             ray.get([actor.close.remote() for actor in self._actors], timeout=LEAVE_SECONDS)
         for actor in self._actors:
             ray.kill(actor)
@@ -184,14 +183,14 @@ class RaySampler:
 
 
 def _knock(address: str) -> None:
-    """Raises `OSError` if nobody listens there: Ray itself tries for minutes."""
+    """Raises `OSError` if nothing listens at `address`; Ray itself would retry for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
 class _Engine:
-    """What runs on the cluster: one engine, open from beginning to end, asked by several threads."""
+    """The actor on the cluster: one engine that stays open and is called by several threads."""
 
     def __init__(self, engine: Callable[..., Sampler], model: str, wanted: str) -> None:
         self._problem: DeepCriticError | None = None
@@ -206,7 +205,7 @@ class _Engine:
             self._problem = error
 
     def problem(self) -> DeepCriticError | None:
-        """Why there is no engine here."""
+        """Why the engine could not start, or None."""
         return self._problem
 
     def draw(self, block: list[Request]) -> list[Generation | Failure]:

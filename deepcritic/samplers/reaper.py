@@ -1,10 +1,10 @@
-"""Processes that must not outlive this one, however it ends: an engine left behind keeps the memory of its GPUs.
+"""Kills child processes when this one ends, however it ends: an orphaned engine would keep its GPU memory.
 
     with Guard() as guard:
         with guard.children():
-            ...  # what starts an engine
+            ...  # code that starts an engine
 
-A small process of its own waits for the end of this one, which it sees even of one that is killed.
+A small separate process waits for this one to end, and notices even if this one is killed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LOOK_SECONDS = 0.1
 
 
 class Guard:
-    """Kills what it guards when it is left, and when this process ends. Only Linux has what it takes; elsewhere it does
+    """Kills the guarded processes when its `with` block or this process ends. It works only on Linux; elsewhere it does
     nothing."""
 
     def __enter__(self) -> Self:
@@ -58,10 +58,10 @@ class Guard:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._watch is not None:
-            self._watch.communicate("\n")  # an empty line, as a child may hold the pipe open
+            self._watch.communicate("\n")  # an empty line, because a child may keep the pipe open
 
     def add(self, number: int) -> None:
-        """Guard the process `number` as well."""
+        """Also guard the process with this id."""
         if self._watch is not None:
             assert self._watch.stdin is not None
             assert self._watch.stdout is not None
@@ -71,7 +71,7 @@ class Guard:
 
     @contextlib.contextmanager
     def children(self) -> Iterator[None]:
-        """Guard the processes that `multiprocessing` starts inside the block, from when they start."""
+        """Guard the processes that `multiprocessing` starts inside the block, as soon as they start."""
         known = {child.pid for child in multiprocessing.active_children()}
         over = threading.Event()
 

@@ -1,4 +1,4 @@
-r"""Replies by rule instead of a model: for examples, tests, and trying out a loop before a model is at hand.
+r"""Scripted replies instead of a model: for examples, tests, and trying out a loop without a model.
 
 >>> from deepcritic.schema import Key, Message
 >>> from deepcritic.samplers.base import Request, Sampling
@@ -22,7 +22,7 @@ from deepcritic.schema import Failure, Generation
 
 
 class ScriptedSampler:
-    """Answers with `script`: a text, or a function of the request and the number of the sample. None is a failed draw."""
+    """Replies with `script`: a text, or a function of the request and the sample number. None is a failed draw."""
 
     model_id = "scripted"
 
