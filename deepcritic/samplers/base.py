@@ -137,7 +137,7 @@ class Usage(msgspec.Struct):
 
 @runtime_checkable
 class Counting(Protocol):
-    """An engine that counts its calls, such as a client of a server. For other engines a request counts as one call, without
+    """An engine that counts its calls, such as a client of a server. For other engines each sample counts as one call, without
     retries."""
 
     @property

@@ -1,4 +1,4 @@
-"""What asking would take: counted beforehand without sending anything, or projected from a few rows that were asked about.
+"""Estimates what a stage will cost: counted without sending anything (dry run), or projected from a few rows (probe).
 
 estimate = CostEstimate(price)                                    # dry_run=true
 estimate.count("critiques", requests, engine)
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 CHARACTERS = 3
-"""Characters of a token where no tokenizer is known: mathematics has fewer than prose, so this is rather too many tokens."""
+"""Characters per token if the tokenizer is unknown: a low number, so that tokens are overestimated rather than under."""
 
 
 class Call(NamedTuple):
-    """What one call of a stage comes to: samples, tokens of their prompts, and the most tokens that replies may have."""
+    """The size of one call of a stage: samples, tokens of their prompts, and the most tokens of their replies."""
 
     label: str
     samples: int
     prompt: int
     completion: int
     bound: bool
-    """Whether these are upper bounds, as the call depends on replies to earlier ones."""
+    """Whether these are upper bounds, because the call depends on replies to earlier ones."""
     endless: int = 0
-    """Samples whose reply nothing bounds: `max_tokens` is null, and the engine does not know its context."""
+    """Samples with no limit on the reply: `max_tokens` is null and the engine does not know its context."""
     too_long: int = 0
-    """Samples that will not be sent, as their prompt leaves no room for a reply; not among `samples`."""
+    """Samples that will not be sent, because their prompt leaves no room for a reply; not included in `samples`."""
     example: str = ""
-    """One of them, and why."""
+    """One of the `too_long` samples, with the reason."""
 
 
 class CostEstimate:
@@ -56,8 +56,8 @@ class CostEstimate:
     def count(
         self, label: str, requests: Iterable[Request], engine: Sampler, *, bound: bool = False, more: int | None = 0
     ) -> None:
-        """Take `requests` down under `label`; each prompt has `more` tokens that are not known yet (None: up to the context).
-        What was recorded is sent to nobody."""
+        """Count `requests` under `label`; each prompt may get up to `more` further tokens (None: up to the context).
+        Requests to a `RecordedSampler` are not counted."""
         call = Call(label, 0, 0, 0, bound)
         recorded = isinstance(engine, RecordedSampler)
         lengths = engine.lengths if isinstance(engine, Bounded) and not recorded else Lengths()
@@ -120,21 +120,21 @@ def _sum(label: str, bound: bool, calls: Sequence[Call]) -> Call:
 
 
 class Spent(NamedTuple):
-    """Tokens of the draws about one row."""
+    """Tokens of all draws for one row."""
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
 
     def plus(self, prompt: int, completion: int, cached: int) -> Spent:
-        """With another draw."""
+        """The sum with another draw."""
         return Spent(self.prompt + prompt, self.completion + completion, self.cached + cached)
 
 
 def projection(rows: Sequence[Spent], rest: int, seconds_per_token: float | None, price: Price) -> str:
-    """What `rest` more rows would take, if they are like `rows` and as quick a token of reply: a line for each figure.
+    """The projected tokens, hours and cost of `rest` more rows, if they are like `rows`: one line per figure.
 
-    Intervals are 95% prediction intervals for a sum (Student's t), which hold the rows' own variation and that of the mean:
+    Intervals are 95% prediction intervals for a sum (Student's t), with the variation of the rows and of their mean:
     with n rows of standard deviation s, the sum of m more lies within t s sqrt(m^2 / n + m) of m times their mean.
     """
     figures: dict[str, tuple[list[float], Callable[[float], str]]] = {

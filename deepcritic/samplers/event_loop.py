@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own: many things are waited for at once while the caller takes what has finished.
+"""An event loop in its own thread: it runs many coroutines at once while the caller takes their results.
 
 >>> async def double(number: int) -> int:
 ...     await asyncio.sleep(0.001 * number)
@@ -24,7 +24,7 @@ T = TypeVar("T")
 W = TypeVar("W")
 
 TURN_SECONDS = 0.005
-"""How long work is pulled before it is begun and what has finished is looked at again."""
+"""How long work is pulled and begun before results are checked again."""
 _NOTHING: Any = object()
 
 
@@ -39,26 +39,26 @@ class Background:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """What is still under way is cancelled; who waits for it in another thread gets a `RuntimeError`."""
+        """Cancel all running work; other threads that wait for it get a `RuntimeError`."""
         self.cancel()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, waited for."""
+        """Wait for `work` and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def cancel(self) -> None:
-        """End everything that is under way."""
+        """Cancel all running work."""
         self.run(_cancel_all())
 
     def stream(self, work: Iterator[W], do: Callable[[W], Coroutine[Any, Any, T]], room: int, ahead: int = 0) -> Stream[T]:
-        """What `do` makes of each piece of `work`, in the order of finishing; an exception of one is raised here.
+        """The result of `do` for each piece of `work`, in completion order. An exception in `do` is raised here.
 
-        `work` is pulled in the caller's thread, as there is room: at most `room` pieces are begun and not yet taken by
-        the caller. From the first result on, by which a caller knows what one costs, up to `ahead` more are pulled while there
-        is nothing else to do, so that they can be begun at once. What is under way when the caller stops is cancelled.
+        `work` is pulled in the caller's thread: at most `room` pieces are begun and not yet taken by the caller. After the
+        first result, from which a caller knows what one costs, up to `ahead` more are pulled while idle, so that they can
+        begin immediately. Pieces still running when the caller stops are cancelled.
         """
         tasks = _Tasks(self._loop, do)
         return Stream(self._results(work, tasks, room, ahead), tasks)
@@ -95,7 +95,7 @@ class Background:
                     pull()
         finally:
             if open_:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: the engine was left before its stream
+                with contextlib.suppress(RuntimeError):  # the loop is closed: the engine was closed before its stream
                     self._loop.call_soon_threadsafe(tasks.cancel)
 
 
@@ -113,13 +113,13 @@ class Stream(Iterator[T]):
         return next(self._results)
 
     def close(self) -> None:
-        """Leave: what is under way is cancelled. The same happens when nobody holds the stream any more."""
+        """Cancel the running work. This also happens when the stream is garbage-collected."""
         self._results.close()
 
 
 class _Tasks(Generic[W, T]):
-    """The tasks of one stream. Work goes to the loop, and what is done to the caller's thread, all that there is at a time:
-    that one thread wakes the other costs as much as a task."""
+    """The tasks of one stream. Work goes to the loop and results to the caller's thread in batches: waking the other thread
+    costs as much as a task."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, do: Callable[[W], Coroutine[Any, Any, T]]) -> None:
         self._loop, self._do = loop, do
@@ -142,7 +142,7 @@ class _Tasks(Generic[W, T]):
             task.cancel()
 
     def take(self, *, wait: bool, most: float | None = None) -> list[asyncio.Task[T]]:
-        """What is done; waited for, `most` seconds long, where there is nothing yet."""
+        """The tasks that are done. If there are none and `wait` is set, wait for up to `most` seconds."""
         try:
             return self._queue.get(block=wait, timeout=most)
         except queue.Empty:
@@ -153,7 +153,7 @@ class _Tasks(Generic[W, T]):
         return self._queue.empty()
 
     def _begin(self) -> None:
-        self._called = False  # before the work is looked at: what comes from now on calls again
+        self._called = False  # before the work is read: any later piece calls again
         while self._given:
             task = self._loop.create_task(self._do(self._given.popleft()))
             self._under_way.add(task)
@@ -162,7 +162,7 @@ class _Tasks(Generic[W, T]):
     def _done(self, task: asyncio.Task[T]) -> None:
         self._under_way.discard(task)
         if not task.cancelled():
-            task.exception()  # seen: else asyncio prints those that nobody takes because another one came first
+            task.exception()  # retrieved: asyncio would print exceptions that are never read
         if not self._turn:
             self._loop.call_soon(self._hand_over)
         self._turn.append(task)
@@ -173,7 +173,7 @@ class _Tasks(Generic[W, T]):
 
 
 def _sorted(ended: Iterable[asyncio.Task[T]]) -> tuple[list[asyncio.Task[T]], BaseException | None]:
-    """Those that have a result, and the first error of the others."""
+    """The tasks with a result, and the first error of the others."""
     done: list[asyncio.Task[T]] = []
     error: BaseException | None = None
     for task in ended:

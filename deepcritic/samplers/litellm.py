@@ -1,9 +1,9 @@
-"""Hosted models of other makers through LiteLLM, which speaks each maker's own protocol:
+"""Sampler for hosted models through LiteLLM, which supports the API of each provider:
 
     ANTHROPIC_API_KEY=... python -m deepcritic stage=evaluate benchmark=processbench model=anthropic/claude-sonnet-4-5 \\
       sampler=litellm run=claude
 
-LiteLLM takes the place of the HTTP call alone. What is retried, refused, checked and counted is what `sampler=openai` does.
+LiteLLM replaces only the HTTP call. Retries, refusals, checks and counts are the same as for `sampler=openai`.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class LiteLLMSampler(OpenAISampler):
     """Samples from the model that LiteLLM calls `model`, such as `anthropic/claude-sonnet-4-5` or `bedrock/MODEL`.
 
     Args:
-        api_base: another address than the maker's.
-        api_key_env: the environment variable with the key; by default that of the maker (`ANTHROPIC_API_KEY`, ...), or the
-            credentials that LiteLLM finds otherwise, as on AWS.
-        seeds: whether requests have a seed; by default where the maker takes them. Without one, replies cannot be drawn again.
-        extra: further arguments of `litellm.acompletion`; null takes one away.
+        api_base: an address other than the provider's.
+        api_key_env: the environment variable with the key; by default that of the provider (`ANTHROPIC_API_KEY`, ...), or other
+            credentials that LiteLLM finds, as on AWS.
+        seeds: whether requests have a seed; by default if the provider accepts them. Without one, replies are not reproducible.
+        extra: further arguments of `litellm.acompletion`; null removes one.
 
-    The others are those of `OpenAISampler`, and so are the errors. With `max_tokens` null, a maker that wants a number gets the
-    largest that LiteLLM knows for the model. Raises `UsageError` where LiteLLM is not installed.
+    The other arguments and the errors are those of `OpenAISampler`. If `max_tokens` is null, a provider that requires a number
+    gets the largest that LiteLLM knows for the model. Raises `UsageError` if LiteLLM is not installed.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class LiteLLMSampler(OpenAISampler):
 
 
 class Calls(Fleet):
-    """A fleet of one server, to which LiteLLM sends the requests."""
+    """A fleet of one server that is called through LiteLLM."""
 
     def __init__(self, model: str, *, api_base: str | None, api_key_env: str | None, **limits: Any) -> None:
         super().__init__(["http://litellm"], **limits)
@@ -93,7 +93,7 @@ class Calls(Fleet):
         self._api_base, self._api_key_env = api_base, api_key_env
 
     async def get(self, server: Server, path: str) -> tuple[int, bytes]:
-        """No page: what models a maker has is not asked."""
+        """Always empty: the provider's list of models is not requested."""
         return 404, b""
 
     async def _post(self, server: Server, url: URL, body: bytes) -> tuple[int, bytes, str | None]:
@@ -108,7 +108,7 @@ class Calls(Fleet):
             raise TimeoutError(_said(error)) from None
         except (errors.APIError, errors.BadRequestError) as error:
             pass_on = error
-        except Exception as error:  # LiteLLM lets through what its clients raise
+        except Exception as error:  # LiteLLM passes on what its clients raise
             if not isinstance(getattr(error, "status_code", None), int):
                 raise ValueError(_said(error)) from None
             pass_on = error
@@ -126,7 +126,7 @@ class Calls(Fleet):
 
 
 def _library() -> Any:
-    """LiteLLM, which fetches a list of prices when it is imported, prints advice, and logs to the terminal, unless it is told."""
+    """Import LiteLLM without its defaults: fetching a price list, printing advice, and logging to the terminal."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import litellm
 
@@ -136,7 +136,7 @@ def _library() -> Any:
 
 
 def _said(error: Exception) -> str:
-    """What an error says, without the keys of the environment."""
+    """The message of an error, without keys from the environment."""
     content = str(error).encode("utf-8", "replace")
     for name, secret in os.environ.items():
         if _SECRET.search(name) and len(secret) >= LONG_SECRET:

@@ -1,8 +1,8 @@
-"""Replies that were recorded before, by this package or by anything else, served through the sampler protocol.
+"""Sampler that serves replies from a file, written by this package or by any other program.
 
-A row needs `example_id`, `sample` and `text`; `request` and `step` tell the calls of a stage apart where it makes
-several. Fields that are not declared are counted and ignored: recordings come from outside. Lines of the output and error files
-of OpenAI's batch API are read as they are (see `batch_output`).
+A row needs `example_id`, `sample` and `text`; `request` and `step` distinguish the calls of a stage that makes several.
+Unknown fields are counted and ignored, because recordings may come from other programs. Output and error files of OpenAI's
+batch API can be read directly (see `batch_output`).
 
 >>> import json, pathlib, tempfile
 >>> path = pathlib.Path(tempfile.mkdtemp()) / "replies.jsonl"
@@ -44,7 +44,7 @@ _OURS = frozenset(Generation.__struct_fields__) | frozenset(Key.__struct_fields_
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """One recorded reply as it stands in the file."""
+    """One recorded reply, as in the file."""
 
     example_id: str
     text: str
@@ -52,18 +52,18 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     request: str | None = None
     step: _Count = 0
     finish_reason: str | None = "stop"
-    """Any word that servers use (see `finish_reason`); null: nobody knows."""
+    """Any word that servers use (see `finish_reason`); null means unknown."""
     model: str | None = "recorded"
     prompt_tokens: _Count | None = 0
     completion_tokens: _Count | None = 0
     context: Any = None
     failed: str | None = None
-    """Why the reply did not come, of a batch; `detail` is what was said of it."""
+    """Why a request of a batch failed; `detail` is the error message."""
     detail: str = ""
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False):
-    """Where a recorded reply stands: its text stays in the file."""
+    """The position of a recorded reply; its text stays in the file."""
 
     example_id: str
     request: str | None
@@ -73,7 +73,7 @@ class Saved(msgspec.Struct, frozen=True, gc=False):
     start: int
     size: int
     at: int = 0
-    """Which of the replies on its line it is."""
+    """Its index among the replies on its line."""
 
 
 _DECLARED = tuple(name for name in Reply.__struct_fields__ if name not in ("failed", "detail"))
@@ -81,7 +81,7 @@ _DECLARED = tuple(name for name in Reply.__struct_fields__ if name not in ("fail
 
 
 class RecordedSampler:
-    """Serves the replies of a file, which must stay as it is. In memory is only where each one stands."""
+    """Serves the replies of a file, which must not change. Only their positions are kept in memory."""
 
     def __init__(self, file: str | Path, **_: Any) -> None:
         self.path = existing(Path(file), "generations")
@@ -108,8 +108,8 @@ class RecordedSampler:
         self._id = f"recorded#{file_sha256(self.path)[:12]}"
 
     def _put_in_order(self) -> None:
-        """Sort the places by example and sample, so that each example has a range of them. Raises `InputError` where one reply
-        stands there twice."""
+        """Sort the positions by example and sample, so that those of an example are contiguous. Raises `InputError` for a
+        duplicate reply."""
         columns = [np.frombuffer(self._columns[name], np.int64) for name in ("line", "call", "step", "sample", "example")]
         order = np.lexsort(columns)
         same = np.all([np.diff(column[order]) == 0 for column in columns[1:]], axis=0)
@@ -133,16 +133,16 @@ class RecordedSampler:
         return self._id
 
     def names(self) -> Iterator[tuple[str, int]]:
-        """Each example that has replies, with the line of the one of its lowest sample, in the order of the file."""
+        """Each example that has replies, with the line of its lowest sample, in file order."""
         for name, number in self._numbers.items():
             yield name, self._columns["line"][self._ends[number - 1] if number else 0]
 
     def has(self, call: str) -> bool:
-        """Whether there is a reply to this request by name."""
+        """Whether any reply names this request."""
         return call in self._calls
 
     def numbers(self, name: str, call: str) -> tuple[int, ...]:
-        """The samples of an example that serve a request, in their order."""
+        """The samples of an example that serve a request, sorted."""
         saved = self._of(name)
         return _shared(
             tuple(
@@ -157,7 +157,7 @@ class RecordedSampler:
         return {name: [*self._of(name).values()] for name in sorted(self._numbers)}
 
     def reply(self, key: Key) -> Reply | None:
-        """What was recorded for `key`; a reply that names no request serves any."""
+        """The reply recorded for `key`, or None. A reply that names no request serves every request."""
         saved = self._find(key)
         return None if saved is None else self.read(saved)
 
@@ -213,7 +213,7 @@ class RecordedSampler:
         return self._last[1]
 
     def _read(self, number: int, line: bytes, ignored: Counter[str]) -> list[Reply]:
-        """The replies of a line: one, or of a batch's line as many as it has."""
+        """The replies of a line: one, or all replies of a line of a batch file."""
 
         def refuse(problem: str, field: str | None, found: object, expected: str) -> InputError:
             return InputError(problem, file=self.path, line=number, field=field, found=found, expected=expected)
@@ -235,7 +235,7 @@ class RecordedSampler:
         for name in flat.keys() - declared.keys() - _OURS:
             ignored[name] += 1
         try:
-            return [msgspec.convert(declared, Reply, strict=self.path.suffix not in (".csv", ".tsv"))]  # which know texts alone
+            return [msgspec.convert(declared, Reply, strict=self.path.suffix not in (".csv", ".tsv"))]  # CSV has only strings
         except msgspec.ValidationError as error:
             message, _, place = str(error).partition(" - at `$.")
             field = place.rstrip("`") or None
@@ -255,7 +255,7 @@ def _shared(samples: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _decoded(line: bytes) -> Any:
-    """The fast reader, and for what it refuses (half a surrogate pair, NaN) the lenient one: recordings come from outside."""
+    """Decode with msgspec, or with the more lenient `json` if that fails (half a surrogate pair, NaN)."""
     try:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):

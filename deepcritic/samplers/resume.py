@@ -1,4 +1,4 @@
-"""Draw from a sampler into a journal, so that nothing drawn is lost and a second start asks only for what is missing."""
+"""Saves replies in a journal as they are drawn, so that a restarted stage requests only the missing ones."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def request(
     samples: Iterable[int] = (0,),
     parent: str = "",
 ) -> Request:
-    """`samples` draws of one prompt, each with a seed of its own."""
+    """A request for `samples` of one prompt, each with its own seed."""
     keys = tuple(Key(example_id=example_id, request=call, step=step, sample=sample, parent=parent) for sample in samples)
     return Request(
         keys=keys,
@@ -65,9 +65,9 @@ def questions(
     shuffle: bool = True,
     change: Callable[[Question], Question] = lambda question: question,
 ) -> Iterator[Request]:
-    """`samples` draws of a task's question about `item`: one request, or as many as there are prompts where the task shuffles.
+    """Requests for `samples` of a task's question about `item`: one, or one for each distinct prompt if the task shuffles.
 
-    `change` may add to what is asked; without `shuffle` everything stands in its own order.
+    `change` may modify the question. Without `shuffle` the original order is kept.
     """
     order = seed if shuffle else None
     groups: dict[Question, list[int]] = {}
@@ -81,12 +81,12 @@ def questions(
 
 
 def user(text: str, system: str | None = None) -> tuple[Message, ...]:
-    """A conversation of one question."""
+    """A conversation with one user message."""
     return (*((Message(role="system", content=system),) if system else ()), Message(role="user", content=text))
 
 
 def engine_for(engine: Callable[..., E], model: str | None, option: str) -> E:
-    """The sampler or scorer that `engine` makes for `model`; an error about the model names the option that it was given by."""
+    """The sampler or scorer that `engine` makes for `model`; an error about the model names the option that set it."""
     if model is None:
         raise UsageError(f"no {option} is named: give {option}=PATH")
     try:
@@ -98,18 +98,18 @@ def engine_for(engine: Callable[..., E], model: str | None, option: str) -> E:
 
 
 class Draws:
-    """The generations of one stage: a journal while it runs, a file in canonical order when it is finished.
+    """The generations of one stage: a journal while it runs, and a file in canonical order when it is finished.
 
         with Draws(folder) as draws:
             drawn = draws.collect(requests, engine, "critiques")
             counts = draws.finish()
         for generation in drawn: ...
 
-    A draw that failed for good is kept and not asked for again; one that failed for a passing reason is, at the next
-    start. An engine is entered once something is to be asked of it, and left when another one is asked, or at the end.
+    A permanent failure is kept and not requested again; a temporary one is requested again at the next start. An engine is
+    entered at its first request, and left when another engine is used, or at the end.
 
-    What the folder's `limits` say is done here: a dry run counts what would be asked, a probe ends with the drawing, and no
-    more is asked once `max_cost` would be passed. Then `finish`, or the drawing itself, raises `Stopped` or `StageIncomplete`.
+    This class applies the folder's `limits`: a dry run only counts requests, a probe ends after drawing, and no more is
+    requested once `max_cost` would be exceeded. Then `finish`, or the drawing itself, raises `Stopped` or `StageIncomplete`.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -145,10 +145,10 @@ class Draws:
         self._open.close()
 
     def collect(self, requests: Iterable[Request], sampler: Sampler, label: str, *, total: int | None = None) -> Rows[Generation]:
-        """Draw what is missing of `requests`; returns every generation asked for that there is, in the order asked. `total` is
-        the number of their samples, where it is known beforehand.
+        """Draw the missing samples of `requests`; returns all generations that exist for them, in the order of the requests.
+        `total` is the number of samples, if known in advance.
 
-        The rows stay on the disk and are read as they are gone through, as often as wanted.
+        The rows stay on disk. They are read during iteration, which can be repeated.
         """
         asked = bytearray()
         if total is None and isinstance(requests, Sequence):
@@ -160,13 +160,13 @@ class Draws:
         return self._rows.rows(bytes(asked[start : start + DIGEST]) for start in range(0, len(asked), DIGEST))
 
     def stream(self, requests: Iterable[Request], sampler: Sampler, progress: Progress) -> Iterator[Outcome]:
-        """Draw what is missing of `requests` and yield each outcome once it is kept, so `requests` may grow from what came."""
+        """Draw the missing samples of `requests` and yield each outcome once saved; `requests` may depend on earlier outcomes."""
         return self._stream(requests, sampler, progress, bytearray())
 
     def count_at_most(self, requests: Iterable[Request], sampler: Sampler, label: str, *, more: int | None = 0) -> None:
-        """In a dry run, take down what later calls come to at most; they depend on replies that are not there.
+        """In a dry run, count upper bounds for later calls, which depend on replies that do not exist yet.
 
-        Each prompt may be `more` tokens longer than in `requests` (None: as long as the context allows). But for a dry run this
+        Each prompt may be `more` tokens longer than in `requests` (None: as long as the context allows). Outside a dry run this
         does nothing.
         """
         if self._estimate:
@@ -174,21 +174,21 @@ class Draws:
             self._estimate.count(label, missing, sampler, bound=True, more=more)
 
     def kept(self) -> Rows[Generation]:
-        """Everything that is there by now, in the order in which it came."""
+        """All generations so far, in the order in which they were saved."""
         return self._rows.everything()
 
     @property
     def cost(self) -> float:
-        """Money for all rows that are kept, and for the answers that were paid for and could not be."""
+        """The cost of all saved rows, and of paid answers that could not be used."""
         gone = self._folder.effort.discarded
         prompt, completion = self._totals["prompt"] + gone["prompt"], self._totals["completion"] + gone["completion"]
         return self._limits.price.of(prompt, completion, self._totals["cached"])
 
     def finish(self) -> dict[str, int]:
-        """Put the rows and the failures into canonical order; returns counts, which the manifest gets as well.
+        """Sort the rows and the failures into canonical order; returns counts, which are also written to the manifest.
 
-        Raises `StageIncomplete` if there is not one row, for reasons that may pass: a stage has nothing to go on with; and
-        `Stopped`, with what was found, in a dry run and in a probe.
+        Raises `StageIncomplete` if there is no row and the failures are temporary, and `Stopped`, with the findings, in a
+        dry run or a probe.
         """
         self._open.close()
         if self._limits.trial:
@@ -198,7 +198,7 @@ class Draws:
         facts: dict[str, Any] = {**counts}
         if self._limits.price:
             facts["cost"] = round(self.cost, 6)
-        if self._served:  # under other names than the one asked for
+        if self._served:  # under other names than the requested one
             facts["served"] = dict(sorted(self._served.items()))
         self._folder.account(facts, self._trouble)
         if not rows:
@@ -225,15 +225,15 @@ class Draws:
             )
 
     def _outcomes(self, missing: Iterator[Request], sampler: Sampler) -> Generator[list[Outcome]]:
-        """What the engine has ready is taken together, and is kept before it is asked for more."""
+        """Yield the outcomes that are ready together, so that they are saved before more are taken from the engine."""
         first = next(missing, None)
         if first is None:
             return
         if sampler is not self._engine:
             self._open.close()
             self._engine = self._open.enter_context(sampler)
-            # What torch and vLLM are made of stays as long as the engine does: to look through it for garbage again and again
-            # took a tenth of the time of short requests.
+            # The objects of torch and vLLM live as long as the engine: searching them for garbage again and again took a tenth
+            # of the time of short requests.
             gc.freeze()
             self._open.callback(gc.unfreeze)
         usage = sampler.usage if isinstance(sampler, Counting) else self._handed
@@ -273,11 +273,11 @@ class Draws:
         progress.growing = False
 
     def _wanted(self, digests: Iterable[bytes]) -> list[int]:
-        """The places of those that are neither drawn nor failed."""
+        """The positions of those that are neither drawn nor failed."""
         return [at for at, digest in enumerate(digests) if digest not in self._rows and digest not in self._failures]
 
     def _over_budget(self, samples: int) -> bool:
-        """Whether so many more, with what is under way, would pass `max_cost`, if they cost what rows have cost so far."""
+        """Whether `samples` more would exceed `max_cost`, with those in progress, at the average cost of the rows so far."""
         if self._limits.max_cost is None or self._estimate:
             return False
         each = self.cost / len(self._rows) if len(self._rows) else 0.0
@@ -293,7 +293,7 @@ class Draws:
                 )
 
     def _keep(self, together: list[Outcome], progress: Progress) -> Iterator[Outcome]:
-        """Those that were not there already."""
+        """Save the outcomes; yields those that are new."""
         rows = [one for one in together if isinstance(one, Generation)]
         drawn, failed = self._rows.extend(rows), list[Failure]()
         if len(rows) < len(together):
@@ -323,7 +323,7 @@ class Draws:
             self._served[row.served] += 1
 
     def _found(self) -> str:
-        """What a dry run or a probe has to say."""
+        """The findings of a dry run or a probe."""
         if self._estimate:
             there = f" ({len(self._rows):,} rows are there already)" if len(self._rows) else ""
             return f"dry run of {self._folder.path}: nothing is sent{there}\n{self._estimate}"

@@ -1,7 +1,7 @@
-"""The engine that needs nothing but transformers: continuous batching, every sample drawn from its own seed.
+"""Sampler that needs only transformers: continuous batching, with each sample drawn from its own seed.
 
-A reply may be as long as `max_tokens`, and as the model's context leaves room for; one that is cut there says so. A request
-that leaves no room for a reply is set aside as `too_long` (see `deepcritic.samplers.base.Lengths`).
+A reply may be as long as `max_tokens` and the model's context allow; one that is cut has the finish reason `length`. A request
+without room for a reply fails as `too_long` (see `deepcritic.samplers.base.Lengths`).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["TransformersSampler", "choose", "draw_replies", "end_tokens", "uniforms"]
 
 WINDOW = 8
-"""How many batches of requests are looked at together when they are put in order of length."""
+"""How many batches of requests are sorted by length together."""
 
 
 class _Draw(NamedTuple):
-    """One sample to be drawn."""
+    """One sample to draw."""
 
     ids: list[int]
     key: Key
@@ -44,9 +44,9 @@ class _Draw(NamedTuple):
 class TransformersSampler:
     """Samples with transformers in this process.
 
-    `batch_size` is the number of replies drawn together, `batch_tokens` the most tokens (prompt and reply) that one
-    batch may hold. Neither decides what is drawn: a sample's random numbers follow from its own seed. With `strict_length` a
-    request is `too_long` unless there is room for all of its `max_tokens`. `template_args` are variables of the chat template.
+    `batch_size` is the number of replies drawn together, `batch_tokens` the most tokens (prompt and reply) of one batch.
+    Neither affects the replies: a sample's random numbers depend only on its own seed. With `strict_length` a request is
+    `too_long` unless all of its `max_tokens` fits. `template_args` are variables of the chat template.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class TransformersSampler:
 
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, **options: Any) -> Self:
-        """A sampler of weights that are in memory already, for instance during training."""
+        """A sampler for a model that is already in memory, for instance during training."""
         self = cls.__new__(cls)
         self._id, self._source, self._strict, self._lock, self._written = name, "", False, threading.Lock(), 0
         self._batch_size, self._batch_tokens = options.get("batch_size", 256), options.get("batch_tokens", 131_072)
@@ -90,7 +90,7 @@ class TransformersSampler:
 
     @property
     def written(self) -> int:
-        """Tokens of all replies so far, also of those that are being written."""
+        """Tokens of all replies so far, including unfinished ones."""
         return self._written
 
     def _wrote(self, tokens: int) -> None:
@@ -101,7 +101,7 @@ class TransformersSampler:
         return Lengths(context_length(self._source if self._model is None else self._model), self._strict)
 
     def cancel(self, keys: Iterable[Key]) -> None:
-        """End the draws of these keys, after at most one more token."""
+        """Cancel the draws of these keys after at most one more token."""
         self._cancellation.cancel(keys)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
@@ -118,7 +118,7 @@ class TransformersSampler:
                 owed.discard(outcome.key)
                 self._cancellation.answered(outcome.key)
                 yield outcome
-        finally:  # the stream may be left before its end
+        finally:  # the stream may be closed before its end
             for key in owed:
                 self._cancellation.answered(key)
 
@@ -183,7 +183,7 @@ class TransformersSampler:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._source:  # weights that were lent by `of` are the lender's
+        if self._source:  # a model passed to `of` belongs to the caller
             self._model = None
 
 
@@ -195,10 +195,10 @@ def draw_replies(
     sampling: Sampling,
     limits: list[int] | None = None,
 ) -> list[Reply]:
-    """One reply for each prompt, in their order, drawn together.
+    """One reply for each prompt, in the order of the prompts, drawn together.
 
     `prompts` are token ids of any lengths, `limits` the most tokens of each reply, by default `sampling.max_tokens`. The k-th
-    token of a reply depends on its prompt, its seed and k alone.
+    token of a reply depends only on its prompt, its seed and k.
     """
     limits = limits or [sampling.max_tokens or 0] * len(prompts)
     longest_first = sorted(range(len(prompts)), key=lambda at: -len(prompts[at]))

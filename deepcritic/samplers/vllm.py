@@ -1,9 +1,9 @@
-"""vLLM in this process, on all GPUs of this machine: requests are fed as there is room and yielded as they finish.
+"""Sampler that runs vLLM in this process, on all GPUs of this machine. Replies are yielded as they finish.
 
     python -m deepcritic stage=evaluate benchmark=processbench benchmark.path=math.json sampler=vllm model=PATH run=mine
 
-What is asked and what is made of it is the same as in `transformers`: prompts are token ids, a sample's random numbers
-follow from its own seed, and a reply may be as long as `max_tokens` and the context allow.
+Prompts and replies are handled as in the `transformers` sampler: prompts are token ids, a sample's random numbers depend only
+on its own seed, and a reply may be as long as `max_tokens` and the context allow.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 
 QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""The ranks of adapters that vLLM makes room for."""
+"""The adapter ranks that vLLM supports."""
 CPU_CACHE_BYTES = 1 << 30
-"""Room for keys and values without a GPU, where VLLM_CPU_KVCACHE_SPACE does not say."""
+"""Size of the KV cache without a GPU, if VLLM_CPU_KVCACHE_SPACE is not set."""
 AHEAD = 8
-"""Replies that are begun for each that an engine can write at once. With 2 it got 7% less done (`scripts/bench engines`):
-prompts that come one by one while it works hold it up more than those that are there."""
+"""Replies that are begun for each one that an engine can generate at once. With 2, throughput was 7% lower (`scripts/bench
+engines`): prompts that arrive one by one delay the engine more than prompts that are already queued."""
 
 
 class _Draw(NamedTuple):
-    """One sample to be drawn."""
+    """One sample to draw."""
 
     ids: list[int]
     key: Key
@@ -57,15 +57,15 @@ class _Draw(NamedTuple):
 class VLLMSampler:
     """Samples with vLLM in this process.
 
-    `lora` is the folder of an adapter. A model is cut over `tensor_parallel` GPUs; `data_parallel` such engines share
-    the requests, by default as many as the machine has GPUs for. `max_num_seqs` is how many replies an engine writes at
-    once; eight times as many are begun, so that it never waits. `dtype` auto is the model's own, and float32 without a GPU.
-    With `strict_length` a request is `too_long` unless there is room for all of its `max_tokens`. `template_args` are variables
-    of the chat template.
+    `lora` is the folder of an adapter. A model is split over `tensor_parallel` GPUs; `data_parallel` such engines share the
+    requests, by default as many as the machine has GPUs for. `max_num_seqs` is how many replies an engine generates at once;
+    eight times as many are begun, so that it never waits. `dtype` auto is the model's own, or float32 without a GPU. With
+    `strict_length` a request is `too_long` unless all of its `max_tokens` fits. `template_args` are variables of the chat
+    template.
     """
 
     lanes = 64
-    """How many streams at once a service opens: requests of all of them share the engine's batches."""
+    """How many concurrent streams a service opens; their requests share the engine's batches."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class VLLMSampler:
         lengths = self.lengths
         for request in requests:
             self._cancellation.pulled(request.keys)
-            with self._lock:  # a tokenizer holds settings of the call at hand
+            with self._lock:  # a tokenizer keeps settings of the current call
                 ids = prompt_ids(self._opened, request.messages, request.prefix)
             limit = lengths.limit(len(ids), request.sampling)
             if not limit:  # vLLM always knows its context
@@ -177,7 +177,7 @@ class VLLMSampler:
             os.environ.setdefault(name, value)
         self._tokenizer = load_tokenizer(self._source, template_args=self._template_args)
         self._end = int(self._tokenizer.eos_token_id)
-        self._reader = copy.deepcopy(self._tokenizer)  # for the thread of the loop, which is not to wait for prompts
+        self._reader = copy.deepcopy(self._tokenizer)  # for the event loop thread, which must not wait for prompts
         settings = self._settings()
         with contextlib.ExitStack() as opened:
             self._background = opened.enter_context(Background())
@@ -199,11 +199,11 @@ class VLLMSampler:
         self._engine.shutdown()
         self._open.close()
         del self._engine
-        gc.collect()  # the engine is part of a circle, and holds memory of the GPUs
+        gc.collect()  # the engine is in a reference cycle and holds GPU memory
         self._tokenizer = None
 
     def _settings(self) -> dict[str, Any]:
-        """What vLLM is told, as arguments of its `AsyncEngineArgs`."""
+        """The arguments for vLLM's `AsyncEngineArgs`."""
         import torch
         from vllm.lora.request import LoRARequest
         from vllm.platforms import current_platform
@@ -230,8 +230,8 @@ class VLLMSampler:
         if self._lora:
             settings |= {"enable_lora": True, "max_lora_rank": _room_for(self._lora)}
         if current_platform.is_cpu():
-            # Here a seeded draw does not survive a prompt that is read in pieces, blocks of 128 tokens find no prefix
-            # again, and compiling takes longer than the small models that one tries.
+            # Without a GPU, chunked prefill breaks seeded draws, blocks of 128 tokens find no cached prefix, and
+            # compiling takes longer than running the small models that one tries here.
             settings |= {"enable_chunked_prefill": False, "block_size": 32, "enforce_eager": True}
             settings["dtype"] = "float32" if self._dtype == "auto" else self._dtype
             if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
@@ -240,7 +240,7 @@ class VLLMSampler:
 
 
 async def _start(settings: dict[str, Any]) -> Any:
-    """Made inside the event loop, and handed on without a name: vLLM keeps this frame, which would keep the engine."""
+    """Create the engine inside the event loop. No local variable holds it: vLLM keeps this frame, which would keep it alive."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -255,9 +255,9 @@ def _parameters(sampling: Sampling, limit: int, seed: int, end: int) -> Any:
         top_p=sampling.top_p,
         max_tokens=limit,
         stop=list(sampling.stop),
-        stop_token_ids=[end],  # how the chat template ends a turn, which the model's own settings need not know
+        stop_token_ids=[end],  # the chat template's end of turn, which the model's own settings may lack
         seed=seed,
-        detokenize=bool(sampling.stop),  # vLLM looks for stop strings in the text, which else is read once, at the end
+        detokenize=bool(sampling.stop),  # vLLM needs the text only for stop strings; otherwise it is decoded at the end
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 

@@ -1,8 +1,8 @@
-"""The waist to models that give numbers: one protocol, one file per kind.
+"""The protocol for models that give numbers. Each kind is a file in this folder.
 
 with PRMScorer(model=path) as scorer:
     for outcome in scorer.score([("a-1", item)]):
-        ...  # Scores, one number for each step, or a Failure; in the order of finishing
+        ...  # Scores, one number for each step, or a Failure; in completion order
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from deepcritic.schema import Failure, Key, Message, Scores
 
 T = TypeVar("T", contravariant=True)
 Conversations = tuple[tuple[Message, ...], ...]
-"""The replies about one row, each as a whole conversation: what a Meta RM gives a number to."""
+"""The replies for one row, each as a whole conversation. A Meta RM scores each of them."""
 
 
 def key_of(name: str) -> Key:
-    """The key of the scores of the item with this id."""
+    """The key of the scores for the item with this id."""
     return Key(example_id=name, request="score")
 
 
 class Scorer(Protocol[T]):
-    """A model that gives numbers, which never travel as text: one for each step of an item, or for each of some conversations.
-    Making one is cheap; weights are loaded on entering it.
+    """A model that gives a number to each step of an item, or to each of several conversations. Creating one is cheap;
+    entering its `with` block loads the weights.
 
-    `model_id` names the model with its content (see `deepcritic.hub.models.model_id`).
+    `model_id` identifies the model and its content (see `deepcritic.hub.models.model_id`).
     """
 
     @property

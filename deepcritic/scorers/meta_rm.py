@@ -1,11 +1,11 @@
-"""A Meta RM (DeepSeek-GRM, arXiv 2504.02495): one number for a reply, how likely it is to be right, read at its last token.
+"""A Meta RM (DeepSeek-GRM, arXiv 2504.02495): the probability that a reply is correct, read at its last token.
 
 with MetaRM("runs/meta/meta_rm/model") as scorer:
     for scores in scorer.score([("a-1", conversations)]):
         print(scores.values)
 
-What it reads is the prompt with the reply behind it, in the model's own chat format, whatever the task. Where one of a row's
-conversations is longer than the model's context, the row is set aside as `too_long`.
+For every task it reads the prompt followed by the reply, in the model's own chat format. If one of a row's conversations is
+longer than the model's context, the row fails as `too_long`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class MetaRM:
-    """Scores in this process. `batch_tokens` bounds a batch with its padding."""
+    """Scores in this process. `batch_tokens` limits the tokens of a batch, including padding."""
 
     def __init__(self, model: str, *, batch_tokens: int = 32_768, dtype: str = "auto", device: str = "auto") -> None:
         self._id = model_id(model)

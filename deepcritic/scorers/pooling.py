@@ -1,12 +1,12 @@
-"""Process reward models behind servers: vLLM's pooling API (`POST /pooling`), asked with token ids.
+"""Scorer for process reward models on servers, with token ids and vLLM's pooling API (`POST /pooling`).
 
     vllm serve Qwen/Qwen2.5-Math-PRM-7B --runner pooling
 
     python -m deepcritic stage=evaluate benchmark=processbench scorer=qwen_math_prm_server scorer.urls=[http://host:8000/v1] \\
         model=Qwen/Qwen2.5-Math-PRM-7B stage.threshold_on=processbench/gsm8k run=NAME
 
-A server answers with a row of probabilities for each step (a pooler of type STEP), or for each token (ALL), which the number of
-rows tells apart. Retries, busy and dead servers are those of `deepcritic.samplers.servers.fleet`.
+A server answers with a row of probabilities for each step (a pooler of type STEP) or for each token (ALL); the number of rows
+shows which. `deepcritic.samplers.servers.fleet` handles retries and busy or dead servers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from deepcritic.scorers.base import key_of
 from deepcritic.scorers.prm_layouts import Laid, Layout
 
 PATH = "../pooling"
-"""Beside `/v1`: vLLM has this page at its root."""
+"""Relative to `/v1`: vLLM has this page at its root."""
 
 
 class _Data(msgspec.Struct):
@@ -49,10 +49,10 @@ class _Asked(NamedTuple):
 
 
 class PoolingScorer:
-    """Asks the servers at `urls` (base URLs as for `sampler=openai`) for the numbers of `model`, the name that they serve.
+    """Gets scores from the servers at `urls` (base URLs as for `sampler=openai`). `model` is the name that they serve.
 
-    `correct` is the entry of a row that means so, of `classes`. `tokenizer` (a folder or hub id; by default the model) makes
-    the prompts. The key is in the environment variable `api_key_env`. For the rest see `Fleet`.
+    `correct` is the index of the class "correct" among `classes`. `tokenizer` (a folder or hub id; by default the model)
+    builds the prompts. `api_key_env` names the environment variable with the key. For the other arguments see `Fleet`.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class PoolingScorer:
         return Scores(key=key, values=values, model=self._model, prompt_tokens=len(laid.ids))
 
     def _number(self, row: list[float]) -> float:
-        """The probability in a row, which must be one: a server may be set to give raw logits."""
+        """The probability from a row. Raises an error for other values, because a server may be set to return raw logits."""
         if len(row) != self._classes or not math.isclose(sum(row), 1.0, abs_tol=0.02) or min(row) < -1e-6:
             expected = f"{self._classes} probabilities that add up to 1 (a server with the softmax left on)"
             raise InputError("the server does not give probabilities", field="scorer.urls", found=row[:4], expected=expected)
@@ -143,7 +143,7 @@ class PoolingScorer:
 
 
 def _rows(content: bytes) -> list[list[float]]:
-    """The rows of the one prompt. Raises ValueError where the answer is not whole."""
+    """The rows of the one prompt. Raises ValueError if the answer is incomplete."""
     try:
         answer = msgspec.json.decode(content, type=_Answer)
     except (msgspec.DecodeError, RecursionError) as error:

@@ -1,13 +1,13 @@
-"""Process reward models: a number for each step of a solution, how likely it is right.
+"""Scorer for process reward models: the probability that each step of a solution is correct.
 
-A model is described by a layout (what it reads, `deepcritic.scorers.prm_layouts`) and a head (where the number comes from,
-`deepcritic.scorers.prm_heads`). `conf/scorer/` has a file for each released kind; `deepcritic.scorers.pooling` asks servers.
+A model is described by a layout (its input, `deepcritic.scorers.prm_layouts`) and a head (its output,
+`deepcritic.scorers.prm_heads`). `conf/scorer/` has a file for each published kind; for servers see `deepcritic.scorers.pooling`.
 
 with LocalScorer("Qwen/Qwen2.5-Math-PRM-7B", layout=Tagged(), head=TwoLayers()) as scorer:
     for scores in scorer.score([("a-1", item)]):
         print(scores.values)
 
-A solution that is longer than the model's context is set aside as `too_long`.
+A solution that is longer than the model's context fails as `too_long`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 WINDOW = 8
-"""How many batches are looked at together when items are put in order of length."""
+"""How many batches of items are sorted by length together."""
 
 
 class _Read(NamedTuple):
-    """An item as tokens, and where its numbers are read."""
+    """An item as tokens, and the positions of its numbers."""
 
     name: str
     ids: list[int]
@@ -121,8 +121,8 @@ class LocalScorer:
 
 
 class PRMScorer(LocalScorer):
-    """Token classification as TRL's PRMTrainer makes it. `correct` is the class that means so; `prompt_end` stands between the
-    problem and the first step (ProcessBench's script for such models puts a line feed there; TRL puts nothing)."""
+    """Token classification models from TRL's PRMTrainer. `correct` is the index of the class "correct"; `prompt_end` comes
+    between the problem and the first step (a line feed in ProcessBench's script for such models; nothing in TRL)."""
 
     def __init__(
         self,

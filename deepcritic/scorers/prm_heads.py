@@ -1,7 +1,7 @@
-"""The heads of the known process reward models: how the probability that a step is right comes out of the model at a position.
+"""Heads of published process reward models: they compute the probability at a position that a step is correct.
 
-Each head names the class that reads the weights; no code that comes with a model is run. Only the positions that are asked for
-pass through a head, so a vocabulary of 150,000 entries costs no memory.
+Each head names the class that loads the weights; no code from a model's folder is run. Only the requested positions pass
+through a head, so a vocabulary of 150,000 entries costs no memory.
 
 | head | weights | number |
 |---|---|---|
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 class Head(Protocol):
-    """Loads a model, and reads numbers out of it."""
+    """Loads a model and reads its numbers."""
 
     def load(self, source: str, tokenizer: PreTrainedTokenizerBase, *, dtype: str, device: str) -> PreTrainedModel:
-        """The model in evaluation mode. Raises `InputError` where its weights have another head."""
+        """The model in evaluation mode. Raises `InputError` if its weights have another head."""
         ...
 
     def numbers(self, model: PreTrainedModel, ids: Tensor, mask: Tensor, rows: Tensor, ends: Tensor) -> Tensor:
-        """The numbers at the places `(rows[i], ends[i])` of `ids` and `mask` (batch, length): float64, shape (places,)."""
+        """The numbers at the positions `(rows[i], ends[i])` of `ids` and `mask` (batch, length): float64, shape (positions,)."""
         ...
 
 
@@ -110,7 +110,7 @@ class ValueHead:
 
 
 def _with_head(source: str, name: str, dtype: str, device: str) -> PreTrainedModel:
-    """A Qwen2 with a head of ours, whose weights have the names of the published files."""
+    """A Qwen2 with one of our heads; its weights have the names used in the published files."""
     from torch import nn
     from transformers import Qwen2Model, Qwen2PreTrainedModel
 

@@ -1,7 +1,7 @@
-r"""How the known process reward models read a solution: its tokens, and the positions at which the number of each step stands.
+r"""Input layouts of published process reward models: the tokens of a solution, and the position of each step's number.
 
-A layout is the same for a model in this process and for one behind a server. Positions are counted while the tokens are put
-together and never searched for, so a separator or tag inside a step changes nothing. The text of a control token stays text.
+Local models and servers share the same layouts. Positions are counted while the tokens are assembled, never searched for, so a
+separator or tag inside a step has no effect. The text of a control token is tokenized as plain text.
 
 | layout | models | the number of a step is read at |
 |---|---|---|
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 class Laid(NamedTuple):
-    """A solution as tokens; `ends` has the position of each step's number, from 0."""
+    """A solution as tokens; `ends` has the position of each step's number, counted from 0."""
 
     ids: list[int]
     ends: list[int]
 
 
 class Layout(Protocol):
-    """Makes tokens of a solution. `chat` says whether it needs the tokenizer's chat template."""
+    """Converts a solution to tokens. `chat` is whether it needs the tokenizer's chat template."""
 
     chat: ClassVar[bool]
 
     def check(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Raises `InputError` where the tokenizer lacks what the layout needs."""
+        """Raises `InputError` if the tokenizer lacks what the layout needs."""
         ...
 
     def lay(self, tokenizer: PreTrainedTokenizerBase, item: Item) -> Laid: ...
@@ -45,9 +45,9 @@ class Layout(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Separated:
-    """The problem with `prompt_end`, then each step with `separator`; the beginning-of-text token where there is one.
+    """The beginning-of-text token if there is one, the problem with `prompt_end`, then each step with `separator`.
 
-    TRL puts nothing after the problem; ProcessBench's script for such models, and Skywork, put a line feed there.
+    TRL puts nothing after the problem; ProcessBench's script for such models and Skywork put a line feed there.
     """
 
     chat: ClassVar[bool] = False
@@ -93,7 +93,7 @@ class Tagged:
 
 @dataclass(frozen=True, kw_only=True)
 class Marked:
-    """Plain text, `<problem> Step 1: <step> <tag>` and each further step on a line of its own, tokenized as one text."""
+    """Plain text, `<problem> Step 1: <step> <tag>` and each further step on its own line, tokenized as one text."""
 
     chat: ClassVar[bool] = False
     tag: str = "ки"
@@ -121,9 +121,9 @@ class Marked:
 
 @dataclass(frozen=True, kw_only=True)
 class Turns:
-    """A conversation: the user gives a step (the first one behind the problem and `joint`), the assistant answers `good`.
+    """A conversation: the user gives a step (the first one after the problem and `joint`), the assistant answers `good`.
 
-    ProcessBench's script puts a blank line between the problem and its first step, RLHFlow's own script a blank.
+    ProcessBench's script puts a blank line between the problem and its first step, RLHFlow's own script a space.
     """
 
     chat: ClassVar[bool] = True
@@ -152,7 +152,7 @@ class Turns:
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, text: str, field: str) -> int:
-    """The one token that stands for `text`. Raises `InputError` for `field` where the tokenizer has none."""
+    """The single token for `text`. Raises `InputError` for `field` if the tokenizer has none."""
     added: dict[str, int] = tokenizer.get_added_vocab()
     ids = [added[text]] if text in added else text_ids(tokenizer, text)
     if len(ids) != 1:

@@ -1,4 +1,4 @@
-"""Scores that were kept before, served through the scorer protocol: another threshold needs no model.
+"""Scorer that serves saved scores, so that another threshold needs no model.
 
 RecordedScorer("runs/mine/evaluate/scores.jsonl")
 """
@@ -19,7 +19,7 @@ from deepcritic.scorers.base import key_of
 
 
 class RecordedScorer:
-    """Serves the `Scores` rows of a file; an item that it lacks is a failure."""
+    """Serves the `Scores` rows of a file; a missing item is a `Failure`."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = existing(Path(path), "scores")

@@ -1,4 +1,4 @@
-"""Scores that a run folder keeps, so that a stage that was stopped asks only for the rest."""
+"""Saves scores in a run folder, so that a restarted stage scores only the missing items."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 
 class KeptScores:
-    """The scores of one stage: a journal while it runs, a file in order of id when it is finished.
+    """The scores of one stage: a journal while it runs, and a file sorted by id when it is finished.
 
-    A solution that failed for good is kept as such and not scored again. The scorer is entered once something is to be scored.
+    A permanent failure is kept and not scored again. The scorer is entered at the first item to score.
     """
 
     def __init__(self, folder: RunFolder, failures: str = "failures.jsonl") -> None:
@@ -45,7 +45,7 @@ class KeptScores:
         self._failures.close()
 
     def collect(self, items: Sequence[tuple[str, T]], scorer: Scorer[T]) -> dict[str, tuple[float, ...]]:
-        """Score what is missing; returns the numbers by id, without the items that failed."""
+        """Score the missing items; returns the numbers by id, without failed items."""
         digests = [digest_of(key_of(name)) for name, _ in items]
         kept = [digest in self._rows or digest in self._failures for digest in digests]
         missing = [item for item, known in zip(items, kept, strict=True) if not known]
@@ -68,7 +68,7 @@ class KeptScores:
         return {row.key.example_id: row.values for row in self._rows.rows(digests)}
 
     def finish(self) -> dict[str, int]:
-        """Put the rows in order; returns counts, which the manifest gets as well."""
+        """Sort the rows; returns counts, which are also written to the manifest."""
         counts = {"scored": self._rows.put_in_order(), "failures": self._failures.put_in_order(), "prompt": self._tokens}
         self._folder.account(counts, {})
         return counts

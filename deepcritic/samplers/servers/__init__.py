@@ -1,1 +1,1 @@
-"""What engines need that ask servers: a fleet of them, the protocol, and one owner of retries."""
+"""Shared code of the engines that call servers: the fleet, the protocol, and all retries."""

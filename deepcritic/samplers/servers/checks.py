@@ -1,4 +1,4 @@
-"""What replies give away about their server: another model, empty replies, samples that are all alike. Each is printed once.
+"""Detects problems of a server from its replies: another model, empty replies, identical samples. Each is logged once.
 
 >>> checks = ReplyChecks("gpt-4o")
 >>> checks.served("gpt-4o-2024-08-06")
@@ -18,14 +18,14 @@ from deepcritic.samplers.servers.replies import Completion
 LOG = logging.getLogger(__name__)
 
 AT_FIRST = 8
-"""So many replies of one kind before the first good one mean that none will be good."""
+"""This many bad replies of one kind before the first good one mean that none will be good."""
 ALIKE = 6
-"""So many samples that repeat another one of their prompt, and none that does not, are worth a line."""
+"""A warning is logged after this many samples that repeat another one of their prompt, if no samples differ."""
 _VERSION = re.compile(r"([-@:](latest|\d{4}-?\d{2}-?\d{2}|\d{6}|\d{2}-\d{2,4}|\d{3,4}|v\d+(\.\d+)*))+$")
 
 
 class _Asked(NamedTuple):
-    """The outcomes of one request so far: how many there are, how many of them are replies, and their texts."""
+    """The outcomes of one request so far: their number, the number of replies among them, and the texts."""
 
     request: Request
     outcomes: int = 0
@@ -34,7 +34,7 @@ class _Asked(NamedTuple):
 
 
 class ReplyChecks:
-    """Follows the replies of one start. `model` is the name that was asked for, `field` the field that replies are read from."""
+    """Checks the replies of one process. `model` is the requested name, `field` the message field that holds the reply."""
 
     def __init__(self, model: str, field: str = "content") -> None:
         self._model, self._field = model, field
@@ -44,14 +44,14 @@ class ReplyChecks:
         self._open: dict[int, _Asked] = {}
 
     def served(self, name: str) -> None:
-        """Note the name under which a reply came."""
+        """Record the model name of a reply."""
         if name and name not in self._names:
             self._names.add(name)
             if not same_model(self._model, name):
                 LOG.warning(f"another model answers than was asked for: {printable(name)}, not {printable(self._model)}")
 
     def unreadable(self, url: str, error: ValueError) -> None:
-        """Note an answer without a reply. Raises `InputError` where there is nothing else."""
+        """Record an answer without a reply. Raises `InputError` if no reply can be read."""
         self._unreadable += 1
         if not self._good and self._unreadable >= AT_FIRST:
             remedy = "check the address: that of the API, usually with /v1 at the end, and that no login stands before it"
@@ -60,8 +60,8 @@ class ReplyChecks:
             ) from None  # fmt: skip
 
     def reply(self, completion: Completion) -> str | None:
-        """Note a reply. Returns why it is none of the model's where it is empty for another reason, or None. Raises `InputError`
-        where all are empty."""
+        """Record a reply. If it is empty but the model did write something, returns a description, else None. Raises `InputError`
+        if all replies are empty."""
         if completion.text.strip() or completion.finish_reason == "length":
             self._good += 1
             return None
@@ -82,7 +82,7 @@ class ReplyChecks:
         return seen if completion.beside or (tokens or 0) > 1 else None
 
     def sample(self, request: Request, text: str | None) -> None:
-        """Note one of several samples of a prompt; None for one that failed. Greedy replies are alike by right."""
+        """Record one of several samples of a prompt; None for a failed one. Greedy samples, always identical, are skipped."""
         if len(request.keys) < 2 or not request.sampling.temperature:
             return
         known = self._open.pop(id(request), _Asked(request))
@@ -97,13 +97,13 @@ class ReplyChecks:
             self._tell_alike(ALIKE)
 
     def estimated(self) -> None:
-        """Note a reply whose tokens nobody counted."""
+        """Record a reply whose tokens the server did not count."""
         if not self._estimated:
             LOG.warning("the server does not count tokens: they are estimated from characters, and so is what they cost")
         self._estimated = True
 
     def close(self) -> None:
-        """Say what is known at the end."""
+        """Log the final warnings."""
         if self._empty > 1:
             LOG.warning(f"{self._empty} replies are empty, though they were not cut")
         self._tell_alike(2)
@@ -118,7 +118,7 @@ class ReplyChecks:
 
 
 def same_model(asked: str, served: str) -> bool:
-    """Whether two names are of one model: they may differ in the maker before a slash, a file's ending and folder, a version.
+    """Whether two names mean the same model. Folder, provider prefix, file extension and version may differ.
 
     >>> same_model("openai/gpt-4o", "gpt-4o-2024-08-06"), same_model("llama3.1", "llama3.1:latest")
     (True, True)
@@ -134,5 +134,5 @@ def _core(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without what a terminal would obey, and on one line."""
+    """`text` on one line, without terminal control characters."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,4 +1,4 @@
-"""What OpenAI's protocol is sent: the body of a request, and the list of models that a server has.
+"""Request bodies of OpenAI's API, and the list of a server's models.
 
 >>> with_seed(b'{"model":"m"', 7)
 b'{"model":"m","seed":7}'
@@ -15,11 +15,11 @@ import msgspec
 from deepcritic.samplers.base import Request
 
 NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
-"""Sent to servers that know these fields (vLLM, SGLang): else they mix in what the model's own folder says of sampling."""
+"""Sent to vLLM and SGLang, which otherwise use sampling defaults from the model's folder."""
 
 
 class Card(msgspec.Struct):
-    """What a server says of one model that it has: its name, the folder it was loaded from, the length of its context."""
+    """A server's entry for one model: its name, the folder it was loaded from, and the length of its context."""
 
     id: str
     root: str | None = None
@@ -30,10 +30,10 @@ class Card(msgspec.Struct):
 def encode(
     model: str, request: Request, ids: list[int] | None, length_field: str, extra: Mapping[str, Any], limit: int | None
 ) -> bytes:
-    """The body of a request but for its seed and its closing brace; `with_seed` completes it.
+    """The body of a request without its seed and closing brace; `with_seed` completes it.
 
-    With `ids` the prompt is these tokens (for `completions`), else the messages (for `chat/completions`). A reply may have
-    `limit` tokens; None leaves that to the server. A field of `extra` takes the place of ours, and None leaves it out.
+    With `ids` the prompt is these tokens (for `completions`), else the messages (for `chat/completions`). `limit` is the most
+    tokens of the reply; None leaves that to the server. A field of `extra` replaces the default one, and None removes it.
     """
     sampling = request.sampling
     fields: dict[str, Any] = {
@@ -56,7 +56,7 @@ def encode(
 
 
 def with_seed(body: bytes, seed: int | None) -> bytes:
-    """What `encode` made, whole.
+    """The body from `encode`, completed with its seed.
 
     >>> with_seed(b'{"model":"m"', None)
     b'{"model":"m"}'
@@ -65,7 +65,7 @@ def with_seed(body: bytes, seed: int | None) -> bytes:
 
 
 def cards(content: bytes) -> list[Card]:
-    """The models that a server lists; none where the list is in a shape of its own. A field of another type is left out.
+    """The models that a server lists; empty if the list has another format. A field of another type is ignored.
 
     >>> [card.id for card in cards(b'{"object": "list", "data": [{"id": "m", "created": 1}]}')], cards(b"<html>")
     (['m'], [])

@@ -1,4 +1,4 @@
-"""What goes over one connection: a body of limited size without the key in it, and what an error of the connection means."""
+"""Response bodies (limited in size, with the key removed) and the meaning of connection errors."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import aiohttp
 from deepcritic.errors import InputError
 
 MOST_BYTES = 16 << 20
-"""The largest answer that is read."""
+"""The size of the largest answer that is read."""
 LONG_SECRET = 12
-"""Characters from which a key is taken out of replies, too."""
+"""Keys of at least this many characters are removed from replies too, not only from errors."""
 
 
 class Final(ValueError):
-    """An answer that cannot be used, and that another try would not change."""
+    """An unusable answer that a retry would not change."""
 
 
 async def body_of(response: aiohttp.ClientResponse, secret: str) -> bytes:
-    """The body, without the secret. Raises `Final` for one that is too large, which may have no end."""
+    """The body, without the secret. Raises `Final` if it is too large, and possibly endless."""
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         chunks.append(chunk)
@@ -28,14 +28,14 @@ async def body_of(response: aiohttp.ClientResponse, secret: str) -> bytes:
         if size > MOST_BYTES:
             raise Final(f"it is larger than {MOST_BYTES >> 20} MiB")
     content = b"".join(chunks)
-    if secret and (response.status != 200 or len(secret) >= LONG_SECRET):  # a reply may well say "EMPTY"
+    if secret and (response.status != 200 or len(secret) >= LONG_SECRET):  # a reply may contain "EMPTY"
         return without(secret, content)
     return content
 
 
 def without(secret: str, content: bytes) -> bytes:
-    """`content` with the secret blotted out. A short one is no secret but what servers without keys are given, and goes where it
-    stands alone: the other letters of a message stay.
+    """`content` with the secret redacted. A short secret is only a placeholder for servers without keys. It is removed only
+    as a separate word, so that other words stay intact.
 
     >>> without("x", b"max_tokens is unknown; key 'x'")
     b"max_tokens is unknown; key '[key]'"
@@ -49,7 +49,7 @@ def without(secret: str, content: bytes) -> bytes:
 
 
 def permanent(error: BaseException, *, at_start: bool = False) -> bool:
-    """Whether waiting will not help: a certificate that is not accepted, a port without TLS, and at the start an unknown host."""
+    """Whether waiting cannot help: an invalid certificate, a port without TLS, or, at the start, an unknown host."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError) or "WRONG_VERSION_NUMBER" in str(error):
         return True
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
@@ -57,13 +57,13 @@ def permanent(error: BaseException, *, at_start: bool = False) -> bool:
 
 
 def cannot_be_asked(problem: str) -> InputError:
-    """The error for servers of which none can be asked, for a reason that waiting will not change."""
+    """The error if no server can be reached, for a reason that waiting will not change."""
     remedy = "set SSL_CERT_FILE to the certificate of its authority" if "certificate" in problem else "check the address"
     return InputError(problem, field="sampler.urls", remedy=remedy)
 
 
 def plain(error: BaseException) -> str:
-    """What happened to a connection, in a few words."""
+    """A short description of a connection error."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not accepted: {getattr(error.certificate_error, 'verify_message', error.certificate_error)}"
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error

@@ -1,7 +1,7 @@
-"""The other side of the service: `Critic(urls=["http://host:8000"])` asks through this client.
+"""The client of the critic service, used by `Critic(urls=["http://host:8000"])`.
 
-Each solution is one request, so that a server that dies costs no answer but those under way, which go to another server. Answers
-that may come later (429, 503, no connection) are asked for again until `patience` seconds have passed without any answer.
+Each solution is one request. If a server dies, its open requests go to another server and no other answer is lost. Temporary
+failures (429, 503, no connection) are retried until `patience` seconds have passed without any answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PASSING = frozenset({429, 502, 503})
 
 
 class Answer(NamedTuple):
-    """What a service said of the body with this number: the JSON of one critique, or None with a `note` where it gave none."""
+    """The answer to the body with this number: the JSON of one critique, or None with the reason as `note`."""
 
     number: int
     found: dict[str, Any] | None
@@ -33,8 +33,8 @@ class Answer(NamedTuple):
 
 
 class ServiceClient:
-    """Asks the services at `urls`, up to `concurrency` solutions at a time over all of them. `key_env` names the environment
-    variable with the bearer key, if they want one. Made once and entered once; `critiques` may be called from several threads.
+    """Sends solutions to the services at `urls`, up to `concurrency` at a time in total. `key_env` names the environment
+    variable with the bearer key, if they require one. Enter it only once; `critiques` may be called from several threads.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ServiceClient:
         return str(self._background.run(self._health())["model"])
 
     def critiques(self, bodies: Iterable[dict[str, Any]]) -> Iterator[Answer]:
-        """One answer for each body of `POST /v1/critiques`, in the order of finishing; `bodies` may be endless."""
+        """One answer for each body of `POST /v1/critiques`, in completion order; `bodies` may be infinite."""
         self._last_answer = time.monotonic()
         return self._background.stream(iter(enumerate(bodies)), self._ask, room=self._concurrency)
 

@@ -1,9 +1,9 @@
-"""Several HTTP servers that do the same work: which one gets the next request, what is retried, and when to give up.
+"""Distributes requests over several equivalent HTTP servers, with all retries and timeouts.
 
 All retries happen here. A request is sent at most 1 + `retries` times. While no server answers it waits, for up to `patience`
-seconds. The outcome is an answer, `NoAnswer` (another try may succeed) or `Refusal` (another try would be refused). A request
-that one server refuses goes to the others; a server that alone refuses what its neighbours take is set aside. Everything runs on
-one event loop.
+seconds. The outcome is an answer, `NoAnswer` (a retry may succeed) or `Refusal` (a retry would be refused). A request that one
+server refuses goes to the others; a server that refuses what others accept is no longer used. Everything runs on one event
+loop.
 
     async with Fleet(["http://a:8000/v1", "http://b:8000/v1"], concurrency=64) as fleet:
         reply = await fleet.ask("completions", body, json.loads)
@@ -35,19 +35,19 @@ T = TypeVar("T")
 
 CONNECT_SECONDS = 20.0
 IDLE_SECONDS = 4.0
-"""How long an idle connection is kept; less than uvicorn's five, lest it is closed just as it is used again."""
+"""How long an idle connection is kept: less than uvicorn's five seconds, so that the server does not close it first."""
 PASSING = frozenset({408, 409, 425, 500, 520, 522, 524})
-"""Trouble with one request, which may pass."""
+"""Temporary errors of one request."""
 BUSY = frozenset({429, 502, 503, 504, 529})
-"""Trouble with the server: it is asked for less."""
+"""Errors of the whole server: it gets fewer requests."""
 SLOWER = 3.0
-"""How many times as long as the slowest reply so far a server without counters may be silent."""
+"""A server without counters may be silent this many times as long as the slowest reply so far."""
 _TOKENS = re.compile(rb"^(?:vllm:\w+_tokens_total|sglang:realtime_tokens_total)(?:\{[^}\n]*\})? +([0-9.eE+]+)", re.M)
-"""Counters that move while a reply is written. Those of llama.cpp and SGLang's other ones move when a request ends."""
+"""Counters that grow while a reply is generated. Those of llama.cpp, and the others of SGLang, grow when a request ends."""
 
 
 class Refusal(Exception):
-    """The server declined with this status; it would decline again."""
+    """The server refused the request with this status, and would refuse it again."""
 
     def __init__(self, url: str, status: int, body: bytes) -> None:
         super().__init__(f"{url}: {status}")
@@ -55,13 +55,13 @@ class Refusal(Exception):
 
 
 class Fleet:
-    """Asks the server with the fewest requests in flight. Use it inside its `async with` block.
+    """Sends each request to the server with the fewest in flight. Use it inside its `async with` block.
 
-    `concurrency` limits the requests in flight at one server, `retries` the further tries of a request, `timeout` the seconds of
-    one reply, and `patience` the seconds without an answer of any server. Requests are also taken from a server without a sign of
-    life for `stall` seconds: where it counts tokens on `/metrics` as they are written (vLLM), while none is; elsewhere, while it
-    answers nothing, for at least `SLOWER` times as long as a reply of the largest size would take at the slowest pace so
-    far. `secret` is sent as bearer token and removed from what servers say.
+    `concurrency` limits the requests in flight at one server, `retries` the retries of a request, `timeout` the seconds of one
+    reply, and `patience` the seconds without an answer from any server. Requests are also withdrawn from a server that makes no
+    progress for `stall` seconds. If it counts tokens on `/metrics` as they are generated (vLLM), this means no new token. For
+    other servers it means no answer, for at least `SLOWER` times as long as a reply of the largest size would take at the slowest
+    pace so far. `secret` is sent as bearer token and removed from all answers.
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class Fleet:
         headers = {"Content-Type": "application/json"}
         if self._secret:
             headers["Authorization"] = f"Bearer {self._secret}"
-        most = self.capacity + 2 * len(self.servers)  # requests, and looks at its pages
+        most = self.capacity + 2 * len(self.servers)  # requests, and two other pages per server
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=most, keepalive_timeout=IDLE_SECONDS),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),  # `timeout` is kept by `_watch`
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),  # `_watch` enforces `timeout`
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -118,11 +118,10 @@ class Fleet:
     async def ask(
         self, path: str, body: bytes, read: Callable[[bytes], T], *, share: Callable[[T], float] = lambda answer: 1.0
     ) -> T:
-        """POST `body` to `path` below a base URL and return what `read` makes of the answer.
+        """POST `body` to `path` below a base URL and return the result of `read` for the answer.
 
-        `read` raises ValueError for an answer that cannot be used, which is then asked for again. `share` says which part of the
-        largest possible reply an answer is, from 0 to 1. Raises `NoAnswer` and `Refusal`, and `InputError` where no server can
-        be asked.
+        `read` raises ValueError for an unusable answer, and the request is retried. `share` returns the size of an answer as a
+        fraction of the largest possible reply. Raises `NoAnswer` and `Refusal`, and `InputError` if no server can be used.
         """
         attempts, server, refusals = 0, None, dict[Server, Refusal]()
         while True:
@@ -153,7 +152,7 @@ class Fleet:
                     refusals[server] = Refusal(str(url), status, content)
                     continue
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                self.usage.requests -= 1  # it was not sent: this takes time, which `patience` limits, and no attempt
+                self.usage.requests -= 1  # it was not sent: only `patience` limits this, not `retries`
                 self.usage.retries -= again
                 if permanent(error):
                     self.set_aside(server, plain(error))
@@ -163,7 +162,7 @@ class Fleet:
                 now, timed_out = self._loop.time(), isinstance(error, TimeoutError)
                 seen = str(error) if timed_out else f"the connection broke ({plain(error)})"
                 problem = NoAnswer("timeout" if timed_out else "connection", f"{url}: {seen}")
-                if not timed_out or now - server.last_answer >= self._timeout:  # else only this one reply was too long
+                if not timed_out or now - server.last_answer >= self._timeout:  # otherwise only this reply was too long
                     server.lost(now, problem.detail, problem.reason)
             except ValueError as error:
                 problem = NoAnswer("malformed", f"{url}: {error}")
@@ -175,11 +174,11 @@ class Fleet:
             attempts += 1
             if attempts > self._retries:
                 raise problem
-            if problem.reason != "rate_limited":  # there the whole server is left in peace instead
+            if problem.reason != "rate_limited":  # then the whole server is paused instead
                 await asyncio.sleep(pause(attempts))
 
     def _refused_by(self, refusals: dict[Server, Refusal]) -> None:
-        """Another server took what these refused. Set aside those that keep doing so, unless it is about the row."""
+        """Another server accepted this request. Drop servers that refuse repeatedly, unless the refusal is about the row."""
         for server, refusal in refusals.items():
             said = message_of(refusal.body)
             about_row = refusal_of_row(refusal.status, said) is not None
@@ -188,15 +187,15 @@ class Fleet:
                 LOG.warning(f"{server.aside}; it gets no more requests, {left} of {len(self.servers)} servers do")
 
     def set_aside(self, server: Server, problem: str) -> None:
-        """Send nothing to `server` any more. Raises `InputError` if it was the last one."""
+        """Stop using `server`. Raises `InputError` if it was the last one."""
         server.aside = f"{server.url} cannot be asked: {problem}"
         if all(other.aside for other in self.servers):
             raise cannot_be_asked(server.aside) from None
         LOG.warning(f"{server.aside}; it gets no requests")
 
     async def get(self, server: Server, path: str) -> tuple[int, bytes]:
-        """Status and content of one page below the base URL, asked for once. Raises `NoAnswer`, and `InputError` where
-        waiting will not help and no other server is left."""
+        """GET one page below the base URL without retries; returns status and content. Raises `NoAnswer`, and `InputError` if
+        waiting will not help and there is no other server."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 url = URL(f"{server.url}/{path}")
@@ -214,7 +213,7 @@ class Fleet:
             return await self._read(self._session.post(url, data=body, proxy=server.proxy, allow_redirects=False))
         except asyncio.CancelledError:
             seen = self._ended.pop(task, None)
-            if seen is None or task.uncancel() > 0:  # somebody else does not want it any more
+            if seen is None or task.uncancel() > 0:  # the caller cancelled it too
                 raise
             raise TimeoutError(seen) from None
         finally:
@@ -222,12 +221,12 @@ class Fleet:
             self._ended.pop(task, None)
 
     async def _read(self, asked: aiohttp.client._RequestContextManager) -> tuple[int, bytes, str | None]:
-        """Status, content without the secret, and the header Retry-After."""
+        """Status, content without the secret, and the Retry-After header."""
         async with asked as response:
             return response.status, await body_of(response, self._secret), response.headers.get("Retry-After")
 
     async def _watch(self, server: Server) -> None:
-        """End what takes too long at `server`: a reply by the clock, and all of them where it shows no sign of life."""
+        """Cancel requests to `server`: one after `timeout` seconds, and all of them if the server makes no progress."""
         tokens, alive = None, self._loop.time()
         looked = alive
         while True:
@@ -254,7 +253,7 @@ class Fleet:
                 alive = now
 
     def _silence(self, server: Server) -> float:
-        """For how many seconds a server that does not count tokens may answer nothing."""
+        """How many seconds a server that does not count tokens may go without an answer."""
         return max(self._stall, SLOWER * server.longest) if server.longest else self._timeout
 
     def _end(self, task: asyncio.Task[Any], problem: str) -> None:
@@ -263,7 +262,7 @@ class Fleet:
             task.cancel()
 
     async def _tokens(self, server: Server) -> float | None:
-        """The sum of the server's counters of tokens that move as they are written; None where it has none or does not answer."""
+        """The sum of the server's counters of generated tokens; None if it has none or does not answer."""
         assert server.metrics is not None
         try:
             async with asyncio.timeout(self._stall / 8):

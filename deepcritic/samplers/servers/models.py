@@ -1,4 +1,4 @@
-"""Which servers have the model: under what name, with how long a context, and what is wrong where they say no.
+"""Checks which servers have the model, under which name and with which context, and explains refusals.
 
 found = ServedModel("critic-7b", folder=None)
 await found.look(fleet, patience=600.0, exact=True)
@@ -26,26 +26,26 @@ from deepcritic.samplers.servers.slots import NoAnswer
 LOG = logging.getLogger(__name__)
 
 OWN = frozenset({"vllm", "sglang"})
-"""The names by which servers of one's own say what they are."""
+"""The `owned_by` names of self-hosted servers."""
 
 
 class ServedModel:
-    """The model `asked`, or the one in `folder`, as the servers of a fleet have it. `key_name` is the environment variable of the
+    """The model `asked`, or the one in `folder`, on the servers of a fleet. `key_name` is the environment variable of the
     key."""
 
     def __init__(self, asked: str, folder: Path | None, key_name: str) -> None:
         self.name, self._asked, self._folder, self._key_name = asked, asked, folder, key_name
         self.context: int | None = None
-        """The shortest context of the servers that say."""
+        """The shortest context that a server reports."""
         self.own = False
-        """Whether a server says that it is vLLM or SGLang."""
+        """Whether a server identifies itself as vLLM or SGLang."""
         self._known = set[str]()
 
     async def look(self, fleet: Fleet, *, patience: float, exact: bool) -> None:
         """Wait until a server answers, and check that each one that does has the model.
 
-        Raises `InputError` where none answers within `patience` seconds, or one wants another key, or with `exact` has another
-        model: hosted models may go by more names than are listed.
+        Raises `InputError` if none answers within `patience` seconds, one rejects the key, or, with `exact`, one has another
+        model. Without `exact` unlisted names are allowed, because hosted models can have aliases.
         """
         until, attempt, said = time.monotonic() + patience, 0, -math.inf
         while True:
@@ -64,14 +64,14 @@ class ServedModel:
             await asyncio.sleep(min(pause(attempt), max(0.0, until - now)))
 
     async def _card(self, fleet: Fleet, server: Server, exact: bool) -> str | None:
-        """Take in what `server` says of the model; returns why it cannot be asked yet."""
+        """Read the model's entry from `server`; returns why the server is not ready yet, or None."""
         try:
             status, content = await fleet.get(server, "models")
         except NoAnswer as error:
             return error.detail
         if status >= 500:
             return f"{server.url}/models: {status}"
-        if status == 401:  # a key may be good for replies and not for this page (403)
+        if status == 401:  # a key may be valid for replies but not for this page (403)
             self.check_address(Refusal(server.url, status, content))
         listed = cards(content) if status == 200 else []
         self._known |= {card.id for card in listed}
@@ -86,7 +86,7 @@ class ServedModel:
         return None
 
     def check_address(self, error: Refusal) -> None:
-        """Raises `InputError` where key, model or address are wrong, which no other row would change."""
+        """Raises `InputError` if key, model or address are wrong, because every row would fail."""
         found = f"{error.status} {message_of(error.body)}"
         if error.status in {401, 403}:
             state = "was not accepted" if os.environ.get(self._key_name, "").strip() else "is not set"

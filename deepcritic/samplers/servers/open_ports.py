@@ -1,4 +1,4 @@
-"""Which other servers run on this machine, for an address whose port nobody listens on.
+"""Finds other servers on this machine, as a hint if nothing listens on the given port.
 
 >>> asyncio.run(listening(["http://host.invalid:8000/v1"]))
 ''
@@ -13,12 +13,12 @@ import ipaddress
 from yarl import URL
 
 PORTS = {8000: "vLLM", 30000: "SGLang", 8080: "llama.cpp, TGI", 11434: "Ollama", 1234: "LM Studio", 4000: "LiteLLM"}
-"""Where servers listen unless they are told otherwise."""
+"""The default ports of servers."""
 SECONDS = 0.3
 
 
 async def listening(urls: list[str]) -> str:
-    """What listens on the usual ports of this machine, where `urls` name other ones of it; empty if nothing does."""
+    """Describes what listens on the default ports of this machine, if `urls` name other ports of it; empty if nothing does."""
     asked = {(url.host or "", url.port) for url in map(URL, urls) if _is_here(url.host or "")}
     if not asked:
         return ""

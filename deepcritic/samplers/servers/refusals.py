@@ -1,4 +1,4 @@
-"""What a server's refusal is about: one row, or the settings of all, and which option would mend it.
+"""Classifies a server's refusal: it concerns one row, or settings for all rows that an option can fix.
 
 >>> remedy_of("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.")
 'set sampler.length_field=max_completion_tokens'
@@ -36,7 +36,7 @@ REASONING = "sampler=openai_reasoning has the settings of models that reason"
 
 
 def refusal_of_row(status: int, said: str) -> str | None:
-    """Why a row was refused: `too_long` or `refused` (its content); None where the refusal is about something else.
+    """Why a row was refused: `too_long` or `refused` (its content); None if the refusal has another cause.
 
     >>> refusal_of_row(400, "This model's maximum context length is 2048 tokens. However, you requested 4096.")
     'too_long'
@@ -51,7 +51,7 @@ def refusal_of_row(status: int, said: str) -> str | None:
 
 
 def asks_too_much(status: int, said: str) -> bool:
-    """Whether a refusal is about the length of the reply that was asked for, and not about the prompt alone.
+    """Whether a refusal is about the requested length of the reply, not only about the prompt.
 
     >>> asks_too_much(400, "max_tokens is too large: 32768. This model supports at most 16384 completion tokens")
     True
@@ -62,8 +62,8 @@ def asks_too_much(status: int, said: str) -> bool:
 
 
 def remedy_of(said: str, length_field: str = "max_tokens", param: str = "") -> str | None:
-    """The option that a refusal asks to change, as an instruction; None where it names no field that is sent. `param` is the
-    field that the server names beside its message.
+    """An instruction for the option that would fix a refusal; None if it names no field of the request. `param` is the
+    field that the server names separately from its message.
 
     >>> remedy_of("max_tokens is too large: 32768. This model supports at most 16384 completion tokens")
     'set stage.max_tokens=16384 or less'
@@ -84,13 +84,13 @@ def remedy_of(said: str, length_field: str = "max_tokens", param: str = "") -> s
     if unknown and "seed" in named:
         return "set sampler.seeds=false"
     fields = [name for name in dict.fromkeys(named) if name in _TAKEN_AWAY]
-    if "top_p" in fields and re.search(r"both", said):  # one of the two has to go
+    if "top_p" in fields and re.search(r"both", said):  # one of the two must be removed
         fields = ["top_p"]
     return " ".join(["set", *(f"'+sampler.extra.{name}=null'" for name in fields)]) if unknown and fields else None
 
 
 def param_of(content: bytes) -> str:
-    """The field that an error names beside its message, as OpenAI's do.
+    """The field that an error names separately from its message, as OpenAI's errors do.
 
     >>> param_of(b'{"error": {"message": "Unsupported value", "param": "temperature"}}')
     'temperature'

@@ -1,4 +1,4 @@
-"""What a server's answer says: the text, why it ended, its tokens. Strict about the text alone, which is all that is needed.
+"""Parses a server's answer: the text, the finish reason and the tokens. Only the text is required.
 
 >>> answer = b'{"choices": [{"text": "So 4.", "finish_reason": "eos_token"}], "usage": {"completion_tokens": "3"}}'
 >>> read(answer).text, read(answer).finish_reason, read(answer).tokens.completion
@@ -21,7 +21,7 @@ from deepcritic.samplers.finish_reason import BROKEN, WITHHELD, finish_reason
 from deepcritic.samplers.servers.connection import Final
 
 CHARACTERS = 3
-"""Characters of a token where nobody counts them: mathematics has fewer than prose, so this is rather too many tokens."""
+"""Characters per token if the server does not count them: a low number, so that tokens are overestimated."""
 _BOM = b"\xef\xbb\xbf"
 _BESIDE = ("content", "reasoning_content", "reasoning", "thinking")
 """The fields of a message that may hold text. vLLM, SGLang and DeepSeek write thoughts to `reasoning_content`, newer vLLM and
@@ -32,7 +32,7 @@ _CACHED = ("cached_tokens", "cache_read_input_tokens", "prompt_cache_hit_tokens"
 
 
 class Tokens(NamedTuple):
-    """The tokens that an answer says it took; None where it does not say."""
+    """The token counts of an answer; None if not given."""
 
     prompt: int | None = None
     completion: int | None = None
@@ -40,8 +40,8 @@ class Tokens(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """One reply. `refused` says why the server would not write; the text is then not to be used. `served` is the name that the
-    server gives for the model, or empty. `beside` names a field with text where the reply itself is empty, or is empty."""
+    """One reply. `refused` says why the server refused; the text must then not be used. `served` is the server's name for the
+    model, or empty. If the reply is empty, `beside` names another field that has text, or is empty."""
 
     text: str
     finish_reason: str
@@ -52,7 +52,7 @@ class Completion(NamedTuple):
 
 
 class Unreadable(ValueError):
-    """An answer without a reply that can be used. It may have been paid for: `tokens` is what it says of that."""
+    """An answer without a usable reply. It may have been paid for: `tokens` has its counts."""
 
     def __init__(self, problem: str, tokens: Tokens | None = None) -> None:
         super().__init__(problem)
@@ -60,11 +60,11 @@ class Unreadable(ValueError):
 
 
 class NoText(Unreadable, Final):
-    """An answer whose reply is something else than text."""
+    """An answer whose reply is not text."""
 
 
 def read(content: bytes, field: str = "content") -> Completion:
-    """The one reply of an answer, from `field` of its message. Raises `Unreadable`."""
+    """The reply of an answer, from `field` of its message. Raises `Unreadable`."""
     answer = _decoded(content)
     tokens = _tokens(answer.get("usage"))
     choices = answer.get("choices")
@@ -97,7 +97,7 @@ def read(content: bytes, field: str = "content") -> Completion:
 
 
 def estimated(characters: int) -> int:
-    """Tokens of a text of which nobody counted them.
+    """The estimated tokens of a text with this many characters.
 
     >>> estimated(7)
     3
@@ -106,7 +106,7 @@ def estimated(characters: int) -> int:
 
 
 def message_of(content: bytes) -> str:
-    """What an error says, in the shapes that servers give it, on one line.
+    """The message of an error in any of the servers' formats, on one line.
 
     >>> message_of(b'{"error": {"message": "no such model", "code": 404}}'), message_of(b"<html>")
     ('no such model', '<html>')
@@ -127,7 +127,7 @@ def shown(content: bytes) -> str:
 
 
 def _decoded(content: bytes) -> Mapping[str, Any]:
-    """The object in an answer: half a surrogate pair, bytes that are not UTF-8 and NaN are no reason to pay for it twice."""
+    """The JSON object of an answer. It accepts half a surrogate pair, invalid UTF-8 and NaN, to avoid paying twice."""
     content = content.removeprefix(_BOM).strip()
     try:
         answer = msgspec.json.decode(content)
@@ -153,7 +153,7 @@ def _no_json(content: bytes, problem: BaseException) -> str:
 
 
 def _text(value: object) -> str | None:
-    """A text, or the texts of a list of parts; thoughts and images among them are not the reply. None: something else.
+    """A text, or the texts of a list of parts, without thoughts and images. None for anything else.
 
     >>> _text([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "So "}, "4."]), _text(None), _text(7)
     ('So 4.', '', None)
@@ -175,7 +175,7 @@ def _text(value: object) -> str | None:
 
 
 def _tokens(usage: object) -> Tokens:
-    """From OpenAI's names, and those of others.
+    """The counts from OpenAI's field names or those of other providers.
 
     >>> _tokens({"input_tokens": 7.0, "output_tokens": "3", "prompt_tokens_details": {"cached_tokens": 99}})
     Tokens(prompt=7, completion=3, cached=7)
@@ -196,7 +196,7 @@ def _first(fields: Mapping[Any, Any], names: tuple[str, ...]) -> int | None:
 
 
 def _number(value: object) -> int | None:
-    """A count, also as a float or a text; None for what is none."""
+    """A count given as an integer, float or text; None for anything else."""
     if isinstance(value, str) and re.fullmatch(r"\d{1,12}", value.strip()):
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**12:

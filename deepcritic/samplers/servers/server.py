@@ -1,4 +1,4 @@
-"""One HTTP server as its client sees it: how many requests it may have, and when it gets none for a while.
+"""The client's state of one HTTP server: how many requests it may have, and when it is paused.
 
 >>> server = Server("http://localhost:8000/v1", concurrency=64)
 >>> server.busy(now=10.0, problem="429", wait=7.0)
@@ -22,15 +22,15 @@ from yarl import URL
 from deepcritic.errors import InputError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
-"""Seconds before the second and, at most, before any later attempt."""
+"""Seconds before the second attempt and, at most, before any later one."""
 FAILURES_IN_A_ROW = 16
-"""So many requests without an answer between them are trouble with the server, not with the requests."""
+"""After this many failed requests in a row, the problem is the server, not the requests."""
 REFUSALS_ALONE = 3
-"""A server is set aside once it has refused so many requests, without an answer between them, that others took."""
+"""A server is dropped once it has refused this many requests in a row that other servers accepted."""
 
 
 class Server:
-    """One base URL: how many requests it has, how many it may have, and whether it is paused or set aside."""
+    """One base URL: how many requests it has, how many it may have, and whether it is paused or dropped."""
 
     def __init__(self, url: str, concurrency: int) -> None:
         self.url, self.concurrency = url.rstrip("/"), concurrency
@@ -39,17 +39,17 @@ class Server:
         self.in_flight = 0
         self.resume = 0.0
         self.down_since: float | None = None
-        """When the first trouble was that no answer has followed."""
+        """The time of the first problem since the last answer."""
         self.problem = ""
         self.reason = "unreachable"
-        """One word for the kind of `problem`."""
+        """The kind of `problem`, as one word."""
         self.aside = ""
-        """Why it gets no more requests at all; empty while it does."""
+        """Why the server was dropped; empty while it is in use."""
         self.flying: dict[asyncio.Task[Any], float] = {}
-        """The tasks that wait for a reply of this server, and since when."""
+        """The tasks that wait for a reply of this server, with their start times."""
         self.last_answer = -math.inf
         self.longest = 0.0
-        """Seconds that a reply of the largest size would take at the slowest pace seen."""
+        """Seconds that a reply of the largest size would take at the slowest pace so far."""
         self._room = self._steady = float(concurrency)
         self._troubles = self._in_a_row = self._alone = 0
 
@@ -58,15 +58,15 @@ class Server:
         return 0 if self.aside else int(self._room) - self.in_flight
 
     def answered(self, now: float) -> None:
-        """More may be sent: doubled by each round of answers up to half of what was too much, then one more by each."""
+        """Raise the limit: each round of answers doubles it up to half of the last excessive limit, and then adds one."""
         self.last_answer = now
         self._room = min(self.concurrency, self._room + (1 if self._room < self._steady else 1 / self._room))
         self._troubles = self._in_a_row = self._alone = 0
         self.down_since = None
 
     def busy(self, now: float, problem: str, wait: float | None, reason: str = "server_error") -> None:
-        """It asks for fewer requests: half as many from now on, and none for a while."""
-        if now >= self.resume:  # else it is one more answer to the same burst
+        """The server asks for fewer requests: halve its limit and pause it."""
+        if now >= self.resume:  # otherwise it belongs to the same burst
             self._room = self._steady = max(1.0, self._room / 2)
             self._pause(now)
         self._note(now, problem, reason)
@@ -74,14 +74,14 @@ class Server:
             self.resume = max(self.resume, now + wait)
 
     def lost(self, now: float, problem: str, reason: str = "unreachable") -> None:
-        """It dropped a request, or could not be reached: after a pause one request goes there, as a probe."""
+        """The server dropped a request or was unreachable: after a pause it gets one request as a test."""
         if now >= self.resume:
             self._room, self._steady = 1.0, float(self.concurrency)
             self._pause(now)
         self._note(now, problem, reason)
 
     def failed(self, now: float, problem: str, reason: str) -> None:
-        """It could not answer one request. Many such in a row are trouble with the server."""
+        """The server failed on one request. Many failures in a row count as `lost`."""
         self._in_a_row += 1
         if self._in_a_row >= max(FAILURES_IN_A_ROW, self._room):
             self.lost(now, problem, reason)
@@ -89,8 +89,8 @@ class Server:
             self._note(now, problem, reason)
 
     def refused_alone(self, problem: str) -> bool:
-        """It refused what another server took. Returns whether it was set aside for that: it has done so several times since its
-        last answer."""
+        """The server refused a request that another accepted. Returns whether it is now dropped, after several such refusals
+        since its last answer."""
         self._alone += 1
         if self._alone < REFUSALS_ALONE or self.aside:
             return False
@@ -107,13 +107,13 @@ class Server:
 
 
 def pause(attempt: int) -> float:
-    """Seconds to wait after the `attempt`-th trouble in a row: doubled each time, with jitter."""
+    """Seconds to wait after the `attempt`-th failure in a row: doubled each time, with jitter."""
     longest: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempt - 1, 30))
     return longest * random.uniform(0.5, 1.0)
 
 
 def retry_after(header: str | None) -> float | None:
-    """The seconds of a Retry-After header, which holds a number or a date (RFC 9110, 10.2.3); None where it holds neither.
+    """The seconds of a Retry-After header: a number or a date (RFC 9110, 10.2.3); None if it is neither.
 
     >>> retry_after("7"), retry_after("soon"), retry_after("Wed, 21 Oct 2015 07:28:00 GMT")
     (7.0, None, 0.0)
@@ -154,7 +154,7 @@ def base_url(url: str) -> str:
 
 
 def _proxy(url: URL) -> str | None:
-    """The environment's proxy, for servers out in the world (https) only: those of one's own are near."""
+    """The environment's proxy, for https only: servers with plain http are assumed to be local."""
     if url.scheme != "https" or urllib.request.proxy_bypass(url.host or ""):
         return None
     return urllib.request.getproxies().get("https")

@@ -1,4 +1,4 @@
-"""Which server gets the next request: places in a queue for the room that servers have.
+"""Chooses the server for the next request, with a queue for requests while no server has room.
 
 slots = Slots(servers, patience=600.0)
 server = await slots.take()
@@ -19,7 +19,7 @@ LOG = logging.getLogger(__name__)
 
 
 class NoAnswer(Exception):
-    """No answer within the limits. `reason` is one word for the kind of trouble, `detail` what was seen last."""
+    """No answer within the limits. `reason` is the kind of problem in one word, `detail` the last error."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -27,11 +27,11 @@ class NoAnswer(Exception):
 
 
 class Nowhere(Exception):
-    """Every server is set aside, or has refused the request."""
+    """Every server is dropped or has refused the request."""
 
 
 class Slots:
-    """Requests wait here while no server has room. `patience` is for how many seconds no server may answer."""
+    """A queue of requests for servers with room. `patience` is the most seconds without an answer from any server."""
 
     def __init__(self, servers: list[Server], patience: float) -> None:
         self._servers, self._patience = servers, patience
@@ -44,8 +44,8 @@ class Slots:
         return asyncio.get_running_loop().time()
 
     async def take(self, avoid: Server | None, refused: frozenset[Server]) -> Server:
-        """A server with room, counted in: none of `refused`, and another one than `avoid` where there is a choice. Raises
-        `Nowhere` if there is none but those that are refused or set aside."""
+        """Reserve a place on a server with room: not one of `refused`, and if possible not `avoid`. Raises `Nowhere` if all
+        servers are in `refused` or dropped."""
         server = self._best(refused, avoid)
         if server is not None:
             server.in_flight += 1
@@ -77,7 +77,7 @@ class Slots:
             self._wake()
 
     def _wake(self) -> None:
-        """Give waiting requests what room there is; all of them fail where patience has run out."""
+        """Assign free places to waiting requests; all of them fail once `patience` has passed."""
         waiting, self._waiting = self._waiting, deque()
         while waiting:
             waiter, refused = waiting.popleft()
@@ -92,7 +92,7 @@ class Slots:
                 waiter.set_exception(Nowhere())
                 continue
             self._waiting.append((waiter, refused))
-            if not refused:  # nor is there any for those that may go to all servers
+            if not refused:  # no server has room for any request
                 break
         self._waiting.extend(waiting)
         try:
@@ -106,7 +106,7 @@ class Slots:
             self._wake_later()
 
     def _wake_later(self) -> None:
-        """Look again when a server may be asked again, and when patience runs out."""
+        """Schedule `_wake` for the end of the next pause or of `patience`."""
         now = self._now
         moments = [server.resume for server in self._servers if server.resume > now]
         moments += [server.down_since + self._patience for server in self._servers if server.down_since is not None]
@@ -116,8 +116,8 @@ class Slots:
         self._timer = asyncio.get_running_loop().call_at(min(upcoming), self._wake) if upcoming else None
 
     def _check_patience(self) -> None:
-        """Raises `NoAnswer` once no server has answered for too long and none has a request; prints a line before, at most
-        once a minute."""
+        """Raises `NoAnswer` once no server has answered for `patience` seconds and none has a request; until then logs a
+        warning at most once a minute."""
         now = self._now
         used = [server for server in self._servers if not server.aside]
         down = [server for server in used if not server.in_flight and server.down_since is not None]
