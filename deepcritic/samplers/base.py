@@ -20,7 +20,7 @@ from deepcritic.errors import InputError
 from deepcritic.schema import Failure, Generation, Key, Message
 
 FLOOR = 16
-"""A request is sent only if its reply may have at least this many tokens: a verdict needs that many."""
+"""A request is sent only if the context leaves this many tokens for the reply: fewer hold no verdict."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -75,7 +75,7 @@ def choose(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_
 
 
 def _nucleus(probabilities: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.Tensor:
-    """The same tokens as with the whole vocabulary sorted, which is done only if `LIKELY` tokens do not hold the nucleus."""
+    """The tokens for the sorted vocabulary, which is sorted only if `LIKELY` tokens do not hold the nucleus."""
     import torch
 
     least = torch.topk(probabilities, LIKELY, dim=-1).values[:, -1:]

@@ -146,7 +146,7 @@ class OpenAISampler:
 
     @property
     def lengths(self) -> Lengths:
-        """From the server; before it was asked, from the configuration in the tokenizer's folder."""
+        """From the server; before it answers, from the configuration in the tokenizer's folder."""
         known = self._found.context or (context_length(self._source) if self._source else None)
         return Lengths(known, self._strict)
 

@@ -6,7 +6,7 @@
         model=Qwen/Qwen2.5-Math-PRM-7B stage.threshold_on=processbench/gsm8k run=NAME
 
 A server answers with a row of probabilities for each step (a pooler of type STEP) or for each token (ALL); the number of rows
-shows which. `deepcritic.samplers.servers.fleet` handles retries and busy or dead servers.
+shows which. `deepcritic.samplers.servers.fleet` handles retries and dead servers.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class PoolingScorer:
         return Scores(key=key, values=values, model=self._model, prompt_tokens=len(laid.ids))
 
     def _number(self, row: list[float]) -> float:
-        """The probability from a row. Raises an error for other values, because a server may be set to return raw logits."""
+        """The probability from a row. Raises `InputError` for raw logits, which a server may return."""
         if len(row) != self._classes or not math.isclose(sum(row), 1.0, abs_tol=0.02) or min(row) < -1e-6:
             expected = f"{self._classes} probabilities that add up to 1 (a server with the softmax left on)"
             raise InputError("the server does not give probabilities", field="scorer.urls", found=row[:4], expected=expected)

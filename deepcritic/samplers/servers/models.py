@@ -64,7 +64,7 @@ class ServedModel:
             await asyncio.sleep(min(pause(attempt), max(0.0, until - now)))
 
     async def _card(self, fleet: Fleet, server: Server, exact: bool) -> str | None:
-        """Read the model's entry from `server`; returns why the server is not ready yet, or None."""
+        """Read the model's entry from `server`; returns why it is not ready yet, or None."""
         try:
             status, content = await fleet.get(server, "models")
         except NoAnswer as error:
