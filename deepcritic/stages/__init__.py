@@ -1,1 +1,1 @@
-"""One verb a file, each with `run(folder, *, ...)`: read rows, ask, write rows, finish the folder's manifest."""
+"""One module per stage. Its `run(folder, ...)` reads rows, asks models, writes rows and the manifest."""

@@ -1,10 +1,9 @@
-"""Compare two evaluations on the same rows: difference, interval, p-value and the smallest difference they could show.
+"""Compare two evaluations on the same rows: difference, interval, p-value and smallest detectable difference.
 
 python -m deepcritic stage=compare compare=[A,B] run=NAME
 python -m deepcritic stage=compare compare=[[A1,A2,A3],[B1,B2,B3]] run=NAME
 
-A and B are each the name of a run with an evaluation, or the folder of an evaluation. Several in brackets are seeds of one
-critic.
+A and B are names of runs with an evaluation, or evaluation folders. A list in brackets holds several seeds of one critic.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class CompareOptions(Options):
 
 
 def run(folder: RunFolder, options: CompareOptions) -> dict[str, Any]:
-    """Returns the differences; writes them as `compare.json`, and both results beside published ones as `table.*`."""
+    """Return the differences. Writes `compare.json`, and `table.*` with both results and published ones."""
     names = [[side] if isinstance(side, str) else [str(one) for one in side] for side in options.compare or ()]
     places = [[find_evaluation(one, folder.path.parent.parent) for one in side] for side in names]
     if not folder.begin(**{f"rows of {place}": place / ROWS for side in places for place in side}):
@@ -61,7 +60,7 @@ def run(folder: RunFolder, options: CompareOptions) -> dict[str, Any]:
     found: dict[str, Any] = {"a": names[0], "b": names[1], **compare(sides[0], sides[1], names=[*names[0], *names[1]])}
     write_json(folder / "compare.json", found)
     results = {name: read_metrics(place) for side in (0, 1) for name, place in zip(names[side], places[side], strict=True)}
-    if "accuracy" not in next(iter(found["benchmarks"].values())):  # F1 alone has published figures to stand beside
+    if "accuracy" not in next(iter(found["benchmarks"].values())):  # only F1 has published figures
         with as_written(*(place / "metrics.json" for side in places for place in side)):
             write_table(folder.path, beside_published(results))
     ledger = folder.ledger("rows")
@@ -73,7 +72,7 @@ def run(folder: RunFolder, options: CompareOptions) -> dict[str, Any]:
 
 
 def find_evaluation(name: str, root: Path) -> Path:
-    """The folder of the finished evaluation `name`: a folder, or a run (`demo`) or its stage (`demo/evaluate.sft`) in `root`."""
+    """The folder of a finished evaluation. `name` is a folder, or a run (`demo`) or its stage (`demo/evaluate.sft`) in `root`."""
     places = [place for base in (Path(name), root / name) for place in (base, base / "evaluate")]
     for place in places:
         if (place / ROWS).is_file():
@@ -91,7 +90,7 @@ def find_evaluation(name: str, root: Path) -> Path:
 
 
 def _rows(place: Path) -> list[Judged]:
-    """The rows that the figures are of: no forged ones."""
+    """The rows that the metrics use: all but forged ones."""
     return [row for row in read_rows(place / ROWS, Judged) if kind_of(row.id)[1] is None]
 
 

@@ -4,7 +4,7 @@ python -m deepcritic stage=critique input=@solution.txt model=PATH
 python -m deepcritic stage=critique format=json model=PATH < solution.json
 
 The text is the problem, a line of dashes, and the solution; or JSON with `problem` and `solution` (or `steps`). It comes from a
-file or standard input and never from the command line, whose grammar would read parts of it as its own.
+file or standard input, because Hydra would parse parts of a text on the command line.
 """
 
 from __future__ import annotations
@@ -67,18 +67,18 @@ def run(folder: RunFolder, options: CritiqueOptions, *, task: CriticTask[Any], s
     ) as critic:  # fmt: skip
         critique = critic.critique(item.problem, item.meta.get("solution", item.steps))
     with contextlib.suppress(OSError):
-        folder.path.rmdir()  # nothing was kept in it
+        folder.path.rmdir()  # it is empty
     if options.format == "json":
         print(
             json.dumps({"problem": item.problem, **_written(item), **msgspec.to_builtins(critique, str_keys=True)})
-        )  # in ASCII, all else escaped
+        )  # ASCII, the rest escaped
     else:
         show(item, critique)
     return critique
 
 
 def read(input: str | None) -> tuple[str, str]:
-    """The text, and where it is from."""
+    """The text and its source."""
     if input is None:
         if sys.stdin.isatty():
             raise UsageError("what is to be criticised? give input=@FILE, or the text on standard input")
@@ -94,7 +94,7 @@ def read(input: str | None) -> tuple[str, str]:
 
 
 def parse(text: str, name: str = "input", split: str = "layout") -> Item:
-    """A problem and its solution from a text or from JSON.
+    """Parse a problem and its solution from text or JSON.
 
     >>> parse("What is 1 + 1?\\n---\\nStep 1: 1 + 1 = 3").steps
     ('1 + 1 = 3',)
@@ -119,7 +119,7 @@ def parse(text: str, name: str = "input", split: str = "layout") -> Item:
 
 
 def _written(item: Item) -> dict[str, str]:
-    """The solution where it was one text: what `spans` are places in."""
+    """The solution, if it was one text: `spans` are offsets into it."""
     return {"solution": item.meta["solution"]} if "solution" in item.meta else {}
 
 
@@ -128,7 +128,7 @@ def _is_texts(value: Any) -> TypeGuard[list[str]]:
 
 
 def show(item: Item, found: Critique) -> None:
-    """The solution with its marks, the critique and the votes, as wide as the terminal is."""
+    """Print the marked solution, the critique and the votes at the terminal's width."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False)
@@ -154,7 +154,7 @@ def show(item: Item, found: Critique) -> None:
 
 
 def visible(text: str) -> str:
-    """`text` with what a terminal would obey, or would not show, written out.
+    """Escape control and invisible characters in `text`.
 
     >>> visible("a\\x1b[2Jb\\u202ec\\nd")
     'a\\\\x1b[2Jb\\\\u202ec\\nd'

@@ -1,10 +1,10 @@
-"""The error rate of a data set from a critic's verdicts on all rows and human labels of a few, and the rows to label next.
+"""Estimate a data set's error rate from verdicts on all rows and human labels of a few; choose the rows to label next.
 
 python -m deepcritic stage=estimate stage.verdicts=runs/x/filter run=x name=first
 python -m deepcritic stage=estimate stage.verdicts=runs/x/filter stage.labels=labels.jsonl run=x
 
-Without labels, `next.jsonl` holds rows to begin with. Fill in its `first_error` (-1: every step is right) and give the file back
-as `stage.labels`. The statistics: `deepcritic.metrics.prediction_powered` and `deepcritic.metrics.active_labels`.
+Without labels, `next.jsonl` holds the first rows to label. Fill in `first_error` (-1: every step is right) and pass the file as
+`stage.labels`. For the statistics see `deepcritic.metrics.prediction_powered` and `deepcritic.metrics.active_labels`.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class EstimateOptions(Options):
 
 
 class ToLabel(Row, frozen=True, kw_only=True):
-    """A row of `next.jsonl`: one to label, or one that has its label. `probability` is the chance with which it came to be in
-    this file, and `share` the critic's share of votes for an error."""
+    """A row of `next.jsonl`, to label or already labelled. `probability` is its chance of being sampled into this file, and
+    `share` the critic's share of votes for an error."""
 
     id: str
     part: str
@@ -71,7 +71,7 @@ class ToLabel(Row, frozen=True, kw_only=True):
 
 
 def run(folder: RunFolder, options: EstimateOptions) -> dict[str, Any]:
-    """Return the figures. Writes `metrics.json` (see `load_results`) and, where rows are to be labelled, `next.jsonl`."""
+    """Return the metrics. Writes `metrics.json` (see `load_results`) and, if rows are to be labelled, `next.jsonl`."""
     source = find_verdicts(options.verdicts, "stage.verdicts")
     examples = existing(Path(options.examples), "stage.examples") if options.examples else source.examples
     inputs = {"verdicts": source.file, "labels": Path(options.labels) if options.labels else None, "examples": examples}
@@ -110,7 +110,7 @@ def run(folder: RunFolder, options: EstimateOptions) -> dict[str, Any]:
 
 
 def _read_labels(options: EstimateOptions, known: set[str], ledger: Ledger) -> dict[str, HumanLabel]:
-    """The labels by id, and with a probability also those that are missing. Every row of the file is counted."""
+    """The labels by id; rows with a probability are included even without a label. Every row of the file is counted."""
     numbered = {name.rpartition("-")[2]: name for name in sorted(known)}
     found: dict[str, HumanLabel] = {}
     for place, label in human_labels.read(str(options.labels), columns=options.columns):
@@ -153,7 +153,7 @@ def _read_labels(options: EstimateOptions, known: set[str], ledger: Ledger) -> d
 
 
 def _of_those_that_answered(labels: dict[str, Label], given: Mapping[str, HumanLabel]) -> tuple[dict[str, Label], list[str]]:
-    """Of rows that were drawn and not labelled, the others stand for them: as if fewer had been drawn."""
+    """Drop rows that were sampled but not labelled, and rescale as if fewer rows had been sampled."""
     missing = len(given) - len(labels)
     if not missing:
         return labels, []
@@ -168,7 +168,7 @@ def _of_those_that_answered(labels: dict[str, Label], given: Mapping[str, HumanL
 def _next(
     rows: Sequence[RowVotes], given: Mapping[str, HumanLabel], options: EstimateOptions
 ) -> tuple[list[ToLabel], dict[str, Any]]:
-    """Rows to label, drawn from all rows with known probabilities, and with them the rows that have labels already."""
+    """Sample rows to label from all rows, with known probabilities. Rows that already have a label are included."""
     labelled = {name for name, one in given.items() if one.has_error is not None}
     count = min(options.next, len(rows) - len(labelled))
     if count <= 0:
@@ -177,7 +177,7 @@ def _next(
         why = "the labels come from a next.jsonl: for more of them, start from the labels before it with a larger stage.next"
         return [], {"rows": 0, "why": why}
     before = len(labelled) / len(rows)
-    everything = min(len(rows), round(count / (1 - before)))  # of which some have a label already
+    everything = min(len(rows), round(count / (1 - before)))  # some already have a label
     chances = inclusion(doubt([row.share for row in rows], [row.votes for row in rows]), everything)
     generator = np.random.default_rng([options.seed, 1])
     drawn, both = draw(chances, generator), in_either(np.full(len(rows), before), chances)

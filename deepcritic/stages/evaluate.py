@@ -7,8 +7,8 @@ python -m deepcritic stage=evaluate benchmark=processbench scorer=prm model=PATH
 python -m deepcritic stage=evaluate benchmark=processbench critic=deepcritic_7b_sft critic.prompt=DeepCritic/ run=NAME
 python -m deepcritic experiment=eval_suite model=PATH run=NAME
 
-With `critic=NAME` a released critic is asked as its authors ask it (`conf/critic/`): in their words, with their model, sampling
-and vote rule, as far as no option says otherwise.
+`critic=NAME` selects a released critic (`conf/critic/`) with its authors' prompt, model, sampling and vote rule; options
+override these.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from deepcritic.tasks.step_by_step import StepByStep
 
 Critic = GenerativeEvaluator | ScalarEvaluator | RecordedPairwise | StepwiseEvaluator
 OF_REPLIES = "generations grader grader_max_tokens meta_rm samples temperature top_p max_tokens allow_missing"
-"""The options about replies in text."""
+"""Options for text replies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ def run(
 ) -> dict[str, Any]:
     """Return the metrics. Writes `metrics.json`, `verdicts.jsonl` and `examples.jsonl`.
 
-    A finished evaluation can still be pushed, or get a name: start it again with `push=` or `critic.label=`.
+    To push or rename a finished evaluation, start it again with `push=` or `critic.label=`.
     """
     if options.push is not None:
         check_target(options.push)
@@ -145,7 +145,7 @@ def run(
 
 @dataclass(frozen=True)
 class _Measured:
-    """What is measured. Options come before what a preset says, and that before what a benchmark says."""
+    """What is measured. Options override the preset, and the preset overrides the benchmark."""
 
     options: EvaluateOptions
     critic: ReleasedCritic
@@ -173,9 +173,9 @@ class _Measured:
 
     @property
     def label(self) -> str | None:
-        """The name in tables; None where the model's own is all there is.
+        """The name in tables; None: the model's name is used.
 
-        A model that is not the preset's own is named before it: a protocol has none.
+        A model that is not the preset's own is named first; a protocol has no own model.
         """
         name, given = self.critic.name, self.options.model and Path(self.options.model).name
         own = (self.critic.model or "").rpartition("/")[2]
@@ -185,7 +185,7 @@ class _Measured:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the figures say of it."""
+        """Entries in the metrics."""
         found = {"label": self.label, "critic": self.critic.facts()}
         return {name: value for name, value in found.items() if value}
 
@@ -202,7 +202,7 @@ class _Measured:
         return self.critic.max_tokens if self.options.max_tokens is None else self.options.max_tokens
 
     def drawn(self, name: str) -> float | None:
-        """Temperature or top_p; None where the benchmark is to say."""
+        """Temperature or top_p; None: use the benchmark's."""
         given: float | None = getattr(self.options, name)
         return self.critic.sampling(self.samples).get(name) if given is None else given
 
@@ -218,7 +218,7 @@ def _evaluator(
     sampler: Callable[..., Sampler],
     scorer: Callable[..., Scorer[Item]] | None,
 ) -> Critic:
-    """What gives the verdicts: recorded decisions, recorded or new step scores, or recorded or new replies."""
+    """The source of verdicts: recorded decisions, recorded or new step scores, or recorded or new replies."""
     options, task = measured.options, measured.task
     if options.judgments is not None:
         file = existing(Path(options.judgments), "stage.judgments")
@@ -257,7 +257,7 @@ def _evaluator(
 
 
 def _write(folder: RunFolder, evaluator: Critic, outcome: Outcome, metrics: dict[str, Any]) -> None:
-    """Write verdicts, the examples that they are about, and metrics; count the rows."""
+    """Write verdicts, their examples and metrics; count the rows."""
     judged = [row for part in evaluator.parts for row in outcome.judged[part.name]]
     write_rows(folder / "verdicts.jsonl", judged)
     with replacing(folder / "examples.jsonl") as file:
@@ -279,7 +279,7 @@ def _shown(metrics: dict[str, Any], task: CriticTask[Any]) -> dict[str, Any]:
 
 
 def _write_table(folder: RunFolder, metrics: dict[str, Any]) -> None:
-    """Write F1 next to published results, and print it where there are any for this benchmark."""
+    """Write F1 next to published results; print the table if this benchmark has any."""
     if {"f1", "mean_f1"} & metrics.keys():
         entries = beside_published({str(metrics.get("label") or metrics["model"]): Metrics.of(metrics)})
         write_table(folder.path, entries)
@@ -288,13 +288,13 @@ def _write_table(folder: RunFolder, metrics: dict[str, Any]) -> None:
 
 
 def _ignored(evaluator: Critic) -> dict[str, int]:
-    """Undeclared fields of recorded replies, with the number of their rows."""
+    """Undeclared fields of recorded replies, with row counts."""
     engine = getattr(evaluator, "engine", None)
     return engine.ignored if isinstance(engine, RecordedSampler) else {}
 
 
 def _renamed(folder: RunFolder, label: str | None) -> dict[str, Any]:
-    """The figures of a finished evaluation, under the name that it has now."""
+    """The metrics of a finished evaluation, under its new name."""
     metrics: dict[str, Any] = read_json(folder.path / METRICS)
     if label is not None and label != metrics.get("label"):
         metrics["label"] = label
@@ -304,7 +304,7 @@ def _renamed(folder: RunFolder, label: str | None) -> dict[str, Any]:
 
 
 def _ended(folder: RunFolder, metrics: dict[str, Any], push: str | None) -> dict[str, Any]:
-    """Say where the results are; put them into a card where that is wanted."""
+    """Print where the results are; with `push`, add them to a model card."""
     table = folder.path / "table.md"
     print(f"results: {folder.path / METRICS}, verdicts.jsonl{' and table.md' if table.is_file() else ''} beside it")
     print(f"to see them: python -m deepcritic stage=report run={folder.path.parent.name}")
@@ -314,12 +314,12 @@ def _ended(folder: RunFolder, metrics: dict[str, Any], push: str | None) -> dict
 
 
 def _problems(parts: list[Part]) -> dict[str, str]:
-    """The problem of each row that is not forged."""
+    """The problems of all rows but forged ones."""
     return {row.id: row.item.problem for part in parts for row in part.examples if kind_of(row.id)[1] is None}
 
 
 def _parts(benchmark: Benchmark | Mapping[str, Benchmark] | None, limit: int | None) -> list[Part]:
-    """The parts of one benchmark, or of those of a suite that are at hand. An id may occur once among them all."""
+    """The parts of a benchmark, or of a suite's available benchmarks. Ids must be unique across all parts."""
     if benchmark is None:
         raise UsageError("no benchmark is named: give benchmark=processbench benchmark.path=FILE, or another data set of --help")
     if not isinstance(benchmark, Benchmark | Mapping):
@@ -344,7 +344,7 @@ def _parts(benchmark: Benchmark | Mapping[str, Benchmark] | None, limit: int | N
 
 
 def _check(parts: list[Part], task: CriticTask[Any]) -> None:
-    """Find a row that cannot be asked about or scored before anything is sampled."""
+    """Before sampling, reject rows that cannot be prompted or scored."""
     for part, example in ((one, example) for one in parts for example in one.examples):
         if not isinstance(example, task.row):
             others = "task=pointwise" if isinstance(example, Preference) else "task=first_error"
@@ -357,7 +357,7 @@ def _check(parts: list[Part], task: CriticTask[Any]) -> None:
 
 
 def _tuning(parts: list[Part], threshold_on: str | None) -> list[Example]:
-    """The rows on which a threshold is chosen, from a file; none where a part is named, or nothing."""
+    """The rows of the file that tunes the threshold; empty if `threshold_on` is a part or None."""
     if threshold_on is None or any(part.name == threshold_on for part in parts):
         return []
     if not Path(threshold_on).is_file():

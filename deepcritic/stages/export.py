@@ -1,4 +1,4 @@
-"""Hand an evaluation on in a form that others read: a log of Inspect AI.
+"""Export an evaluation as an Inspect AI log.
 
 python -m deepcritic stage=export run=NAME stage.evaluation=evaluate.rl      # writes runs/NAME/export/evaluate.rl.eval
 """
@@ -21,7 +21,7 @@ class ExportOptions(Options):
 
 
 def run(folder: RunFolder, options: ExportOptions) -> Path:
-    """Write the log and return its path. It is written again at every start."""
+    """Write the log and return its path. Every start rewrites it."""
     target = folder.path / f"{options.evaluation}.eval"
     count = write_log(folder.path.parent / options.evaluation, target)
     print(f"{target}: {count:,} samples; look at them with: inspect view --log-dir {folder.path}")

@@ -1,9 +1,9 @@
-"""Keep the solutions of a data set that a critic's votes accept; the others are dropped, each with its reason.
+"""Keep the solutions that a critic's votes accept; drop the others, each with a reason.
 
 python -m deepcritic stage=filter stage.examples=rows.parquet model=CRITIC stage.samples=8 stage.accept=0.75 run=x
 python -m deepcritic stage=filter stage.examples=rows.parquet stage.verdicts=runs/x/filter stage.accept=1 run=x name=strict
 
-Labels of the rows are not looked at. `datasets.load_dataset("runs/x/filter")` reads the kept rows, with all their fields.
+Labels of the rows are not used. `datasets.load_dataset("runs/x/filter")` reads the kept rows, with all their fields.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from deepcritic.tasks.step_by_step import StepByStep
 
 KEPT, DROPPED, VERDICTS, SUMMARY = "kept.jsonl", "dropped.jsonl", "verdicts.jsonl", "filter.json"
 ADDED = "deepcritic"
-"""The field that a dropped row gets: why it was dropped."""
+"""The field of a dropped row that holds the reason."""
 _DRAWING = "samples temperature top_p max_tokens seed"
 
 
@@ -89,7 +89,7 @@ def run(
     sampler: Callable[..., Sampler],
     critic: ReleasedCritic | None = None,
 ) -> dict[str, Any]:
-    """Return the counts. Writes `kept.jsonl` (the rows as they stood), `dropped.jsonl` (the others, with the field `deepcritic`),
+    """Return the counts. Writes `kept.jsonl` (unchanged rows), `dropped.jsonl` (the others, with the field `deepcritic`),
     `verdicts.jsonl` and `filter.json`."""
     judge, facts = _judge(options, task, sampler, critic or ReleasedCritic())
     if options.verdicts and folder.limits.trial:
@@ -116,7 +116,7 @@ def run(
 def _judge(
     options: FilterOptions, task: CriticTask[Any], sampler: Callable[..., Sampler], critic: ReleasedCritic
 ) -> tuple[Verdicts, dict[str, Any]]:
-    """What gives the verdicts, and what the manifest says of it. Options come before what a preset says."""
+    """The source of verdicts, and its entry in the manifest. Options override the preset."""
     if options.verdicts:
         source = find_verdicts(options.verdicts, "stage.verdicts")
         return RecordedVerdicts(source.file), {"model": source.model}
@@ -148,7 +148,7 @@ def _judge(
 
 
 def _split(folder: RunFolder, solutions: Iterable[Solution], judge: Verdicts, options: FilterOptions) -> dict[str, Any]:
-    """Write each row to the file where it belongs."""
+    """Write each row to the kept or dropped file."""
     ledger, fates = folder.ledger("rows"), dict[str, Fate]()
     shares: list[float] = []
     steps: Counter[int] = Counter()
@@ -193,7 +193,7 @@ def _fate(row: Solution, judge: Verdicts, options: FilterOptions, verdicts: IO[b
 
 
 def _chosen(options: FilterOptions) -> set[str] | None:
-    """The ids of the rows that `limit` takes; None for all."""
+    """The ids of the rows within `limit`; None for all."""
     if options.limit is None:
         return None
     names = list(dict.fromkeys(row.id for row in read_solutions(options.examples, columns=options.columns)))
@@ -201,7 +201,7 @@ def _chosen(options: FilterOptions) -> set[str] | None:
 
 
 def _content(options: FilterOptions) -> dict[str, str | Path]:
-    """What stands for the rows: their file, or a hash of them where they are no single file."""
+    """What identifies the rows: their file, or a hash if they are not a single file."""
     path = Path(options.examples).expanduser()
     if path.is_file():
         return {"examples": path}

@@ -1,4 +1,4 @@
-"""Turn saved rollouts into step labels by a rule, without a model and without any gold but the reference answer.
+"""Turn saved rollouts into step labels by a rule, without a model. The only gold used is the reference answer.
 
 python -m deepcritic stage=label stage.solutions=.../solutions.jsonl stage.rollouts=.../generations.jsonl run=x
 """
@@ -54,7 +54,7 @@ class LabelOptions(Options):
 
 def run(folder: RunFolder, options: LabelOptions, *, task: CriticTask[Any]) -> dict[str, Any]:
     """Return the manifest. Writes `labelled.jsonl` (Example rows), `labels.jsonl` (every solution with its counts) and
-    `report.json`. Of each prefix the rollouts 0 .. `samples` - 1 are used.
+    `report.json`. Uses rollouts 0 .. `samples` - 1 of each prefix.
     """
     rule = options.rule
     samples = options.samples or _asked(Path(options.rollouts))
@@ -103,14 +103,14 @@ def run(folder: RunFolder, options: LabelOptions, *, task: CriticTask[Any]) -> d
 
 
 class Consensus:
-    """Keeps a label where a critic names the same first error, and counts."""
+    """Keeps and counts labels whose first error a critic confirms."""
 
     def __init__(self, verdicts: dict[str, Any]) -> None:
         self._verdicts = verdicts
         self._counts: Counter[str] = Counter()
 
     def beside(self, outcome: Outcome, identity: str) -> Outcome:
-        """The label, if the critic agrees; else why it is discarded."""
+        """The label if the critic agrees, else the reason to discard it."""
         if not isinstance(outcome, Label):
             return outcome
         self._counts["labelled"] += 1
@@ -123,7 +123,7 @@ class Consensus:
         return outcome if fate == "same" else Discard(fate)
 
     def figures(self) -> dict[str, Any]:
-        """The share of labels that stay, and of those with a verdict the share on which rule and critic agree."""
+        """The share of labels kept, and among those with a verdict the share where rule and critic agree."""
         same, other = self._counts["same"], self._counts["the critic names another first error"]
         return {"kept": share(same, self._counts["labelled"]), "agreement": share(same, same + other)}
 
@@ -135,7 +135,7 @@ def with_label(row: Example, label: Label) -> Example:
 
 
 def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Path, undecided: Counter[str]) -> dict[str, Table]:
-    """What is known of the rollouts of each solution that can be labelled. Samples from `samples` on are left aside."""
+    """The table of rollouts of each solution that can be labelled. Sample numbers from `samples` on are ignored."""
     tables = {row.id: Table(len(row.item.steps), samples, bool(row.gold.answer_right)) for row in rows if unusable(row) is None}
     steps = {row.id: len(row.item.steps) for row in rows}
     references = {row.id: row.gold.reference_answer or "" for row in rows}
@@ -175,7 +175,7 @@ def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Pat
 
 
 def read_verdicts(path: Path, task: CriticTask[Any]) -> dict[str, Any]:
-    """A critic's verdict on each solution, from `verdicts.jsonl` of `evaluate` or from replies; None where none can be read."""
+    """A critic's verdict on each solution, from `verdicts.jsonl` of `evaluate` or from replies; None if unparsed."""
     first: Any = next((json.loads(line) for _, line in read_lines(path)), None)
     if first is None:
         raise InputError("no rows", file=path, expected="verdicts.jsonl of stage=evaluate, or replies of a critic")
@@ -192,7 +192,7 @@ def read_verdicts(path: Path, task: CriticTask[Any]) -> dict[str, Any]:
 
 
 def _asked(rollouts: Path) -> int:
-    """How many rollouts were asked for from each prefix, as the configuration beside them says."""
+    """The number of rollouts requested per prefix, from the configuration in their folder."""
     beside = rollouts.parent / "config.json"
     samples = read_json(beside).get("samples") if rollouts.is_file() and beside.is_file() else None
     if rollouts.is_file() and not isinstance(samples, int):

@@ -3,7 +3,7 @@
     python -m deepcritic stage=meta_rm task=pointwise stage.examples=rows.jsonl model=PATH run=x \
         stage.generations=[runs/x/reject/generations.jsonl,runs/x/evaluate.more/generations.jsonl]
 
-It is trained on saved replies with binary cross-entropy; a reply is right where the task's reward is positive. Replies to
+It is trained on saved replies with binary cross-entropy; a reply is right if the task's reward is positive. Replies to
 prompts that contain the gold answer (`stage=reject`, hinted) are excluded. `stage=evaluate stage.meta_rm=MODEL` uses it.
 """
 

@@ -71,7 +71,7 @@ def run(
 ) -> dict[str, Any]:
     """Return the manifest. A source of dialogues writes `dialogues.jsonl` for `stage=sft`, any other `examples.jsonl`.
 
-    Raises `InputError` where no row can be used.
+    Raises `InputError` if no row can be used.
     """
     if source is None:
         raise UsageError("no source is named: give source=prm800k source.path=FILE, or another data set of --help")
@@ -130,7 +130,7 @@ def run(
 
 
 class _Split:
-    """Solutions without steps get some; `counts` says what became of them."""
+    """Splits solutions without steps; `counts` has the outcomes."""
 
     def __init__(self, folder: RunFolder, least: int, most: int) -> None:
         self.counts = {"split": 0, "by_rule_instead": 0, "not_splittable": 0, "labelled": 0}

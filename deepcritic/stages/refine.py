@@ -1,4 +1,4 @@
-"""Critique, then rewrite from the first wrong step on: does the answer get better?
+"""Critique, rewrite from the first wrong step on, and measure the accuracy gain.
 
 python -m deepcritic stage=refine stage.solutions=.../solutions.jsonl model=CRITIC generator=PATH run=x
 """
@@ -59,7 +59,7 @@ class RefineOptions(Options):
 def run(folder: RunFolder, options: RefineOptions, *, task: CriticTask[int], sampler: Callable[..., Sampler]) -> dict[str, Any]:
     """Return the metrics. Writes `refined.jsonl` (the final solutions) and `traces.jsonl` (every round).
 
-    A solution is left unchanged where no verdict can be parsed or no error is found.
+    A solution is left unchanged if no verdict can be parsed or no error is found.
     """
     engines = {
         "critic": engine_for(sampler, options.model, "model"),
@@ -116,7 +116,7 @@ def _count_at_most(
     writing: Sampling,
     rounds: int,
 ) -> None:
-    """In a dry run: at most, every round finds every solution wrong in its last step."""
+    """Upper bound for a dry run: every round finds every last step wrong."""
     longer: int | None = 0
     for number in range(rounds):
         looks = (critic.question(row.item, example_id=row.id, step=number) for row in rows)
@@ -133,7 +133,7 @@ def _count_at_most(
 
 
 def _more(*tokens: int | None) -> int | None:
-    """The sum, None where a part is not bounded."""
+    """The sum; None if a term is unbounded."""
     known = [one for one in tokens if one is not None]
     return sum(known) if len(known) == len(tokens) else None
 
@@ -143,8 +143,8 @@ def answers_right(
 ) -> tuple[list[list[bool | None]], dict[str, int]]:
     """Whether the answer equals the reference, by round (0: before) and row.
 
-    An answer that cannot be read is not right. None: the checker could not decide; the second value counts these by reason.
-    Where nothing was rewritten the row's own `answer_right` holds, if it has one.
+    An unreadable answer is wrong. None: the checker could not decide; the second value counts these by reason.
+    If nothing was rewritten, the row's own `answer_right` is used, if present.
     """
     pairs: dict[tuple[str, str], None] = {}
     places: list[list[tuple[str, str] | bool]] = []
@@ -168,7 +168,7 @@ def answers_right(
 
 
 def figures(rows: list[Example], refined: dict[str, Refinement], right: Array) -> dict[str, Any]:
-    """Accuracy in percent before, after and by round, the moves, the outcomes, and what it cost in tokens."""
+    """Accuracy in percent before, after and by round; right/wrong transitions, outcomes, and tokens used."""
     trails = [refined[row.id] for row in rows]
     looks = [one for trail in trails for one in trail.rounds]
     return {
@@ -183,8 +183,8 @@ def figures(rows: list[Example], refined: dict[str, Refinement], right: Array) -
 
 
 def outcome(rows: list[Example], was: Array, now: Array) -> dict[str, Any]:
-    """Accuracy before and after, the gain, and the moves, as counts and as a share; shares in percent with 95% intervals, in
-    which problems are drawn with all of their solutions."""
+    """Accuracy before and after, the gain, and the transitions as counts and as a share. Shares are in percent, with 95%
+    intervals that resample problems with all their solutions."""
     problems = [row.parent_id or row.id for row in rows]
     mended, spoilt = (was == 0) & (now == 1), (was == 1) & (now == 0)
 

@@ -1,10 +1,10 @@
-"""Rejective fine-tuning: a model's own replies, of which the right ones become dialogues for `stage=sft` (DeepSeek-GRM).
+"""Rejective fine-tuning (DeepSeek-GRM): a model's own correct replies become dialogues for `stage=sft`.
 
     python -m deepcritic stage=reject task=pointwise stage.examples=rows.jsonl model=PATH run=x
     python -m deepcritic stage=sft task=pointwise stage.dialogues=runs/x/reject/dialogues.jsonl model=PATH run=x
 
-Each row is asked about `samples` times. Wrong replies are dropped, and so are rows to which every reply is right: they are too
-easy. `hinted_samples` further replies are drawn with the gold answer in the prompt, and kept if they are right; the dialogue
+Each row gets `samples` replies. Wrong replies are dropped, and so are rows whose replies are all right: they are too easy.
+`hinted_samples` further replies are sampled with the gold answer in the prompt and kept if they are right; the dialogue
 never contains the hint (arXiv 2504.02495, section 3.1).
 """
 

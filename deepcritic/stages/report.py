@@ -1,4 +1,4 @@
-"""Draw a run: `summary.json` beside its stages, and `report/index.html`, one page that works without a network.
+"""Render a run: `summary.json` beside its stages, and `report/index.html`, a single offline page.
 
 python -m deepcritic stage=report run=NAME
 python -m deepcritic stage=report run=NAME stage.compare_with=runs/OTHER      # the critiques of two runs side by side
@@ -36,7 +36,7 @@ class ReportOptions(Options):
 
 
 def run(folder: RunFolder, options: ReportOptions) -> dict[str, Any]:
-    """Return the summary. The page is drawn again at every start."""
+    """Return the summary. Every start renders the page again."""
     root = folder.path.parent
     other = Path(options.compare_with) if options.compare_with else None
     for field, place in (("run", root), ("stage.compare_with", other or root)):

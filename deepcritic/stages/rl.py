@@ -1,10 +1,10 @@
-"""Reinforcement learning of a critic with GRPO (TRL); the only reward is the task's judgment, right or wrong.
+"""Train a critic with GRPO (TRL). The only reward is the task's judgment: right or wrong.
 
     python -m deepcritic stage=rl stage.examples=runs/x/label/labelled.jsonl model=runs/x/sft/model run=x
 
 GRPO compares the replies to one prompt with each other (formula: `deepcritic.training.grpo_rollouts`). A group whose replies
-are all right or all wrong has no advantage, so prompts are filtered by the pass rate of the starting model, and the classes can
-be balanced. Both use the training labels alone.
+are all right or all wrong has zero advantage, so prompts can be filtered by the starting model's pass rate, and classes can
+be balanced. Both use only the training labels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from deepcritic.training.settings import TrainerSettings, accumulation
 from deepcritic.training.validation import Validation, validate
 
 VOTES = 8
-"""Replies that vote at a validation."""
+"""Number of votes at validation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ class RLOptions(Options):
             raise UsageError("stage.eval_steps needs stage.validation_examples=FILE")
 
     def steps_for(self, prompts: int) -> int:
-        """Optimizer steps with so many prompts."""
+        """Optimizer steps for `prompts` prompts."""
         by_epochs = None if self.epochs is None else max(1, round(self.epochs * prompts / self.prompts_per_step))
         return min(limit for limit in (self.steps, by_epochs) if limit is not None)
 
@@ -155,7 +155,7 @@ def run(
 ) -> dict[str, Any]:
     """Return the manifest. The model is saved to `model/`, with a card, and the best weights by validation to `best/`.
 
-    With vLLM a resumed run draws other replies than an undisturbed one.
+    With vLLM a resumed run samples different replies.
     """
     if options.model is None:
         raise UsageError("no model is named: give model=PATH")
@@ -165,7 +165,7 @@ def run(
     if options.prompts_per_step % world_size():
         expected = f"a multiple of the number of processes, {world_size()}"
         raise wrong("stage.prompts_per_step", options.prompts_per_step, expected, "no multiple")
-    if not folder.limits.dry_run:  # what it plans need not be started here
+    if not folder.limits.dry_run:  # a dry run does not need vLLM
         check_vllm(options.vllm_mode)
     trainer.check(model)
     if options.push is not None:
@@ -192,10 +192,10 @@ def run(
         probed=considered * options.prefilter_samples,
     )  # fmt: skip
     if folder.limits.dry_run:
-        copied = bool(options.beta) and not plan.shape.adapter  # below an adapter the weights are the reference model's
+        copied = bool(options.beta) and not plan.shape.adapter  # an adapter's base is the reference model
         second = f"\n{plan.on_gpus().memory['weights'] / GIB:.3g} GiB more for the reference model (stage.beta)" if copied else ""
         print(f"with all prompts, and replies as long as they may be:\n{plan.dry_run()}{second}")
-        if not options.prefilter_samples:  # else the prefilter's requests are counted, which ends the run
+        if not options.prefilter_samples:  # otherwise counting the prefilter's requests ends the run
             raise Stopped(f"{folder.path}: a dry run: nothing is trained")
     prompts, counts = _filtered(folder, options, prompts, max_tokens, task, sampler)
     folder.require_complete()
@@ -256,7 +256,7 @@ def _filtered(
     task: CriticTask[Any],
     sampler: Callable[..., Sampler],
 ) -> tuple[list[Prompt], dict[str, int]]:
-    """The prompts whose pass rate lies strictly between 0 and 1, and the counts; all of them without a prefilter."""
+    """The prompts with a pass rate strictly between 0 and 1, and the counts; without a prefilter, all prompts."""
     if not options.prefilter_samples or options.model is None:
         return prompts, {}
     sampling = Sampling(temperature=options.temperature, max_tokens=max_tokens)

@@ -1,10 +1,10 @@
-"""Continue the beginnings of solutions several times: the draws from which step labels are made.
+"""Sample several continuations of each solution prefix; `stage=label` turns them into step labels.
 
 python -m deepcritic stage=rollout stage.solutions=runs/x/solve/solutions.jsonl generator=PATH run=x
 python -m deepcritic stage=rollout stage.rule=zero_of_k stage.solutions=runs/x/solve/solutions.jsonl generator=PATH run=x
 
-With a rule, only the rollouts that it needs are drawn (`deepcritic.labels.rules`). The labels are the same as if all had been
-drawn: each draw has a seed of its own.
+With a rule, only the rollouts that it needs are sampled (`deepcritic.labels.rules`). The labels equal those from all
+rollouts, because each rollout has its own seed.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def run(folder: RunFolder, options: RolloutOptions, *, sampler: Callable[..., Sa
 
 
 def _usable(folder: RunFolder, file: str) -> list[Example]:
-    """The solutions of a file that a rule can label, at least one; the others are counted with what they lack."""
+    """The solutions of a file that a rule can label, at least one; the others are counted by reason."""
     ledger, kept = folder.ledger("solutions"), []
     for row in example_rows.read(file):
         ledger.enter()
@@ -122,7 +122,7 @@ def _read(
     compared: Path,
     undecided: Counter[str],
 ) -> Plan:
-    """Draw until the rule has said something about every solution, beginning with what was drawn before."""
+    """Sample until the rule has decided every solution, starting from saved rollouts."""
     known = {row.id: Table(len(row.item.steps), samples, bool(row.gold.answer_right)) for row in rows}
     references = {row.id: row.gold.reference_answer or "" for row in rows}
     before = 0
@@ -141,9 +141,9 @@ def _read(
 
 
 def savings(ended: Iterable[Ended], draws: Iterable[Generation], samples: int) -> dict[str, Any]:
-    """Rollouts and tokens beside those of drawing everything, apart for solutions that get a label and those that do not.
+    """Rollouts and tokens used versus sampling everything, separately for labelled and unlabelled solutions.
 
-    The tokens of rollouts that were not drawn are estimated: a step takes as many tokens as it does in those that were.
+    Tokens of skipped rollouts are estimated from the tokens per step of sampled ones.
     """
     steps = {one.row.id: one.table.steps for one in ended}
     tokens: Counter[str] = Counter()

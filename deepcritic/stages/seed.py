@@ -1,11 +1,11 @@
-r"""A teacher writes seed critiques: each rated step gets an initial critique, an in-depth one, and the two merged.
+r"""Have a teacher write seed critiques: for each rated step an initial critique, an in-depth one, and the two merged.
 
     python -m deepcritic stage=seed stage.examples=runs/x/prepare/examples.jsonl teacher=PATH run=x
 
-Only the choice among the replies reads the human ratings; the prompts contain the solution alone. `recipe=initial` takes the
-initial critiques as they are, and with `recipe=direct` the teacher writes the whole critique in one call, to measure what the
-three calls add. Numbers and rules are DeepCritic's (arXiv 2505.00662), except the early stop, which changes no row, and the
-check of merged critiques.
+Only the selection among replies uses the human ratings; prompts contain only the solution. `recipe=initial` keeps the initial
+critiques unchanged. With `recipe=direct` the teacher writes the whole critique in one call, to measure what three calls add.
+Numbers and rules are DeepCritic's (arXiv 2505.00662), except the early stop, which changes no row, and the check of merged
+critiques.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class SeedOptions(Options):
         return Sampling(temperature=temperature, top_p=self.top_p, max_tokens=max_tokens)
 
     def at_once(self, samples: int) -> int:
-        """How many of `samples` are drawn before the first of them is looked at."""
+        """How many of `samples` are sampled before the first is checked."""
         return self.wave_size if self.adaptive else samples
 
 
@@ -186,7 +186,7 @@ def run(folder: RunFolder, options: SeedOptions, *, task: CriticTask[Any], sampl
 
 
 def _plan(options: SeedOptions, task: CriticTask[Any], material: Material, prompts: list[Template]) -> list[tuple[Call, bool]]:
-    """The calls of the recipe, in order, each with whether its choices must agree with the labels."""
+    """The recipe's calls in order, each with whether its selection must agree with the labels."""
     if options.recipe == "direct":
         sampling, samples = options.sampling(options.direct_temperature, options.direct_max_tokens), options.direct_samples
         whole = whole_call(task, options.system, material, sampling, samples, options.at_once(samples))
@@ -205,7 +205,7 @@ def _plan(options: SeedOptions, task: CriticTask[Any], material: Material, promp
 
 
 def _question_sha(task: CriticTask[Any]) -> str:
-    """A hash of the task's own prompt, which stands in every dialogue."""
+    """A hash of the task's own prompt, which every dialogue contains."""
     messages = task.ask(Item(problem="a problem", steps=("a step",))).messages
     return hashlib.sha256(json.dumps([(message.role, message.content) for message in messages]).encode()).hexdigest()[:16]
 
@@ -223,7 +223,7 @@ def _tell(folder: RunFolder, facts: dict[str, Any]) -> None:
 
 
 def _pushed(folder: RunFolder, push: str | None, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Publish a finished data set, as often as it is asked for."""
+    """Publish a finished data set if `push` is set."""
     if push:
         place = publishing.publish(functools.partial(card.lay_out, folder.path), push, kind="dataset")
         print(f"{folder.path}: published to {place}")

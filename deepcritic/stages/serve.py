@@ -1,4 +1,4 @@
-"""Serve a critic over HTTP, until SIGTERM or Ctrl-C: critiques, scores of steps, rewards (see the page "Serve").
+"""Serve a critic over HTTP until SIGTERM or Ctrl-C: critiques, step scores, rewards (see the page "Serve").
 
 python -m deepcritic serve model=PATH
 python -m deepcritic serve model=NAME sampler=openai sampler.urls=[http://gpu:8000/v1] port=8000
@@ -57,7 +57,7 @@ def run(
     sampler: Callable[..., Sampler],
     scorer: Callable[..., Scorer[Item]] | None = None,
 ) -> None:
-    """Serve until the process is told to stop. Nothing is written."""
+    """Serve until SIGTERM or Ctrl-C. Nothing is written."""
     if task.name != "first_error":
         raise UsageError(f"the service asks for the first wrong step; task={task.name} asks something else")
     if (options.prm is None) != (scorer is None):
@@ -66,7 +66,7 @@ def run(
     if folder.limits.trial:
         raise Stopped("what a service will be asked is not known beforehand")
     with contextlib.suppress(OSError):
-        folder.path.rmdir()  # nothing is kept in it
+        folder.path.rmdir()  # it is empty
     critic = Critic(
         sampler=engine, samples=options.samples, temperature=options.temperature, top_p=options.top_p,
         max_tokens=options.max_tokens, task=task, seed=options.seed,

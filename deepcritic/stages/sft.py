@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on dialogues, with TRL: the loss is on the assistant's reply alone.
+"""Supervised fine-tuning on dialogues with TRL. The loss covers only the assistant's reply.
 
 python -m deepcritic stage=sft stage.dialogues=runs/x/seed/dialogues.jsonl model=PATH run=x
 """

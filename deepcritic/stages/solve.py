@@ -1,4 +1,4 @@
-"""A generator solves problems step by step; answers are compared with the reference.
+"""Solve problems step by step with a generator; compare answers with the reference.
 
 python -m deepcritic stage=solve stage.problems=runs/x/prepare/examples.jsonl generator=PATH run=x
 """
@@ -55,11 +55,11 @@ class SolveOptions(Options):
 
 
 def run(folder: RunFolder, options: SolveOptions, *, sampler: Callable[..., Sampler]) -> dict[str, Any]:
-    """Return the manifest. Writes `solutions.jsonl`, each row with whether its answer is right, and `set_aside.jsonl`.
+    """Return the manifest. Writes `solutions.jsonl`, with whether each answer is right, and `set_aside.jsonl`.
 
-    `keep="contrast"` is DeepCritic's filter: a problem stays if one of its solutions is right and one is wrong with a readable
-    answer; of the right ones `max_correct` are kept, of the wrong ones all. Problems without a reference answer that the checker
-    can read are set aside, and so are those that occur in `contamination`.
+    `keep="contrast"` is DeepCritic's filter. It keeps a problem if one solution is right and one is wrong with a readable
+    answer, and then keeps `max_correct` right solutions and all wrong ones. Problems without a readable reference answer and
+    problems that occur in `contamination` go to `set_aside.jsonl`.
     """
     engine = engine_for(sampler, options.generator, "generator")
     prompt = Template.of(options.template, PROMPT)

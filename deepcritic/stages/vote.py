@@ -1,4 +1,4 @@
-"""Several solutions a problem, a vote over their answers: what does a critic add to it, and what does that cost?
+"""Vote over several solutions per problem, and measure what a critic adds and costs.
 
 python -m deepcritic stage=vote stage.solutions=.../solve/generations.jsonl stage.problems=.../problems.jsonl model=CRITIC run=x
 """
@@ -95,7 +95,7 @@ def run(folder: RunFolder, options: VoteOptions, *, task: CriticTask[int], sampl
 def _hints(
     drawn: Iterable[Sequence[Generation]], critiques: Iterable[Sequence[Generation | Failure]], temperature: float
 ) -> list[str]:
-    """What looks wrong about the solutions, and about the critiques of each."""
+    """Warnings about the solutions and about their critiques."""
     solutions, samples = Samples(), Samples()
     for draws in drawn:
         solutions.see([draw.prefix + draw.text for draw in draws])
@@ -118,7 +118,7 @@ def _with_reference(rows: list[Example], folder: RunFolder, file: str) -> dict[s
 
 
 def _by_problem(generations: Iterable[Generation], rows: dict[str, Example]) -> dict[str, list[Generation]]:
-    """The solutions of each problem in the order of their samples; every problem has at least one."""
+    """The solutions of each problem, ordered by sample; every problem has at least one."""
     drawn: dict[str, list[Generation]] = {name: [] for name in rows}
     for draw in generations:
         if draw.key.example_id in drawn:
@@ -135,7 +135,7 @@ def _by_problem(generations: Iterable[Generation], rows: dict[str, Example]) -> 
 def _candidates(
     rows: dict[str, Example], drawn: dict[str, list[Generation]], critiques: dict[str, Critique], cache: Path
 ) -> tuple[list[Candidate], dict[str, int]]:
-    """One for each solution; and how many answers the checker could not decide, by its reasons."""
+    """One candidate per solution, and counts of undecidable answers by reason."""
     boxes = {
         (name, draw.key.sample): last_boxed(final_text(draw.prefix, draw.text))
         for name, draws_of in drawn.items()
@@ -157,7 +157,7 @@ def _candidates(
                 problem_id=name,
                 answer=answer,
                 right=None if found is None else found.right,
-                # An unparsed critique rejects nothing, and speaks neither for nor against.
+                # An unparsed critique neither accepts nor rejects.
                 stands=None if critique is None else critique.first_error is None or critique.accepts,
                 weight=None if critique is None else 0.5 if critique.acceptance is None else critique.acceptance,
                 tokens=draw.prompt_tokens + draw.completion_tokens,
