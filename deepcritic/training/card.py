@@ -1,4 +1,4 @@
-"""The card of a model that was trained here: what it learnt from, with which settings, how well, and whose licence holds.
+"""The model card of a trained model: training data, settings, results and licence.
 
 write_card(folder, base="Qwen/Qwen2.5-7B-Instruct", method="SFT", data={"dialogues": "4,512 rows"}, facts={"steps": 210})
 push_model(folder, "ORG/NAME")       # the model, its tokenizer and the card, in a folder or on the hub
@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 
 README: Final = "README.md"
 _NOT_TOLD: Final = ("model", "push", "dialogues", "examples", "validation_examples", "generations")
-"""Settings that are paths of somebody's machine; what they hold is told by its content."""
+"""Settings that are local paths. The card gives hashes of their content instead."""
 _PLANNING: Final = ("mfu", "tflops", "devices", "report_to", "_target_", "template")
 _METHODS: Final = {"SFT": "sft", "GRPO": "grpo"}
 
@@ -37,7 +37,7 @@ def write_card(
 ) -> None:
     """Write `README.md` beside the weights in `folder/name`.
 
-    `method` is SFT or GRPO, `data` says in a few words what each kind of data was (sources, licences, rows), `facts` are figures.
+    `method` is SFT or GRPO, `data` briefly describes each kind of data (sources, licences, rows), `facts` are metrics.
     """
     text = model_card(folder.path, base=base, method=method, data=data, facts=facts)
     with replacing(folder.path / name / README) as file:
@@ -73,14 +73,14 @@ def model_card(run: Path, *, base: str, method: str, data: Mapping[str, str], fa
 
 
 def push_model(folder: Path, to: str | None) -> None:
-    """Put the model of a finished run where `push=` says; nothing where it is None."""
+    """Publish the model of a finished run to `to`; None does nothing."""
     if to is not None:
         place = publishing.publish(functools.partial(_lay_out, folder / MODEL), to, kind="model")
         LOG.info(f"{folder}: published to {place}")
 
 
 def base_license(base: str) -> str | None:
-    """The licence that the base model's card names, where the card is at hand."""
+    """The licence named in the base model's card, if the card is available."""
     path, revision = find_model(base)
     card = Path(path) / README
     if not Path(path).is_dir():
@@ -139,7 +139,7 @@ Versions: {packages}.
 
 
 def _base_name(base: str) -> str:
-    """A hub id as it is, of a path the last part alone: the rest is somebody's machine."""
+    """A hub id unchanged; of a local path only the last part."""
     path, revision = find_model(base)
     return Path(path).name if Path(path).is_dir() else f"{path}@{revision}" if revision else path
 
@@ -151,7 +151,7 @@ def _lay_out(model: Path, folder: Path) -> None:
 
 
 def _last(run: Path) -> list[tuple[str, str]]:
-    """The last value of each figure that training wrote down, and the best validation."""
+    """The last value of each training metric, and the best validation."""
     last: dict[str, Any] = {}
     for line in (run / "training.jsonl").read_text("utf-8").splitlines():
         last.update(json.loads(line))

@@ -1,7 +1,7 @@
-"""What training leaves on the disk: checkpoints that are complete or not there, and models that plain transformers loads.
+"""Saves checkpoints, and models that plain transformers can load.
 
-A checkpoint is complete once it holds a file `complete`, which is written last; one without it, whose writer was killed, is
-removed. Models take their place at once: `model/`, and `best/` with the figures of its validation.
+A checkpoint is complete once it contains the file `complete`, which is written last. Checkpoints without it (the writer was
+killed) are removed. Models are moved into place atomically: `model/`, and `best/` with its validation metrics.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 def check_checkpoint(checkpoint: Path, model: Any) -> None:
-    """Raises `InputError` for a checkpoint that is not one of `model`: of another architecture or size, or of an adapter."""
+    """Raises `InputError` if a checkpoint does not fit `model`: other architecture or size, or an adapter."""
     expected = "the checkpoint's own model and trainer=, or overwrite=true to start over"
     of_adapter = (checkpoint / ADAPTER_FILES[0]).is_file()
     if of_adapter != hasattr(model, "peft_config"):
@@ -68,10 +68,10 @@ def check_checkpoint(checkpoint: Path, model: Any) -> None:
 
 
 def save_model(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, base: str | None = None) -> Path:
-    """Put the model and its tokenizer at `folder/model` at once. The checkpoints stay until the manifest is written.
+    """Save the model and its tokenizer to `folder/model` atomically. Checkpoints are kept until the manifest is written.
 
-    `base` is the model that training began with: where the arithmetic was in bfloat16, what is saved has the kind of number of
-    its files. An adapter is merged into it, and stands beside in `folder/adapter`.
+    `base` is the starting model. If training computed in bfloat16, the weights are saved in the dtype of its files. An adapter
+    is merged into it, and also saved to `folder/adapter`.
     """
     write_model(trainer, tokenizer, folder, MODEL, base)
     return folder / MODEL
@@ -85,7 +85,7 @@ def write_model(
     base: str | None,
     facts: dict[str, Any] | None = None,
 ) -> None:
-    """The weights of now at `folder/name`, at once, with `facts` about them. All processes must call it."""
+    """Save the current weights and `facts` to `folder/name` atomically. All processes must call it."""
     temporary, final = folder / f".{name}", folder / name
     if leads():
         shutil.rmtree(temporary, ignore_errors=True)
@@ -96,7 +96,7 @@ def write_model(
         elif base is not None and trainer.args.bf16:
             _as_in(base, temporary)
         tokenizer.save_pretrained(str(temporary))
-        (temporary / "training_args.bin").unlink(missing_ok=True)  # a pickle, of no use to a reader of the model
+        (temporary / "training_args.bin").unlink(missing_ok=True)  # a pickle that loading does not need
         if facts is not None:
             write_json(temporary / FACTS, facts)
         shutil.rmtree(final, ignore_errors=True)
@@ -107,12 +107,12 @@ def write_model(
 def keep_best(
     trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, facts: dict[str, Any], base: str | None = None
 ) -> None:
-    """Put the weights of now, with `facts` about them, at `folder/best` at once."""
+    """Save the current weights and `facts` to `folder/best` atomically."""
     write_model(trainer, tokenizer, folder, BEST, base, facts)
 
 
 def best_of(folder: Path) -> dict[str, Any]:
-    """What is known of the weights in `folder/best`: their `step` and figures; nothing where there are none."""
+    """The `step` and metrics of the weights in `folder/best`; empty if there are none."""
     try:
         facts: dict[str, Any] = json.loads((folder / BEST / FACTS).read_text("utf-8"))
     except FileNotFoundError:
@@ -121,13 +121,13 @@ def best_of(folder: Path) -> dict[str, Any]:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Of a finished stage: its checkpoints, which serve nothing any more. Before that, losing them means training anew."""
+    """Remove the checkpoints of a finished stage. An unfinished stage needs them to resume."""
     for place in folder.glob("checkpoint-*") if leads() else ():
         shutil.rmtree(place)
 
 
 def _gathered(trainer: Any, place: Path) -> None:
-    """Save the trainer's weights; those that processes hold parts of are brought together first."""
+    """Save the trainer's weights; weights sharded over processes are gathered first."""
     plugin = getattr(trainer.accelerator.state, "fsdp_plugin", None)
     if plugin is None:
         trainer.save_model(str(place))
@@ -141,7 +141,7 @@ def _gathered(trainer: Any, place: Path) -> None:
 
 
 def _merge(temporary: Path, adapter: Path, trainer: Any, base: str | None) -> None:
-    """Move the adapter aside, and put what it makes of its base in its place."""
+    """Move the adapter aside, and replace it with the merged model."""
     from peft import PeftModel
 
     shutil.rmtree(adapter, ignore_errors=True)
@@ -155,7 +155,7 @@ def _merge(temporary: Path, adapter: Path, trainer: Any, base: str | None) -> No
 
 
 def _as_in(base: str, folder: Path) -> None:
-    """Write the weights in the kind of number that the files of `base` have, where they are in another."""
+    """Convert the weights to the dtype of `base`'s files, if it differs."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     path, revision = find_model(base)

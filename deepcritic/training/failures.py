@@ -1,4 +1,4 @@
-"""What may go wrong between the first step and the last, in one line that says what to change."""
+"""Errors during training, as one line that says what to change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory"
 
 @contextlib.contextmanager
 def explained(trainer: Any) -> Iterator[None]:
-    """Turn an error that says that memory has run out into one that says what to change."""
+    """Turn an out-of-memory error into one that says what to change."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -39,7 +39,7 @@ def _used() -> str:
 
 
 def no_number(name: str, value: float, step: int) -> DeepCriticError:
-    """The error for a figure that is infinite or no number."""
+    """The error for a metric that is infinite or NaN."""
     return DeepCriticError(
         f"the {name} is {value} at step {step}: lower the learning rate (stage.learning_rate), or warm up "
         "longer (stage.warmup_ratio)"
@@ -47,7 +47,7 @@ def no_number(name: str, value: float, step: int) -> DeepCriticError:
 
 
 def watch_for_nan(trainer: Any) -> Any:
-    """A callback that lets no checkpoint be written of weights that are no numbers any more: going on from it would be vain."""
+    """A callback that prevents checkpoints of NaN weights, from which a run could not resume."""
     from transformers import TrainerCallback
 
     class Watching(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here

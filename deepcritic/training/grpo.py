@@ -22,12 +22,12 @@ from deepcritic.training.settings import TrainerSettings
 from deepcritic.training.trl_internals import log_importance_weights
 
 WEIGHTS = ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask")
-"""How replies drawn with vLLM are weighted (TRL): by the trainer's probability of each token over the engine's, or by that of the
-whole reply, which differs by a factor of its own for long replies; weights above 3 are cut to it, or their part is left out."""
+"""Importance weights of replies sampled with vLLM (TRL): the ratio of the trainer's to the engine's probability, per token or
+per reply (whose ratio drifts for long replies). Weights above 3 are truncated to 3, or their part is masked."""
 
 
 class Loss(NamedTuple):
-    """What belongs to one of TRL's losses: the level of its ratios, the upper bound of clipping, the weights that it takes."""
+    """Properties of a TRL loss: level of its ratios, upper clipping bound, and supported importance weights."""
 
     level: str = "token"
     epsilon_high: float = 0.28
@@ -47,7 +47,7 @@ LOSSES = {
 
 
 def check_loss(loss_type: str, epsilon_high: float | None, weights: str, vllm_mode: str | None) -> None:
-    """Raises `UsageError` where a loss is given together with what it cannot have, before a model is loaded."""
+    """Raises `UsageError` for options that a loss does not support, before a model is loaded."""
     loss = LOSSES[loss_type]
     if vllm_mode and weights not in loss.weights:
         raise UsageError(
@@ -65,8 +65,8 @@ def plan_training(
     prompts: list[Prompt], tokenizer: Any, model: str, trainer: TrainerSettings, *, max_tokens: int, replies: int, rows: int,
     steps: int, vllm_mode: str | None, beta: float, probed: int,
 ) -> Plan:  # fmt: skip
-    """What `steps` of `replies` each take, `rows` of them at once on a device, and `probed` more that are drawn to filter the
-    prompts; all are as long as they may be."""
+    """The plan for `steps` steps of `replies` replies, `rows` at once per device, and `probed` more sampled by the prefilter.
+    Assumes replies of maximal length."""
     context = context_length(model) or sys.maxsize
     lengths = [min(context, len(prompt.ids(tokenizer)) + max_tokens) for prompt in prompts] or [max_tokens]
     written = sum(min(max_tokens, length) for length in lengths) / len(lengths)
@@ -81,7 +81,7 @@ def plan_training(
 
 
 def check_vllm(mode: str | None) -> None:
-    """Raises `UsageError` where vLLM is asked for and not installed."""
+    """Raises `UsageError` if vLLM is requested but not installed."""
     if mode and importlib.util.find_spec("vllm") is None:
         raise UsageError(
             f"stage.vllm_mode={mode} needs vLLM: pip install 'deepcritic[vllm]', or draw without it (stage.vllm_mode=null)"
@@ -97,8 +97,8 @@ def vllm_settings(
     max_tokens: int,
     weights: str = WEIGHTS[0],
 ) -> dict[str, Any]:
-    """What TRL is told of vLLM. `memory` is the part of the GPU that a colocated engine may take; a server is started with
-    its own, and with `--logprobs-mode processed_logprobs`."""
+    """TRL's vLLM options. `memory` is the GPU share of a colocated engine; a server has its own setting, and must run with
+    `--logprobs-mode processed_logprobs`."""
     settings: dict[str, Any] = {
         "use_vllm": True, "vllm_mode": mode, "vllm_importance_sampling_correction": True,
         "vllm_importance_sampling_mode": weights,

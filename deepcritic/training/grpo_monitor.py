@@ -1,24 +1,24 @@
-"""What to look at while RL runs, and two faults that stop it: an engine with stale weights, a critic that says one thing.
+"""Metrics of an RL run, and two faults that stop it: an engine with stale weights, and collapse to one verdict.
 
     monitor = rl_monitor(folder, groups, keep=2)     # a callback of the trainer; `monitor.judgment` is its reward function
 
-`training.jsonl` holds, beside TRL's own figures, averages over the steps since the line before:
+`training.jsonl` holds, beside TRL's own metrics, averages over the steps since the previous line:
 
 | field | what |
 |---|---|
-| `reward`, `reward_with_error`, `reward_all_correct` | the mean reward; that of each class (`reward_<class>` of other tasks) |
-| `unparsed`, `truncated` | shares of the replies without a verdict, and of those cut at `max_tokens` (which teach nothing) |
-| `top_verdict` | the share of the replies that the most frequent verdict takes |
-| `frac_reward_zero_std` | the share of groups without variance among those learnt from |
-| `groups_drawn` | groups drawn for each one learnt from: above 1 where dynamic sampling replaced some |
-| `entropy`, `completions/mean_length`, `kl` | in nats a token; in tokens; from the starting model, where `beta` is not 0 |
-| `sampling/sampling_logp_difference/mean` | with vLLM: how far engine and trainer differ in the log-probability of a token |
-| `sampling/importance_sampling_ratio/mean` | with vLLM: the mean weight of the tokens, or of the replies |
-| `.../masked`, `.../truncated` | the share of these weights that were left out, or cut |
+| `reward`, `reward_with_error`, `reward_all_correct` | the mean reward, overall and by class (other tasks: `reward_<class>`) |
+| `unparsed`, `truncated` | shares of replies without a verdict, and of those cut at `max_tokens` (excluded from the loss) |
+| `top_verdict` | the share of replies with the most frequent verdict |
+| `frac_reward_zero_std` | the share of zero-variance groups among those trained on |
+| `groups_drawn` | groups sampled per group trained on: above 1 if dynamic sampling replaced some |
+| `entropy`, `completions/mean_length`, `kl` | nats per token; tokens; KL from the starting model, if `beta` is not 0 |
+| `sampling/sampling_logp_difference/mean` | with vLLM: mean log-probability gap per token of engine and trainer |
+| `sampling/importance_sampling_ratio/mean` | with vLLM: the mean importance weight of tokens or replies |
+| `.../masked`, `.../truncated` | the share of these weights that were masked or truncated |
 
-With `keep`, so many groups of every step that is logged stand in `groups.jsonl`, with the advantages that they were learnt
-with: `{"step", "example_id", "gold", "samples": [{"text", "verdict", "reward", "advantage", "finish_reason"}]}`; `gold` is the
-first error, or what another task has for gold.
+With `keep`, that many groups of every logged step are written to `groups.jsonl`, with their advantages:
+`{"step", "example_id", "gold", "samples": [{"text", "verdict", "reward", "advantage", "finish_reason"}]}`. `gold` is the
+first error, or another task's gold.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from deepcritic.training.trl_internals import LOGPROB_GAP, last_advantages, last
 
 GROUPS, STATE = "groups.jsonl", "watch.json"
 STALE = 3
-"""After how many steps on end with a gap that is too wide training stops."""
+"""Consecutive steps with too wide a gap after which training stops."""
 
 
 class RLMonitor:
-    """Keeps an eye on the groups that a trainer learns from. Stands before the recorder, which completes a checkpoint.
+    """Monitors the groups that a trainer learns from. Must precede the recorder, which completes a checkpoint.
 
     Training stops with a `DeepCriticError` when one verdict, or no readable verdict, takes more than `collapse_threshold` of the
     replies for `patience` consecutive steps. It also stops when the log-probabilities of engine and trainer differ by more than
@@ -64,13 +64,13 @@ class RLMonitor:
         self.folder, self.groups, self.keep = folder, groups, keep
         self.collapse_threshold, self.max_logprob_gap, self.patience = collapse_threshold, max_logprob_gap, patience
         self.seen: dict[str, float] = {"collapse": 0, "gap": 0}
-        """For how many steps on end each fault has been seen, and the gap of the first step."""
+        """Consecutive steps with each fault, and the gap of the first step."""
         self.trainer: Any = None
 
     def judgment(
         self, completions: list[str], judged: list[float], log_metric: Callable[[str, float], None], **_: Any
     ) -> list[float]:
-        """The trainer's reward function: what `RolloutFunction` found. Its name is that of the figure in the log."""
+        """The trainer's reward function: the rewards from `RolloutFunction`. TRL logs it under this name."""
         for name, value in figures(self.groups.batch).items():
             log_metric(name, value)
         log_metric("groups_drawn", len(self.groups.used) / len(self.groups.batch))
@@ -128,7 +128,7 @@ class RLMonitor:
 
     def _keep(self, step: int) -> None:
         size = len(self.groups.batch) * len(self.groups.batch[0].samples)
-        advantages = last_advantages(self.trainer, size)  # of all processes; those of this one come first
+        advantages = last_advantages(self.trainer, size)  # of all processes, this one's first
         with (self.folder / GROUPS).open("a", encoding="utf-8") as file:
             for at, group in enumerate(self.groups.batch[: self.keep]):
                 mine = advantages[at * len(group.samples) : (at + 1) * len(group.samples)]
@@ -136,7 +136,7 @@ class RLMonitor:
 
 
 def rl_monitor(folder: Path, groups: RolloutFunction, **options: Any) -> RLMonitor:
-    """A `RLMonitor` as the trainer wants it; its `trainer` is set once there is one."""
+    """An `RLMonitor` as a trainer callback. Set its `trainer` after creating the trainer."""
     from transformers import TrainerCallback
 
     class Watching(RLMonitor, TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
@@ -146,7 +146,7 @@ def rl_monitor(folder: Path, groups: RolloutFunction, **options: Any) -> RLMonit
 
 
 def figures(batch: Iterable[Group]) -> dict[str, float]:
-    """Shares and mean rewards over the replies of `batch`, by the names in the log."""
+    """Shares and mean rewards over the replies of `batch`, by log name."""
     samples = [(group.prompt.stratum, sample) for group in batch for sample in group.samples]
     rewards: dict[str, list[float]] = {}
     for stratum, sample in samples:

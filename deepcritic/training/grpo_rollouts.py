@@ -1,19 +1,19 @@
-"""The groups of replies that GRPO learns from: which prompts a batch holds, and how their replies are drawn and judged.
+"""The groups of replies that GRPO learns from: prompts of a batch, sampling and judging of replies.
 
-GRPO (Shao et al. 2024, arXiv 2402.03300, section 4.1.2) draws a group of replies to one prompt and compares them with each
-other, so that it needs no model of the prompt's worth. With the rewards r_1 .. r_G of a group, the advantage of reply i, and of
+GRPO (Shao et al. 2024, arXiv 2402.03300, section 4.1.2) samples a group of replies to one prompt and compares them with each
+other, so it needs no value model. With the rewards r_1 .. r_G of a group, the advantage of reply i, and of
 each of its tokens, is
 
     A_i = (r_i - mean(r)) / std(r)
 
-and the loss is that of PPO, -min(p A_i, clip(p, 1 - low, 1 + high) A_i), where p is the token's probability over what it was when
-the reply was drawn, plus beta times an estimate of the KL divergence from the starting model. With rewards of 0 and 1, of which a
-share m is 1, a right reply has the advantage sqrt((1 - m) / m) and a wrong one -sqrt(m / (1 - m)): what is rare counts most. (TRL
-takes the sample's standard deviation, by G - 1, and adds 0.0001 to it.) A group that is all right or all wrong has no variance:
-its advantages are 0, and it teaches nothing.
+and the loss is that of PPO, -min(p A_i, clip(p, 1 - low, 1 + high) A_i), where p is the token's current probability divided by
+its probability at sampling, plus beta times an estimate of the KL divergence from the starting model. With 0/1 rewards and a
+share m of ones, a right reply has the advantage sqrt((1 - m) / m) and a wrong one -sqrt(m / (1 - m)): rare outcomes count most.
+(TRL uses the sample standard deviation, by G - 1, plus 0.0001.) A group that is all right or all wrong has zero variance: its
+advantages are 0, and it gives no gradient.
 
-What this module adds comes from DAPO (Yu et al. 2025, arXiv 2503.14476): a bound of clipping that is higher above than below, and
-`RolloutFunction(rounds=...)`, which puts other prompts in the place of those whose group has no variance.
+Two additions come from DAPO (Yu et al. 2025, arXiv 2503.14476): an upper clipping bound above the lower one, and
+`RolloutFunction(rounds=...)`, which replaces prompts whose group has zero variance.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CALL = "rl"
 
 @dataclass(frozen=True)
 class Sample:
-    """One reply to a prompt, judged. `ids` are its tokens, with the one that ended it."""
+    """A judged reply to a prompt. `ids` are its tokens, end token included."""
 
     ids: list[int]
     text: str
@@ -62,7 +62,7 @@ class Group:
 
 
 class Engine(Protocol):
-    """What draws replies: to each prompt, in token ids, the ids of one reply, and their log-probabilities if it knows them."""
+    """Samples one reply per prompt, as token ids, with their log-probabilities if known."""
 
     def __call__(
         self, trainer: Any, prompts: list[list[int]], seeds: list[int]
@@ -70,8 +70,8 @@ class Engine(Protocol):
 
 
 def own_engine(tokenizer: Any, sampling: Sampling, batch_size: int) -> Engine:
-    """Draws with the weights in training and our own sampler, `batch_size` replies together: every reply has a seed of its own,
-    so that a resumed run draws what an undisturbed one would have drawn."""
+    """Samples with the current weights and this package's sampler, `batch_size` replies at once. Every reply has its own seed,
+    so a resumed run samples the same replies as an uninterrupted one."""
     from deepcritic.samplers.transformers import draw_replies
 
     def draw(trainer: Any, prompts: list[list[int]], seeds: list[int]) -> tuple[list[list[int]], None]:
@@ -88,17 +88,17 @@ def own_engine(tokenizer: Any, sampling: Sampling, batch_size: int) -> Engine:
 
 
 def vllm_engine(trainer: Any, prompts: list[list[int]], seeds: list[int]) -> tuple[list[list[int]], list[list[float]] | None]:
-    """Draws with TRL's vLLM, which holds the weights of this step. It takes no seeds, so that a resumed run draws anew."""
+    """Samples with TRL's vLLM, which has this step's weights. It ignores seeds, so a resumed run samples other replies."""
     return generate_with_vllm(trainer, prompts)
 
 
 class RolloutFunction:
-    """TRL's `rollout_func`: takes the names of a batch of prompts, each as often as the group has replies.
+    """TRL's `rollout_func`: takes the names of a batch of prompts, each repeated once per reply of its group.
 
-    The trainer knows a prompt by its name alone; the question, the gold and the judgement stay here. With `rounds`, groups
-    without variance give way to groups of other prompts of the same class, drawn up to so many times: which ones follows from
-    the seed, the step and the round, so that a resumed run meets the same. A reply that was cut earns what its verdict does,
-    as it does not count in the loss, and without `cut_earns` nothing.
+    The trainer knows only the names of prompts; questions, gold and judgments are kept here. Zero-variance groups are replaced
+    by groups of other prompts of the same class, up to `rounds` times. The choice depends only on the seed, the step and the
+    round, so a resumed run makes the same one. A truncated reply earns the reward of its verdict (it is excluded from the
+    loss), or 0 without `cut_earns`.
     """
 
     def __init__(
@@ -117,9 +117,9 @@ class RolloutFunction:
         self.rounds, self.seed, self.cut_earns = rounds, seed, cut_earns
         self.reward = reward_of(task)
         self.batch: list[Group] = []
-        """The groups of the last batch, as this process draws them."""
+        """The groups of the last batch, sampled by this process."""
         self.used: list[str] = []
-        """The names of all prompts that this process drew for it, those that gave way among them."""
+        """The names of all prompts that this process used for it, including replaced ones."""
 
     def __call__(self, names: list[str], trainer: Any) -> dict[str, Any]:
         self.used = []
@@ -155,7 +155,7 @@ class RolloutFunction:
         texts = [question.prefix + reply_text(self.tokenizer, ids, reply) for reply in replies]
         ends = {*trainer.eos_token_ids, self.tokenizer.pad_token_id}
         ended = [reply[-1] in ends for reply in replies]
-        # A reply that was cut has no verdict where the task names a marker (see `verdict_of`).
+        # A truncated reply has no verdict if the task has a marker (see `verdict_of`).
         cut_counts = self.cut_earns and self.task.marker is None
         read = [text if whole or cut_counts else "" for text, whole in zip(texts, ended, strict=True)]
         rewards = self.reward(read, [prompt.gold] * len(texts), [question.context] * len(texts))
@@ -167,7 +167,7 @@ class RolloutFunction:
         return Group(prompt, ids, samples)
 
     def _refill(self, number: int, trainer: Any) -> bool:
-        """Draw other prompts for the groups that do not vary; False if there was nothing to do, or no prompt is left."""
+        """Replace zero-variance groups by other prompts; False if there are none, or no prompts remain."""
         dull = [at for at, group in enumerate(self.batch) if not group.varies]
         wanted = [self.batch[at].prompt.stratum for at in dull]
         everyone = sorted(from_all([(trainer.accelerator.process_index, wanted, self.used)]))
@@ -178,7 +178,7 @@ class RolloutFunction:
         order = [prompt for name, prompt in sorted(self.prompts.items()) if name not in used]
         random.Random(f"refill/{self.seed}/{trainer.state.global_step}/{number}").shuffle(order)
         chosen: list[list[Prompt]] = []
-        for _, strata, _ in everyone:  # as many for each process: an engine that they share has to be asked by all
+        for _, strata, _ in everyone:  # equally many per process: all must call a shared engine
             chosen.append([])
             for stratum in [*strata, *[order[-1].stratum if order else ""] * (most - len(strata))]:
                 at = next((at for at, prompt in enumerate(order) if prompt.stratum == stratum), None)
