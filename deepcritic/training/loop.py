@@ -1,4 +1,4 @@
-"""What SFT and RL share: checkpoints that are complete or not there, metrics as JSON lines, a model saved at once."""
+"""The training loop of SFT and RL: resuming from complete checkpoints, and metrics as JSON lines."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ __all__ = [
 ]
 
 SHOWN = ("loss", "reward", "eval_loss", "eval_f1", "eval_maj_f1", "frac_reward_zero_std")
-"""What the lines on the terminal tell of each step; `training.jsonl` has everything."""
+"""Metrics printed on the terminal; `training.jsonl` has all."""
 _OF_THIS_START = frozenset({"num_tokens", "eval_num_tokens"})
-"""What TRL counts anew at each start, so that a resumed run would say something else."""
+"""Metrics that TRL restarts from 0 when a run resumes."""
 
 
 def train(trainer: Any, folder: Path) -> int:
-    """Train from the newest complete checkpoint, or from the beginning, to the end; returns the number of steps.
+    """Train from the newest complete checkpoint, or from the start, and return the number of steps.
 
-    Raises `InputError` for a checkpoint of another model, and `DeepCriticError` when memory runs out or the loss is no number.
+    Raises `InputError` for a checkpoint of another model, and `DeepCriticError` if memory runs out or the loss is not finite.
     """
     from transformers import GenerationConfig
 
@@ -57,14 +57,14 @@ def train(trainer: Any, folder: Path) -> int:
     if checkpoint is not None:
         check_checkpoint(Path(checkpoint), trainer.accelerator.unwrap_model(trainer.model))
         state = json.loads((Path(checkpoint) / "trainer_state.json").read_text("utf-8"))
-        if state["global_step"] >= state["max_steps"]:  # asked to go on from the last step, the trainer would train further
+        if state["global_step"] >= state["max_steps"]:  # resuming from the last step would train further
             load_weights(trainer, checkpoint)
-            if (Path(checkpoint) / "generation_config.json").exists():  # a model that scores has none
+            if (Path(checkpoint) / "generation_config.json").exists():  # a scorer has none
                 trainer.model.generation_config = GenerationConfig.from_pretrained(checkpoint)
             return int(state["global_step"])
     trainer.add_callback(watch_for_nan(trainer))
     gc.collect()
-    gc.freeze()  # what the libraries have loaded is not looked through again and again: one or two percent of small steps
+    gc.freeze()  # garbage collection skips what libraries loaded: saves 1 to 2% of small steps
     try:
         with explained(trainer):
             return int(trainer.train(resume_from_checkpoint=checkpoint).global_step)
@@ -73,7 +73,7 @@ def train(trainer: Any, folder: Path) -> int:
 
 
 def quiet(trainer: Any) -> None:
-    """Take away the trainer's own printing, as the recorder says the same in one line, and its card, which knows little."""
+    """Disable the trainer's own printing (the recorder prints one line instead) and its model card."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
@@ -81,10 +81,10 @@ def quiet(trainer: Any) -> None:
 
 
 def order_by_epoch(trainer: Any, seed: int) -> None:
-    """Let the order of the rows follow from `seed` and the epoch alone, whatever the number of processes.
+    """Make the order of rows depend only on `seed` and the epoch, not on the number of processes.
 
-    The samplers of transformers and TRL draw it from a generator that a resumed run begins anew: from the second epoch
-    on some rows would come twice and others not at all.
+    The samplers of transformers and TRL use a generator that restarts in a resumed run: from the second epoch on, some rows
+    would be repeated and others skipped.
     """
     from torch import Generator
     from torch.utils.data import Sampler
@@ -92,7 +92,7 @@ def order_by_epoch(trainer: Any, seed: int) -> None:
     class Ordered(Sampler[int]):
         def __init__(self, inner: Any) -> None:
             self.inner, self.epoch = inner, 0
-            if hasattr(inner, "batch_size"):  # rows of like length stand together in groups of so many batches
+            if hasattr(inner, "batch_size"):  # rows are grouped by length within this many batches
                 inner.batch_size *= world_size()
 
         def set_epoch(self, epoch: int) -> None:
@@ -111,9 +111,9 @@ def order_by_epoch(trainer: Any, seed: int) -> None:
 
 
 def recorder(folder: Path) -> Any:
-    """A callback that marks complete checkpoints, writes `training.jsonl` and stops at a loss that is not a number.
+    """A callback that marks complete checkpoints, writes `training.jsonl` and stops if the loss is not finite.
 
-    After a restart the lines beyond the checkpoint are dropped, so the file ends like that of an undisturbed run.
+    After a restart, lines beyond the checkpoint are dropped, so the file equals that of an uninterrupted run.
     """
     from transformers import TrainerCallback
 
@@ -133,7 +133,7 @@ def recorder(folder: Path) -> Any:
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
             if "train_runtime" in (logs or {}):
-                return  # the closing summary: it knows of this start alone
+                return  # the final summary covers only this start
             values = {
                 name: value
                 for name, value in (logs or {}).items()
@@ -151,7 +151,7 @@ def recorder(folder: Path) -> Any:
             LOG.info(f"step {state.global_step}/{state.max_steps}, {time.monotonic() - self.began:.0f} s: {figures}")
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            # At the end of an epoch an evaluation follows. Save after it: a run resumed in between would not do it again.
+            # Save after the evaluation at the end of an epoch: a run resumed in between would skip it.
             ends = control.should_training_stop or state.epoch == int(state.epoch)
             if args.eval_strategy == "epoch" and control.should_save and ends:
                 self.put_off, control.should_save = True, False

@@ -20,7 +20,7 @@ from deepcritic.training.rejection_sampling import HINTED
 def labelled_replies(
     folder: RunFolder, examples: str, files: Sequence[str], task: CriticTask[Any], tokenizer: Any, max_length: int
 ) -> list[dict[str, Any]]:
-    """Token ids of each saved reply behind its prompt, with its label: right or not."""
+    """Token ids of prompt and saved reply, with the label: right or not."""
     known = {row.id: row for row in own.read(examples, task.row) if task.stratum(row.gold) is not None}
     ledger = folder.ledger("replies")
     rows: list[dict[str, Any]] = []
@@ -55,12 +55,12 @@ def meta_rm_trainer(folder: RunFolder, model: str, tokenizer: Any, rows: list[di
     from datasets import Dataset
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
-    torch.manual_seed(settings["seed"])  # the new head begins at random
+    torch.manual_seed(settings["seed"])  # the new head is random
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     weights = load_model(model, kind="AutoModelForSequenceClassification", num_labels=1)
     weights.config.pad_token_id = tokenizer.pad_token_id
-    weights.config.problem_type = "multi_label_classification"  # which is what transformers calls binary cross-entropy
+    weights.config.problem_type = "multi_label_classification"  # transformers' name for binary cross-entropy
     on_cpu = weights.device.type == "cpu"
     config = TrainingArguments(
         output_dir=str(folder.path), save_strategy="steps", save_total_limit=2, report_to=[], disable_tqdm=True,

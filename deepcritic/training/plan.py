@@ -1,18 +1,17 @@
-"""What a training will take, worked out from the model's configuration: no weights are loaded.
+"""Estimates memory and time of a training from the model's configuration, without loading weights.
 
     plan = Plan.of(model, settings, lengths=[2_310, 1_780, 3_012], reads=3.0, steps=210, rows=1)
     print(plan.on_gpus())        # dry_run=true
-    plan.check_memory()          # what cannot fit is said before the first step
+    plan.check_memory()          # fails early if it cannot fit
 
-Sources. Parameters: the model built without memory (torch's meta device). Arithmetic of a token: 6 a parameter, and
-6 layers x width x length for causal attention (Chowdhery et al. 2022, arXiv 2204.02311, appendix B, half of it as tokens
-after a token are not looked at); an adapter needs no gradients of the weights below it, which leaves 4; a pass without
-gradients is a third of 6. Activations: what autograd keeps of a layer of Llama or Qwen2 in torch 2, counted with
-`saved_tensors_hooks`: 8 numbers a token and unit of width, 4 a unit of the MLP, 2 a unit of the keys; in bfloat16 the norms keep
-6 bytes a unit of width besides. With gradient checkpointing it is the input of each layer, and one layer that is computed anew.
-Logits are never whole in memory (TRL's fused head). Drawing: each token reads the weights, shared by the rows that are drawn
-together, and the keys and values of its row (Pope et al. 2022, arXiv 2211.05102, section 3.1), from a memory as fast as an
-H100's beside its arithmetic.
+Sources. Parameters: the model on torch's meta device. FLOPs per token: 6 per parameter, plus 6 layers x width x length for
+causal attention (Chowdhery et al. 2022, arXiv 2204.02311, appendix B, halved because tokens attend only to earlier ones). An
+adapter needs no gradients of the base weights, so 4 per parameter; a forward pass alone: a third. Activations: what autograd
+saves per layer of Llama or Qwen2 in torch 2, counted with `saved_tensors_hooks`: per token 8 numbers per unit of width, 4 per
+MLP unit, 2 per key unit; in bfloat16 the norms add 6 bytes per unit of width. With gradient checkpointing: the input of each
+layer, and one recomputed layer. Full logits are never in memory (TRL's fused head). Generation: each token reads the weights,
+shared by the rows of a batch, and the keys and values of its row (Pope et al. 2022, arXiv 2211.05102, section 3.1), with an
+H100's ratio of memory bandwidth to arithmetic.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ GIB = 1 << 30
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 _FOUR_BITS = 0.5
 _ADAM = 2
-"""Adam keeps two numbers for each that is trained, of the same kind."""
+"""Adam keeps two numbers per trained parameter, in its dtype."""
 _OPERATIONS_A_BYTE = 295
-"""Operations in bfloat16 in the time in which a byte of memory is read: 989 TFLOP/s and 3.35 TB/s of an H100 SXM."""
+"""bfloat16 operations per byte of memory read: 989 TFLOP/s and 3.35 TB/s of an H100 SXM."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A model in numbers: its parameters, and those that an adapter would have. `inner` is the width of its MLP, `keys` that of
-    the keys of all heads."""
+    """Sizes of a model. `adapter`: parameters of an adapter; `inner`: width of the MLP; `keys`: width of the keys of all
+    heads."""
 
     parameters: int
     adapter: int
@@ -76,8 +75,8 @@ class Shape:
 
 
 class Drawing(NamedTuple):
-    """What RL draws: `tokens` of replies in all, `rows` at a time on a device; whether an engine keeps weights of its own there;
-    and how many passes without gradients each reply takes besides (for the reference model, and for the weights of vLLM's)."""
+    """The generation of RL: `tokens` of replies in total, `rows` at once per device, whether an engine keeps its own weights
+    there, and the extra forward passes per reply (for the reference model, and for vLLM's importance weights)."""
 
     tokens: int
     rows: int
@@ -87,8 +86,8 @@ class Drawing(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`tokens` are all that a training reads in all its steps; rows have `mean` tokens, the longest `longest`, and a device reads
-    `rows` of them together. `gpu` says whether the devices are GPUs, with the settings that None stands for there."""
+    """`tokens` is the total over all steps; rows have `mean` tokens, the longest `longest`, and a device reads `rows` at once.
+    `gpu`: whether the devices are GPUs, which decides what settings of None mean."""
 
     shape: Shape
     settings: TrainerSettings
@@ -113,8 +112,8 @@ class Plan:
         rows: int,
         drawing: Drawing | None = None,
     ) -> Self:
-        """For rows of these lengths (tokens), each of which is read `reads` times in `steps` steps, `rows` together, on this
-        kind of machine."""
+        """For rows of these lengths (tokens), each read `reads` times in `steps` steps, `rows` at once, on this kind of
+        machine."""
         return cls(
             shape=Shape.of(model, settings), settings=settings, tokens=round(sum(lengths) * reads), steps=steps,
             mean=sum(lengths) / len(lengths), longest=max(lengths), rows=rows, devices=settings.devices or world_size(),
@@ -127,13 +126,13 @@ class Plan:
 
     @property
     def trained(self) -> int:
-        """How many parameters are trained."""
+        """Number of trained parameters."""
         return self.shape.adapter or self.shape.parameters
 
     @property
     def memory(self) -> dict[str, float]:
-        """Bytes by part, over all devices but for the activations and the keys and values of what is drawn, which are those of
-        one: these two are not there at the same time."""
+        """Bytes by part, over all devices; activations and generation's keys and values are per device, and not in memory at
+        the same time."""
         weight = _FOUR_BITS if self.settings.quantised else _BYTES.get(self.settings.weights_dtype_on(self.gpu), 4.0)
         below, number = weight * self.shape.parameters, _BYTES["float32"]
         return {
@@ -146,20 +145,20 @@ class Plan:
 
     @property
     def kept(self) -> float:
-        """Bytes that stay from step to step: weights, gradients and optimizer."""
+        """Bytes kept between steps: weights, gradients and optimizer."""
         memory = self.memory
         return memory["weights"] + memory["gradients"] + memory["optimizer"]
 
     @property
     def passing(self) -> float:
-        """Bytes of a device that come and go: activations, or what is drawn, whichever is more."""
+        """Temporary bytes per device: the larger of activations and generation."""
         memory = self.memory
         engine = self.drawing is not None and self.drawing.engine
         return memory["activations"] + memory["drawing"] if engine else max(memory["activations"], memory["drawing"])
 
     @property
     def _number(self) -> float:
-        """Bytes of a number in the arithmetic: on a GPU it is in bfloat16, whatever the weights are in."""
+        """Bytes per number when computing: bfloat16 on a GPU, whatever the weights' dtype."""
         return 2.0 if self.gpu else _BYTES.get(self.settings.weights_dtype_on(False), 4.0)
 
     def _activations(self) -> float:
@@ -175,12 +174,12 @@ class Plan:
 
     @property
     def _cached(self) -> float:
-        """Bytes of the keys and values of a token."""
+        """Bytes of keys and values per token."""
         return 2 * self.shape.layers * self.shape.keys * self._number
 
     @property
     def operations(self) -> float:
-        """Floating-point operations of all steps, those that are done twice (checkpointing) counted once, without drawing."""
+        """Floating-point operations of all steps, without generation and recomputation (checkpointing)."""
         attention = 6 * self.shape.layers * self.shape.width * self.mean
         passes = self.drawing.passes if self.drawing else 0
         dense = (4 if self.shape.adapter else 6) * self.shape.parameters
@@ -188,7 +187,7 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """All hours: those of the steps, and those of drawing."""
+        """Total hours: steps and generation."""
         return self.operations / self._rate / 3600 + self.drawing_hours
 
     @property
@@ -204,7 +203,7 @@ class Plan:
         return self.devices * self.settings.tflops * 1e12 * self.settings.mfu
 
     def check_memory(self) -> None:
-        """Raises `InputError` where weights, gradients and optimizer alone are more than this device has (or these have)."""
+        """Raises `InputError` if weights, gradients and optimizer alone exceed the memory of the devices."""
         room, where = _room()
         kept = self.kept / (world_size() if _shared() else 1)
         if kept > room:
@@ -249,7 +248,7 @@ class Plan:
         return "\n".join(lines)
 
     def dry_run(self) -> str:
-        """The plan for GPUs; where this machine has none, with the memory that the training takes here."""
+        """The plan for GPUs; without a GPU here, also the memory needed on this machine."""
         here = "" if self.gpu else f"\nthis machine has no GPU; here it takes {(self.kept + self.passing) / GIB:.3g} GiB"
         return f"{self.on_gpus()}{here}"
 
@@ -259,7 +258,7 @@ def _several(kind: str) -> str:
 
 
 def _shared() -> bool:
-    """Whether `accelerate launch` was asked to share the weights among devices."""
+    """Whether `accelerate launch` shards the weights over devices."""
     return any(os.environ.get(name) == "true" for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"))
 
 

@@ -1,7 +1,7 @@
-"""Training in several processes: one of them leads, and all of them see the same weights when they sample.
+"""Training in several processes: one leads, and all sample with the same weights.
 
-`accelerate launch` and `torchrun` start one process for each device and say so in the environment. With one process
-nothing here does anything.
+`accelerate launch` and `torchrun` start one process per device and set environment variables. With one process
+these functions do nothing.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ T = TypeVar("T")
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """The number of training processes."""
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
 def leads() -> bool:
-    """Whether this process is the one that owns the run's folder."""
+    """Whether this process owns the run folder."""
     return int(os.environ.get("RANK") or 0) == 0
 
 
 def leader_first(act: Callable[[], T]) -> T:
-    """`act()` in every process, the others once the one that leads has done it: they find what it has left."""
+    """Call `act()` in every process, first in the leader, so the others find its files."""
     if world_size() == 1:
         return act()
     from accelerate import PartialState
@@ -40,7 +40,7 @@ def leader_first(act: Callable[[], T]) -> T:
 
 
 def from_all(rows: list[T]) -> list[T]:
-    """The rows of every process, in order of the processes; each gets them all."""
+    """The rows of all processes, ordered by process; every process gets all."""
     if world_size() == 1:
         return rows
     from accelerate.utils import gather_object
@@ -51,8 +51,8 @@ def from_all(rows: list[T]) -> list[T]:
 
 @contextlib.contextmanager
 def whole_weights(trainer: Any) -> Iterator[Any]:
-    """The trainer's model as one that can sample: not training, and with weights that other processes hold a part of (FSDP2,
-    ZeRO-3) brought together for as long as the block lasts. All processes must enter it."""
+    """The trainer's model, ready to sample inside the block: in evaluation mode, with sharded weights (FSDP2, ZeRO-3)
+    gathered. All processes must enter it."""
     with contextlib.ExitStack() as stack:
         if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
             from trl.models.utils import unwrap_model_for_generation
@@ -69,9 +69,9 @@ def whole_weights(trainer: Any) -> Iterator[Any]:
 
 
 def _gather(model: Any) -> Callable[[], None]:
-    """Bring the parts of an FSDP2 model together; returns what takes them apart again.
+    """Gather an FSDP2 model; returns a function that shards it again.
 
-    Otherwise each forward would gather them anew, and processes whose replies end sooner would leave the others waiting.
+    Otherwise each forward pass would gather it, and processes whose replies end sooner would block the others.
     """
     from torch.distributed.fsdp import FSDPModule
 

@@ -1,11 +1,11 @@
-"""The prompts that RL learns from: read, filtered by the starting model's pass rate, their classes balanced.
+"""The prompts of RL: reading, filtering by the starting model's pass rate, balancing of classes.
 
     prompts = read_prompts(folder, path, task, tokenizer, room(model, None, None), False, seed=0)
     prompts, counts = prefilter(folder, prompts, task, sampler, model, Sampling(), samples=4, seed=0)
     prompts = balance(prompts, 0.5)                      # half of them all correct
     balance_batches(trainer, [prompt.stratum for prompt in prompts])     # and half of each batch
 
-All of it goes by the labels that training uses, never by a truth behind them.
+Only the training labels are used, never hidden true labels.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ ASK, KEPT = "rl", "kept.json"
 
 @dataclass(frozen=True)
 class Prompt:
-    """A row as RL sees it: the prompt, the gold answer, and the class for balancing."""
+    """A row for RL: prompt, gold, and the class for balancing."""
 
     id: str
     question: Question
     gold: Any
     stratum: str
     origin: str = ""
-    """Where the row comes from, and its licence."""
+    """The row's source and licence."""
 
     def ids(self, tokenizer: Any) -> list[int]:
-        """What the model is given."""
+        """The model's input tokens."""
         return prompt_ids(tokenizer, self.question.messages, self.question.prefix)
 
 
 def prompt_of(row: Any, task: CriticTask[Any], seed: int) -> Prompt | None:
-    """The prompt of a row of the task's kind; None where its gold does not say what is right.
+    """The prompt of a row of the task's type; None if its gold does not define a right answer.
 
-    A task that shuffles does so once for each row: all replies of a group answer the same question.
+    A task that shuffles does so once per row: all replies of a group answer the same question.
     """
     stratum = task.stratum(row.gold)
     if stratum is None:
@@ -77,8 +77,8 @@ def read_prompts(
     seed: int,
     **reading: Any,
 ) -> list[Prompt]:
-    """The prompts of the labelled rows, in random order; those of more than `longest` tokens are set aside. `reading` says how
-    rows of one's own are read (`columns`, `index_base`)."""
+    """The prompts of the labelled rows, in random order, without those of more than `longest` tokens. `reading`: options for
+    custom rows (`columns`, `index_base`)."""
     prompts = [prompt for row in own.read(path, task.row, **reading) if (prompt := prompt_of(row, task, seed)) is not None]
     ledger = folder.ledger("prompts")
     ledger.enter(len(prompts))
@@ -92,8 +92,8 @@ def read_prompts(
 
 
 def room(model: str, max_tokens: int | None, max_prompt_tokens: int | None) -> int:
-    """How many tokens a prompt may have: `FLOOR` of the model's context, or fewer with a smaller `max_tokens`, are left for
-    the reply."""
+    """The token limit of a prompt: it leaves the reply `FLOOR` tokens of the model's context, or fewer with a smaller
+    `max_tokens`."""
     context = context_length(model)
     if context is None:
         if max_prompt_tokens is None or max_tokens is None:
@@ -105,7 +105,7 @@ def room(model: str, max_tokens: int | None, max_prompt_tokens: int | None) -> i
 
 
 def reply_room(model: str, prompts: Sequence[Prompt], tokenizer: Any, max_tokens: int | None) -> int:
-    """How many tokens the longest reply may have: `max_tokens`, cut to what the context leaves beside the shortest prompt."""
+    """The token limit of a reply: `max_tokens`, capped by the context minus the shortest prompt."""
     shortest = min((len(prompt.ids(tokenizer)) for prompt in prompts), default=0)
     limit = Lengths(context_length(model)).limit(shortest, Sampling(max_tokens=max_tokens))
     if limit is None:
@@ -114,7 +114,7 @@ def reply_room(model: str, prompts: Sequence[Prompt], tokenizer: Any, max_tokens
 
 
 def shuffled(prompts: list[Prompt], seed: int) -> list[Prompt]:
-    """The same prompts with each other's gold."""
+    """The same prompts with shuffled gold."""
     others = list(prompts)
     random.Random(f"labels/{seed}").shuffle(others)
     pairs = zip(prompts, others, strict=True)
@@ -131,9 +131,9 @@ def prefilter(
     samples: int,
     seed: int,
 ) -> tuple[list[Prompt], dict[str, int]]:
-    """The prompts of which some draws of the starting model are right, but not all; and what the draws came to.
+    """The prompts for which the starting model gets some replies right, but not all; and the counts.
 
-    Of several processes the one that leads draws, and the others wait for its list.
+    With several processes the leader samples, and the others wait for its list.
     """
     if not leads():
         names = _waited_for(folder.path / KEPT)
@@ -156,7 +156,7 @@ def prefilter(
         hits = judged.get(prompt.id)
         if hits is None:
             ledger.fail("no reply")
-        elif all(hits) or not any(hits):  # of the draws that there are: one that failed is not a wrong one
+        elif all(hits) or not any(hits):  # failed replies do not count as wrong
             ledger.drop("always right" if all(hits) else "never right")
         else:
             kept.append(prompt)
@@ -167,16 +167,16 @@ def prefilter(
 
 
 def _waited_for(place: Path) -> set[str]:
-    """The content of a file that another process writes: no barrier among processes would wait for hours."""
+    """The content of a file that another process writes. A barrier would time out during the hours of sampling."""
     while not place.is_file():
         time.sleep(1)
     return set(json.loads(place.read_text("utf-8")))
 
 
 def balance(prompts: list[Prompt], all_correct_share: float | None) -> list[Prompt]:
-    """The largest part of `prompts`, in their order, in which that share is all correct.
+    """The largest subset of `prompts`, in their order, with that share of all-correct ones.
 
-    None keeps all, and so does a task that knows no such class.
+    None keeps all, and so does a task without this class.
     """
     right = [prompt for prompt in prompts if prompt.stratum == WITHOUT_ERROR]
     wrong = [prompt for prompt in prompts if prompt.stratum == WITH_ERROR]
@@ -190,9 +190,9 @@ def balance(prompts: list[Prompt], all_correct_share: float | None) -> list[Prom
 
 
 def balanced_batches(strata: Sequence[str], size: int, seed: int) -> Iterator[list[int]]:
-    """Places of `strata` in batches of `size`, each place once, in each batch the classes in the shares that they have in all.
+    """Batches of `size` indices of `strata`, each index once; every batch has the overall class shares.
 
-    What is left at the end and fills no batch is left out.
+    An incomplete last batch is dropped.
 
     >>> [sorted(batch) for batch in balanced_batches(["a"] * 4 + ["b"] * 4, 4, 0)]
     [[1, 3, 4, 7], [0, 2, 5, 6]]
@@ -215,7 +215,7 @@ def balanced_batches(strata: Sequence[str], size: int, seed: int) -> Iterator[li
 
 
 def balance_batches(trainer: Any, strata: Sequence[str]) -> None:
-    """Let a GRPO trainer take its prompts in `balanced_batches`. To be called before `order_by_epoch`, which gives the seed."""
+    """Make a GRPO trainer use `balanced_batches`. Call it before `order_by_epoch`, which sets the seed."""
     from torch import Generator
     from torch.utils.data import Sampler
 

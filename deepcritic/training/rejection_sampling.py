@@ -1,4 +1,4 @@
-"""Rejection sampling: which sampled replies become training dialogues, and the statistics of that."""
+"""Rejection sampling: selects replies as training dialogues, with statistics."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from deepcritic.tasks.base import CriticTask
 LOG = logging.getLogger(__name__)
 
 PLAIN, HINTED = "reject", "hinted"
-"""The calls: without the truth in the prompt, and with it."""
+"""The calls: prompts without the gold answer, and with it."""
 
 
 class Statistics:
-    """Which replies become dialogues, and what became of the others."""
+    """Selects replies as dialogues, and counts the others."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -75,7 +75,7 @@ class Statistics:
 
 
 def dialogue_from(task: CriticTask[Any], row: Example | Preference, reply: Generation, verdict: Any) -> Dialogue:
-    """The reply behind the prompt without a hint, with the responses in the order that it saw."""
+    """The reply after the prompt without the hint, with the responses in the order it saw."""
     messages = task.ask(row.item, context=reply.context).messages
     return Dialogue(
         id=f"{row.id}/{reply.key.request}-{reply.key.sample}",

@@ -1,12 +1,12 @@
-"""How weights are trained, whatever they learn: which of them, in what numbers, with which kernels. The group `trainer=`.
+"""Settings shared by all trainings: LoRA, dtypes, kernels. The option group `trainer=`.
 
     settings = TrainerSettings(lora_rank=16)
     arguments = settings.arguments()                 # keywords that TRL's SFTConfig and GRPOConfig share
-    settings.check("org/name")                       # what cannot work is said before weights are loaded
+    settings.check("org/name")                       # fails before weights are loaded
     weights = settings.load("org/name", seed=0)
     SFTTrainer(model=weights, peft_config=settings.adapter(), args=SFTConfig(**arguments, ...), ...)
 
-How the work is shared among devices is not said here but by `accelerate launch --config_file conf/accelerate/fsdp2.yaml`.
+Sharding over devices is configured by `accelerate launch --config_file conf/accelerate/fsdp2.yaml`.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 KEEPS_APART = ("flash_attention_2", "flash_attention_3", "flex_attention", "sdpa", "eager")
-"""Implementations of attention in transformers that keep apart what is laid end to end: the first two by the boundaries that
-they are told, the others by a mask made of the positions."""
+"""Attention implementations of transformers that support packed rows: the first two with sequence boundaries, the others with
+a mask from the position ids."""
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
-    """None stands for what suits the machine: on a GPU gradient checkpointing, Liger's kernels where they are installed, and
-    FlashAttention where it is, with dialogues laid end to end instead of padded; on a CPU none of these.
+    """None selects the default of the machine. On a GPU: gradient checkpointing, Liger kernels and FlashAttention if installed,
+    the latter with dialogues packed instead of padded. On a CPU: none of these.
 
-    `lora_rank` trains an adapter (LoRA, Hu et al. 2021, arXiv 2106.09685) and `quantised` puts the weights below it into 4 bits
-    (QLoRA, Dettmers et al. 2023, arXiv 2305.14314). `dtype` is that of the weights in memory: float32 where all are trained,
-    with the arithmetic in bfloat16 on a GPU, as steps of 1e-6 would be rounded away in bfloat16; bfloat16 below an adapter.
+    `lora_rank` trains an adapter (LoRA, Hu et al. 2021, arXiv 2106.09685); `quantised` loads its base weights in 4 bits
+    (QLoRA, Dettmers et al. 2023, arXiv 2305.14314). `dtype` is the dtype of the weights in memory. Default: float32 for full
+    training (bfloat16 would round away steps of 1e-6), computing in bfloat16 on a GPU; bfloat16 below an adapter.
     `template_args` are variables of the chat template, which the trained model's tokenizer keeps.
-    `mfu`, `tflops` (of one device, in bfloat16) and `devices` (those of this start) serve `dry_run=true` alone.
+    `mfu`, `tflops` (of one device, in bfloat16) and `devices` (default: those of this start) are used only by `dry_run=true`.
     """
 
     lora_rank: int | None = None
@@ -78,7 +78,7 @@ class TrainerSettings:
             )
 
     def check(self, model: str) -> None:
-        """Raises an error for a package that is missing, and for a model that no critic can be made of."""
+        """Raises an error for a missing package, or a model that cannot become a critic."""
         require_for_stages("sft")
         for wanted, package, instead in (
             (self.lora_rank is not None, "peft", "trainer=full"),
@@ -98,33 +98,33 @@ class TrainerSettings:
 
     @property
     def kernel(self) -> str | None:
-        """The implementation of attention; None leaves the choice to transformers."""
+        """The attention implementation; None: transformers decides."""
         if self.attention is None and on_gpu() and importlib.util.find_spec("flash_attn") is not None:
             return "flash_attention_2"
         return self.attention
 
     @property
     def padding_free(self) -> bool:
-        """Whether dialogues are laid end to end in one row, each seen by itself, instead of padded to the longest."""
+        """Whether dialogues are packed into one row, with separate attention, instead of padded to the longest."""
         if self.packing is None:
             return (self.kernel or "").startswith("flash_attention")
         return self.packing
 
     def checkpoints_on(self, gpu: bool) -> bool:
-        """Whether activations are computed anew in the backward pass (gradient checkpointing), on a GPU or on a CPU."""
+        """Whether activations are recomputed in the backward pass (gradient checkpointing), on a GPU or on a CPU."""
         return gpu if self.gradient_checkpointing is None else self.gradient_checkpointing
 
     @property
     def weights_dtype(self) -> str:
-        """The kind of number that the weights are in on this machine."""
+        """The dtype of the weights on this machine."""
         return self.weights_dtype_on(on_gpu())
 
     def weights_dtype_on(self, gpu: bool) -> str:
-        """The kind of number that the weights are in, on a GPU or on a CPU."""
+        """The dtype of the weights, on a GPU or on a CPU."""
         return self.dtype or ("bfloat16" if gpu and self.lora_rank is not None else "float32")
 
     def arguments(self) -> dict[str, Any]:
-        """Keywords that the configurations of TRL's trainers share."""
+        """Keyword arguments for the configurations of TRL's trainers."""
         liger = on_gpu() and importlib.util.find_spec("liger_kernel") is not None if self.liger is None else self.liger
         return {
             "bf16": on_gpu(),
@@ -137,10 +137,10 @@ class TrainerSettings:
         }
 
     def load(self, model: str, seed: int) -> PreTrainedModel:
-        """The weights to train. Make the trainer's configuration first: it decides how they are shared among processes."""
+        """Load the weights to train. Create the trainer's configuration first: it decides how they are sharded."""
         from transformers import set_seed
 
-        set_seed(seed)  # an adapter begins with random weights
+        set_seed(seed)  # an adapter starts with random weights
         more: dict[str, Any] = {"attn_implementation": self.kernel} if self.kernel else {}
         if self.quantised:
             from transformers import BitsAndBytesConfig
@@ -148,11 +148,11 @@ class TrainerSettings:
             more["quantization_config"] = BitsAndBytesConfig(
                 load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype="bfloat16"
             )
-        place = "cpu" if world_size() > 1 or self.quantised else "auto"  # of several, each puts them where they belong
+        place = "cpu" if world_size() > 1 or self.quantised else "auto"  # with several processes, each places its own
         return load_model(model, dtype=self.weights_dtype, device=place, **more)
 
     def adapter(self) -> Any:
-        """The configuration of the adapter, or None where all weights are trained."""
+        """The adapter's configuration; None if all weights are trained."""
         if self.lora_rank is None:
             return None
         from peft import LoraConfig
@@ -171,9 +171,9 @@ def on_gpu() -> bool:
 
 
 def accumulation(batch_size: int, device_batch_size: int, what: str = "batch_size") -> int:
-    """How many times each device adds up `device_batch_size` rows before a step, so that a step sees `batch_size` in all.
+    """Gradient accumulation steps: batches of `device_batch_size` rows per device, for `batch_size` rows per step in total.
 
-    Raises `UsageError` where that is no whole number.
+    Raises `UsageError` if the result is not an integer.
 
     >>> accumulation(64, 4)
     16

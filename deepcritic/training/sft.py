@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on dialogues: token ids with a loss mask, and TRL's SFTTrainer around them."""
+"""Supervised fine-tuning on dialogues: token ids with a loss mask for TRL's SFTTrainer."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def encode_dialogues(
     on_too_long: str = "drop",
     **reading: Any,
 ) -> tuple[list[Row], str]:
-    """Token ids and reply masks, as the sampler would see the prompt; and where the dialogues come from, in words.
+    """Token ids and reply masks, with the prompt encoded as for sampling; and a description of the dialogues' sources.
 
-    Over-long dialogues are an error, counted and left out, or counted and cut at their end, never in silence. `reading` says how
-    rows of one's own are read (`columns`, `index_base`, `max_bad`; see `deepcritic.datasets.conversations`).
+    Over-long dialogues raise an error, or are dropped or truncated, and counted. `reading`: options for custom rows
+    (`columns`, `index_base`, `max_bad`; see `deepcritic.datasets.conversations`).
     """
     ledger = folder.ledger("dialogues")
     rows, origins, cut = [], Counter[str](), 0
@@ -77,7 +77,7 @@ def encode_dialogues(
 
 
 def optimizer_steps(rows: int, batch_size: int, epochs: float, max_steps: int) -> tuple[int, float]:
-    """How many steps there will be, and how often each row is read in them."""
+    """The number of steps, and how often each row is read."""
     if max_steps > 0:
         return max_steps, max_steps * batch_size / rows
     return math.ceil(epochs * math.ceil(rows / batch_size)), epochs
@@ -95,7 +95,7 @@ def sft_trainer(
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    if settings.padding_free:  # laid end to end there is no padding to be saved by grouping, and the order may be random
+    if settings.padding_free:  # packed rows have no padding, so grouping by length is not needed
         more = {**more, "padding_free": True, "max_length": None, "train_sampling_strategy": "random"}
     config = SFTConfig(**{
         "output_dir": str(folder.path), "save_strategy": "steps", "save_total_limit": 2, "disable_tqdm": True,

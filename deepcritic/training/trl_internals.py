@@ -1,6 +1,6 @@
-"""The private members of transformers' and TRL's trainers that this package uses, one function each, and no others.
+"""All private members of transformers' and TRL's trainers that this package uses, one function each.
 
-Neither library promises to keep them: `tests/training/test_trl_internals.py` fails for a version that lacks one.
+They may change in any release: `tests/training/test_trl_internals.py` fails for a version that lacks one.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any, Final
 from deepcritic.errors import DeepCriticError
 
 LOGPROB_GAP: Final = "sampling/sampling_logp_difference/mean"
-"""The figure that TRL logs with vLLM: how far engine and trainer differ in the log-probability of a token, in nats."""
+"""The metric that TRL logs with vLLM: the log-probability gap per token between engine and trainer, in nats."""
 MEMBERS: Final = {
     "Trainer": ("_get_train_sampler", "_load_from_checkpoint", "_tr_loss"),
     "GRPOTrainer": ("_generate_and_score_completions", "_generate_single_turn", "_get_train_sampler", "_logs", "_metrics"),
 }
-"""The members by the class that has them."""
+"""The private members by class."""
 
 
 def running_loss(trainer: Any) -> float:
-    """The sum of the losses since the last line of the log. Waits for the device."""
+    """The sum of losses since the last log line. Synchronizes the device."""
     return float(_member(trainer, "_tr_loss"))
 
 
@@ -30,20 +30,20 @@ def load_weights(trainer: Any, checkpoint: str) -> None:
 
 
 def replace_train_sampler(trainer: Any, sampler: Callable[[Callable[[], Any]], Any]) -> None:
-    """Let `sampler` make the order of the training rows; it is called with a function that makes the trainer's own."""
+    """Replace the sampler of training rows. `sampler` is called with a function that makes the trainer's own."""
     theirs = _member(trainer, "_get_train_sampler")
     trainer._get_train_sampler = lambda *given: sampler(lambda: theirs(*given))
 
 
 def generate_with_vllm(trainer: Any, prompts: list[list[int]]) -> tuple[list[list[int]], list[list[float]] | None]:
-    """A reply to each prompt, in token ids, and the log-probability of each token, by the engine of a GRPO trainer."""
+    """One reply per prompt, as token ids, with token log-probabilities, from a GRPO trainer's engine."""
     replies, logprobs = _member(trainer, "_generate_single_turn")(prompts, None, {}, trainer.num_generations)
     return replies, logprobs
 
 
 def log_importance_weights(trainer: Any) -> None:
-    """Let a GRPO trainer that draws with vLLM log, beside the mean weight, the share of weights outside their bounds: `masked` of
-    those that were left out (modes `token_mask`, `sequence_mask`), else `truncated` of those that were cut."""
+    """Make a GRPO trainer with vLLM also log the share of importance weights outside their bounds: `masked` (modes
+    `token_mask`, `sequence_mask`), else `truncated`."""
     theirs = _member(trainer, "_generate_and_score_completions")
     masks = trainer.vllm_importance_sampling_mode.endswith("_mask")
     most = trainer.vllm_importance_sampling_clip_max
@@ -64,13 +64,13 @@ def log_importance_weights(trainer: Any) -> None:
 
 
 def last_metric(trainer: Any, name: str) -> float | None:
-    """The last value of the training metric `name` of a GRPO trainer, or None before it has one."""
+    """The last value of a GRPO trainer's training metric `name`; None before the first."""
     values = _member(trainer, "_metrics")["train"].get(name)
     return float(values[-1]) if values else None
 
 
 def last_advantages(trainer: Any, count: int) -> list[float]:
-    """The advantages of the last batch of a GRPO trainer, of all processes in order, at most `count`."""
+    """The advantages of a GRPO trainer's last batch, ordered by process, at most `count`."""
     return list(_member(trainer, "_logs")["advantages"])[:count]
 
 

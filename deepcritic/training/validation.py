@@ -1,12 +1,12 @@
-"""How good the critic is while it learns: it is asked about labelled solutions with the weights of the moment.
+"""Validation during training: the critic judges labelled solutions with its current weights.
 
     validation = Validation(rows, task, max_tokens=200, votes=8)
     validation.check(model, tokenizer)                             # before anything is trained
     figures = validation.measure(trainer, tokenizer)               # {"eval_f1": 61.2, "eval_maj_f1": 64.0, ...}
     validate(trainer, tokenizer, validation, folder, every=20)     # or at every 20th step, keeping the best weights
 
-F1 is that of the most probable reply (temperature 0), that of the vote is over `votes` replies drawn at `temperature`.
-The same seeds serve at every step, so that a difference is one of the weights.
+`eval_f1` uses the most probable reply (temperature 0), `eval_maj_f1` the vote over `votes` replies sampled at `temperature`.
+Every step uses the same seeds, so only the weights differ.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ GREEDY, VOTES = "validation", "validation votes"
 
 @dataclass(kw_only=True)
 class Validation:
-    """Labelled solutions to be judged with the weights of the moment. `votes` of 0 leaves the vote out."""
+    """Labelled solutions to judge with the current weights. `votes=0`: no vote."""
 
     rows: Sequence[Example]
     task: CriticTask[Any]
@@ -52,14 +52,14 @@ class Validation:
 
     @classmethod
     def read(cls, path: str, task: CriticTask[Any], limit: int | None = None, **options: Any) -> Validation:
-        """From a file of examples; of those with a label `limit` are taken, each class with its share."""
+        """Read examples from a file; `limit` labelled ones are taken, with proportional classes."""
         rows = list(limited((row for row in example_rows.read(path) if isinstance(row.gold.first_error, int)), limit))
         if not rows:
             raise InputError("no labelled example to validate on", file=path, expected="rows with gold.first_error")
         return cls(rows=rows, task=task, **options)
 
     def check(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Raises `InputError` where a prompt leaves no room for a reply."""
+        """Raises `InputError` if a prompt leaves no room for a reply."""
         lengths, sampling = Lengths(context_length(model)), Sampling(max_tokens=self.max_tokens)
         for row in self.rows:
             tokens = len(prompt_ids(tokenizer, self.task.ask(row.item).messages))
@@ -70,7 +70,7 @@ class Validation:
                 )  # fmt: skip
 
     def measure(self, trainer: Any, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
-        """Figures with the trainer's weights of now, all in percent; each process asks about its share of the rows.
+        """Metrics with the trainer's current weights, in percent; each process judges its share of the rows.
 
         `eval_f1`, `eval_error_accuracy`, `eval_correct_accuracy`, `eval_unparsed`, `eval_truncated`; with votes `eval_maj_f1`.
         """
@@ -98,7 +98,7 @@ class Validation:
         engine = TransformersSampler.of(model, tokenizer, GREEDY, batch_size=self.batch_size)
         replies: dict[str, list[Generation]] = {row.id: [] for row in rows}
         for outcome in engine.stream(self._requests(rows, sampling, count)):
-            if isinstance(outcome, Generation):  # a prompt that is too long was refused beforehand
+            if isinstance(outcome, Generation):  # `check` has refused over-long prompts
                 replies[outcome.key.example_id].append(outcome)
         return [judge(row, replies[row.id], self.task, asked=count) for row in rows]
 
@@ -136,11 +136,11 @@ def validate(
     every: int | None = None,
     base: str | None = None,
 ) -> None:
-    """Have `trainer` measure itself at every `every`-th step and at the last one (None: at the end of each epoch).
+    """Make `trainer` validate at every `every`-th step and at the last one (None: at the end of each epoch).
 
-    The figures stand in `training.jsonl` beside the others. The best weights by `eval_f1` so far are kept in `folder/best`;
-    of equals the earlier (`base`: see `save_model`). A step is measured before its checkpoint is written: a run that is killed
-    in between measures again.
+    The metrics are logged to `training.jsonl`. The best weights so far by `eval_f1` are kept in `folder/best`; on ties the
+    earlier ones (`base`: see `save_model`). A step is validated before its checkpoint is written: a run killed in between
+    validates again.
     """
     from transformers import Trainer, TrainerCallback
 
@@ -152,7 +152,7 @@ def validate(
                 return
             figures = validation.measure(trainer, tokenizer)
             due_to_log = control.should_log
-            Trainer.log(trainer, dict(figures))  # not TRL's, which would give out the averages of the steps so far
+            Trainer.log(trainer, dict(figures))  # not TRL's `log`, which would flush the averages of the steps so far
             control.should_log = due_to_log
             if figures.get("eval_f1", -1.0) > best_of(folder).get("eval_f1", -1.0):
                 keep_best(trainer, tokenizer, folder, {"step": state.global_step, **figures}, base)
