@@ -1,4 +1,4 @@
-"""The command line: `python -m deepcritic stage=evaluate ...`. The only file that sees a DictConfig."""
+"""The command line: `python -m deepcritic stage=evaluate ...`. Only this file uses a DictConfig."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ QUIET = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 1 (input), 2 (command line), 3 (incomplete), 130 or 143 (stopped), 141 (nobody
-    reads the output)."""
+    """Run a command and return its exit code: 0, 1 (input), 2 (command line), 3 (incomplete), 130 or 143 (stopped), 141 (output
+    pipe closed)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] == "help" or {"-h", "--help"} & set(given):
         return _say(lambda: of_command([word for word in given if word not in {"help", "-h", "--help"}]))
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "debug=true" in given
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    follows = int(os.environ.get("RANK") or 0) > 0  # one of several processes that train together
+    follows = int(os.environ.get("RANK") or 0) > 0  # one of several training processes
     try:
         with (
             Path(os.devnull).open("w") as nowhere,
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     except DeepCriticError as error:
         if debug:
             raise
-        if not (follows and isinstance(error, InputError | UsageError)):  # the process that leads says the same
+        if not (follows and isinstance(error, InputError | UsageError)):  # the leader prints the same
             print(f"error: {_one_line(error)}", file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
@@ -111,7 +111,7 @@ def _about(option: str, *values: str) -> str:
 
 
 def _serve(words: list[str]) -> list[str]:
-    """`serve port=80` as the options of the stage; each service has a name of its own, so that several can run at once."""
+    """Translate `serve port=80` to stage options; each service gets its own name, so several can run at once."""
     import yaml
 
     stage: dict[str, Any] = yaml.safe_load((configuration_folder() / "stage" / "serve.yaml").read_text("utf-8"))
@@ -121,7 +121,7 @@ def _serve(words: list[str]) -> list[str]:
 
 
 def run_stage(config: Any) -> Any:
-    """Open the stage's run folder and run the stage; returns what it returns."""
+    """Open the stage's run folder, run the stage and return its result."""
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -187,7 +187,7 @@ def _start(overrides: list[str]) -> None:
 
 
 def _run_pipeline(config: Any, debug: list[str]) -> None:
-    """Run one stage after the other in this process. A line is what one would type, but for `{run}`, the run's folder."""
+    """Run several stages in this process. A line is a command line; `{run}` stands for the run folder."""
     import shlex
 
     from omegaconf import OmegaConf
@@ -202,7 +202,7 @@ def _run_pipeline(config: Any, debug: list[str]) -> None:
     left = config.max_cost
     lines = [shlex.split(str(line).replace("{run}", f"{config.runs}/{config.run}")) for line in config.pipeline]
     stages = [compose([*words, *common]) for words in lines]
-    require_for_stages(*dict.fromkeys(map(_stage_name, stages)))  # before the first of them runs
+    require_for_stages(*dict.fromkeys(map(_stage_name, stages)))  # before the first one runs
     for words, stage in zip(lines, stages, strict=True):
         check_given(stage, words, configuration_folder())
         more = common if left is None else [*common, f"max_cost={left}"]

@@ -3,8 +3,8 @@
     eval "$(python -m deepcritic --completion bash)"       # in ~/.bashrc; zsh alike, in ~/.zshrc
     python -m deepcritic --completion fish | source        # in config.fish
 
-The scripts ask `--complete LINE` for the words that fit. Stages, experiments, options and names of groups are offered, and files
-as the values of other options.
+The scripts call `--complete LINE`, which offers stages, experiments, options and group names, and files as values of other
+options.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 def script(shell: str) -> str:
-    """The script that switches completion on. Raises `UsageError` for another shell."""
+    """The script that enables completion. Raises `UsageError` for other shells."""
     if shell not in SCRIPTS:
         raise UsageError(f"--completion: no such shell; found {shell!r}; expected {', '.join(SCRIPTS)}")
     return SCRIPTS[shell]
 
 
 def completions(line: str) -> list[str]:
-    """The words that fit at the end of a command line.
+    """Completions for the last word of a command line.
 
     >>> completions("deepcritic stage=eva")
     ['stage=evaluate']
@@ -104,7 +104,7 @@ def _values(name: str, value: str, words: list[str]) -> Iterator[str]:
 
 
 def _paths(start: str) -> Iterator[str]:
-    """Files and folders whose name begins with `start`; a leading `@` or `[` stays."""
+    """Files and folders whose name begins with `start`; a leading `@` or `[` is kept."""
     sign = start[:1] if start[:1] in {"@", "["} else ""
     folder, beginning = os.path.split(start.removeprefix(sign))
     try:

@@ -1,4 +1,4 @@
-"""From words on the command line to what they stand for: Hydra composes, and `build` calls what `_target_` names."""
+"""From the command line to objects: Hydra composes the configuration, `build` calls each `_target_`."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _NAMED: dict[Any, str] = {
 
 
 def configuration_folder() -> Path:
-    """`conf/`: inside the package where it was installed, beside it in a checkout."""
+    """The folder `conf/`: inside an installed package, beside it in a checkout."""
     package = Path(__file__).parent.parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
 
 
 def compose(overrides: list[str]) -> Any:
-    """The configuration that `overrides` stand for. Raises `UsageError`, with the nearest name for a wrong one."""
+    """Compose the configuration from `overrides`. Raises `UsageError` that suggests the nearest name."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException, OverrideParseException
@@ -60,7 +60,7 @@ def compose(overrides: list[str]) -> Any:
 
 
 def shrink(options: dict[str, Any], most: dict[str, float]) -> None:
-    """Cut a stage's options down to `most`, in place. Names may be dotted; null and negative numbers are no limit.
+    """Cap a stage's options at `most`, in place. Names may be dotted; null and negative numbers mean no limit.
 
     >>> options = {"steps": 100, "limit": None, "source": {"count": 5}}
     >>> shrink(options, {"steps": 2, "limit": 24, "source.count": 24, "epochs": 1})
@@ -78,11 +78,11 @@ def shrink(options: dict[str, Any], most: dict[str, float]) -> None:
 
 
 def build(value: Any, *, as_partial: bool = False, place: str = "stage") -> Any:
-    """What a configuration stands for: `_target_` is called with the other keys, or bound to them (`_partial_`).
+    """Build the object of a configuration: call `_target_` with the other keys, or bind it to them (`_partial_`).
 
-    A stage's `run` is bound to its record and to the engines that are built for it. Only this package's functions can be named,
-    and exceptions come through as they are. A key that the function does not take, or whose value is of another type, is a
-    `UsageError` that names the option (`place` and the key).
+    A stage's `run` is bound to its options record and its engines. Only this package's functions can be named, and their
+    exceptions propagate. An unknown key, or a value of the wrong type, is a `UsageError` that names the option (`place` and
+    the key).
     """
     if isinstance(value, list):
         return [build(item, place=place) for item in value]
@@ -104,13 +104,13 @@ def build(value: Any, *, as_partial: bool = False, place: str = "stage") -> Any:
 
 
 def target(value: Mapping[str, Any]) -> Any:
-    """The function or class that `_target_` names. Raises `UsageError` for anything but one that a module of this package
-    defines: what it imports, and what is private, cannot be called from a configuration."""
+    """The function or class that `_target_` names. Raises `UsageError` unless a module of this package defines it: imported
+    and private names cannot be called from a configuration."""
     module, name = target_name(value)
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("deepcritic"):  # a package that an extra brings
+        if not (error.name or "").startswith("deepcritic"):  # a package from an extra
             raise
         found = None
     if name.startswith("_") or not callable(found) or getattr(found, "__module__", None) != module:
@@ -119,7 +119,7 @@ def target(value: Mapping[str, Any]) -> Any:
 
 
 def target_name(value: Mapping[str, Any]) -> tuple[str, str]:
-    """The module and the name in it that `_target_` says. Raises `UsageError` where it cannot be of this package."""
+    """The module and name in `_target_`. Raises `UsageError` if it is not in this package."""
     written = value["_target_"]
     parts = written.split(".") if isinstance(written, str) else []
     if len(parts) < 3 or parts[0] != "deepcritic" or not all(part.isidentifier() for part in parts):
@@ -139,7 +139,7 @@ def _check_arguments(function: Any, arguments: dict[str, Any], place: str) -> No
     known = [name for name in parameters if name != "folder"]
     try:
         hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
-    except NameError:  # a type that is imported for the type checker only
+    except NameError:  # a type imported only for type checking
         hints = {}
     if "options" in parameters:
         hints = typing.get_type_hints(record_of(function))
@@ -159,7 +159,7 @@ def _check_arguments(function: Any, arguments: dict[str, Any], place: str) -> No
 
 
 def offer(wrong: str, options: list[str]) -> str:
-    """The nearest of `options` as the end of an error, or all of them."""
+    """The end of an error: the nearest of `options`, or all."""
     close = difflib.get_close_matches(wrong, options, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]}?"

@@ -1,4 +1,4 @@
-"""`docs/critics.md`: released critics and evaluation protocols, made from `conf/critic/*.yaml` by `scripts/options`."""
+"""Generates `docs/critics.md`, the released critics and protocols, from `conf/critic/*.yaml` (`scripts/options`)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def page(folder: Path) -> str:
 
 
 def preset(file: Path) -> dict[str, Any]:
-    """A preset with what it takes from the file that it builds on."""
+    """A preset merged with the file that it extends."""
     own: dict[str, Any] = yaml.safe_load(file.read_text("utf-8"))
     bases = [name for name in own.pop("defaults", []) if name != "_self_"]
     found: dict[str, Any] = {}
@@ -76,7 +76,7 @@ def preset(file: Path) -> dict[str, Any]:
 
 
 def facts(one: Mapping[str, Any]) -> dict[str, str]:
-    """What a preset says, in the words of the page."""
+    """The fields of a preset as text for the page."""
     parts = one["parts"]
     places = ", ".join(f"`{part['file']}{':' + part['name'] if part.get('name') else ''}`" for part in parts.values())
     system = f"`{one['system']}`" if one.get("system") else "from the file" if "system" in parts else "the chat template's own"

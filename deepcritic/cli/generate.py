@@ -1,5 +1,5 @@
-"""Write what is made from the records of the stages: `conf/stage/*.yaml` and `docs/options.md`; and
-`docs/critics.md` from `conf/critic/`. Run as `scripts/options`."""
+"""Generate `conf/stage/*.yaml` and `docs/options.md` from the stages' option records, and `docs/critics.md` from
+`conf/critic/`. Run as `scripts/options`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepcritic.options import Option, described, engines_of, record_of, value_t
 
 
 def generated() -> dict[Path, str]:
-    """Each file that is made from the records and the presets, with its content."""
+    """Each file generated from the records and presets, with its content."""
     conf = configuration_folder()
     files = {conf / "stage" / f"{stage}.yaml": yaml_of(stage) for stage in stage_names()}
     docs = conf.parent / "docs"
@@ -22,12 +22,12 @@ def generated() -> dict[Path, str]:
 
 
 def summary(stage: str) -> str:
-    """One line on what a stage does."""
+    """One-line summary of a stage."""
     return (record_of(run_of(stage)).__doc__ or "").split("\n\n")[0].removesuffix(".")
 
 
 def yaml_of(stage: str) -> str:
-    """The configuration of a stage: its engines, then its options under their headings."""
+    """The YAML of a stage: its engines, then its options by heading."""
     run = run_of(stage)
     options = described(record_of(run))
     lines = [

@@ -1,4 +1,4 @@
-"""What `--help` prints: in general, for a stage, for an experiment. It reads YAML and records; Hydra and torch stay unloaded."""
+"""The `--help` texts: general, of a stage, of an experiment. Reads YAML and option records, without loading Hydra or torch."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Choice(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A line of a YAML file: dotted key, value as it is written, and its comment."""
+    """A line of a YAML file: dotted key, value as written, and comment."""
 
     key: str
     value: str
@@ -89,7 +89,7 @@ def general() -> str:
 
 
 def of_command(words: list[str]) -> str:
-    """The help for a command: of its stage, or of its experiment. Raises `UsageError` for one that does not exist."""
+    """The help for a command's stage or experiment. Raises `UsageError` for an unknown one."""
     given = {name: value for _, name, _, value in map(parts, words)}
     stage, experiment = given.get("stage"), given.get("experiment")
     if stage is not None and stage not in stage_names():
@@ -103,7 +103,7 @@ def of_command(words: list[str]) -> str:
 
 
 def of_stage(stage: str, given: Mapping[str, str], experiment: Mapping[str, Any] | None = None) -> str:
-    """The options of a stage under their headings, with type, default and one line each."""
+    """The options of a stage by heading, each with type, default and a one-line description."""
     run = run_of(stage)
     record = record_of(run)
     lines = [record.__doc__ or "", "", f"usage: python -m deepcritic stage={stage} [option=value ...]"]
@@ -126,7 +126,7 @@ def of_stage(stage: str, given: Mapping[str, str], experiment: Mapping[str, Any]
 
 
 def choices(group: str) -> list[Choice]:
-    """The files of a group that can be chosen, each with its first comment."""
+    """The choices of a group: its files, each with its first comment."""
     folder = folder_of(group)
     files = [file for file in sorted(folder.rglob("*.yaml")) if not file.stem.startswith("_")]
     if group == "benchmark":
@@ -135,12 +135,12 @@ def choices(group: str) -> list[Choice]:
 
 
 def folder_of(group: str) -> Path:
-    """The folder in which the files of a group stand."""
+    """The folder with the files of a group."""
     return configuration_folder() / GROUP_OF.get(group, group)
 
 
 def header(file: Path) -> list[str]:
-    """The comments at the top of a file, without their signs."""
+    """The comments at the top of a file, without `#`."""
     lines = []
     for line in file.read_text("utf-8").splitlines():
         if not line.startswith("#"):
@@ -151,7 +151,7 @@ def header(file: Path) -> list[str]:
 
 
 def settings(file: Path) -> list[Setting]:
-    """The values that a file sets, with the comments behind them; those of its `defaults` come first.
+    """The values that a file sets, with their comments; those of its `defaults` come first.
 
     >>> settings(configuration_folder() / "trainer" / "lora.yaml")[0].key
     'lora_rank'
@@ -176,7 +176,7 @@ def settings(file: Path) -> list[Setting]:
 
 
 def type_text(one: Option) -> str:
-    """The type of an option, for people.
+    """A readable type of an option.
 
     >>> from deepcritic.stages.label import LabelOptions
     >>> [type_text(one) for one in described(LabelOptions)][:4]
@@ -211,7 +211,7 @@ def _experiment(name: str, given: Mapping[str, str]) -> str:
 
 
 def _engine(group: str, chosen: str | None) -> Iterator[str]:
-    """A group that a stage builds: what can be chosen, and the options of what is."""
+    """A group of engines: its choices, and the options of the chosen one."""
     found = {one.name: one.text for one in choices(group)}
     yield f"{group}={chosen or 'NAME'}" + (f": {found[chosen]}" if chosen in found else "")
     yield from textwrap.wrap(f"one of {', '.join(found)}", 118, initial_indent="  ", subsequent_indent="    ")

@@ -1,6 +1,6 @@
 """Prints the package's log records as lines on the terminal while a command runs.
 
-The modules of the package log through `logging`, each under its own name; a program that uses them decides what becomes of that.
+The package's modules log through `logging`, each under its own name; programs that import them configure it themselves.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from typing import Final
 
 ASIDE: Final = ("deepcritic.hub", "deepcritic.text")
-"""Warnings of these go to the standard error: they come while a model is loaded, also where the answer goes to a pipe."""
+"""Their warnings go to standard error: they occur while a model loads, even if standard output is a pipe."""
 
 
 class Lines(logging.Handler):
-    """A line for each record, on the standard output. Errors of writing reach the caller, as with `print`."""
+    """Prints each record as a line on standard output. Write errors propagate, as with `print`."""
 
     def emit(self, record: logging.LogRecord) -> None:
         aside = record.levelno >= logging.WARNING and record.name.startswith(ASIDE)
@@ -25,7 +25,7 @@ class Lines(logging.Handler):
 
 @contextlib.contextmanager
 def logged_lines() -> Iterator[None]:
-    """Print what the package logs, from INFO on, until the block ends; once, also within another such block."""
+    """Print the package's log records from INFO on inside the block; nested blocks print them once."""
     logger, handler = logging.getLogger("deepcritic"), Lines()
     if any(isinstance(one, Lines) for one in logger.handlers):
         yield

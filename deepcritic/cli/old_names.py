@@ -1,4 +1,4 @@
-"""Which stage a command runs, and old names of its options: they are accepted for one release, with a line that names the new."""
+"""Finds the stage of a command, and translates old option names, accepted for one release with a deprecation line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deepcritic.options import described, record_of
 
 OLD_EXPERIMENTS = {f"microworld/score_{name}": f"microworld/spct_{name}" for name in ("evaluate", "rl", "sft")}
 GROUP_OF = {"benchmark": "dataset", "source": "dataset"}
-"""The folder of a group whose word on the command line is another."""
+"""The folder of a group, if its command-line name differs."""
 _WORD = re.compile(r"([+~]*)([^=]*)(=?)(.*)", re.DOTALL)
 
 
@@ -34,14 +34,14 @@ def run_of(stage: str) -> Callable[..., Any]:
 
 
 def stage_of(words: list[str], conf: Path) -> str | None:
-    """The stage that a command runs, by `stage=` or by what `experiment=` sets; None for several, none or an unknown one."""
+    """The stage that a command runs, from `stage=` or `experiment=`; None for several, none or an unknown one."""
     given = {name: value for _, name, _, value in map(parts, words)}
     stage = given.get("stage") or experiment_stage(given.get("experiment", ""), conf)
     return stage if stage in stage_names() else None
 
 
 def experiment_stage(name: str, conf: Path) -> str | None:
-    """The stage that the file of an experiment names."""
+    """The stage that an experiment file names."""
     file = conf / "experiment" / f"{name}.yaml"
     if not name or not file.is_file():
         return None
@@ -51,7 +51,7 @@ def experiment_stage(name: str, conf: Path) -> str | None:
 
 
 def parts(word: str) -> tuple[str, str, str, str]:
-    """Sign, name, `=` and value of a word.
+    """Split a word into sign, name, `=` and value.
 
     >>> parts("+stage.samples=4")
     ('+', 'stage.samples', '=', '4')
@@ -63,7 +63,7 @@ def parts(word: str) -> tuple[str, str, str, str]:
 
 
 def old_names(stage: str) -> dict[str, str]:
-    """The old words of a stage's options, each with the new one."""
+    """The old names of a stage's options, mapped to the new ones."""
     renamed: dict[str, str] = {}
     for one in described(record_of(run_of(stage))):
         if one.was:
@@ -74,7 +74,7 @@ def old_names(stage: str) -> dict[str, str]:
 
 
 def for_hydra(words: list[str]) -> list[str]:
-    """The words with groups as Hydra names them: both `benchmark=` and `source=` choose a data set.
+    """Rename groups for Hydra: both `benchmark=` and `source=` choose a data set.
 
     >>> for_hydra(["benchmark=processbench", "benchmark.path=x"])
     ['dataset@benchmark=processbench', 'benchmark.path=x']
@@ -86,9 +86,9 @@ def for_hydra(words: list[str]) -> list[str]:
 
 
 def translated(words: list[str], conf: Path) -> list[str]:
-    """The words, with new names for old ones; each is said on standard error.
+    """Replace old names by new ones, and print each on standard error.
 
-    Raises `UsageError` where an option is given by both names.
+    Raises `UsageError` if an option is given by both names.
     """
     words = [_experiment(word) for word in words]
     stage = stage_of(words, conf)
@@ -99,7 +99,7 @@ def translated(words: list[str], conf: Path) -> list[str]:
     for word in words:
         sign, name, equals, value = parts(word)
         new = renamed.get(name)
-        if new is None or (name == "runs" and not value.startswith("[")):  # the folder of the runs, not a list of two
+        if new is None or (name == "runs" and not value.startswith("[")):  # the runs' folder, not a list of two runs
             found.append(word)
             continue
         if new in given:

@@ -1,4 +1,4 @@
-"""Escapes control sequences in printed texts, which may come from data and models.
+"""Escapes control sequences in printed text that may come from data or models.
 
 >>> written_out("a\\x1b[2Jb\\u202ec", colours=False), written_out("\\x1b[1mbold\\x1b[0m \\x1b]0;title\\x07", colours=True)
 ('a\\\\u001b[2Jb\\\\u202ec', '\\x1b[1mbold\\x1b[0m \\\\u001b]0;title\\\\u0007')
@@ -10,21 +10,21 @@ import re
 from typing import Any
 
 _ORDERS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)"
-"""Control characters but tab and line end, and those that turn the direction of a text."""
+"""Control characters except tab and line end, and bidirectional controls."""
 _ANYWHERE = re.compile(_ORDERS)
 _OURS = re.compile(rf"(\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[\d?[AK]|\r)|{_ORDERS}")
-"""The same, beside the colours of a line, and the few orders by which a live line of progress is written anew."""
+"""The same, and the sequences of our own output: colours, and those that rewrite a progress line."""
 
 
 def written_out(text: str, *, colours: bool) -> str:
-    """`text` with the characters that a terminal obeys as escapes of JSON; with `colours`, those of our own output stay."""
+    """Escape terminal control characters in `text` as in JSON; with `colours`, keep the sequences of our own output."""
     if colours:
         return _OURS.sub(lambda found: found.group(1) or _escape(found), text)
     return _ANYWHERE.sub(_escape, text)
 
 
 class VisibleOutput:
-    """Standard output through `written_out`. For anything but writing it is the stream that it was made of."""
+    """Standard output filtered by `written_out`. All but writing is delegated to the wrapped stream."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

@@ -1,8 +1,8 @@
-"""Options that a command gives and nothing reads are an error that names where they belong.
+"""Raises an error for given options that nothing reads, and names the stages that do read them.
 
-What a stage reads is derived from its composed configuration: the interpolations in its file (`model: ${model}`), and those in
-what they lead to. An option without effect beside another one (`stage.temperature` with `stage.generations`) is one that the
-stage does not read; the stage's record says which these are.
+What a stage reads is derived from its composed configuration: the interpolations in its file (`model: ${model}`), followed
+recursively. An option without effect beside another one (`stage.temperature` with `stage.generations`) counts as not read;
+the stage's options record declares these.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from deepcritic.options import described, engines_of, record_of
 COMMON = ("runs", "run", "name", "overwrite", "dry_run", "probe", "most", "stage", "experiment", "debug")
 """Read by the command line itself, for every stage."""
 SPENDING = ("price", "max_cost")
-"""Read where a stage asks a model through a sampler."""
+"""Read by stages with a sampler."""
 PIPELINE = ("runs", "run", "seed", "overwrite", "price", "max_cost", "experiment", "debug", "pipeline")
 """Passed on to the stages of an experiment, or read by the command line itself."""
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
 
 
 def check_given(config: Any, words: Iterable[str], conf: Path) -> None:
-    """Raises `UsageError` for an option in `words`, or in the file of their experiment, that nothing reads."""
+    """Raises `UsageError` for an option in `words`, or in their experiment's file, that nothing reads."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -41,12 +41,12 @@ def check_given(config: Any, words: Iterable[str], conf: Path) -> None:
         return
     try:
         values: dict[str, Any] = OmegaConf.to_container(config.stage, resolve=True)  # type: ignore[assignment]
-    except OmegaConfBaseException:  # said where the stage is started
+    except OmegaConfBaseException:  # reported when the stage starts
         return
     stage = stage_name(plain)
     silent = without_effect(stage, values)
     read, read_by_stage = names_read(plain, silent), names_read(plain)
-    for name, place in _of_experiment(words, conf).items():  # another option of the command may take away the effect of these
+    for name, place in _of_experiment(words, conf).items():  # the command may disable these
         if name not in given and not is_read(name, read_by_stage):
             raise UsageError(place + _unread(name, stage, plain, {}, given))
         _check_use(name)
@@ -62,11 +62,11 @@ def check_given(config: Any, words: Iterable[str], conf: Path) -> None:
 
 def stage_name(plain: Mapping[str, Any]) -> str:
     """The stage of a configuration."""
-    return ".".join(str(plain["stage"]["_target_"]).split(".")[-2:-1])  # empty where it is no dotted name: `build` refuses that
+    return ".".join(str(plain["stage"]["_target_"]).split(".")[-2:-1])  # empty if not a dotted name: `build` refuses that
 
 
 def names_read(plain: Mapping[str, Any], silent: Iterable[str] = ()) -> set[str]:
-    """The top-level options, dotted where a part alone is read, that the stage of a configuration reads.
+    """The top-level options that a configuration's stage reads, dotted if only a part is read.
 
     >>> sorted(names_read({"stage": {"_target_": "deepcritic.stages.label.run", "task": "${task}"}, "task": {"system": "${x}"}}))
     ['debug', 'dry_run', 'experiment', 'most', 'name', 'overwrite', 'probe', 'run', 'runs', 'stage', 'task', 'x']
@@ -84,7 +84,7 @@ def names_read(plain: Mapping[str, Any], silent: Iterable[str] = ()) -> set[str]
 
 
 def is_read(name: str, read: Iterable[str]) -> bool:
-    """Whether an option, or a part of it, is among those that are read.
+    """Whether an option, or a part of it, is in `read`.
 
     >>> [is_read(name, {"task", "suite.a"}) for name in ("task", "task.system", "suite", "suite.b", "tas")]
     [True, True, True, False, False]
@@ -93,7 +93,7 @@ def is_read(name: str, read: Iterable[str]) -> bool:
 
 
 def without_effect(stage: str, values: Mapping[str, Any]) -> dict[str, str]:
-    """The keys of a stage that have no effect beside its other values, each with the reason."""
+    """The keys of a stage without effect given its other values, with reasons."""
     run = run_of(stage)
     record = record_of(run)
     keys = {one.name: one.key for one in described(record)}
@@ -155,7 +155,7 @@ def _check_pipeline(plain: Mapping[str, Any], given: Mapping[str, str]) -> None:
 
 
 def _check_use(name: str) -> None:
-    """A data set is read in two ways, and some of its options are for one of them."""
+    """Check options that only one of a data set's two uses (benchmark, source) reads."""
     use, _, key = name.partition(".")
     if use in {"source", "benchmark"}:
         from deepcritic.datasets.benchmark import OF_FIGURES, OF_PREPARING
@@ -166,7 +166,7 @@ def _check_use(name: str) -> None:
 
 
 def _of_experiment(words: Iterable[str], conf: Path) -> dict[str, str]:
-    """The top-level options that the file of an experiment sets."""
+    """The top-level options that an experiment file sets."""
     names = [value for _, name, _, value in map(parts, words) if name == "experiment"]
     file = conf / "experiment" / f"{names[-1] if names else ''}.yaml"
     if not names or not file.is_file():

@@ -6,7 +6,7 @@
 
 Sources. Parameters: the model on torch's meta device. FLOPs per token: 6 per parameter, plus 6 layers x width x length for
 causal attention (Chowdhery et al. 2022, arXiv 2204.02311, appendix B, halved because tokens attend only to earlier ones). An
-adapter needs no gradients of the base weights, so 4 per parameter; a forward pass alone: a third. Activations: what autograd
+adapter needs no gradients of the base weights, so 4 per parameter; a forward pass costs a third of 6. Activations: what autograd
 saves per layer of Llama or Qwen2 in torch 2, counted with `saved_tensors_hooks`: per token 8 numbers per unit of width, 4 per
 MLP unit, 2 per key unit; in bfloat16 the norms add 6 bytes per unit of width. With gradient checkpointing: the input of each
 layer, and one recomputed layer. Full logits are never in memory (TRL's fused head). Generation: each token reads the weights,

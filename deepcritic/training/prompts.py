@@ -167,7 +167,7 @@ def prefilter(
 
 
 def _waited_for(place: Path) -> set[str]:
-    """The content of a file that another process writes. A barrier would time out during the hours of sampling."""
+    """Wait for a file from another process; a barrier would time out during hours of sampling."""
     while not place.is_file():
         time.sleep(1)
     return set(json.loads(place.read_text("utf-8")))
