@@ -1,9 +1,9 @@
-"""The scores that benchmarks have of their own, as their authors compute them; a data set's YAML names its one (`score`).
+"""Benchmark-specific scores, computed as the benchmarks' authors do; a data set's YAML selects one with `score`.
 
-Each function takes the examples of a part, its judged rows, the task, and of a scorer of steps which steps it calls right, by
-example id. It gives a `BenchmarkScore` as a mapping: the score as a fraction, its parts, and a 95% interval of each (percentile
-bootstrap over problems). Several replies to a row count with the sum of their scores. Rows without any reply (failed, refused)
-are left out and counted; a reply without a readable verdict counts against the critic.
+Each function takes the examples of a part, its judged rows, the task, and, for a step scorer, which steps it calls right by
+example id. It returns a `BenchmarkScore` as a mapping: the score as a fraction, its parts, and a 95% interval for each
+(percentile bootstrap over problems). The scores of several replies to a row are summed. Rows without any reply (failed,
+refused) are skipped and counted; an unparsed reply counts against the critic.
 
     found = rm_bench(part.examples, judged, task, {})
     found["value"], found["parts"]["hard"]
@@ -24,15 +24,15 @@ from deepcritic.schema import ALL_CORRECT, WITH_ERROR, Example, Judged, Preferen
 from deepcritic.tasks.base import CriticTask, cluster_of
 
 Steps = Mapping[str, Sequence[bool]]
-"""By example id: which steps a scorer calls right."""
+"""Which steps a scorer calls right, by example id."""
 UNREAD: Final = -1.0
-"""What a response scores that no readable reply scored, as in RewardBench 2's script: less than any score."""
+"""The score of a response without a readable reply, as in RewardBench 2's script: below any real score."""
 
 
 def hard2verify(examples: Sequence[Example], judged: Sequence[Judged], task: CriticTask[Any], steps: Steps) -> dict[str, Any]:
-    """Balanced accuracy (the mean of the accuracies on right and on wrong ones) and balanced F1 (their harmonic mean): of the
-    first error, of whole solutions, and with a scorer of steps. Whether a solution is called wrong is read from the verdict on
-    its first error; the authors ask critics about all steps for it."""
+    """Balanced accuracy (the mean of the accuracies on right and wrong cases) and balanced F1 (their harmonic mean), for the
+    first error, for whole solutions and, with a step scorer, for steps. Whether a solution is called wrong is derived from the
+    first-error verdict; the authors instead ask critics about all steps."""
     rows = [row for row in judged if row.correct is not None]
     error, cluster = np.array([row.stratum == WITH_ERROR for row in rows]), [row.cluster for row in rows]
     found = np.array([_sees_class(row) for row in rows])
@@ -47,9 +47,9 @@ def hard2verify(examples: Sequence[Example], judged: Sequence[Judged], task: Cri
 
 
 def prmbench(examples: Sequence[Example], judged: Sequence[Judged], task: CriticTask[Any], steps: Steps) -> dict[str, Any]:
-    """PRMScore: the mean of the F1 of right steps and of that of wrong steps, over the steps of all modified solutions; beside it
-    that of each kind. A kind without wrong steps has the share of its steps that are called right. Where nothing is called right
-    (or wrong), that F1 is 0."""
+    """PRMScore: the mean of the F1 of right steps and the F1 of wrong steps, over the steps of all modified solutions and per
+    kind. For a kind without wrong steps, the score is the share of steps called right. The F1 is 0 if no step is called right
+    (or wrong)."""
     if not steps:
         skipped = "PRMScore is over all steps: it needs a scorer of steps (scorer=)"
         return {"name": "PRMScore", "value": None, "interval": (None, None), "parts": {}, "left_out": 0, "skipped": skipped}
@@ -65,12 +65,12 @@ def prmbench(examples: Sequence[Example], judged: Sequence[Judged], task: Critic
 def rewardbench_2(
     examples: Sequence[Preference], judged: Sequence[Judged], task: CriticTask[Any], steps: Steps
 ) -> dict[str, Any]:
-    """The mean over the subsets that are there: of each the share of prompts whose right response scores highest (a tie of k
-    counts 1/k), and of Ties its own score.
+    """The mean over the subsets present. A subset's score is the share of prompts whose right response scores highest (a k-way
+    tie counts 1/k); Ties has its own score.
 
-    Ties has prompts in pairs: many responses are right to one, one to the other. Its score is a weighted sum of means over
-    prompts: 0.3 all right ones score above all wrong ones (many right), 0.3 the same (one right), 0.2 the gap between right
-    and wrong ones exceeds the spread of the right ones, 0.2 so does the smaller gap of the two prompts, 0.01 by how much.
+    Prompts in Ties come in pairs: one has many right responses, the other has one. The score is a weighted sum of means over
+    prompts: 0.3 if all right ones score above all wrong ones (many right), 0.3 the same (one right), 0.2 if the gap between
+    right and wrong exceeds the spread of the right ones, 0.2 if the smaller gap of the pair does too, 0.01 by how much.
     """
     del steps
     by_id = {row.id: row for row in judged}
@@ -94,8 +94,8 @@ def rewardbench_2(
 
 
 def rm_bench(examples: Sequence[Preference], judged: Sequence[Judged], task: CriticTask[Any], steps: Steps) -> dict[str, Any]:
-    """The mean over chat, code, math and safety of the mean of `easy`, `normal` and `hard`: pairs in which the right response has
-    more, as much and less style than the wrong one. It must score higher: a tie is wrong."""
+    """The mean over chat, code, math and safety of the mean accuracy on `easy`, `normal` and `hard` pairs, whose right response
+    has more, equal or less style than the wrong one. A tie counts as wrong."""
     del steps
     by_id = {row.id: row for row in judged}
     wins: dict[str, dict[str, list[tuple[int, float]]]] = {}
@@ -130,7 +130,7 @@ def rm_bench(examples: Sequence[Preference], judged: Sequence[Judged], task: Cri
 
 
 def _sees_class(row: Judged) -> float:
-    """The share of the replies that say rightly whether there is an error at all."""
+    """The share of replies that are right about whether there is an error at all."""
     right = [verdict is not None and (verdict == ALL_CORRECT) == (row.gold == ALL_CORRECT) for verdict in row.verdicts]
     return float(np.mean(right)) if right else 0.0
 
@@ -152,7 +152,7 @@ def _balanced(name: str, line: Array, error: Any, cluster: Sequence[str]) -> dic
 
 
 def _steps(examples: Sequence[Example], steps: Steps) -> tuple[Any, Any, list[str]]:
-    """Of every rated step of the scored rows: whether it is right, whether it was called so, and its problem."""
+    """For each rated step of the scored rows: whether it is right, whether it was called right, and its problem."""
     truth: list[bool] = []
     said: list[bool] = []
     problem: list[str] = []
@@ -178,7 +178,7 @@ def _prm_score(rows: Sequence[Example], steps: Steps) -> dict[str, Any]:
     if not group.size:
         return {"value": float("nan"), "interval": (float("nan"), float("nan")), "rows": 0}
     totals = np.stack([np.ones(len(counts[0])), *_weights(len(counts[0]))]) @ np.stack(counts, axis=1)
-    right, missed, found, alarms = totals.T  # in the authors' words TP, FP, TN, FN: positive is a right step
+    right, missed, found, alarms = totals.T  # the authors' TP, FP, TN, FN: positive is a right step
     scores = (_f1_of(right, missed, alarms) + _f1_of(found, alarms, missed)) / 2 if not truth.all() else right / (right + alarms)
     return _of_line(scores, len({row.id for row in rows if row.id in steps}))
 
@@ -190,7 +190,7 @@ def _f1_of(hits: Array, wrong: Array, missed: Array) -> Array:
 
 
 def _points(row: Judged | None, task: CriticTask[Any]) -> dict[Any, float] | None:
-    """The sum of what the replies give to each candidate; None where none came, `UNREAD` for each where none can be read."""
+    """Each candidate's score summed over the replies; None without replies, `UNREAD` for each if all are unparsed."""
     if row is None or row.correct is None:
         return None
     read = [task.votes_for(verdict) for verdict in row.verdicts if verdict is not None]
@@ -200,7 +200,7 @@ def _points(row: Judged | None, task: CriticTask[Any]) -> dict[Any, float] | Non
 
 
 def _best_of(rows: Sequence[Preference], judged: Mapping[str, Judged], task: CriticTask[Any]) -> tuple[Array, list[str], int]:
-    """For each prompt the chance that its right response wins, where those with the highest score draw lots."""
+    """For each prompt, the chance that its right response wins, with ties for the top score broken at random."""
     right, clusters = [], []
     for row in rows:
         points = _points(judged.get(row.id), task)
@@ -214,7 +214,7 @@ def _best_of(rows: Sequence[Preference], judged: Mapping[str, Judged], task: Cri
 
 
 def _ties(rows: Sequence[Preference], judged: Mapping[str, Judged], task: CriticTask[Any]) -> tuple[Array, list[str], int]:
-    """A line for each number of a prompt in Ties; see `_ties_score`. A prompt with a response without a reply is left out."""
+    """One line per prompt number in Ties; see `_ties_score`. Skips a prompt if any of its responses has no reply."""
     groups: dict[str, list[tuple[bool, float | None]]] = {}
     for row in rows:
         points = _points(judged.get(row.id), task)
@@ -238,7 +238,7 @@ def _ties(rows: Sequence[Preference], judged: Mapping[str, Judged], task: Critic
 
 
 def _ties_score(table: Array) -> float:
-    """The score from lines of margins: between right and wrong where many are right, where one is, and among the right ones."""
+    """The score from lines of margins: right over wrong with many right, the same with one right, spread of the right."""
     tied, ref, spread = table.T
     both = ~np.isnan(tied) & ~np.isnan(ref)
     least = np.minimum(ref, tied)
@@ -262,7 +262,7 @@ def _mean_of_first(table: Array) -> float:
 
 
 def _draws(clusters: Sequence[str], seed: int) -> list[Any]:
-    """The rows of `RESAMPLES` draws of prompts."""
+    """Row numbers of `RESAMPLES` bootstrap draws of prompts."""
     group = np.unique(np.asarray(clusters), return_inverse=True)[1].reshape(-1)
     members = [np.flatnonzero(group == at) for at in range(group.max() + 1)]
     generator = np.random.default_rng(seed)
@@ -273,13 +273,13 @@ def _draws(clusters: Sequence[str], seed: int) -> list[Any]:
 
 
 def _weights(clusters: int, seed: int = 0) -> Array:
-    """How often each problem is drawn: shape (resamples, clusters)."""
+    """How often each problem is drawn, shape (resamples, clusters)."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=RESAMPLES).astype(float)
 
 
 def _weighted(rows: Sequence[tuple[int, float]], weights: Array) -> Array:
-    """The mean of rows of (problem, value) under each line of weights; NaN where none of them was drawn."""
+    """The weighted mean of (problem, value) rows for each line of weights; NaN if none was drawn."""
     size = weights.shape[1]
     numbers = [number for number, _ in rows]
     sums = weights @ np.bincount(numbers, weights=[value for _, value in rows], minlength=size)
@@ -289,5 +289,5 @@ def _weighted(rows: Sequence[tuple[int, float]], weights: Array) -> Array:
 
 
 def _of_line(line: Array, rows: int) -> dict[str, Any]:
-    """The first of the values is the score, the others are draws of it."""
+    """The first value is the score, the others are resamples of it."""
     return {"value": float(line[0]), "interval": percentiles(line[1:]), "rows": rows}

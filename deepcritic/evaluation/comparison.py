@@ -1,11 +1,11 @@
-"""Two critics on the same rows, in percent: each figure of both, the difference, how sure it is, and what the rows could show.
+"""Compares two critics on the same rows, in percent: figures, difference, interval, p-value and detectable difference.
 
-found = compare([rows_of_a], [rows_of_b])              # rows as `verdicts.jsonl` has them; several lists a side: several seeds
+found = compare([rows_of_a], [rows_of_b])              # rows of `verdicts.jsonl`; pass one list per seed
 found["benchmarks"]["processbench/math"]["f1"]["difference"]
 
-Of one run a side, the p-value is exact for the rows at hand: a randomisation test that swaps the critics' scores by problem, and
-for an accuracy McNemar's test where scores are 0 or 1 and no problem occurs twice. Of several seeds a side it comes from the
-resamples of seeds and problems. Nothing is corrected for how many differences one looks at.
+With one run per side, the p-value is exact for these rows. It comes from a randomisation test that swaps the critics' scores by
+problem or, for an accuracy whose scores are 0 or 1 with no problem twice, from McNemar's test. With several seeds per side, seeds
+and problems are resampled. P-values are not corrected for multiple comparisons.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _ACCURACIES: Final[dict[str, _Figure]] = {"error_accuracy": lambda error, _: err
 
 
 class _Scores(NamedTuple):
-    """One score of all runs on the rows of a benchmark: shape (runs, rows), the first `ours` of them A's.
+    """One score of all runs on a benchmark, shape (runs, rows); the first `ours` runs are A's.
 
-    `rates`, `drawn` and `swapped` hold means over the rows with an error and over those without: as they are, of each run;
-    resampled; and with A's and B's scores swapped, of either, where each has one run.
+    `rates`, `drawn` and `swapped` hold means over rows with an error and over rows without: for each run, resampled, and, with
+    one run per side, with the scores of A and B swapped.
     """
 
     values: Array
@@ -44,9 +44,9 @@ class _Scores(NamedTuple):
 
 
 def compare(a: Sequence[Run], b: Sequence[Run], names: Sequence[str] = ()) -> dict[str, Any]:
-    """The differences A - B by benchmark, and of the means over benchmarks; rows that failed in any run are left out.
+    """The differences A - B by benchmark and of the means over benchmarks. Rows that failed in any run are skipped.
 
-    Raises `InputError` where the runs were not made on the same rows; it calls them by `names`, those of A first.
+    Raises `InputError` if the runs have different rows. The message uses `names`, with those of A first.
     """
     runs = [*a, *b]
     benchmarks = _aligned(runs, names or [f"run {at}" for at in range(1, len(runs) + 1)])
@@ -78,12 +78,12 @@ def compare(a: Sequence[Run], b: Sequence[Run], names: Sequence[str] = ()) -> di
 
 
 def _pooled(error: Array, fine: Array) -> Array:
-    """Accuracy over all rows, none of which has an error: rows about responses are of one class."""
+    """Accuracy over all rows. Rows about responses form a single class, without an error."""
     return fine
 
 
 def _aligned(runs: Sequence[Run], names: Sequence[str]) -> dict[str, list[tuple[Judged, ...]]]:
-    """By benchmark the rows of all runs, side by side."""
+    """The rows of all runs side by side, by benchmark."""
     tables = [{(row.benchmark, row.id): row for row in run} for run in runs]
     first = tables[0]
     for name, table in zip(names[1:], tables[1:], strict=True):
@@ -121,7 +121,7 @@ def _scores(table: list[tuple[Judged, ...]], field: str, ours: int, seed: int) -
 
 
 def _difference(parts: list[_Scores], figure: _Figure) -> dict[str, Any]:
-    """A figure, or its mean over benchmarks: of A, of B, and A - B."""
+    """A figure, or its mean over benchmarks, for A, B and A - B."""
     values = [figure(*part.rates) for part in parts]
     a = float(np.mean([one[: part.ours].mean() for one, part in zip(values, parts, strict=True)]))
     b = float(np.mean([one[part.ours :].mean() for one, part in zip(values, parts, strict=True)]))
@@ -144,7 +144,7 @@ def _difference(parts: list[_Scores], figure: _Figure) -> dict[str, Any]:
 
 
 def _mcnemar(part: _Scores, name: str) -> dict[str, Any]:
-    """McNemar's test of an accuracy in place of the other, where it applies."""
+    """McNemar's test for an accuracy if it applies, to replace the swap test."""
     rows = part.error if name == "error_accuracy" else ~part.error
     values, cluster = part.values[:, rows], part.cluster[rows]
     if part.swapped is None or not rows.any() or len(set(cluster)) < len(cluster) or not np.isin(values, (0.0, 1.0)).all():

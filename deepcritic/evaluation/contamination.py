@@ -1,12 +1,12 @@
-"""Do problems of a benchmark occur in data for training? Word for word, or nearly so.
+"""Finds benchmark problems that occur in training data, word for word or nearly so.
 
     problems = Problems.of(["processbench/gsm8k.json", "processbench/math.json.gz"])
     problems.holds("Mr. Sam shared ...")              # 'processbench/gsm8k.json:1', or None
 
-Texts are compared by their words, without regard to case and white space. A text *holds* a problem when it is that problem
-or, from `SHORTEST` words on, has it within (a conversation that quotes it). It *resembles* a problem when at least half of the
-runs of `RUN` words in the problem occur in it (runs of 13 words: Brown et al. 2020, appendix C): often the same problem with a
-number changed, so it is to be looked at and proves nothing.
+Comparison is by words and ignores case and white space. A text *holds* a problem if it equals the problem or, for problems of
+at least `SHORTEST` words, contains it (a conversation that quotes it). It *resembles* a problem if at least half of the problem's
+runs of `RUN` words occur in it (runs of 13 words: Brown et al. 2020, appendix C). That is often the same problem with a number
+changed: check it by hand.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from deepcritic.errors import InputError
 RUN: Final = 13
 SHORTEST: Final = 5
 FIELDS: Final = ("problem", "question", "query", "instruction", "prompt", "input")
-"""Where a row may keep its problem, in any case of letters: as a text, or in an object that has one of these again."""
+"""Fields that may hold the problem, ignoring case: a text, or an object with one of these fields."""
 CONVERSATIONS: Final = ("messages", "conversations", "prompt")
-"""Where a row may keep a conversation: a list of turns."""
+"""Fields that may hold a conversation as a list of turns."""
 _TURN: Final = (("role", "from"), ("content", "value"))
 _Words = tuple[str, ...]
 
 
 class Hit(NamedTuple):
-    """A problem found in a text; `exact` says that the text holds it, else it resembles it."""
+    """A problem found in a text. `exact` is true if the text holds it, false if it resembles it."""
 
     names: tuple[str, ...]
     exact: bool
 
 
 class Problems:
-    """Problems to look for. Each has a name; one that is given several times has several.
+    """Problems to look for, by name. A problem given several times has several names.
 
     >>> problems = Problems({"a": "What is 1 + 1 ?"})
     >>> problems.holds("what is  1 + 1 ?"), problems.holds("What is 1 + 2 ?")
@@ -60,11 +60,11 @@ class Problems:
 
     @classmethod
     def of(cls, files: Iterable[str | os.PathLike[str]]) -> Self:
-        """The problems of data sets in files or on the hub, named `file:line`; of any form that `texts` reads."""
+        """The problems of data sets in files or on the hub, named `file:line`, in any form `texts` reads."""
         return cls({f"{place.file}:{place.line}": text for file in files for place, text in texts(file)})
 
     def holds(self, text: str) -> str | None:
-        """The name of a problem that `text` is or has within, word for word; None if there is none."""
+        """The name of a problem that `text` equals or contains, word for word; None if there is none."""
         words = _words(text)
         for problem in self._held(words):
             return self._names[problem][0]
@@ -88,7 +88,7 @@ class Problems:
 
 
 def texts(file: str | os.PathLike[str]) -> Iterator[tuple[Place, str]]:
-    """The problem of each row with its place: our own rows (of a conversation what is asked), or any with a field of `FIELDS`."""
+    """The problem of each row with its place: rows of this package (user turns of a conversation) or any with one of `FIELDS`."""
     for place, record in read_records(file):
         found = [*_texts(record)]
         if not found:
@@ -99,7 +99,7 @@ def texts(file: str | os.PathLike[str]) -> Iterator[tuple[Place, str]]:
 
 
 def overlaps(problems: Mapping[str, str], files: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
-    """Which of `problems` (id -> text) occur in the files: `held` and `resembled` map an id to the first place, `file:line`."""
+    """Which of `problems` (id -> text) occur in the files. `held` and `resembled` map an id to the first `file:line`."""
     wanted = Problems(problems)
     held: dict[str, str] = {}
     near: dict[str, str] = {}

@@ -1,15 +1,15 @@
-"""Released critics as presets (`critic=NAME`): model, prompt, form of verdict, sampling, votes, source and licence in one YAML.
+"""Released critics as presets (`critic=NAME`): model, prompt, verdict form, sampling, votes, source and licence in one YAML.
 
-The words of a prompt are its authors' and stand in their repository. A preset names the public file and the constant in it, and
-`critic.prompt` the user's copy: the folder of a clone, a file, or `FILE:NAME`. Nothing in it is run. Where the sha256 of a text
-is known it is compared, and a figure that was made with another prompt carries a remark in every table:
+The prompts are not shipped; they are in the authors' repositories. A preset names the public file and the constant in it.
+`critic.prompt` names the user's copy: the folder of a clone, a file, or `FILE:NAME`. Its code is not run. A known sha256 is
+compared with the text; figures made with another prompt carry a remark in every table:
 
 | `critic.prompt` | remark |
 |---|---|
 | the published texts | none |
-| texts whose published form is not known | `prompt not verified` |
+| texts without a known sha256 | `prompt not verified` |
 | other texts | `another prompt` |
-| `own`: this package's own question | `own prompt` |
+| `own`: this package's own prompt | `own prompt` |
 | none, with recorded replies | `prompt of the recording unknown` |
 
     critic = ReleasedCritic(name="DeepCritic-7B-SFT", prompt="DeepCritic/", parts={"user": {"file": "critique.txt"}}, ...)
@@ -36,7 +36,7 @@ from deepcritic.text.prompt_template import Template
 
 OWN: Final = "own"
 RECORDED: Final = "recorded"
-"""In place of a prompt: replies are recorded, and what was asked is not known."""
+"""In place of a prompt: the replies are recorded and their prompt is unknown."""
 REMARKS: Final = {OWN: "own prompt", RECORDED: "prompt of the recording unknown"}
 USER: Final = "user"
 FORMS: Final = ("box", "line", "labels", "steps", "reference_answer")
@@ -44,13 +44,13 @@ FORMS: Final = ("box", "line", "labels", "steps", "reference_answer")
 
 @dataclass(frozen=True, kw_only=True)
 class ReleasedCritic:
-    """One preset. All fields have a default, so that `critic.label=NAME` alone names a run.
+    """One preset. All fields have defaults, so `critic.label=NAME` alone names a run.
 
-    `parts` are the texts of the prompt by their role: `user`, `system`, and for a critic of steps `later` and the prefixes of its
-    calls; each with `file` (below the repository's root), `name` (see `deepcritic.text.foreign_prompt`) and `sha256`. `fields`
-    maps the authors' names of fields to ours. `form` says how a verdict is read: `box`, `line`, `labels` (see
-    `deepcritic.tasks.released_critic`), `steps` (one question a step) or `reference_answer`. `single` and `vote` are the authors'
-    sampling for one sample and for several, `samples` how many they draw. `differences` are those from the authors' own run.
+    `parts` maps roles to prompt texts: `user`, `system` and, for a step-by-step critic, `later` and the prefixes of its calls.
+    Each has `file` (below the repository's root), `name` (see `deepcritic.text.foreign_prompt`) and `sha256`. `fields`
+    maps the authors' field names to ours. `form` is how a verdict is parsed: `box`, `line`, `labels` (see
+    `deepcritic.tasks.released_critic`), `steps` (one question per step) or `reference_answer`. `single` and `vote` are the
+    authors' sampling for one and for several samples, `samples` their number. `differences` are those from the authors' run.
     """
 
     name: str | None = None
@@ -93,17 +93,17 @@ class ReleasedCritic:
             )
 
     def for_recording(self) -> ReleasedCritic:
-        """The same critic for replies of which nobody says what was asked: only their form is known."""
+        """The same critic for recorded replies whose prompt is unknown."""
         return dataclasses.replace(self, prompt=RECORDED) if self.name else self
 
     @property
     def shown(self) -> str | None:
-        """The name in tables: the label that the user gave, else the preset's."""
+        """The name in tables: the user's label, else the preset's name."""
         return self.label or self.name
 
     @property
     def remark(self) -> str | None:
-        """What must be said beside a figure; None where the prompt is the published one, or no preset is used."""
+        """The remark shown beside figures; None for the published prompt or without a preset."""
         if self.name is None:
             return None
         if self.prompt in REMARKS:
@@ -115,7 +115,7 @@ class ReleasedCritic:
 
     @functools.cached_property
     def texts(self) -> dict[str, str]:
-        """The texts of the prompt by role, from the user's files. Raises `InputError` where one is not there."""
+        """The texts of the prompt by role, from the user's files. Raises `InputError` if one is missing."""
         if self.prompt is None:
             raise InputError(
                 f"the prompt of {self.name} is not in this package",
@@ -141,7 +141,7 @@ class ReleasedCritic:
         return texts
 
     def task(self) -> CriticTask[Any] | None:
-        """The question in the critic's own form; None where no preset is used."""
+        """The task in the critic's own form; None without a preset."""
         if self.name is None:
             return None
         if self.form == "steps":
@@ -158,11 +158,11 @@ class ReleasedCritic:
         return ReleasedFirstError(self._template(), form=self.form, between=self.between, prefix=self.prefix)
 
     def sampling(self, samples: int) -> Mapping[str, float]:
-        """The authors' temperature and top_p for so many samples; empty where they are not known."""
+        """The authors' temperature and top_p for this number of samples; empty if unknown."""
         return (self.single if samples == 1 else self.vote) or {}
 
     def facts(self) -> dict[str, Any]:
-        """What an evaluation keeps of its critic: for `metrics.json` and every table."""
+        """Facts about the critic, for `metrics.json` and the tables."""
         found = {"name": self.name, "label": self.label}
         if self.name is not None:
             found |= {
@@ -223,7 +223,7 @@ class ReleasedCritic:
         )  # fmt: skip
 
     def _filled(self, role: str) -> str:
-        """A text of the prompt with our names of its fields, of which one may stand for another text (a default instruction)."""
+        """A text of the prompt with our field names; a field may be replaced by another text (a default instruction)."""
         convert = from_format if self.grammar == "format" else from_replace
         texts = {role_: text for role_, text in self.texts.items() if role_ not in (USER, "system")}
         inserted = {name: ours for name, ours in self.fields.items() if ours in texts}

@@ -1,9 +1,9 @@
-"""The error rate of a data set, whole and by part, from a critic's verdicts on all rows and human labels of some.
+"""Estimates the error rate of a data set and its parts from a critic's verdicts on all rows and human labels for some.
 
     rates, warnings = error_rates(rows, labels)             # rows: `read_votes`; labels: `Label` by id
     print(rates["all rows"].error_rate, rates["all rows"].interval)
 
-Figures are percent. How they are made: `deepcritic.metrics.prediction_powered`.
+Figures are in percent. `deepcritic.metrics.prediction_powered` describes the method.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from deepcritic.tasks.metrics_types import Interval, Part
 
 ALL: Final = "all rows"
 LEAST: Final = 10
-"""Fewer labels give no estimate."""
+"""The fewest labels for an estimate."""
 _FAR: Final = 3.29
-"""Standard deviations that one of a thousand simple random samples lies away from what is expected."""
+"""Standard deviations from the expected count; one in a thousand simple random samples exceeds it."""
 _NOT_RANDOM: Final = "the estimate needs rows that were drawn at random"
 
 
 class Label(NamedTuple):
-    """Whether a row has an error, and with which probability it was drawn to be labelled (None: at random, evenly)."""
+    """Whether a row has an error, and the probability with which it was chosen for labelling (None: uniform)."""
 
     has_error: bool
     probability: float | None = None
@@ -39,10 +39,10 @@ class Label(NamedTuple):
 class ErrorRate(Part, frozen=True, kw_only=True):
     """The share of solutions with an error, in percent, with its 95% interval and the two baselines.
 
-    `method` made the interval: `ppi++`, `exact` (few labels, or few on which critic and label differ), `bounded` (the same for
-    labels with unequal probabilities) or `by part`. `weight` is that of the critic: near 1 its share is taken with its bias
-    corrected, at 0 the labels alone count. `same_width` is how many labels alone would give an interval as narrow. `why` says why
-    there is no estimate.
+    `method` names the interval: `ppi++`, `exact` (few labels, or few on which critic and label differ), `bounded` (the same for
+    labels with unequal probabilities) or `by part`. `weight` is the critic's weight: near 1, its bias-corrected share is used; at
+    0, only the labels count. `same_width` is the number of labels that alone would give as narrow an interval. `why` explains a
+    missing estimate.
     """
 
     rows: int
@@ -61,7 +61,7 @@ class ErrorRate(Part, frozen=True, kw_only=True):
 
 
 def error_rates(rows: Sequence[RowVotes], labels: Mapping[str, Label]) -> tuple[dict[str, ErrorRate], list[str]]:
-    """The error rate of all rows and, where there are several parts, of each; and what speaks against the labels' being a random
+    """The error rate of all rows and, if there are several, of each part; and warnings if the labels do not look like a random
     sample. Raises `InputError` for fewer than `LEAST` labels.
 
     >>> rows = [RowVotes(f"r{at}", "", float(at % 4 == 0), 1, at % 4 == 0) for at in range(400)]
@@ -93,7 +93,7 @@ def error_rates(rows: Sequence[RowVotes], labels: Mapping[str, Label]) -> tuple[
 
 
 def rate_lines(rates: Mapping[str, ErrorRate]) -> Iterator[str]:
-    """The rates as lines for a terminal."""
+    """The rates as lines for the terminal."""
     for name, one in rates.items():
         where = f"{name}: {one.rows:,} rows, {one.labels:,} labels"
         if one.error_rate is None:
@@ -142,8 +142,8 @@ def _rate(rows: Sequence[RowVotes], labels: Mapping[str, Label]) -> ErrorRate:
 
 
 def _by_part(whole: ErrorRate, parts: Sequence[ErrorRate]) -> ErrorRate:
-    """The mean over parts by their rows, for labels that are a random sample within each part alone. Distances to the bounds are
-    added by their squares (Zou and Donner 2008, Statistics in Medicine 27, 1693-1702)."""
+    """The mean over parts weighted by rows, for labels that are a random sample only within each part. Distances to the bounds
+    are added in squares (Zou and Donner 2008, Statistics in Medicine 27, 1693-1702)."""
     unknown = dict.fromkeys(("error_rate", "method", "weight", "same_width", "labels_alone"))
     bare = _replaced(whole, **unknown, interval=(None, None), labels_alone_interval=(None, None))
     if any(one.error_rate is None for one in parts):
@@ -166,7 +166,7 @@ def _by_part(whole: ErrorRate, parts: Sequence[ErrorRate]) -> ErrorRate:
 
 
 def _parts_off(groups: Mapping[str, Sequence[RowVotes]], labels: Mapping[str, Label]) -> str:
-    """Whether the parts have other shares of the labels than of the rows, beyond chance."""
+    """A warning if a part's share of the labels differs from its share of the rows beyond chance."""
     total = sum(map(len, groups.values()))
     for part, rows in groups.items():
         count = sum(row.id in labels for row in rows)
@@ -180,7 +180,7 @@ def _parts_off(groups: Mapping[str, Sequence[RowVotes]], labels: Mapping[str, La
 
 
 def _verdicts_off(part: str, rows: Sequence[RowVotes], labels: Mapping[str, Label]) -> Iterator[str]:
-    """Whether the critic's verdicts on the labelled rows are other than on all rows, beyond chance."""
+    """A warning if verdicts on labelled rows differ from those on all rows beyond chance."""
     n = sum(row.id in labels for row in rows)
     for verdict, words in ((True, "wrong"), (False, "right"), (None, "neither")):
         of = [row for row in rows if row.says_error is verdict]
@@ -194,7 +194,7 @@ def _verdicts_off(part: str, rows: Sequence[RowVotes], labels: Mapping[str, Labe
 
 
 def _weights_off(rows: Sequence[RowVotes], labels: Mapping[str, Label]) -> list[str]:
-    """Whether the probabilities of the labelled rows can be those that they were drawn with: 1 / probability sums to all rows."""
+    """A warning if the labels' probabilities are implausible: 1 / probability must sum to about the number of rows."""
     p: Array = np.array([label.probability for label in labels.values()], dtype=float)
     counted, off = float((1 / p).sum()), math.sqrt(float(((1 - p) / p**2).sum()))
     if abs(counted - len(rows)) <= _FAR * off + 1e-6 * len(rows):
@@ -212,7 +212,7 @@ def _far(count: int, expected: float, n: int, total: int) -> bool:
 
 
 def _same_width(one: Estimate, alone: Estimate, n: int, total: int) -> int | None:
-    """How many labels alone would give an interval as narrow as that of `one`, with the correction for a finite population."""
+    """How many labels alone would give an interval as narrow as that of `one`, with finite-population correction."""
     width, other = one.high - one.low, alone.high - alone.low
     if width <= 0 or other <= 0:
         return None

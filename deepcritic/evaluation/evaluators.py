@@ -1,8 +1,8 @@
-"""The kinds of critic that an evaluation can ask, each of them about all parts of all benchmarks in one queue.
+"""Evaluators for the kinds of critics. Each runs all parts of all benchmarks in one queue.
 
-`GenerativeEvaluator` has a sampler and parses a verdict from each reply. `ScalarEvaluator` has a scorer, and its verdict is the
-first step with a score below a threshold. `RecordedPairwise` reads recorded judgments of pairs in two orders. Each is made before
-any model is loaded, names what its outcome depends on, and gives judged rows by part.
+`GenerativeEvaluator` has a sampler and parses a verdict from each reply. `ScalarEvaluator` has a scorer; its verdict is the
+first step with a score below a threshold. `RecordedPairwise` reads recorded judgments of pairs in two orders. Each is created
+before any model is loaded, names what its outcome depends on, and returns judged rows by part.
 
     critic = GenerativeEvaluator(parts=parts, task=task, engine=TransformersSampler(model=path), samples=8)
     outcome = critic.judge(folder)
@@ -43,29 +43,29 @@ from deepcritic.tasks.base import CriticTask, verdict_of
 
 CALL = "critique"
 TUNING = "threshold:"
-"""Before the id of a row on which the threshold is chosen, in the file of scores."""
+"""Prefix, in the file of scores, of the ids of rows that the threshold is chosen on."""
 Grades = dict[str, tuple[bool | None, ...]]
 
 
 class Outcome(NamedTuple):
-    """Judged rows by part; counts of what was drawn; facts for the figures; grades of reasons by row, if any were given."""
+    """Judged rows by part, counts of draws, facts for the figures and, if reasons were graded, grades by row."""
 
     judged: dict[str, list[Judged]]
     counts: dict[str, int]
     facts: dict[str, Any]
     grades: Grades | None = None
     hints: Sequence[str] = ()
-    """What looks wrong and is no error (see `hints`)."""
+    """Suspicious findings that are not errors (see `hints`)."""
     steps: Mapping[str, tuple[bool, ...]] = MappingProxyType({})
-    """Of a scorer: which steps it calls right, by row."""
+    """For a scorer: which steps it calls right, by row."""
     decided: bool = False
-    """Whether these are recorded judgments of pairs, whose figures follow a rule of their own."""
+    """Whether these are recorded judgments of pairs, which have their own figures."""
 
 
 @dataclass(kw_only=True)
 class GenerativeEvaluator:
-    """A critic that writes. Temperature and top_p are the benchmark's own where they are None. With a `judge` the reasons that
-    critics give are graded, where the benchmark asks for MR-Score; with a `guide`, a Meta RM, replies get its numbers."""
+    """A critic that writes text. If temperature or top_p is None, the benchmark's value is used. `judge_engine` grades the
+    reasons in critiques if the benchmark asks for MR-Score; `guide`, a Meta RM, scores the replies."""
 
     parts: list[Part]
     task: CriticTask[Any]
@@ -81,7 +81,7 @@ class GenerativeEvaluator:
     allow_missing: bool = False
     ties: Ties = "random"
     plan: Mapping[str, tuple[int, ...]] = field(init=False)
-    """The samples that are asked for of each example."""
+    """The samples to request for each example."""
 
     def __post_init__(self) -> None:
         self._sampling = {part.name: self._drawn(part) for part in self.parts}
@@ -101,7 +101,7 @@ class GenerativeEvaluator:
         return {"model": self.engine.model_id, "prompt": self.task.template.sha, **judged, **guided}
 
     def judge(self, folder: RunFolder) -> Outcome:
-        """Draw what is missing, and judge. Replies are read from the disk one after the other."""
+        """Sample missing replies, then judge. Replies are read from disk one at a time."""
         if folder.limits.probe is not None:
             examples = (example for _, example in self._examples())
             probed = {example.id for example in folder.sampled_for_probe(examples, lambda row: row.id, class_of)}
@@ -134,7 +134,7 @@ class GenerativeEvaluator:
         return Outcome(judged, counts, self._facts(), grades, hints)
 
     def _meta_rm_scores(self, folder: RunFolder, drawn: Iterable[Generation]) -> Mapping[str, tuple[float, ...]]:
-        """The Meta RM's number of each reply, in order of sample, by row."""
+        """The Meta RM's scores of the replies by row, sorted by sample."""
         if self.guide is None:
             return {}
         replies = self._by_example(drawn)
@@ -152,7 +152,7 @@ class GenerativeEvaluator:
         return ((part, example) for part in self.parts for example in part.examples)
 
     def _by_example(self, drawn: Iterable[Generation]) -> Iterator[list[Generation]]:
-        """The replies to each example, in the order of the examples, from replies in that order."""
+        """Group replies by example; both are in the order of the examples."""
         groups = itertools.groupby(drawn, key=lambda reply: reply.key.example_id)
         name, replies = next(groups, ("", iter(())))
         for example_id in (one for part in self.parts for one in part.examples.ids):
@@ -199,7 +199,7 @@ class GenerativeEvaluator:
                     )  # fmt: skip
 
     def _grades(self, draws: Draws, drawn: Iterable[Generation]) -> Grades | None:
-        """For each row the grades of the reasons in its replies whose step is right; None for one that could not be graded."""
+        """Grades, by row, of the reasons in replies whose step is right; None for a reason that was not graded."""
         if self.judge_engine is None:
             return None
         grades: dict[Key, bool | None] = {}
@@ -211,7 +211,7 @@ class GenerativeEvaluator:
         }
 
     def _reasons(self, drawn: Iterable[Generation], grades: dict[Key, bool | None]) -> Iterator[Request]:
-        """The questions to the judge; each one is noted in `grades` as not graded yet."""
+        """The requests to the judge; each is entered in `grades` as None (not graded yet)."""
         replies = self._by_example(drawn)
         for part, example in self._examples():
             for reply in next(replies):
@@ -223,7 +223,7 @@ class GenerativeEvaluator:
                     yield asked
 
     def _reasons_at_most(self) -> Iterator[Request]:
-        """A question to the judge for every reply about a solution with an error, should all of them find it."""
+        """Upper bound: one judge request for each reply about a solution with an error."""
         for part, example in self._examples():
             if isinstance(example, Example) and _has_reasons(part, example):
                 for sample in self.plan[example.id]:
@@ -233,7 +233,7 @@ class GenerativeEvaluator:
 
 
 def conversations(task: CriticTask[Any], item: Any, replies: Iterable[Generation]) -> Conversations:
-    """Each reply behind the prompt that it answered: what a Meta RM reads."""
+    """Each prompt followed by its reply: the input of a Meta RM."""
     return tuple(
         (*task.ask(item, context=reply.context).messages, Message(role="assistant", content=reply.prefix + reply.text))
         for reply in replies
@@ -246,8 +246,8 @@ def _has_reasons(part: Part, example: Example) -> bool:
 
 @dataclass(kw_only=True)
 class RecordedPairwise:
-    """Recorded judgments of pairs, each made in both orders (see `sources.preference_pairs.judgments`): `judged_by` is the
-    judge's name, and `decisions` holds for each row the two verdicts that they stand for."""
+    """Recorded judgments of pairs, each in both orders (see `sources.preference_pairs.judgments`). `judged_by` is the judge's
+    name; `decisions` holds the two verdicts for each row."""
 
     parts: list[Part]
     task: CriticTask[Any]
@@ -273,7 +273,7 @@ class RecordedPairwise:
         return {"judgments": self.file}
 
     def judge(self, folder: RunFolder) -> Outcome:
-        """Judge the rows; there is nothing to draw."""
+        """Judge the rows without any sampling."""
         if folder.limits.trial:
             raise Stopped(f"{folder.path}: recorded judgments ask no model")
         judged = {
@@ -292,8 +292,8 @@ class RecordedPairwise:
 
 @dataclass(kw_only=True)
 class ScalarEvaluator:
-    """A critic that gives numbers. The threshold is given, or chosen on rows that are not measured: those of a part
-    (`threshold_on` is its name, and it has no figures then) or `tuning` rows from elsewhere."""
+    """A critic that scores steps. The threshold is given, or chosen on rows that are not evaluated: those of the part named
+    `threshold_on`, which then has no figures, or other rows (`tuning`)."""
 
     parts: list[Part]
     task: CriticTask[Any]
@@ -326,7 +326,7 @@ class ScalarEvaluator:
         return {"model": self.engine.model_id, "threshold rows": content_hash(self.tuning)}
 
     def judge(self, folder: RunFolder) -> Outcome:
-        """Score what is missing, choose the threshold, and judge."""
+        """Compute missing scores, choose the threshold, then judge."""
         items = [(f"{TUNING}{example.id}", example.item) for example in self.tuning]
         items += [(example.id, example.item) for part in self.parts for example in _solutions(part)]
         if folder.limits.trial:
@@ -371,7 +371,7 @@ class ScalarEvaluator:
 
 
 def _solutions(part: Part) -> list[Example]:
-    """The rows of a part, which numbers for each step can be given to."""
+    """The rows of a part. Raises `UsageError` unless all have steps."""
     found = [example for example in part.examples if isinstance(example, Example)]
     if len(found) < len(part.examples):
         raise UsageError(f"{part.name} has no steps to score: a scorer of steps serves task=first_error")
@@ -379,12 +379,12 @@ def _solutions(part: Part) -> list[Example]:
 
 
 def content_hash(examples: Iterable[Example | Preference]) -> str:
-    """Hash of rows in their order."""
+    """Hash of rows, sensitive to order."""
     return lines_hash(map(encode, examples))
 
 
 def lines_hash(lines: Iterable[bytes]) -> str:
-    """The same of rows that are encoded."""
+    """The same for encoded rows."""
     digest = hashlib.sha256()
     for line in lines:
         digest.update(line)
@@ -392,7 +392,7 @@ def lines_hash(lines: Iterable[bytes]) -> str:
 
 
 def _known(parts: Sequence[Part]) -> frozenset[str]:
-    """The ids of all rows, also of those behind a limit."""
+    """The ids of all rows, including those beyond a limit."""
     return parts[0].known if len(parts) == 1 else frozenset[str]().union(*(part.known for part in parts))
 
 

@@ -1,4 +1,4 @@
-"""What becomes of a solution by the votes of a critic: kept, dropped with a reason, or failed.
+"""Decides from a critic's votes whether a solution is kept, dropped with a reason, or failed.
 
 >>> fate_of([-1, -1, -1, 2], accept=0.75, min_votes=1)
 Fate(reason=None, votes=4, all_correct_share=0.75, first_error=2, first_error_share=0.25)
@@ -15,18 +15,18 @@ from typing import Final, NamedTuple
 from deepcritic.schema import ALL_CORRECT
 
 THRESHOLDS: Final = (0.25, 0.5, 0.75, 0.9, 1.0)
-"""Shares for which a filter says how many rows it would keep."""
+"""Thresholds for which a filter reports how many rows it would keep."""
 KEPT: Final = None
 ERROR: Final = "error"
 UNPARSED: Final = "unparsed"
 NO_STEPS: Final = "no steps"
 DROPPED: Final = (ERROR, UNPARSED, NO_STEPS)
-"""The reasons of rows that are dropped; any other reason is that of a row that failed."""
+"""The reasons for dropping a row; with any other reason, the row failed."""
 
 
 class Fate(NamedTuple):
-    """`reason` is None for a row that is kept. Of its readable `votes`, `all_correct_share` find every step right, and
-    `first_error` is the wrong step that most of the others name, with its share."""
+    """`reason` is None for a kept row. `votes` counts readable verdicts, of which `all_correct_share` find every step
+    right. `first_error` is the most frequent wrong step among the others, with its share."""
 
     reason: str | None
     votes: int = 0
@@ -40,8 +40,8 @@ class Fate(NamedTuple):
 
 
 def fate_of(verdicts: Sequence[int | None], *, accept: float, min_votes: int) -> Fate:
-    """The fate of a row with these verdicts (None: unparsed). It is kept where at least `accept` of the readable ones find every
-    step right, and dropped as unparsed where fewer than `min_votes` can be read."""
+    """The fate of a row with these verdicts (None: unparsed). It is kept if at least `accept` of the readable verdicts find every
+    step right, and dropped as unparsed if fewer than `min_votes` are readable."""
     votes = Counter(verdict for verdict in verdicts if verdict is not None)
     total = votes.total()
     if total < max(1, min_votes):

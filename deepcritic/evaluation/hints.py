@@ -1,5 +1,5 @@
-r"""What looks wrong about replies or labels and is no error: samples that are all the same, replies that are all empty, labels
-that count steps from elsewhere. Each hint is one line with what to look at.
+r"""Hints about suspicious replies or labels that are not errors: samples that are all the same, replies that are all empty,
+labels whose steps are off by one. Each hint is one line and says what to check.
 
 >>> samples = Samples()
 >>> samples.see(["the same", "the same"])
@@ -15,17 +15,17 @@ from collections.abc import Iterable, Sequence
 from deepcritic.schema import ALL_CORRECT, Judged
 
 _MOSTLY = 0.5
-"""Of the verdicts on solutions with an error so many must be one step off, and more than are right."""
+"""The share of verdicts on solutions with an error that must be one step off; it must also exceed the right ones."""
 
 
 class Samples:
-    """The replies to each row, seen one row after the other."""
+    """Counts equal and empty replies, one row at a time."""
 
     def __init__(self) -> None:
         self._several = self._same = self._replies = self._empty = 0
 
     def see(self, texts: Sequence[str]) -> None:
-        """The texts of all replies to one row."""
+        """Add the texts of all replies to one row."""
         self._replies += len(texts)
         self._empty += sum(not text.strip() for text in texts)
         if len(texts) > 1 and any(text.strip() for text in texts):
@@ -33,7 +33,7 @@ class Samples:
             self._same += len(set(texts)) == 1
 
     def hints(self, temperature: float | None = None) -> list[str]:
-        """The hints; `temperature` is that of sampling, None where nobody knows: at 0 all samples are the same."""
+        """The hints. `temperature` is the sampling temperature (None: unknown); at 0, equal samples are expected."""
         found = []
         if self._replies and self._empty == self._replies:
             found.append(
@@ -50,7 +50,7 @@ class Samples:
 
 
 def label_hints(judged: Iterable[Judged], where: str) -> list[str]:
-    """A hint where labels of one part seem to count steps from elsewhere: verdicts are off by the same step throughout."""
+    """A hint if the labels of one part seem off by one: most verdicts differ from them by the same step."""
     wrong = [row for row in judged if isinstance(row.gold, int) and row.gold != ALL_CORRECT]
     said = [row for row in wrong if isinstance(row.vote, int) and row.vote != ALL_CORRECT]
     if len(said) < 3:

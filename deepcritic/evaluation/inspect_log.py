@@ -1,9 +1,9 @@
-"""An evaluation as a log of Inspect AI (UK AI Security Institute), to be looked at with `inspect view` or read by its tools.
+"""Exports an evaluation as a log of Inspect AI (UK AI Security Institute), for `inspect view` and its other tools.
 
     write_log(run / "evaluate", run / "export" / "evaluate.eval")
 
-Each reply is a sample of its own: the row's id, and as its epoch the number of the reply. Scores are Inspect's letters C (right),
-I (wrong) and N (no verdict). The figures beside them are ours, in percent.
+Each reply becomes one sample, with the row's id and the reply's number as its epoch. Scores are Inspect's letters C (right),
+I (wrong) and N (no verdict). The metrics are the figures of `metrics.json`, in percent.
 Needs `pip install deepcritic[inspect]`.
 """
 
@@ -28,7 +28,7 @@ _STOPS = {"stop": "stop", "length": "max_tokens"}
 
 
 def write_log(evaluation: Path, target: Path) -> int:
-    """Write the log of a finished evaluation; returns the number of its samples."""
+    """Write the log of a finished evaluation and return its number of samples."""
     try:
         from inspect_ai import log as inspect_log
     except ImportError:
@@ -116,7 +116,7 @@ def _samples(evaluation: Path) -> Iterator[Any]:
 
 
 def _asked(path: Path) -> dict[str, str]:
-    """Problem and steps of each row, as they can be read."""
+    """Problem and steps of each row, as plain text."""
     found: dict[str, str] = {}
     for _, line in read_lines(path) if path.is_file() else ():
         row = json.loads(line)

@@ -1,4 +1,4 @@
-"""From replies to one judged row: the verdicts, the vote, and how many replies were cut, refused, unparsed or never came.
+"""Turns replies into a judged row: the verdicts, the vote, and counts of truncated, refused, unparsed and failed replies.
 
 row = judge(example, replies, task, asked=8, benchmark="processbench/math")
 """
@@ -32,9 +32,9 @@ def judge(
     ties: Ties = "random",
     meta_rm_scores: Sequence[float] = (),
 ) -> Judged:
-    """One row of the evaluation, from the replies that came of those `asked` for; of the others so many were `refused`.
+    """Judge one row from its replies. `asked` is the number of requested replies, `refused` how many were refused.
 
-    Where none was asked for, because a recording left the row out, the row is wrong; where none came it has no score.
+    If none was requested because a recording lacks the row, the row is wrong; if none arrived, it has no score.
     """
     ordered = sorted(replies, key=lambda reply: reply.key.sample)
     verdicts = [verdict_of(reply, task) for reply in ordered]
@@ -55,10 +55,10 @@ def judge_verdicts(
     benchmark: str | None = None,
     ties: Ties = "random",
 ) -> Judged:
-    """One row from verdicts that are known; `kinds` counts the replies that were truncated or unparsed.
+    """Judge one row from known verdicts. `kinds` counts truncated and unparsed replies.
 
-    Where verdicts tie, `vote` is one of them, drawn by the row's own seed or the first one seen, and `vote_correct` is the mean
-    over the draws.
+    If verdicts tie, `vote` is one of them, drawn with the row's own seed or the first seen; `vote_correct` is the mean over the
+    possible draws.
     """
     nothing, target = task.score(None, example.gold, example.item), task.target(example.gold)
     right = {verdict: task.score(verdict, example.gold, example.item).values["correct"] for verdict in set(verdicts)}
@@ -97,12 +97,12 @@ def _mean(values: Sequence[float]) -> float:
 
 @functools.lru_cache(maxsize=4096, typed=True)
 def _shared(value: V) -> V:
-    """One object for equal values: of a million rows most have one of a few."""
+    """Return one object for equal values, to save memory over many rows."""
     return value
 
 
 def _described(example: Example | Preference) -> dict[str, Any]:
-    """What may explain a verdict, as far as the source knows."""
+    """Facts from the source that may explain a verdict."""
     if isinstance(example, Preference):
         domain = example.item.meta.get("domain")
         return {"responses": len(example.item.responses), "domain": str(domain) if domain else None}

@@ -1,4 +1,4 @@
-"""A finished evaluation as types: its figures, its judged rows, its manifest.
+"""Loads a finished evaluation as typed objects: figures, judged rows, manifest.
 
 results = deepcritic.load_results("runs/demo/evaluate.rl")
 results.figures["processbench/math"].f1, results.verdicts[0].verdicts
@@ -28,7 +28,7 @@ METRICS, VERDICTS = "metrics.json", "verdicts.jsonl"
 
 
 class MeanFigures(Part, frozen=True, kw_only=True):
-    """The mean over `parts`, which are some `of` the parts of a benchmark."""
+    """The mean over `parts`; `of` is how many parts the benchmark has."""
 
     f1: float | None
     f1_interval: Interval
@@ -40,7 +40,7 @@ class MeanFigures(Part, frozen=True, kw_only=True):
 
 
 class TaskFacts(Part, frozen=True, kw_only=True):
-    """What was asked. `prompt_sha` is the hash of the prompt."""
+    """The task. `prompt_sha` is the hash of the prompt."""
 
     name: str
     prompt_sha: str | None = None
@@ -50,7 +50,7 @@ class TaskFacts(Part, frozen=True, kw_only=True):
 
 
 class SamplingFacts(Part, frozen=True, kw_only=True):
-    """How replies were drawn; `by_benchmark` holds temperature and top_p where benchmarks have their own."""
+    """Sampling options. `by_benchmark` holds temperature and top_p if they differ between benchmarks."""
 
     samples: int
     temperature: float | None = None
@@ -77,7 +77,7 @@ class Threshold(Part, frozen=True, kw_only=True):
 
 
 class Contamination(Part, frozen=True, kw_only=True):
-    """Texts by file, and the first place of each problem that occurs in them (`held`) or resembles one (`resembled`)."""
+    """Number of texts by file, and where each problem first occurs (`held`) or a text resembles it (`resembled`)."""
 
     texts: dict[str, int]
     held: dict[str, str]
@@ -85,9 +85,9 @@ class Contamination(Part, frozen=True, kw_only=True):
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """What `metrics.json` holds, in one form for one benchmark and for several; figures are percent.
+    """The contents of `metrics.json`, in one form for one or several benchmarks. Figures are in percent.
 
-    Counts of tokens are over all draws. `critic` holds the facts of a released critic, `more` whatever is not declared here.
+    Token counts are over all draws. `critic` holds the facts of a released critic, `more` all undeclared fields.
     """
 
     benchmarks: dict[str, Figures]
@@ -105,7 +105,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     means: dict[str, MeanFigures] = {}
     model: str | None = None
     label: str | None = None
-    """The name in tables, where one was given."""
+    """The name in tables, if given."""
     task: TaskFacts | None = None
     critic: dict[str, Any] = {}
     sampling: SamplingFacts | None = None
@@ -113,7 +113,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     threshold: Threshold | None = None
     contamination: Contamination | None = None
     estimates: dict[str, ErrorRate] = {}
-    """The error rates of `stage=estimate`, of `all rows` and of each part."""
+    """The error rates of `stage=estimate`, for `all rows` and each part."""
     generations: int = 0
     failures: int = 0
     prompt: int = 0
@@ -125,7 +125,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Metrics:
-        """From the JSON values of the file. Raises `msgspec.ValidationError` for a value of another type."""
+        """From the JSON values of the file. Raises `msgspec.ValidationError` for a value of the wrong type."""
         parts = values.get("benchmarks")
         if "estimates" in values:
             figures, own = {}, {"benchmarks"}
@@ -141,7 +141,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(whole, benchmarks=figures)
 
     def to_pandas(self) -> DataFrame:
-        """A row for each figure of each benchmark: `benchmark`, `figure`, `value`, `low`, `high`."""
+        """One row per figure and benchmark: `benchmark`, `figure`, `value`, `low`, `high`."""
         rows = [
             {"benchmark": name, "figure": figure, "value": value, "low": low, "high": high}
             for name, figures in self.benchmarks.items()
@@ -152,7 +152,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Results:
-    """A finished evaluation, or estimate, in `folder`. Figures are percent.
+    """A finished evaluation or estimate in `folder`. Figures are in percent.
 
     >>> from deepcritic.tasks.metrics_types import FirstErrorFigures
     >>> figures = FirstErrorFigures(examples=200, f1=74.4, f1_interval=(72.0, 76.7))
@@ -172,23 +172,23 @@ class Results:
 
     @property
     def estimates(self) -> dict[str, ErrorRate]:
-        """The error rates of `stage=estimate`, in percent, of `all rows` and of each part; none of an evaluation."""
+        """The error rates of `stage=estimate`, in percent, for `all rows` and each part; empty for an evaluation."""
         return self.metrics.estimates
 
     @functools.cached_property
     def verdicts(self) -> list[Judged]:
-        """The judged rows; none of an estimate, which reads those of another stage."""
+        """The judged rows; empty for an estimate, which reads another stage's rows."""
         return read_judged(self.folder) if (self.folder / VERDICTS).is_file() else []
 
     def to_pandas(self) -> DataFrame:
-        """The judged rows as a table, a column for each field."""
+        """The judged rows as a table with one column per field."""
         return _pandas().DataFrame([msgspec.structs.asdict(row) for row in self.verdicts], columns=Judged.__struct_fields__)
 
 
 def load_results(folder: str | Path) -> Results:
-    """The finished evaluation in `folder`: that of a stage, or a run with one evaluation. The folder of an estimate is read, too.
+    """Load the finished evaluation or estimate in `folder`, the folder of a stage or of a run with one evaluation.
 
-    Raises `InputError` where there is none, where it is not finished, or where a run has several.
+    Raises `InputError` if there is none, if it is not finished, or if the run has several.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -221,7 +221,7 @@ def _evaluation_in(folder: Path) -> Path:
 
 
 def read_metrics(folder: Path) -> Metrics:
-    """What a finished evaluation wrote. Raises `InputError` for a file that it did not write."""
+    """The metrics of a finished evaluation. Raises `InputError` for any other file."""
     values = read_json(folder / METRICS)
     try:
         return Metrics.of(values)
@@ -230,7 +230,7 @@ def read_metrics(folder: Path) -> Metrics:
 
 
 def write_metrics(path: Path, values: dict[str, Any]) -> None:
-    """Write `values` as they are. What the types of this module would not read back as it was is a fault of ours."""
+    """Write `values` unchanged, after asserting that the types of this module can read them back."""
     known = {**values.get("benchmarks", {"": values})}
     typed = Metrics.of(values)
     assert not typed.more or any(kind_of_figures(part) is Figures for part in known.values()), [*typed.more]
@@ -243,7 +243,7 @@ def read_judged(path: Path) -> list[Judged]:
 
 
 def _numbers(figures: Figures) -> list[tuple[str, float | int, Interval]]:
-    """The figures that are one number, with their intervals where they have one."""
+    """The figures that are single numbers, with their intervals, if any."""
     found: list[tuple[str, float | int, Interval]] = []
     for name in figures.__struct_fields__:
         value = getattr(figures, name)

@@ -1,9 +1,9 @@
 r"""MR-Score: is the solution right, which step is the first wrong one, and why? (MR-GSM8K, arXiv 2312.17080; MR-Ben.)
 
-MR-Score = 0.2 max(0, MCC) + 0.3 step accuracy + 0.5 reason accuracy. MCC is Matthews' correlation of right and wrong solutions
-with what the critic says of them; both accuracies are over all wrong solutions. A step counts only if the solution was called
-wrong, a reason only if the step was right. Whether a reason is right is asked of a judge model, with the annotators' words
-beside the critique; without a judge the score is not given.
+MR-Score = 0.2 max(0, MCC) + 0.3 step accuracy + 0.5 reason accuracy. MCC is the Matthews correlation between gold and critic on
+whether a solution is right. Both accuracies are over all wrong solutions. A step counts only if the solution was called wrong,
+a reason only if the step was right. A judge model compares each reason with the annotators' notes. Without a judge there is
+no score.
 
 >>> grade("The critique names the same cause. \\boxed{yes}"), grade("Hard to say.")
 (True, None)
@@ -66,7 +66,7 @@ PROMPT_SHA: Final = _TEMPLATE.sha
 
 
 def grade(text: str) -> bool | None:
-    """Whether the judge calls the reason right; None where that cannot be read."""
+    """Whether the judge calls the reason right; None if unparsed."""
     answer = strip_thinking(text)
     box = None if answer is None else last_boxed(answer)
     said = "" if box is None else box.strip().removeprefix("\\text{").removesuffix("}").strip(" .").lower()
@@ -74,7 +74,7 @@ def grade(text: str) -> bool | None:
 
 
 def ask(example: Example, critique: Generation, sampling: Sampling, seed: int) -> Request:
-    """What the judge is asked about one critique whose step is right."""
+    """The request to the judge about one critique whose step is right."""
     step = example.gold.first_error
     assert isinstance(step, int)
     assert step != ALL_CORRECT
@@ -93,11 +93,11 @@ def ask(example: Example, critique: Generation, sampling: Sampling, seed: int) -
 
 
 def mr_score(judged: Iterable[Judged], grades: Mapping[str, Sequence[bool | None]] | None) -> dict[str, Any]:
-    """The score and its parts, in percent, over all samples of the rows that have replies; with 95% bootstrap intervals.
+    """The score and its parts, in percent with 95% bootstrap intervals, over all samples of rows with replies.
 
-    An unparsed verdict is a wrong one of either kind of solution. `grades` has, by row, an entry for each sample whose step is
-    right; None there (a judge who failed or cannot be read) counts as a wrong reason in `score` and as a right one in the upper
-    of `score_bounds`. Without `grades` there is no score.
+    An unparsed verdict counts as wrong for right and wrong solutions. `grades` has, by row, an entry for each sample whose step
+    is right. None (the judge failed or its reply is unparsed) counts as a wrong reason in `score` and as a right one in the upper
+    bound of `score_bounds`. Without `grades` there is no score.
     """
     rows = [row for row in judged if row.correct is not None]
     wrong = np.array([row.gold != ALL_CORRECT for row in rows], bool)
@@ -119,7 +119,7 @@ def mr_score(judged: Iterable[Judged], grades: Mapping[str, Sequence[bool | None
 
 
 def _shares(row: Judged, grades: Mapping[str, Sequence[bool | None]]) -> tuple[float, float, float, float]:
-    """Of a row's samples: the share that calls the solution right, that has its step, that has its reason, that is not graded."""
+    """Shares of a row's samples: solution called right, right step, right reason, reason not graded."""
     share, fine = 1 / len(row.verdicts), row.gold == ALL_CORRECT
     said = sum(not fine if verdict is None else verdict == ALL_CORRECT for verdict in row.verdicts)
     marks = () if fine else grades.get(row.id, ())
@@ -138,8 +138,8 @@ def _parts(of_wrong: Array, of_right: Array, wrong: int, right: int) -> dict[str
 
 
 def matthews(true_right: ArrayLike, true_wrong: ArrayLike, called_right: ArrayLike, called_wrong: ArrayLike) -> Any:
-    """Matthews' correlation from the counts of right and wrong solutions that were called so, of wrong ones called right, and of
-    right ones called wrong; 0 where one side is empty. Of numbers, or of arrays.
+    """Matthews correlation from the counts of right solutions called right, wrong ones called wrong, wrong ones called right and
+    right ones called wrong, as numbers or arrays; 0 if a row or column of the table is empty.
 
     >>> float(matthews(5, 5, 0, 0)), float(matthews(5, 0, 5, 0))
     (1.0, 0.0)

@@ -1,4 +1,4 @@
-"""What others published: every figure with its source, its date, and whether it was read there or at second hand.
+"""Published figures, each with its source, its date, and whether it was read there or quoted elsewhere.
 
 >>> critics = {figure.critic for figure in published().figures if figure.benchmark == "ProcessBench mean"}
 >>> "GPT-4o" in critics, published().benchmarks["mr_gsm8k"].rows
@@ -19,11 +19,11 @@ from deepcritic.schema import Row
 
 FILE = "published.yaml"
 State = Literal["read", "second hand"]
-"""`read`: in the source itself or its authors' repository. `second hand`: in a text that quotes it."""
+"""`read`: found in the source or its authors' repository. `second hand`: found in a text that quotes it."""
 
 
 class Source(Row, frozen=True, kw_only=True):
-    """Where a figure stands; `date` is a day or a month."""
+    """The source of a figure; `date` is a day or a month."""
 
     title: str
     link: str
@@ -31,7 +31,7 @@ class Source(Row, frozen=True, kw_only=True):
 
 
 class Benchmark(Row, frozen=True, kw_only=True):
-    """A benchmark: its title, the rows that published figures rest on, and its place on the hub."""
+    """A benchmark: its title, the number of rows behind published figures, and its data set on the hub."""
 
     title: str
     rows: int | None = None
@@ -40,7 +40,7 @@ class Benchmark(Row, frozen=True, kw_only=True):
 
 
 class Figure(Row, frozen=True, kw_only=True):
-    """One published F1 in percent. `benchmark` is a test's name or that of a set, for the mean over it."""
+    """One published F1 in percent. `benchmark` names a test, or a set of tests for the mean over it."""
 
     critic: str
     benchmark: str
@@ -51,7 +51,7 @@ class Figure(Row, frozen=True, kw_only=True):
 
     @property
     def confirmed(self) -> bool:
-        """Whether it was read in the source."""
+        """Whether the figure was read in the source."""
         return self.state == "read"
 
     @property
@@ -60,7 +60,7 @@ class Figure(Row, frozen=True, kw_only=True):
 
 
 class System(Row, frozen=True, kw_only=True):
-    """A system with its best-known result, on a test of its own."""
+    """A system with its best-known result on its own test."""
 
     name: str
     result: str
@@ -70,7 +70,7 @@ class System(Row, frozen=True, kw_only=True):
 
 
 class Published(Row, frozen=True, kw_only=True):
-    """The whole file; `sets` are the tests that a mean is over, `systems` what else is known of the field, best first."""
+    """The whole file. `sets` lists the tests of each mean, `systems` other systems in the field, best first."""
 
     sources: dict[str, Source]
     benchmarks: dict[str, Benchmark]
@@ -79,20 +79,20 @@ class Published(Row, frozen=True, kw_only=True):
     systems: tuple[System, ...] = ()
 
     def mean_of(self, benchmarks: frozenset[str]) -> str | None:
-        """The name of the set of exactly these tests."""
+        """The name of the set of exactly these tests, or None."""
         return next((name for name, tests in self.sets.items() if frozenset(tests) == benchmarks), None)
 
 
 @functools.cache
 def published() -> Published:
-    """The figures that the package ships."""
+    """The figures shipped with the package."""
     package = Path(__file__).parent.parent
     inside = package / FILE
     return read_published(inside if inside.is_file() else package.parent / "data" / FILE)
 
 
 def read_published(path: Path) -> Published:
-    """Read such a file; `InputError` where a figure has no source, no mark, or stands under a name that is not explained."""
+    """Read a file of figures. Raises `InputError` for a figure with an unknown source or benchmark, or without a `state`."""
     try:
         found = msgspec.convert(yaml.safe_load(path.read_text("utf-8")), Published)
     except (yaml.YAMLError, msgspec.ValidationError) as error:

@@ -1,4 +1,4 @@
-"""A critic's verdicts as they were kept: by `stage=evaluate` or `stage=filter`, or by another program.
+"""Reads a critic's saved verdicts, from `stage=evaluate`, `stage=filter` or another program.
 
 source = find_verdicts("runs/x/filter", "stage.verdicts")
 rows, forged = read_votes(source.file)
@@ -21,8 +21,8 @@ from deepcritic.schema import ALL_CORRECT, Judged
 
 
 class RowVotes(NamedTuple):
-    """What a critic says of one row: the `share` of its readable `votes` that name an error (NaN: there are none), whether the
-    vote as a whole names one, and its verdicts themselves."""
+    """A critic's verdicts on one row: the `share` of the readable `votes` that name an error (NaN: none readable), whether the
+    vote names one, and all verdicts."""
 
     id: str
     part: str
@@ -34,8 +34,8 @@ class RowVotes(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where verdicts are read: the file, the critic's name, and the file of the rows that they are about, where it is there, with
-    the names of its columns."""
+    """The source of verdicts: the file, the critic's name, and the file of the judged rows, if found, with its column
+    names."""
 
     file: Path
     model: str | None
@@ -44,7 +44,7 @@ class Source(NamedTuple):
 
 
 def find_verdicts(given: str, field: str) -> Source:
-    """The verdicts of a finished evaluation or filter, by its folder or its `verdicts.jsonl`, or another file of verdicts."""
+    """Find the verdicts of a finished evaluation or filter from its folder or `verdicts.jsonl`, or another file of verdicts."""
     path = Path(given).expanduser()
     file = path / "verdicts.jsonl" if path.is_dir() else path
     if not file.is_file():
@@ -64,11 +64,11 @@ def find_verdicts(given: str, field: str) -> Source:
 
 
 def read_votes(file: Path) -> tuple[list[RowVotes], int]:
-    """What the critic says of each row, and how many forged rows were left out.
+    """The critic's verdicts on each row, and the number of forged rows skipped.
 
-    Rows are those of `verdicts.jsonl`, or have `id`, `verdict` or `verdicts` (-1: no error, null: not readable), and perhaps
+    Rows are those of `verdicts.jsonl`, or have `id`, `verdict` or `verdicts` (-1: no error, null: unparsed), and optionally
     `part`.
-    Raises `InputError` for an id that occurs twice, for verdicts of another task, and for a file without rows.
+    Raises `InputError` for a duplicate id, for verdicts of another task, and for a file without rows.
     """
     found: dict[str, RowVotes] = {}
     forged = 0

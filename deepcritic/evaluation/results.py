@@ -1,4 +1,4 @@
-"""`metrics.json` of an evaluation: put together, and as lines for a terminal. `deepcritic.evaluation.load` reads it."""
+"""Builds `metrics.json` of an evaluation and its lines for the terminal. `deepcritic.evaluation.load` reads the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deepcritic.tasks.pointwise_metrics import decided_figures
 def collect_metrics(
     parts: list[Part], outcome: Outcome, task: CriticTask[Any], found: Mapping[str, Any] | None, ties: Ties
 ) -> dict[str, Any]:
-    """The figures of the plain rows, and beside those of each part what else is known of it."""
+    """The figures of the plain rows, with further facts and scores for each part."""
     plain = {part.name: [row for row in outcome.judged[part.name] if kind_of(row.id)[1] is None] for part in parts}
     if outcome.decided:
         metrics = decided_figures([row for rows in plain.values() for row in rows], task)
@@ -59,7 +59,7 @@ def _mr_score(part: Part, judged: list[Judged], outcome: Outcome) -> dict[str, A
 
 
 def _means(parts: list[Part], plain: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
-    """For each benchmark with several parts the mean over them, and which of its parts it covers."""
+    """For each benchmark with several parts, the mean over them and the parts it covers."""
     groups: dict[str, list[str]] = {}
     for part in parts:
         groups.setdefault(part.benchmark.name, []).append(part.name)
@@ -76,7 +76,7 @@ def _means(parts: list[Part], plain: Mapping[str, Sequence[Judged]]) -> dict[str
 
 
 def metric_lines(metrics: Mapping[str, Any], task: CriticTask[Any]) -> Iterator[str]:
-    """The figures, and what else is known of each benchmark, as lines for a terminal."""
+    """The figures and further facts about each benchmark, as lines for the terminal."""
     yield from task.lines(metrics)
     for name, part in metrics.get(
         "benchmarks", {metrics["benchmark"]["name"] if "benchmark" in metrics else "": metrics}

@@ -1,7 +1,7 @@
-"""Results in a model card's metadata, in the form that the hub reads (`model-index`): in a local folder, or on the hub.
+"""Writes results into a model card's metadata (`model-index`), in a local folder or on the hub.
 
-check_target("org/name")               # before anything is computed: a folder, or a hub id and a token in HF_TOKEN
-put_results("org/name", metrics)       # replaces results of the same tests and metrics, and leaves the rest of the card alone
+check_target("org/name")               # call first: a folder, or a hub id and a token in HF_TOKEN
+put_results("org/name", metrics)       # replaces results of the same tests and metrics, keeps the rest of the card
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HUB_ID: Final = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
 def check_target(target: str) -> None:
-    """Raises `InputError` for a place where results could not be put."""
+    """Raise `InputError` if results cannot be written to `target`."""
     if importlib.util.find_spec("huggingface_hub") is None:
         raise InputError("huggingface_hub is not installed", field=FIELD, remedy="pip install 'deepcritic[datasets]'")
     if Path(target).is_dir():
@@ -38,7 +38,7 @@ def check_target(target: str) -> None:
 
 
 def put_results(target: str, metrics: dict[str, Any]) -> str:
-    """Write F1 (and that of the vote) of every benchmark into the card of `target`; returns where it stands now."""
+    """Write each benchmark's F1 (and Maj@k F1) into the card of `target`; returns the card's path or URL."""
     check_target(target)
     folder = Path(target)
     if folder.is_dir():
@@ -52,7 +52,7 @@ def put_results(target: str, metrics: dict[str, Any]) -> str:
 
 
 def card_results(metrics: dict[str, Any]) -> list[EvalResult]:
-    """One result for each benchmark and score, with its interval, rows and votes as the metric's arguments."""
+    """One result per benchmark and score, with interval, rows and samples as the metric's arguments."""
     from huggingface_hub import EvalResult
 
     parts = metrics.get("benchmarks") or {metrics["benchmark"]["name"]: metrics}
@@ -98,7 +98,7 @@ def _card(text: str, target: str) -> ModelCard:
 
     try:
         return ModelCard(text if text.startswith("---") else f"---\n{{}}\n---\n{text}")
-    except Exception as error:  # yaml's errors, and the library's own for what is YAML but no card
+    except Exception as error:  # YAML errors, and the library's own for YAML that is not a card
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"the card cannot be read ({reason})", file=f"{target}/{README}", expected="a card with valid metadata"

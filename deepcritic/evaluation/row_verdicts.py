@@ -1,11 +1,11 @@
-"""A critic's verdicts on rows of which no truth is known, or looked at: drawn now, or recorded before.
+"""A critic's verdicts on rows whose gold is unknown or unused, sampled now or recorded before.
 
     verdicts = AskedVerdicts(task, engine, sampling, samples=8)
-    verdicts.prepare(folder, solutions, whole=True)       # draws what is missing; `solutions()` gives the rows once more
+    verdicts.prepare(folder, solutions, whole=True)       # samples missing replies; `solutions()` yields the rows again
     for row in solutions():
         judged, why = verdicts.judge(row)                 # in the same order
 
-Rows are read again for each pass and not held, but for critics that are asked step by step.
+Rows are read again on each pass, not held in memory, except for step-by-step critics.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ Rows = Callable[[], Iterable[Solution]]
 
 
 class Verdicts(Protocol):
-    """What gives the verdicts on rows."""
+    """A source of verdicts on rows."""
 
     @property
     def depends(self) -> dict[str, Any]: ...
 
     def prepare(self, folder: RunFolder, solutions: Rows, *, whole: bool) -> None:
-        """See that there is a verdict on each row. With `whole` these are all rows of the data set, and others are unknown."""
+        """Obtain the verdicts on all rows. With `whole`, these are all rows of the data set; other recorded ids are errors."""
         ...
 
     def judge(self, row: Solution) -> tuple[Judged, str]:
-        """The verdicts on a row, and the reason where no reply came. Each row with steps is asked for once, in their order."""
+        """The verdicts on a row, and the reason if it has no reply. Call once per row with steps, in their order."""
         ...
 
     def hints(self) -> list[str]: ...
 
 
 class AskedVerdicts:
-    """Draws critiques, or reads recorded ones."""
+    """Samples critiques or reads recorded ones."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class AskedVerdicts:
         self._replies = iter(itertools.groupby(drawn, key=lambda reply: reply.key.example_id))
 
     def _of(self, name: str) -> list[Generation]:
-        """The replies to a row; those that come next are of a later row where it has none."""
+        """The replies to a row, empty if the next replies are to a later row."""
         if self._next is None and (found := next(self._replies, None)) is not None:
             self._next = (found[0], list(found[1]))
         if self._next is None or self._next[0] != name:
@@ -158,7 +158,7 @@ class AskedVerdicts:
 
 
 class _Unlabelled(StepwiseEvaluator):
-    """The same walks, judged without gold."""
+    """`StepwiseEvaluator` that judges without gold."""
 
     def _judged(self, part: Part, example: Example, walks: list[Any], refused: set[tuple[str, int]]) -> Judged:
         done = [walk for walk in walks if not walk.failed]
@@ -172,7 +172,7 @@ class _Unlabelled(StepwiseEvaluator):
 
 
 class RecordedVerdicts:
-    """Verdicts of a file (see `read_votes`)."""
+    """Verdicts from a file (see `read_votes`)."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._task = file, FirstError()
@@ -200,8 +200,8 @@ class RecordedVerdicts:
 def judged_without_gold(
     name: str, item: Item, verdicts: Sequence[Any], part: str, task: CriticTask[Any], counts: Mapping[str, int]
 ) -> Judged:
-    """A row of `verdicts.jsonl` for a solution of which no truth is known, or looked at; a verdict about a step that it does not
-    have is unparsed. `counts` are fields of `Judged` that count replies."""
+    """A row of `verdicts.jsonl` for a solution whose gold is unknown or unused. A verdict beyond the last step is unparsed.
+    `counts` are the fields of `Judged` that count replies."""
     read = tuple(None if verdict is None or verdict > len(item.steps) else verdict for verdict in verdicts)
     vote = task.vote(read, seed=int(cluster_of(item.problem), 16))
     generator = item.meta.get("generator")
@@ -214,7 +214,7 @@ def judged_without_gold(
 
 
 def to_ask(solutions: Iterable[Solution]) -> Iterator[Solution]:
-    """The rows that a critic can be asked about, each once. Raises `InputError` for one id with two contents."""
+    """The rows with steps, each once. Raises `InputError` for one id with different contents."""
     seen: dict[str, bytes] = {}
     for row in solutions:
         content = "\0".join((row.item.problem, *row.item.steps)).encode("utf-8", "surrogatepass")
@@ -235,7 +235,7 @@ def has_steps(row: Solution) -> bool:
 
 
 def _check_known(given: Iterable[str], known: Iterable[str], file: Path) -> None:
-    """Refuse what was recorded of other rows."""
+    """Raise `InputError` for ids that the data set does not have."""
     rows = set(known)
     missing = next((name for name in given if name not in rows), None)
     if missing is not None and rows:

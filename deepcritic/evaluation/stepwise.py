@@ -1,12 +1,12 @@
-"""A critic that is asked about each step of a solution, one call after the other (GenPRM, R-PRM): draws, and verdicts by row.
+"""Evaluates critics that judge each step of a solution in its own call (GenPRM, R-PRM).
 
     critic = StepwiseEvaluator(parts=parts, task=StepByStep(question), engine=sampler, samples=8)
     outcome = critic.judge(folder)
 
-A solution is asked about from its first step on, until a step is called wrong. Each sample is a walk of its own with its own
-verdict; with `step_votes` the samples vote on each step instead, and a step is wrong where more than half of the readable
-decisions say so: one verdict a row, and the first sample's replies are what later steps see. All walks take a step together, so a
-batch has as many requests as there are walks.
+Steps are judged from the first until one is called wrong. Each sample is a separate walk with its own verdict. With
+`step_votes`, the samples vote on each step instead: a step is wrong if more than half of the readable decisions say so, each row
+has one verdict, and later prompts contain the first sample's replies. All walks advance together, so a batch has one request per
+walk.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from deepcritic.tasks.step_by_step import StepByStep
 
 @dataclass
 class _Walk:
-    """One way through a solution: its samples, what they wrote about the step at hand, the replies to earlier steps, and how it
-    ended. A sample whose reply did not come is missing from `written`; the others go on."""
+    """One walk through a solution: its samples, their text on the current step, the replies to earlier steps, and the
+    outcome. A sample whose request failed is missing from `written`; the others continue."""
 
     example: Example
     sampling: Sampling
@@ -51,7 +51,7 @@ class _Walk:
 
 @dataclass(kw_only=True)
 class StepwiseEvaluator:
-    """Asks about all parts together. `sampling` gives temperature, top_p and max_tokens for a part."""
+    """Evaluates all parts together. `sampling` returns temperature, top_p and max_tokens for a part."""
 
     parts: list[Part]
     task: StepByStep
@@ -78,7 +78,7 @@ class StepwiseEvaluator:
         return {"model": self.engine.model_id, "prompt": self.task.template.sha, **votes}
 
     def judge(self, folder: RunFolder) -> Outcome:
-        """Draw what is missing, and judge."""
+        """Sample missing replies, then judge."""
         examples = [(part, example) for part in self.parts for example in part.examples if isinstance(example, Example)]
         probed = {
             example.id for example in folder.sampled_for_probe((example for _, example in examples), lambda row: row.id, class_of)
@@ -119,7 +119,7 @@ class StepwiseEvaluator:
         return [_Walk(example, sampling, group) for group in groups]
 
     def _ask(self, draws: Draws, walks: list[_Walk], call: int, label: str) -> None:
-        """One call of the question about each walk's step; what comes is put behind what was written before."""
+        """Make one call about each walk's step and append the reply to the text so far."""
         stops = self.task.question.calls[call].stop
         written: dict[tuple[str, int], str] = {}
         cut: Counter[tuple[str, int]] = Counter()
@@ -151,7 +151,7 @@ class StepwiseEvaluator:
         return Sampling(temperature=walk.sampling.temperature, top_p=walk.sampling.top_p, max_tokens=most, stop=own.stop)
 
     def _decide(self, walk: _Walk) -> None:
-        """Take in the decisions about a step: it ends the walk where it is wrong, cannot be read, or is the last one."""
+        """Apply the decisions about a step. The walk ends if the step is wrong, unparsed or the last."""
         if not walk.written:
             walk.over = walk.failed = True
             return
@@ -168,7 +168,7 @@ class StepwiseEvaluator:
             walk.step += 1
 
     def _count_at_most(self, draws: Draws, walks: list[_Walk]) -> None:
-        """What the further calls come to at most, should no step be called wrong."""
+        """Upper bound on the remaining calls: no step is called wrong."""
         calls = range(len(self.task.question.calls))
         limits = {self._sampling(walk, call).max_tokens for walk in walks for call in calls}
         most = None if None in limits else max((limit for limit in limits if limit is not None), default=0)

@@ -1,6 +1,6 @@
-"""Results beside baselines and published figures: on the terminal, as Markdown, CSV and JSON.
+"""Tables of results with baselines and published figures, for the terminal and as Markdown, CSV and JSON.
 
-No published figure stands without its source and its mark, and none of ours without the baselines that it does not beat.
+Published figures carry their source and an `unconfirmed` mark if needed; ours name the baselines they do not beat.
 
 entries = beside_published({"mine": metrics})
 write_table(folder, entries)        # table.md, table.csv, table.json
@@ -30,8 +30,8 @@ BASELINE: Final = "baseline: "
 
 
 class Entry(Row, frozen=True, kw_only=True):
-    """One number of the table: F1 in percent. `confirmed` is None for a result of one's own, whose `not_above` names the
-    baselines that it is not shown to beat."""
+    """One number of the table: F1 in percent. `confirmed` is None for own results and baselines. `not_above` names the baselines
+    that an own result is not shown to beat."""
 
     critic: str
     benchmark: str
@@ -47,9 +47,9 @@ class Entry(Row, frozen=True, kw_only=True):
 
 
 def beside_published(results: Mapping[str, Metrics]) -> list[Entry]:
-    """Entries for `results` (metrics by name), baselines on the same rows, and what was published on these tests.
+    """Entries for `results` (metrics by name), baselines on the same rows, and published figures on these tests.
 
-    A published mean is taken where all of its tests were run; ours beside it is over the same ones.
+    A published mean is included if all of its tests were run; ours is then over the same tests.
     """
     entries = [entry for name, metrics in results.items() for entry in _own(name, metrics)]
     parts = _parts(next(iter(results.values())))
@@ -70,7 +70,7 @@ def beside_published(results: Mapping[str, Metrics]) -> list[Entry]:
 
 
 def write_table(folder: Path, entries: Sequence[Entry]) -> None:
-    """`table.json` and `table.csv` with one number a line, each with its source, and `table.md`."""
+    """Write `table.json` and `table.csv`, one number per line with its source, and `table.md`."""
     lines = [
         {name: getattr(entry, name) for name in Entry.__struct_fields__} | {"not_above": "; ".join(entry.not_above)}
         for entry in entries
@@ -86,7 +86,7 @@ def write_table(folder: Path, entries: Sequence[Entry]) -> None:
 
 
 def markdown(entries: Sequence[Entry]) -> str:
-    """The table in Markdown, with its notes and the sources below."""
+    """The table in Markdown, followed by notes and sources."""
     head, body = _grid(entries)
     shown = [head, ["---", *["---:"] * (len(head) - 2), "---"], *body]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in shown]
@@ -94,7 +94,7 @@ def markdown(entries: Sequence[Entry]) -> str:
 
 
 def print_table(entries: Sequence[Entry]) -> None:
-    """The same on the terminal."""
+    """Print the table to the terminal."""
     from rich.console import Console
     from rich.table import Table
 
@@ -111,7 +111,7 @@ def print_table(entries: Sequence[Entry]) -> None:
 
 
 def any_published(entries: Sequence[Entry]) -> bool:
-    """Whether there is anything published to stand beside."""
+    """Whether any entry is a published figure."""
     return any(entry.confirmed is not None for entry in entries)
 
 
@@ -143,7 +143,7 @@ def _own(name: str, metrics: Metrics) -> list[Entry]:
 
 
 def titled(name: str, metrics: Metrics) -> str:
-    """A critic's name with what must be said beside each of its figures: that it was asked with another prompt than its own."""
+    """A critic's name with its remark, if any, for example that another prompt than its own was used."""
     remark = metrics.critic.get("remark")
     return f"{name} ({remark})" if remark else name
 
@@ -155,7 +155,7 @@ def not_beaten(figures: FirstErrorFigures | MeanFigures, *, vote: bool = False) 
 
 
 def _baselines(parts: Mapping[str, FirstErrorFigures], column: str) -> list[Entry]:
-    """The baselines of one column; that of a mean is the mean over its parts, where all of these have it."""
+    """The baselines of one column. For a mean, each is the mean over the parts, if all parts have it."""
     covered = published().sets.get(column) or ([column] if column in parts else [*parts])
     found = [parts[name].baselines or _constant(parts[name]) for name in covered]
     entries = []
@@ -173,13 +173,13 @@ def _baselines(parts: Mapping[str, FirstErrorFigures], column: str) -> list[Entr
 
 
 def _constant(part: FirstErrorFigures) -> dict[str, Baseline]:
-    """The one baseline of an evaluation that was made before the others were measured; none where it is unknown."""
+    """The constant baseline, for older evaluations without the others; empty if unknown."""
     f1 = part.constant_baseline_f1
     return {} if f1 is None else {CONSTANT: Baseline(f1=f1, interval=(None, None))}
 
 
 def _means(metrics: Metrics) -> dict[str, MeanFigures]:
-    """Means by column: those over sets of tests that are known by a name, and the one over all that were run."""
+    """Means by column: over named sets of tests, and over all tests that were run."""
     parts = frozenset(metrics.benchmarks)
     if len(parts) == 1:
         return {}
@@ -193,13 +193,13 @@ def _means(metrics: Metrics) -> dict[str, MeanFigures]:
 
 
 def _rows(parts: Mapping[str, FirstErrorFigures], column: str) -> int:
-    """How many rows a column rests on."""
+    """The number of rows behind a column."""
     names = published().sets.get(column) or ([column] if column in parts else parts)
     return sum(parts[name].examples for name in names)
 
 
 def _grid(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
-    """Head and body: one line for each critic and source, a column for each test, means last."""
+    """Head and body: one line per critic and source, one column per test, means last."""
     columns = dict.fromkeys(entry.benchmark for entry in entries)
     lines: dict[tuple[str, str], dict[str, Entry]] = {}
     for entry in entries:

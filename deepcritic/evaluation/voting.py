@@ -1,4 +1,4 @@
-"""Accuracy of plain and critic-guided votes over several solutions of a problem, by number of solutions and by tokens."""
+"""Accuracy of plain and critic-guided votes over several solutions per problem, by number of solutions and tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Candidate(Row, frozen=True, kw_only=True):
-    """One solution of a problem as the votes see it. `stands` and `weight` are None where no critic was asked."""
+    """One solution of a problem, for voting. `stands` (accepted) and `weight` are None without a critic."""
 
     id: str
     problem_id: str
@@ -28,11 +28,11 @@ class Candidate(Row, frozen=True, kw_only=True):
 
 
 def voting_metrics(candidates: list[Candidate], criticised: int) -> dict[str, Any]:
-    """Accuracy in percent by method and number of solutions, with 95% intervals over problems; the gain over the plain
-    vote of as many solutions; and the plain vote at equal tokens, the critic's included.
+    """Accuracy in percent by method and number of solutions, with 95% intervals over problems; and the gain over plain votes
+    with as many solutions and with as many tokens, including the critic's.
 
-    Tokens are the mean for each problem. Plain voting at equal tokens takes as many whole solutions as they pay for; it is
-    None where fewer were drawn, or where the solutions say nothing of their tokens.
+    Tokens are means per problem. At equal tokens, the plain vote uses as many whole solutions as the tokens pay for; it is
+    None if fewer were sampled or if token counts are missing.
     """
     by_problem: dict[str, list[Candidate]] = {}
     for candidate in candidates:
@@ -96,7 +96,7 @@ def _percent(value: float) -> float:
 
 
 def _votes(group: list[Candidate]) -> Votes:
-    """The solutions of one problem, equal answers gathered: all right ones are equal, the others are compared."""
+    """The solutions of one problem, grouped by equal answers: all right ones are equal, the others are compared."""
     wrong = list(dict.fromkeys(one.answer for one in group if one.answer is not None and not one.right))
     kinds: dict[str, int] = {}
     for answer in wrong:

@@ -1,13 +1,13 @@
-"""A run as one page that works offline, from a disk: `deepcritic.report.page.write_page(run, file)`.
+"""A report on a run as one offline HTML page: `deepcritic.report.page.write_page(run, folder, summary)`.
 
-    overview.py   what was run, with what result, and what to be wary of
-    tables.py     the figures that were agreed on, as tables for the terminal and the page
-    draw.py       a plot in the colours of the page, with its text and its data
-    plots_*.py    what is drawn, from the files of the stages
-    texts.py      problems and steps, wherever the run has them
-    browser.py    every verdict beside the truth, and the critiques, kept compressed until they are asked for
-    lineage.py    from a verdict to the model, its training, and what it learnt from
-    page.py       the page itself: template, styles, scripts and the policy that allows nothing else
+    overview.py   warnings, headline figures, and the table of stages
+    tables.py     the summary's figures as tables for the terminal and the page
+    draw.py       plots in the colours of the page, with a text and data
+    plots_*.py    the plots, from the files of the stages
+    texts.py      problems and steps, from any row file of the run
+    browser.py    every verdict beside the gold, and the critiques, decompressed on demand
+    lineage.py    the origin of a model: its training and its training data
+    page.py       the page itself: template, styles, scripts and content security policy
 
-Texts of data and models never become markup: Jinja escapes them, and scripts put them into the page as text alone.
+Texts from data and models never become markup: Jinja escapes them, and scripts insert them as text.
 """

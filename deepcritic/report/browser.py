@@ -1,9 +1,9 @@
-"""Every verdict beside the truth: an index that filters work on, and the texts and critiques behind it in chunks.
+"""Every verdict beside the gold: an index for filters, with texts and critiques in chunks.
 
 index = browse([*evaluations(run), *evaluations(other)], chunks)
 
-The index has columns, one entry a row, so that thousands of rows take little; what is long (problems, steps, critiques) stays
-compressed until a row is looked at.
+The index stores columns with one entry per row, which keeps thousands of rows small. Long texts (problems, steps, critiques) stay
+compressed until a row is opened.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deepcritic.runs.jsonl import read_lines, read_rows
 from deepcritic.schema import ALL_CORRECT, Scores
 
 OUTCOMES: Final = ("right", "missed", "too early", "too late", "false alarm", "wrong", "no verdict", "no reply")
-"""What can become of a row, in the order in which filters offer it. `wrong` is for tasks that name no step."""
+"""Outcomes of a row, in the order of the filters. `wrong` is for tasks that name no step."""
 CALL: Final = "critique"
 
 
@@ -33,7 +33,7 @@ class _Key(msgspec.Struct):
 
 
 class _Reply(msgspec.Struct):
-    """A generation as far as it is shown."""
+    """The fields of a generation that are shown."""
 
     key: _Key
     text: str
@@ -43,7 +43,7 @@ class _Reply(msgspec.Struct):
 
 
 class Shelf:
-    """The texts of all evaluations, each once, whoever critic it was put to."""
+    """The texts of all evaluations, each stored once."""
 
     def __init__(self) -> None:
         self.texts: list[Text] = []
@@ -60,7 +60,7 @@ class Shelf:
 
 
 def browse(found: Sequence[Evaluation], chunks: Chunks) -> dict[str, Any]:
-    """The index of all evaluations; replies go into chunks `e0`, `e1`, ..., problems into `t`, what was learnt from into `l`."""
+    """The index of all evaluations. Replies go into chunks `e0`, `e1`, ..., problems into `t`, training rows into `l`."""
     shelf, runs = Shelf(), {one.path.parent: Texts(one.path.parent) for one in found}
     lineages = {run: Lineage(run, texts) for run, texts in runs.items()}
     learnt: list[Any] = []
@@ -77,7 +77,7 @@ def browse(found: Sequence[Evaluation], chunks: Chunks) -> dict[str, Any]:
 
 
 def outcome(row: dict[str, Any], stepwise: bool = True) -> str:
-    """What became of a row: of its vote, or of its one verdict; `stepwise` where verdicts name steps.
+    """The outcome of a row's vote or single verdict. `stepwise`: verdicts name steps.
 
     >>> outcome({"gold": 3, "verdicts": [2], "correct": 0.0}), outcome({"gold": -1, "verdicts": [None], "correct": 0.0})
     ('too early', 'no verdict')
@@ -99,7 +99,7 @@ def outcome(row: dict[str, Any], stepwise: bool = True) -> str:
 
 
 def verdict_of(row: dict[str, Any]) -> Any:
-    """The vote where several voted, else the one verdict."""
+    """The vote if there are several verdicts, else the only one."""
     verdicts = row["verdicts"]
     return row.get("vote") if len(verdicts) > 1 else verdicts[0] if verdicts else None
 
@@ -142,7 +142,7 @@ def _evaluation(
 
 
 class _Words:
-    """Words that occur over and over, each by its number."""
+    """Numbers repeated words, storing each once."""
 
     def __init__(self) -> None:
         self.words: list[str] = []
@@ -154,14 +154,14 @@ class _Words:
 
 
 def _learnt(known: dict[str, list[Any]], text: Text, learnt: list[Any]) -> list[int]:
-    """The numbers of what was learnt from that is about this problem."""
+    """Add the training rows about this problem to `learnt`; returns their numbers."""
     entries = known.get(Lineage.key(text.problem), [])
     learnt.extend(entries)
     return list(range(len(learnt) - len(entries), len(learnt)))
 
 
 def _replies(path: Path, ids: Sequence[str]) -> Iterator[list[list[Any]]]:
-    """For each row its replies as [sample, text, how it ended, tokens], in order of sample."""
+    """For each row, its replies as [sample, text, finish reason, tokens], sorted by sample."""
     replies: dict[str, list[list[Any]]] = {name: [] for name in ids}
     file, scored = path / "generations.jsonl", path / "scores.jsonl"
     if scored.is_file():

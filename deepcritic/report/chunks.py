@@ -1,10 +1,10 @@
-"""Texts too many to stand open in a page: JSON values in chunks, each compressed, inside the page or as script files beside it.
+"""Stores many texts as compressed chunks of JSON values, inside the page or in script files beside it.
 
     chunks = Chunks()
     starts = chunks.add("t", rows)          # chunk t-0 holds rows 0 .. starts[1] - 1, and so on
     chunks.inside, chunks.beside(folder)
 
-What a chunk holds is base64, so that no text in it can end the element or the string that it stands in.
+Chunks are base64, so no text in them can close the surrounding element or string.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import Any, Final
 import msgspec
 
 CHUNK: Final = 192_000
-"""Bytes of JSON in a chunk, before it is compressed."""
+"""Bytes of JSON per chunk, before compression."""
 INSIDE: Final = 6_000_000
-"""Characters of base64 up to which all chunks stand inside the page."""
+"""Up to this many base64 characters, all chunks are inside the page."""
 FOLDER: Final = "data"
 
 
 class Chunks:
-    """Collects chunks; they are compressed in two threads while rows are read (zlib leaves the interpreter free)."""
+    """Collects chunks and compresses them in two threads while rows are read (zlib releases the GIL)."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(2)
         self._packed: dict[str, Future[str]] = {}
 
     def add(self, name: str, values: Iterable[Any]) -> list[int]:
-        """Put `values` into chunks `name-0`, `name-1`, ...; returns the number of the first value of each."""
+        """Put `values` into chunks `name-0`, `name-1`, ...; returns the index of each chunk's first value."""
         starts: list[int] = []
         waiting: list[bytes] = []
         size = 0
@@ -66,7 +66,7 @@ def packed(content: bytes) -> str:
 
 
 def encoded(value: Any) -> bytes:
-    """JSON. Lone surrogates, which no file in UTF-8 can hold, are replaced."""
+    """Encode as JSON. Lone surrogates, which UTF-8 cannot encode, are replaced."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -82,7 +82,7 @@ def _whole(value: Any) -> Any:
 
 
 def write_beside(folder: Path, chunks: dict[str, str]) -> None:
-    """A script file for each chunk, which a page on the same disk can load; those of an earlier page go."""
+    """Write one script file per chunk, loadable by a page on the same disk. Deletes those of an earlier page."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.js"):
         old.unlink()

@@ -1,11 +1,11 @@
-"""A plot: drawn by matplotlib, put into the colours of the page, with a text for those who cannot see it and its data as CSV.
+"""Draws plots with matplotlib in the colours of the page, with an alternative text and the data as CSV.
 
     with figure("reward", rows=1) as (drawn, axes):
         axes.plot(steps, rewards, **line(0))
     plot = Plot(name="reward", title="Reward", text="It rises.", svg=drawn.svg, head=("step", "reward"), rows=rows)
 
-Colours stand in the drawing as names of CSS variables, so that one drawing serves light and dark pages; series differ in their
-marks and dashes as well, for those who cannot tell the colours apart (the palette is that of Okabe and Ito).
+Colours are CSS variables, so one drawing serves light and dark pages. Series also differ in markers and dashes, for
+colour-blind readers (the palette is that of Okabe and Ito).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NAMES: Final = {INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper
     colour: f"--series-{number}" for number, colour in enumerate(SERIES)
 }
 STANDARD, WIDE = 4.7, 8.4
-"""Inches. Drawings of these widths stand beside each other with letters of one size."""
+"""Widths in inches. Drawings of both widths have the same letter size on the page."""
 _MARKS: Final = "osD^vPX*"
 _DASHES: Final = ("-", (0, (5, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.6, 1.4, 1.6)))
 _STYLE: Final[dict[str, Any]] = {
@@ -67,7 +67,7 @@ _STYLE: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A drawing with what it says and its data: `head` names the columns of `rows`."""
+    """A drawing with its text and data. `head` names the columns of `rows`."""
 
     name: str
     title: str
@@ -80,7 +80,7 @@ class Plot:
 
     @property
     def csv_link(self) -> str:
-        """The data as a link that holds it."""
+        """The data as a `data:` link to a CSV file."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.head)
@@ -90,18 +90,18 @@ class Plot:
 
 @dataclass
 class Drawing:
-    """What a `figure` block leaves behind."""
+    """The result of a `figure` block."""
 
     svg: str = field(default="")
 
 
 @contextlib.contextmanager
 def figure(name: str, *, width: float = STANDARD, height: float = 2.7, columns: int = 1, share: bool = False) -> Iterator[Any]:
-    """`(drawing, axes)` to draw on, in inches, `columns` of them side by side. `drawing.svg` is there once the block is left."""
+    """Yield `(drawing, axes)` with `columns` axes side by side; sizes are in inches. Sets `drawing.svg` when the block ends."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context({**_STYLE, "svg.hashsalt": f"deepcritic/{name}"}):  # the same figures give the same page
+    with rc_context({**_STYLE, "svg.hashsalt": f"deepcritic/{name}"}):  # the same data give the same SVG
         drawn, made = Drawing(), Figure(figsize=(width, height), layout="constrained")
         axes = made.subplots(1, columns, sharey=share)
         yield drawn, axes
@@ -111,7 +111,7 @@ def figure(name: str, *, width: float = STANDARD, height: float = 2.7, columns: 
 
 
 def themed(svg: str) -> str:
-    """Only the drawing, without the names that would occur twice in a page, its colours left to the page.
+    """The bare drawing, without ids that would repeat in a page, with colours as CSS variables.
 
     >>> themed('<?xml?><svg width="72pt"><g id="axes_1"><path style="fill: #0000f1"/></g></svg>')
     '<svg><g><path style="fill: var(--series-1)"/></g></svg>'
@@ -125,7 +125,7 @@ def themed(svg: str) -> str:
 
 
 def line(number: int, *, marked: bool = True) -> dict[str, Any]:
-    """How the series of that number is drawn: colour, dashes and mark."""
+    """The style of series `number`: colour, dashes and marker."""
     style: dict[str, Any] = {"color": SERIES[number % len(SERIES)], "linestyle": _DASHES[number % len(_DASHES)]}
     if marked:
         style |= {"marker": _MARKS[number % len(_MARKS)], "markeredgecolor": PAPER, "markeredgewidth": 0.8}
@@ -133,7 +133,7 @@ def line(number: int, *, marked: bool = True) -> dict[str, Any]:
 
 
 def band(axes: Any, x: Sequence[Any], intervals: Sequence[Sequence[float | None]], number: int) -> None:
-    """The intervals around the series of that number."""
+    """Draw the intervals around series `number`."""
     axes.fill_between(
         x,
         [low for low, _ in intervals],
@@ -145,15 +145,15 @@ def band(axes: Any, x: Sequence[Any], intervals: Sequence[Sequence[float | None]
 
 
 Curve = tuple[str, Sequence[tuple[int, float | None, Sequence[float | None]]]]
-"""A name, and for each number of votes the figure and its interval."""
+"""A name and, for each number of votes, the figure and its interval."""
 
 
 def vote_curves(axes: Any, curves: Sequence[Curve]) -> list[list[Any]]:
-    """A figure of each name by the number of votes, as a line with its band; returns name, k, value, low, high."""
+    """Draw each curve by number of votes as a line with a band; returns rows of name, k, value, low, high."""
     rows: list[list[Any]] = []
     for number, (name, points) in enumerate(curves):
         k, values, bounds = [point[0] for point in points], [point[1] for point in points], [point[2] for point in points]
-        with contextlib.suppress(TypeError):  # a figure that is unknown has no interval
+        with contextlib.suppress(TypeError):  # an unknown figure has no interval
             band(axes, k, bounds, number)
         axes.plot(k, values, label=shortened(name), **line(number))
         rows += [[name, key, figure, *bound] for key, figure, bound in zip(k, values, bounds, strict=True)]
@@ -170,7 +170,7 @@ def percent_axis(axes: Any, label: str, *, along: str = "y") -> None:
 
 
 def legend_above(axes: Any, columns: int = 3) -> None:
-    """The legend over the drawing, where it hides nothing, in at most so many columns and no more than its width holds."""
+    """Put the legend above the drawing, in at most `columns` columns and no more than fit its width."""
     labels = axes.get_legend_handles_labels()[1]
     if not labels:
         return
@@ -180,7 +180,7 @@ def legend_above(axes: Any, columns: int = 3) -> None:
 
 
 def bars(axes: Any, names: Sequence[str], most: int = 34) -> None:
-    """Horizontal bars under these names, the first on top."""
+    """Set up an axis for horizontal bars with these names, the first on top."""
     axes.set_yticks(range(len(names)), [shortened(name, most) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
@@ -188,7 +188,7 @@ def bars(axes: Any, names: Sequence[str], most: int = 34) -> None:
 
 
 def shortened(name: str, most: int = 34) -> str:
-    """A name that may come from anywhere, in so many characters, safe from the drawing's own markup.
+    """Shorten an untrusted name to `most` characters and escape matplotlib's markup.
 
     >>> shortened("a$b$" * 20, 12)
     'a\\\\$b\\\\$a\\\\$b\\\\$a\\\\$b…'
@@ -199,7 +199,7 @@ def shortened(name: str, most: int = 34) -> str:
 
 
 def plain(cell: Any) -> Any:
-    """A cell of a table: numbers as they are read, none as nothing. A text that a spreadsheet would run stays text.
+    """A CSV cell: numbers rounded, None empty. Texts that a spreadsheet would run as a formula are quoted.
 
     >>> plain("=cmd()"), plain(12.345678), plain(None)
     ("'=cmd()", 12.3457, '')

@@ -1,4 +1,4 @@
-"""The evaluations of a run as the report sees them: a folder, its figures by benchmark, and its judged rows.
+"""The evaluations of a run, for the report: folder, figures by benchmark, and judged rows.
 
 for evaluation in evaluations(run):
     print(evaluation.name, evaluation.model, [part.samples for part in evaluation.parts.values()])
@@ -42,7 +42,7 @@ class Evaluation:
 
     @property
     def title(self) -> str:
-        """The name that the critic was given in tables, and that of the evaluation; each alone where there is no other."""
+        """The critic's label with the evaluation's title, or whichever is set."""
         label, named = self.metrics.label, "." in self.name
         return f"{label} ({title_of(self.name)})" if label and named else label or title_of(self.name)
 
@@ -52,7 +52,7 @@ class Evaluation:
 
     @cached_property
     def stepwise(self) -> bool:
-        """Whether its verdicts name steps; another task's are scores of responses."""
+        """Whether verdicts name steps; for other tasks they score responses."""
         return all(row.get("stratum") in (WITH_ERROR, WITHOUT_ERROR) for row in self.rows)
 
     @property
@@ -62,17 +62,17 @@ class Evaluation:
 
     @property
     def critic_parts(self) -> dict[str, FirstErrorFigures]:
-        """Those of benchmarks of solutions in steps."""
+        """The figures of benchmarks with stepwise solutions."""
         return {name: part for name, part in self.parts.items() if isinstance(part, FirstErrorFigures)}
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """The judged rows as plain values: their gold and verdicts are those of whichever task."""
+        """The judged rows as plain values, since types of gold and verdicts vary by task."""
         return [with_current_names(json.loads(line)) for _, line in read_lines(self.path / "verdicts.jsonl")]
 
 
 def title_of(folder: str) -> str:
-    """What people call an evaluation: the name that was given, or that of the stage.
+    """The display name of an evaluation: the given name, or the stage's.
 
     >>> title_of("evaluate.rft"), title_of("evaluate.shuffled"), title_of("evaluate")
     ('after RFT', 'shuffled', 'evaluate')
@@ -81,12 +81,12 @@ def title_of(folder: str) -> str:
 
 
 def place_of(folder: str) -> int:
-    """Where an evaluation stands in a list: those after the stages of training first, in their order."""
+    """The sort position of an evaluation: those of training stages first, in their order."""
     return [*FAMILIAR, folder].index(folder)
 
 
 def evaluations(run: Path) -> list[Evaluation]:
-    """The finished evaluations of a run, the stages of training first, others in order of finishing."""
+    """The finished evaluations of a run: those of training stages first, others by time of finishing."""
     found = []
     for name, manifest in finished_manifests(run):
         path = run / name
@@ -96,7 +96,7 @@ def evaluations(run: Path) -> list[Evaluation]:
 
 
 def compared(found: Iterable[Evaluation], most: int = 4) -> list[Evaluation]:
-    """Those that one drawing can hold: of the benchmark that most of them share, the stages of training first."""
+    """The first `most` evaluations from the largest group with the same benchmarks and number of rows, for one drawing."""
     groups: dict[tuple[Any, ...], list[Evaluation]] = {}
     for one in found:
         if one.stepwise:

@@ -1,4 +1,4 @@
-"""Groups of GRPO to be looked at: the replies to one prompt with their rewards and advantages, some from all of the training."""
+"""Browsable GRPO groups, sampled over the training: the replies to one prompt with rewards and advantages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from deepcritic.report.plots_training import GROUPS, read_groups
 from deepcritic.report.texts import Texts
 
 MOST: Final = 240
-"""Groups of a training that are shown: what training learns from is as long as the training."""
+"""The most groups shown per training stage; a long training has more."""
 
 
 def browse_groups(run: Path, chunks: Chunks) -> list[dict[str, Any]]:
-    """For each training its groups by step; their texts go into chunks `g0`, `g1`, ..."""
+    """The groups of each training stage by step. Their texts go into chunks `g0`, `g1`, ..."""
     texts, shown = Texts(run), []
     for number, path in enumerate(sorted(run.glob(f"*/{GROUPS}"))):
         found = read_groups(path.parent)
@@ -39,7 +39,7 @@ def browse_groups(run: Path, chunks: Chunks) -> list[dict[str, Any]]:
 
 
 def spread(groups: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    """At most so many, evenly over the training.
+    """At most `most` groups, spaced evenly.
 
     >>> [group["step"] for group in spread([{"step": step} for step in range(10)], 3)]
     [0, 4, 9]

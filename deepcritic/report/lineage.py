@@ -1,8 +1,8 @@
-"""Where a model comes from: from an evaluation to the stage that trained its model, to what that stage read, and so on.
+"""The origin of a model: the stage that trained it, the files that stage read, the stages that wrote them, and so on.
 
-The stages say it themselves: a model is named with the hash of its content, and a manifest holds the hashes of the files that
-were read and written. `Lineage(run, texts).of(evaluation)["shown"]` is a tree of lines, and `["learnt"]` holds, by problem, the
-dialogues and labelled solutions that training read.
+Hashes link the stages: a model's name includes its content hash, and a manifest holds the hashes of the files read and
+written. `Lineage(run, texts).of(evaluation)["shown"]` is a tree of lines, and `["learnt"]` holds, by problem, the dialogues
+and labelled solutions read in training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Line = dict[str, Any]
 
 
 class Lineage:
-    """What the manifests of a run say about who made what."""
+    """The links between models, files and stages, from a run's manifests."""
 
     def __init__(self, run: Path, texts: Texts) -> None:
         self._run, self._texts = run, texts
@@ -38,11 +38,11 @@ class Lineage:
 
     @staticmethod
     def key(problem: str) -> str:
-        """What two wordings of a problem have in common: its words."""
+        """A problem without differences in white space."""
         return " ".join(problem.split())
 
     def of(self, evaluation: Evaluation) -> dict[str, Any]:
-        """`shown`: a tree of lines; `learnt`: what training read, by problem; `looked_at`: how much that was."""
+        """`shown`: a tree of lines; `learnt`: training rows by problem; `looked_at`: rows by file."""
         shown = self._model(evaluation.model, set())
         read = sorted(set(_files(shown)))
         learnt: dict[str, list[Any]] = {}
@@ -63,7 +63,7 @@ class Lineage:
         return {"what": "model", "name": model, "stage": name, "note": f"trained by {name}{steps}", "from": parts}
 
     def _read(self, manifest: Manifest, seen: set[str], *, taught: bool = False) -> list[Line]:
-        """The files that a stage depends on, each with the stage that wrote it."""
+        """The files a stage depends on, each with the stage that wrote it."""
         lines = []
         for what, value in manifest.depends.items():
             place = self._wrote.get(str(value).removeprefix("sha256:"))
@@ -87,7 +87,7 @@ class Lineage:
         return lines
 
     def _rows(self, file: str) -> dict[str, list[Any]]:
-        """The dialogues or solutions of a file by problem: [file, id, verdict, text or steps]."""
+        """The dialogues or solutions of a file, by problem: [file, id, verdict, text or steps]."""
         if file not in self._learnt:
             found: dict[str, list[Any]] = {}
             for _, content in read_lines(self._run / file):
@@ -107,6 +107,6 @@ class Lineage:
 
 
 def _files(line: Line) -> list[str]:
-    """The files that training read, anywhere in the tree."""
+    """All files in the tree that training read."""
     own = [line["name"]] if line.get("taught") else []
     return own + [file for part in line.get("from", []) for file in _files(part)]

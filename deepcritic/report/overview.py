@@ -1,4 +1,4 @@
-"""What was run, with what result, and first of all what to be wary of.
+"""The report's overview: warnings, headline figures and stages.
 
 for warning in warnings(run, manifests, found):
     print(warning.text)
@@ -20,23 +20,23 @@ from deepcritic.runs.manifest import Manifest, RowCounts
 from deepcritic.tasks.metrics_types import Figures, FirstErrorFigures, Interval, PointwiseFigures
 
 FEW = 100
-"""Rows of a class under which a rate says little."""
+"""Below this many rows in a class, a rate is unreliable."""
 SEEN = 0.05
-"""Percent under which a share would be shown as 0.0%."""
+"""Percentages below this would be shown as 0.0%."""
 LEAN = 0.8
-"""The share of one class from which data count as unbalanced."""
+"""Above this share of one class, data count as unbalanced."""
 
 
 @dataclass(frozen=True)
 class Caution:
-    """Something that a reader should know before the figures."""
+    """A warning to read before the figures."""
 
     stage: str
     text: str
 
 
 def warnings(run: Path, manifests: Mapping[str, Manifest], found: Sequence[Evaluation]) -> Iterator[Caution]:
-    """What was cut, unparsed, lost or unbalanced, and what is not finished."""
+    """Truncated, unparsed, failed or unbalanced rows, and unfinished stages."""
     for folder in sorted(path.parent for path in run.glob("*/config.json")):
         if folder.name not in manifests:
             yield Caution(folder.name, "is not finished: nothing of it is shown")
@@ -71,13 +71,13 @@ def _labels(name: str, manifest: Manifest) -> Iterator[Caution]:
 
 
 def _draws(manifest: Manifest, name: str) -> int:
-    """A count of the stage's draws; those of RL are of the draws before it."""
+    """A count of the stage's draws; for RL, those of its prefilter."""
     before = manifest.facts.get("prefilter")
     return int((before.get(name) if isinstance(before, dict) else getattr(manifest, name)) or 0)
 
 
 def _evaluation(one: Evaluation) -> Iterator[Caution]:
-    """One caution for each kind of trouble, with the parts that have it."""
+    """One caution per kind of problem, with the parts affected."""
     found: dict[str, list[str]] = {}
     for name, part in one.parts.items():
         where = f" on {name.rpartition('/')[2]}" if len(one.parts) > 1 else ""
@@ -104,7 +104,7 @@ def _evaluation(one: Evaluation) -> Iterator[Caution]:
 
 
 def _troubles(part: Figures) -> Iterator[tuple[str, str]]:
-    """(what is the matter, how much of it) for the figures of one benchmark."""
+    """(problem, amount) pairs for the figures of one benchmark."""
     for rate, trouble in (
         (part.truncated_rate, "replies cut at max_tokens"),
         (part.unparsed_rate, "replies without a readable verdict, which count as wrong"),
@@ -135,7 +135,7 @@ def _troubles(part: Figures) -> Iterator[tuple[str, str]]:
 
 
 def sample(found: Sequence[Evaluation]) -> str:
-    """What was measured on what, as the title of a page.
+    """The title of the page: critics and benchmarks.
 
     >>> sample([])
     ''
@@ -150,7 +150,7 @@ def sample(found: Sequence[Evaluation]) -> str:
 
 
 def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tuple[str, str, str]]:
-    """What one would say in a minute: (number, what it is, its interval or what it is beside)."""
+    """The headline figures: (number, description, interval or comparison)."""
     cards = []
     for one in found[:3]:
         for what, value, interval in _main(one):
@@ -170,7 +170,7 @@ def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tu
 
 
 def _main(one: Evaluation) -> Iterator[tuple[str, float | None, Interval | None]]:
-    """The figures that one would quote, with their intervals: those of single replies and of the vote."""
+    """The main figures with their intervals, for single replies and for the vote."""
     whole, only = one.metrics, next(iter(one.parts.values())) if len(one.parts) == 1 else None
     votes = max((part.samples for part in one.parts.values()), default=0)
     if isinstance(only, FirstErrorFigures):
@@ -184,12 +184,12 @@ def _main(one: Evaluation) -> Iterator[tuple[str, float | None, Interval | None]
 
 
 def _on(one: Evaluation) -> str:
-    """The benchmark of a figure over all parts."""
+    """The benchmark's name, or the number of benchmarks in the mean."""
     return next(iter(one.parts)) if len(one.parts) == 1 else f"mean of {len(one.parts)} benchmarks"
 
 
 def stage_table(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
-    """Every stage with its models, data, rows, tokens, time and cost."""
+    """One row per stage: models, data, rows, tokens, time and cost."""
     priced = any(manifest.cost for manifest in manifests.values())
     head = ["stage", "model", "reads", "rows in", "rows out", "tokens written", "seconds", *(["cost"] if priced else []), "seed"]
     rows = []
@@ -216,7 +216,7 @@ def stage_table(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
 
 
 def preference_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
-    """Every judge of responses on every benchmark."""
+    """One row per judge of responses and benchmark."""
     parts = [(one, name, part) for one in found for name, part in one.parts.items() if isinstance(part, PointwiseFigures)]
     columns: list[tuple[str, list[tuple[float | None, Interval | None]]]] = [
         ("better one found", [(part.accuracy, part.accuracy_interval) for _, _, part in parts]),
@@ -236,7 +236,7 @@ def preference_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
 
 
 def shown(cell: Any) -> str:
-    """A cell for people.
+    """A cell formatted for display.
 
     >>> shown(1234567), shown(0.25), shown(None)
     ('1,234,567', '0.2', '')
@@ -268,7 +268,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _reads(config: Mapping[str, Any]) -> str:
-    """The data that a stage was given, by the ends of their names."""
+    """The input files of a stage, by the last two parts of their paths."""
     keys = ("benchmark.path", "source.path", "examples", "dialogues", "solutions", "rollouts", "problems", "generations")
     files = [str(config[key]) for key in keys if isinstance(config.get(key), str)]
     source = str(config.get("source._target_") or "").split(".")

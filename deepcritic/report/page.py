@@ -1,10 +1,10 @@
-"""The page: one HTML file that needs nothing but itself, and script files beside it where there are too many texts for it.
+"""Writes the page: one self-contained HTML file, with script files beside it if it has too many texts.
 
     written = write_page(run, run / "report", beside=None)
     written.file, written.characters, written.chunks
 
-Its policy lets nothing run but the scripts below, by their hashes, and nothing be fetched but fonts inside the page. Texts reach
-it as JSON with every `<` escaped, or compressed as base64, and scripts put them in place as text.
+Its content security policy allows only the scripts below, by hash, and only fonts inside the page. Texts are stored as JSON with
+every `<` escaped, or as compressed base64, and scripts insert them as text.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from deepcritic.runs.manifest import Manifest, finished_manifests
 
 PAGE: Final = "index.html"
 SCRIPTS: Final = ("dom", "chunks", "text", "markdown", "state", "list", "detail", "groups", "main")
-"""The scripts, in the order in which they build on each other."""
+"""The scripts in dependency order."""
 _ASSETS = files("deepcritic.report") / "assets"
 
 
 @dataclass(frozen=True)
 class Written:
-    """A page as it was written."""
+    """A written page."""
 
     file: Path
     characters: int
@@ -51,7 +51,7 @@ class Written:
 
 
 def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: Path | None = None) -> Written:
-    """Draw `run`, with the critiques of the run `beside` it to compare them with, into `folder`."""
+    """Write the page of `run` into `folder`; `beside` is another run whose critiques are compared."""
     chunks = Chunks()
     found = evaluations(run)
     others = evaluations(beside) if beside else []
@@ -99,7 +99,7 @@ def render(
     chunks: Mapping[str, str] | None = None,
     folder: str = "",
 ) -> str:
-    """The text of the page. Every text given is escaped; only the drawings, which are made here, go in as they are."""
+    """The HTML of the page. All texts are escaped except the drawings, which this package made."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -152,7 +152,7 @@ def render(
 
 
 def unstyled(drawings: Sequence[str]) -> tuple[list[str], str]:
-    """Drawings with classes in place of their styles, which a strict policy does not apply, and the classes as CSS.
+    """Replace inline styles, which a strict policy blocks, by classes; returns the drawings and the CSS.
 
     >>> unstyled(['<svg><g style="a: b"/><g style="a: b"/></svg>'])
     (['<svg><g class="s0"/><g class="s0"/></svg>'], '\\n.s0{a: b}')
@@ -167,7 +167,7 @@ def unstyled(drawings: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _own_tables(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The tables of the summary; F1, accuracy and time are told elsewhere on the page."""
+    """The tables of the summary, without F1, accuracy and time, which are elsewhere on the page."""
     told = ("F1 on", "The best response found", "Seconds")
     return [table for table in tables(dict(summary)) if not table["title"].startswith(told)]
 
@@ -187,7 +187,7 @@ def _asset(name: str) -> str:
 
 @functools.cache
 def _typesetting() -> str:
-    """KaTeX's styles with its fonts inside them, in the one format that all browsers read."""
+    """KaTeX's styles with embedded fonts, only in the format that all browsers support."""
 
     def inside(found: re.Match[str]) -> str:
         font = _ASSETS.joinpath("katex", *found[1].split("/")).read_bytes()

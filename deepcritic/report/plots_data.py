@@ -1,5 +1,4 @@
-"""How data were made, drawn: the funnel of the seeds, what the labels are worth, the rollouts that were not needed, refinement,
-votes, and what all of it cost."""
+"""Plots of data and use: the funnel of critiques, label quality, rollouts saved, refinement, votes, and costs."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from deepcritic.seeding.funnel import FunnelRow, read_funnel
 
 
 def plots(run: Path, manifests: Mapping[str, Manifest]) -> Iterator[Plot]:
-    """Those for which the run has figures."""
+    """The plots that the run has figures for."""
     for name, manifest in manifests.items():
         stage, folder = manifest.stage, run / name
         if stage == "seed" and len(manifest.facts.get("funnel") or []) > 1:
@@ -37,7 +36,7 @@ def plots(run: Path, manifests: Mapping[str, Manifest]) -> Iterator[Plot]:
 
 
 def funnel(name: str, rows: list[FunnelRow]) -> Plot:
-    """What was left after each rule."""
+    """Rows kept and dropped by each rule."""
     shown = [row for at, row in enumerate(rows) if row.dropped or at in (0, len(rows) - 1)]
     with figure(f"{name}-funnel", width=WIDE, height=0.6 + 0.3 * len(shown)) as (drawn, axes):
         most = max(1, shown[0].left)
@@ -94,7 +93,7 @@ MEASURES = (("precision", "precision of first errors"), ("recall", "recall of fi
 
 
 def label_truth(name: str, report: Mapping[str, Any]) -> Plot:
-    """The labels of each rule beside the truth, where it is known."""
+    """The labels of each rule beside the truth, if known."""
     rules = {rule: of["truth"] for rule, of in report["rules"].items() if "truth" in of}
     rows = []
     with figure(f"{name}-truth", height=0.9 + 0.5 * len(rules)) as (drawn, axes):
@@ -132,7 +131,7 @@ FATES = ("labelled", "discarded", "lacking")
 
 
 def rollouts(name: str, manifest: Manifest) -> Plot:
-    """Rollouts that were drawn and those that the rule did not need."""
+    """Rollouts drawn, and those the rule did not need."""
     found = {fate: manifest.facts[fate] for fate in FATES if isinstance(manifest.facts.get(fate), dict)}
     rows = [
         [fate, of.get("solutions", 0), *(of.get(key, 0) for key in ("rollouts", "rollouts_saved", "tokens", "tokens_saved"))]
@@ -169,7 +168,7 @@ def rollouts(name: str, manifest: Manifest) -> Plot:
 
 
 def refinement(name: str, metrics: Mapping[str, Any]) -> Plot:
-    """Where answers went: right stays right, wrong becomes right, and the other way."""
+    """Numbers of answers by right or wrong, before and after refinement."""
     rounds = [*(metrics.get("by_round") or [metrics])]
     total = metrics["solutions"]
     right = round(metrics["before"] * total / 100)
@@ -258,7 +257,7 @@ def _flows(axes: Any, flows: list[tuple[str, str, int]], total: int) -> None:
 
 
 def vote_curves(name: str, metrics: Mapping[str, Any]) -> Plot:
-    """Accuracy of each way to choose an answer by the number of solutions."""
+    """Accuracy of each voting method by number of solutions."""
     rows = []
     with figure(f"{name}-votes") as (drawn, axes):
         for number, (method, points) in enumerate(metrics["curves"].items()):
@@ -282,7 +281,7 @@ def vote_curves(name: str, metrics: Mapping[str, Any]) -> Plot:
 
 
 def effort(manifests: Mapping[str, Manifest]) -> Iterator[Plot]:
-    """Minutes, tokens and money by stage: one drawing for each that there is."""
+    """Minutes, tokens and cost by stage: one plot for each that is known."""
     stages = {name: _effort(manifest) for name, manifest in manifests.items() if manifest.stage != "report"}
     for key, title, axis, scale in EFFORT:
         found = {name: of[key] / scale for name, of in stages.items() if of[key]}
@@ -318,7 +317,7 @@ _EFFORT_KEYS = ("seconds", "prompt", "cached", "completion", "cost")
 
 
 def _effort(manifest: Manifest) -> dict[str, float]:
-    """What a stage took; RL says it of the draws before its training."""
+    """Time, tokens and cost of a stage; missing counts of RL come from its prefilter."""
     before = manifest.facts.get("prefilter") or {}
     own = {key: getattr(manifest, key) for key in _EFFORT_KEYS}
     return {key: float((before.get(key) if value is None else value) or 0.0) for key, value in own.items()}

@@ -1,4 +1,4 @@
-"""What the evaluations say, drawn: F1, votes, confidence, and where critics go wrong; the figures are those of `metrics.json`."""
+"""Plots of evaluations: F1, votes, confidence, and the errors critics make, from the figures of `metrics.json`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR
 from deepcritic.tasks.metrics_types import Accuracies, Accuracy, Confidence, FirstErrorFigures
 
 PUBLISHED = 6
-"""How many published figures stand beside ours on a benchmark, the best ones."""
+"""The number of published figures shown per benchmark, best first."""
 MOST = 6
-"""How many drawings of one sort there are, and half as many as benchmarks in one: the tables have all."""
+"""The most plots of one kind; one plot has at most `2 * MOST` benchmarks. The tables have all."""
 Point = dict[str, Any]
 
 
 def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
-    """Those for which there are figures."""
+    """The plots that there are figures for."""
     critics = [one for one in found if one.stepwise]
     if any(part.f1 is not None for one in critics for part in one.critic_parts.values()):
         yield f1_by_benchmark(critics)
@@ -63,7 +63,7 @@ def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
 
 
 def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
-    """A line for each critic on each benchmark, and under them what was published there."""
+    """One line per critic and benchmark, above the figures published for it."""
     rows: list[Point] = []
     benchmarks = list(dict.fromkeys(name for one in found for name in one.critic_parts))[: 2 * MOST]
     for benchmark in benchmarks:
@@ -135,11 +135,11 @@ def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
 
 
 FIRST, SECOND = 104, 115
-"""Where the two columns of numbers stand, to the right of the axis of percents."""
+"""The positions of the two number columns, to the right of the percent axis."""
 
 
 def best_baseline(part: FirstErrorFigures) -> float | None:
-    """F1 of the highest baseline; in evaluations from before the others were measured, that of the best constant."""
+    """F1 of the highest baseline; for older evaluations with only one, that of the best constant."""
     found = [one.f1 for one in part.baselines.values() if one.f1 is not None]
     return max(found) if found else part.constant_baseline_f1
 
@@ -200,7 +200,7 @@ def votes(found: Sequence[Evaluation]) -> Plot:
 
 
 def confidence(one: Evaluation, name: str, found: Confidence) -> Plot:
-    """Is agreement worth anything as confidence? Accuracy of the surest rows, and calibration."""
+    """Agreement as confidence: accuracy of the surest rows, and calibration."""
     rows: list[list[Any]] = []
     key = f"confidence-{one.name}-{name}"
     with figure(key, width=WIDE, columns=2) as (drawn, (left, right)):
@@ -237,7 +237,7 @@ def confidence(one: Evaluation, name: str, found: Confidence) -> Plot:
 
 
 SAID = ("right", "too early", "too late", "missed", "no verdict", "false alarm")
-"""What a critic says of a solution, in the order in which the bars are stacked."""
+"""The kinds of replies about a solution, in the order of the stacked bars."""
 _FILL = {
     "right": (SERIES[0], ""),
     "too early": (SERIES[4], "//"),
@@ -249,7 +249,7 @@ _FILL = {
 
 
 def mistakes(found: Sequence[Evaluation]) -> Plot:
-    """What the critics say of solutions with an error and of those without."""
+    """Shares of right and wrong replies, for solutions with and without an error."""
     rows = []
     for one in found:
         for name, part in one.critic_parts.items():
@@ -304,7 +304,7 @@ _LABELS = {
 
 
 def by_kind(lines: Sequence[tuple[Evaluation, dict[str, Accuracy]]], benchmark: str) -> Plot:
-    """Errors found by the kind of error."""
+    """Errors found, by kind of error."""
     kinds = list(dict.fromkeys(kind for _, groups in lines for kind in groups))
     with figure(f"kind-{benchmark}", height=0.9 + 0.2 * len(lines) * len(kinds) ** 0.9) as (drawn, axes):
         step = 0.7 / max(1, len(lines) - 1) if len(lines) > 1 else 0
@@ -323,7 +323,7 @@ def by_kind(lines: Sequence[tuple[Evaluation, dict[str, Accuracy]]], benchmark: 
 
 
 def by_position(lines: Sequence[tuple[Evaluation, dict[str, Accuracy]]], benchmark: str) -> Plot:
-    """Errors found by the place of the first wrong step."""
+    """Errors found, by first wrong step."""
     with figure(f"position-{benchmark}") as (drawn, axes):
         for number, (one, groups) in enumerate(lines):
             known = {int(place): group for place, group in groups.items() if group.accuracy is not None}
@@ -338,7 +338,7 @@ def by_position(lines: Sequence[tuple[Evaluation, dict[str, Accuracy]]], benchma
 
 
 def by_length(lines: Sequence[tuple[Evaluation, dict[str, Accuracies]]], benchmark: str) -> Plot:
-    """F1 by the number of steps."""
+    """F1 by number of steps."""
     names = list(dict.fromkeys(name for _, groups in lines for name in groups))
     with figure(f"length-{benchmark}") as (drawn, axes):
         for number, (one, groups) in enumerate(lines):

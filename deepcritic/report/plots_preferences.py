@@ -1,4 +1,4 @@
-"""Judged responses, drawn: accuracy and what votes add, by domain. Of judged steps `plots_evaluation` tells.
+"""Plots of judged responses: accuracy, votes and domains. `plots_evaluation` has those of judged steps.
 
 for plot in plots(evaluations(run)):
     print(plot.title)
@@ -18,11 +18,11 @@ MEASURES: tuple[tuple[str, Callable[[Part], float | None], Callable[[Part], Inte
     ("vote of all replies", lambda part: part.vote_accuracy, lambda part: part.vote_accuracy_interval),
     ("ROC-AUC, singles", lambda part: part.roc_auc, lambda part: part.roc_auc_interval),
 )
-"""What is drawn of each judge: the name, the figure, its interval."""
+"""The figures drawn for each judge: name, figure, interval."""
 
 
 def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
-    """Those for which there are figures."""
+    """The plots that there are figures for."""
     parts = [
         (f"{one.title}, {name}", part) for one in found for name, part in one.parts.items() if isinstance(part, PointwiseFigures)
     ]
@@ -41,7 +41,7 @@ def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
 
 
 def accuracies(parts: Sequence[tuple[str, PointwiseFigures]]) -> Plot:
-    """Each judge on each benchmark."""
+    """Accuracy of each judge on each benchmark."""
     rows = []
     with figure("preferences", height=1.1 + 0.5 * len(parts)) as (drawn, axes):
         for number, (title, value, interval_of) in enumerate(MEASURES):
@@ -78,7 +78,7 @@ def votes(curves: Sequence[Curve]) -> Plot:
 
 
 def domains(name: str, groups: Mapping[str, Accuracy]) -> Plot:
-    """Accuracy by what the query is about."""
+    """Accuracy by the domain of the query."""
     with figure(f"domains-{name}", height=0.8 + 0.3 * len(groups)) as (drawn, axes):
         for at, group in enumerate(groups.values()):
             if group.accuracy is not None:

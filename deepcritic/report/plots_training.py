@@ -1,4 +1,4 @@
-"""Training, drawn from `training.jsonl` and `groups.jsonl` of the stages that train: what is there, and nothing of what is not.
+"""Plots of training, from `training.jsonl` and `groups.jsonl` of the training stages. Missing metrics have no plot.
 
 for plot in plots(run):
     print(plot.title)
@@ -16,7 +16,7 @@ from deepcritic.runs.jsonl import read_lines
 from deepcritic.runs.renamed_fields import with_current_names
 
 TOGETHER: Final = 4
-"""Curves that one drawing of several stages can hold."""
+"""The most curves in one plot of several stages."""
 LOG, GROUPS = "training.jsonl", "groups.jsonl"
 TOPICS: Final[Sequence[tuple[str, str, Mapping[str, str]]]] = (
     ("loss", "loss", {"loss": "training", "eval_loss": "validation"}),
@@ -47,8 +47,8 @@ TOPICS: Final[Sequence[tuple[str, str, Mapping[str, str]]]] = (
     ("entropy", "nats a token", {"entropy": "entropy"}),
     ("length", "tokens", {"completions/mean_length": "mean reply", "completions/max_length": "longest reply"}),
 )
-"""What is drawn together: a key, the axis, and the metrics with the names by which they are shown. Of two with the same name the
-first one that is there counts."""
+"""The metrics of each plot: a key, the axis label, and the metrics with their display names. Of two with the same display name,
+the first one found is used."""
 _TITLES: Final = {
     "loss": "Loss",
     "reward": "Reward by class",
@@ -63,7 +63,7 @@ _TITLES: Final = {
 
 
 def plots(run: Path) -> Iterator[Plot]:
-    """The curves of every stage with a log, those of one kind of stage together where they are few, and its groups."""
+    """The curves and groups of every stage with a log. Few curves of one kind of stage share a plot."""
     logs: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for path in sorted(run.glob(f"*/{LOG}")):
         stage = path.parent.name
@@ -86,9 +86,9 @@ Points = list[tuple[int, float]]
 
 
 def series(log: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, Points]:
-    """The metrics that the log has of these, by the name they are shown by, as (step, value)."""
+    """The metrics of `names` found in the log, by display name, as (step, value)."""
     wanted = dict(names)
-    if "reward" in names:  # by class, whatever the task calls its classes
+    if "reward" in names:  # by class, with the names the task uses
         found = sorted({key for entry in log for key in entry if key.startswith("reward_")} - {"reward_std"})
         wanted = {**names, **{key: names.get(key, key.removeprefix("reward_").replace("_", " ")) for key in found}}
     shown: dict[str, Points] = {}
@@ -101,7 +101,7 @@ def series(log: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict[s
 
 
 def curves(place: str, found: Mapping[str, Mapping[str, Points]], topic: tuple[str, str, Mapping[str, str]]) -> Iterator[Plot]:
-    """One topic by step, for one stage or several; nothing where no log has any of it."""
+    """One topic by step, for one or several stages; no plot if no log has its metrics."""
     key, axis, _ = topic
     lines = {
         name if len(found) == 1 else stage if len(shown) == 1 else f"{stage}: {name}": points
@@ -136,7 +136,7 @@ def curves(place: str, found: Mapping[str, Mapping[str, Points]], topic: tuple[s
 
 
 def read_groups(stage: Path) -> list[dict[str, Any]]:
-    """The groups that GRPO learnt from, in order of step: `step`, `example_id`, `gold`, `samples`; empty where none were kept."""
+    """The groups of GRPO in file order: `step`, `example_id`, `gold`, `samples`; empty without a file."""
     if not (stage / GROUPS).is_file():
         return []
     found = [json.loads(line_) for _, line_ in read_lines(stage / GROUPS)]
@@ -144,7 +144,7 @@ def read_groups(stage: Path) -> list[dict[str, Any]]:
 
 
 def group_plot(stage: str, groups: Sequence[Mapping[str, Any]]) -> Plot:
-    """Each group a mark over its step: how much of it was rewarded, and whether it could teach anything."""
+    """One mark per group and step, showing its mean reward and whether rewards vary."""
     by_step: dict[int, list[tuple[float, bool]]] = {}
     for group in groups:
         rewards = [float(sample.get("reward") or 0.0) for sample in group["samples"]]

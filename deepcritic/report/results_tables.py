@@ -1,9 +1,9 @@
-"""The tables of results: each critic beside baselines and published figures, how evaluations differ, and details.
+"""The results tables: critics beside baselines and published figures, differences between evaluations, and details.
 
 for table in results_tables(found, differences(found)):
     print(table["title"], table["head"])
 
-A cell is a text, or a pair of a text and what stands below it in small letters.
+A cell is a text, or a pair of a text and a small line below it.
 """
 
 from __future__ import annotations
@@ -25,47 +25,47 @@ from deepcritic.tasks.metrics_types import Interval
 
 Cell = str | tuple[str, str]
 PAIRS: Final = 6
-"""So many pairs of evaluations are compared at most: the first ones with those after them."""
+"""The most pairs of evaluations compared, starting with those of the first one."""
 NAMES: Final = {"f1": "F1", "maj_f1": "F1 of the vote", "accuracy": "accuracy", "vote_accuracy": "accuracy of the sum"}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What `comparison.compare` found of two evaluations, under their names."""
+    """The result of `comparison.compare` for two named evaluations."""
 
     names: tuple[str, str]
     found: Mapping[str, Any]
 
     @property
     def parts(self) -> dict[str, Mapping[str, Any]]:
-        """Figures by benchmark, and their means where there are several."""
+        """Figures by benchmark, and their means if there are several."""
         means = {name.removeprefix("mean_"): value for name, value in self.found.items() if name.startswith("mean_")}
         return {**self.found["benchmarks"], **({f"mean of {len(self.found['benchmarks'])}": means} if means else {})}
 
 
 def differences(found: Sequence[Evaluation], beside: Sequence[Evaluation] = ()) -> list[Difference]:
-    """How evaluations on the same rows differ, among themselves and from those `beside`; the first `PAIRS` of them."""
+    """Compare evaluations on the same rows with each other and with those in `beside`; the first `PAIRS` pairs."""
     rows = functools.cache(lambda path: [row for row in read_judged(path) if kind_of(row.id)[1] is None])
     compared: list[Difference] = []
     for a, b in [*itertools.combinations(found, 2), *itertools.product(found, beside)]:
         if len(compared) == PAIRS:
             break
         names = (_named(a, found), _named(b, found))
-        with contextlib.suppress(InputError):  # of other rows, or without a score
+        with contextlib.suppress(InputError):  # different rows, or no scores
             compared.append(Difference(names, compare([rows(a.path)], [rows(b.path)], names)))
     return compared
 
 
 def results_tables(found: Sequence[Evaluation], compared: Sequence[Difference] = ()) -> list[dict[str, Any]]:
-    """The tables of these evaluations, and of how they differ."""
+    """The tables of these evaluations and their differences."""
     return [table for table in (critic_table(found), difference_table(compared), detail_table(found)) if table]
 
 
 def critic_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
-    """A line for each critic, its vote, each baseline and each published critic; a column for each benchmark, means last."""
+    """One line per critic, vote, baseline and published critic; one column per benchmark, means last."""
     known = {one.title: one.metrics for one in found if one.stepwise and one.critic_parts}
     groups: dict[tuple[str, ...], dict[str, Metrics]] = {}
-    for title, metrics in known.items():  # evaluations of other benchmarks have other columns
+    for title, metrics in known.items():  # evaluations of different benchmarks have different columns
         groups.setdefault(tuple(metrics.benchmarks), {})[title] = metrics
     if not groups:
         return None
@@ -88,12 +88,12 @@ def critic_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
 
 
 def _broken(name: str) -> str:
-    """A name that may be broken at its slashes."""
+    """A name with line breaks allowed at slashes."""
     return name.replace("/", "/\u200b")
 
 
 def _group(entry: Entry) -> int:
-    """0 for one's own, 1 for baselines, 2 for published: they stand in this order."""
+    """The sort order: 0 for own results, 1 for baselines, 2 for published."""
     return 2 if entry.confirmed is not None else 1 if entry.critic.startswith(BASELINE) else 0
 
 
@@ -125,7 +125,7 @@ def _notes(entries: Any) -> Iterator[str]:
 
 
 def difference_table(compared: Sequence[Difference]) -> dict[str, Any] | None:
-    """How evaluations on the same rows differ: paired, with intervals, p-values and a plain word."""
+    """Paired differences on the same rows, with intervals, p-values and a plain verdict."""
     rows: list[list[Cell]] = [
         [(f"{one.names[0]} − {one.names[1]}", f"{_broken(benchmark)}, {name}"), *_cells(figures[key], one.names)]
         for one in compared
@@ -159,7 +159,7 @@ def _cells(figure: Mapping[str, Any], names: Sequence[str]) -> list[Cell]:
 
 
 def verdict(low: float, high: float, names: Sequence[str]) -> str:
-    """What an interval of a difference says.
+    """The conclusion from the interval of a difference.
 
     >>> verdict(1.0, 5.0, ["alpha", "beta"]), verdict(-2.0, 1.0, ["alpha", "beta"])
     ('alpha is better', 'not sure: either may be better')
@@ -199,7 +199,7 @@ def _with_range(value: float | None, interval: Interval | None) -> Cell:
 
 
 def sentence(compared: Sequence[Difference]) -> str:
-    """What the two evaluations of a run come to in one sentence; empty where they are not just two that can be compared."""
+    """One sentence on the difference of two evaluations; empty unless exactly one pair is comparable."""
     if len(compared) != 1:
         return ""
     names, (where, figures) = compared[0].names, [*compared[0].parts.items()][-1]

@@ -1,7 +1,7 @@
-"""The figures of a whole run, from the files of its finished stages: nothing is sampled or judged here anew.
+"""The figures of a whole run, from the files of its finished stages, without new sampling or judging.
 
 Step critics are found by the names of their evaluations: `evaluate.base`, `evaluate.sft` and `evaluate.rl` on the same rows,
-`evaluate.votes` for Maj@k; labels beside the truth where a stage `prepare.truth` knows it. Judges of responses are all there.
+`evaluate.votes` for Maj@k. Labels are compared with the truth of `prepare.truth`. All judges of responses are included.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ JUDGED = ("accuracy", "accuracy_interval", "vote_accuracy", "roc_auc", "unparsed
 
 
 def summarise(run: Path) -> dict[str, Any]:
-    """Everything that the run's finished stages say, in percent and seconds; what was not run is absent."""
+    """The figures of the run's finished stages, in percent and seconds. Stages not run are absent."""
     manifests = dict(finished_manifests(run))
     measured = {name: _json(run / name / "metrics.json") or {} for name, one in manifests.items() if one.stage == "evaluate"}
     steps = {name: metrics for name, metrics in measured.items() if "f1" in metrics}
@@ -70,8 +70,8 @@ def summarise(run: Path) -> dict[str, Any]:
 
 
 def label_quality(labelled: Path, truth: Path, all_solutions: int) -> dict[str, Any]:
-    """How often an automatic label is exactly the truth, over the labelled solutions whose truth is known; and how many
-    solutions were discarded, in percent, by the kind of their error."""
+    """The percentage of automatic labels equal to the truth, over labelled solutions with known truth, and the percentage of
+    solutions discarded, both also by kind of error."""
     known = {row.id: row.gold for row in read_rows(truth, Example)}
     labels = {row.id: row.gold.first_error for row in read_rows(labelled, Example)}
     right: Counter[str] = Counter()
@@ -106,7 +106,7 @@ def _labels(run: Path, manifests: dict[str, Manifest]) -> dict[str, Any]:
 
 
 def gain(name: str, first: Path, second: Path) -> dict[str, Any]:
-    """F1 of one evaluation minus that of another on the rows that both answered, with its paired interval, in points."""
+    """The F1 difference of two evaluations on the rows scored in both, with its paired interval, in points."""
     if not (first / "verdicts.jsonl").is_file() or not (second / "verdicts.jsonl").is_file():
         return {}
     ours, theirs = ({row.id: row for row in read_rows(path / "verdicts.jsonl", Judged)} for path in (first, second))

@@ -1,4 +1,4 @@
-"""The figures that were agreed on as tables of texts, for the terminal and for the page: title, head, rows.
+"""The figures of `summary` as tables of texts, for the terminal and the page: title, head, rows.
 
 for table in tables(summarise(run)):
     print(table["title"], table["rows"])

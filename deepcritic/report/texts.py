@@ -1,7 +1,7 @@
-"""Problems and steps by the id of their row: of an evaluation its own rows, else whatever row file of the run has the id.
+"""Problems and steps by row id, from an evaluation's own rows, or else from any row file of the run.
 
 texts = Texts(run)
-text = texts.of(run / "evaluate", "math-17")       # None where the run has it nowhere
+text = texts.of(run / "evaluate", "math-17")       # None if not found
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROWS = "examples.jsonl"
 
 
 class Text(msgspec.Struct, frozen=True):
-    """What there is to read of a row, whatever its task: a problem with steps, or a query with responses."""
+    """The texts of a row of any task: a problem with steps, or a query with responses."""
 
     problem: str
     parts: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class Text(msgspec.Struct, frozen=True):
 
 
 class _Loose(msgspec.Struct):
-    """A row as far as it is shown."""
+    """The fields of a row that are shown."""
 
     id: str
     item: dict[str, Any] = {}
@@ -37,7 +37,7 @@ class _Loose(msgspec.Struct):
 
 
 class Texts:
-    """Reads each row file of a run at most once, and only when an id is looked for."""
+    """Reads each row file of a run at most once, when an id is first looked up."""
 
     def __init__(self, run: Path) -> None:
         self._run = run
@@ -51,7 +51,7 @@ class Texts:
         return None if own else self.anywhere(identity)
 
     def anywhere(self, identity: str) -> Text | None:
-        """The text of a row of this id in any stage of the run."""
+        """The text of a row with this id in any stage of the run."""
         for path in sorted(self._run.glob("*/*.jsonl")):
             if path.name in {ROWS, "solutions.jsonl", "labelled.jsonl"} and (found := self._rows(path).get(identity)):
                 return found
@@ -70,7 +70,7 @@ def _read(path: Path) -> list[tuple[str, Text]]:
         try:
             row = decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            continue  # what cannot be read cannot be shown; the stage that wrote it has its own word on that
+            continue  # unreadable rows are not shown; the stage that wrote them reports errors
         problem = row.item.get("problem", row.item.get("query"))
         parts = row.item.get("steps", row.item.get("responses"))
         if not isinstance(problem, str):
