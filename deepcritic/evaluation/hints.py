@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from deepcritic.schema import ALL_CORRECT, Judged
 
 _MOSTLY = 0.5
-"""The share of verdicts on solutions with an error that must be one step off; it must also exceed the right ones."""
+"""The share of verdicts on solutions with an error that must be one step off, and more than are right."""
 
 
 class Samples:

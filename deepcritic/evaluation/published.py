@@ -1,4 +1,4 @@
-"""Published figures, each with its source, its date, and whether it was read there or quoted elsewhere.
+"""Published figures, each with its source, date, and whether it was read there or quoted.
 
 >>> critics = {figure.critic for figure in published().figures if figure.benchmark == "ProcessBench mean"}
 >>> "GPT-4o" in critics, published().benchmarks["mr_gsm8k"].rows

@@ -2,7 +2,7 @@
 
     chunks = Chunks()
     starts = chunks.add("t", rows)          # chunk t-0 holds rows 0 .. starts[1] - 1, and so on
-    chunks.inside, chunks.beside(folder)
+    write_beside(folder, chunks.take())
 
 Chunks are base64, so no text in them can close the surrounding element or string.
 """

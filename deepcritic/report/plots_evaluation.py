@@ -37,7 +37,7 @@ Point = dict[str, Any]
 
 
 def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
-    """The plots that there are figures for."""
+    """The plots with figures."""
     critics = [one for one in found if one.stepwise]
     if any(part.f1 is not None for one in critics for part in one.critic_parts.values()):
         yield f1_by_benchmark(critics)

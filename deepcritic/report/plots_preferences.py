@@ -22,7 +22,7 @@ MEASURES: tuple[tuple[str, Callable[[Part], float | None], Callable[[Part], Inte
 
 
 def plots(found: Sequence[Evaluation]) -> Iterator[Plot]:
-    """The plots that there are figures for."""
+    """The plots with figures."""
     parts = [
         (f"{one.title}, {name}", part) for one in found for name, part in one.parts.items() if isinstance(part, PointwiseFigures)
     ]
