@@ -1,9 +1,9 @@
-"""Critics of step-by-step mathematical reasoning: make them, measure them, put them to work.
+"""Critics of step-by-step mathematical reasoning: train them, evaluate them, use them.
 
     from deepcritic import Critic, refine
 
-The command line is `python -m deepcritic --help`. Importing the package loads neither torch nor any engine: each public name
-is imported at its first use.
+The command line is `python -m deepcritic --help`. Importing the package loads neither torch nor any engine: each public name is
+imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
 
         try:
             return version("deepcritic")
-        except PackageNotFoundError:  # a checkout that is on the path without being installed
+        except PackageNotFoundError:  # a checkout on the path that is not installed
             return "unknown"
     if name in _MODULES:
         return importlib.import_module(f"deepcritic.{name}")

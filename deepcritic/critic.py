@@ -1,4 +1,4 @@
-r"""A critic in your own program: which step of a solution is the first wrong one, how sure is that, and why?
+r"""A critic as a Python object: the first wrong step of a solution, with its confidence and an explanation.
 
 >>> from deepcritic.samplers.scripted import ScriptedSampler
 >>> critic = Critic(sampler=ScriptedSampler("Step 2 should give 5. \\boxed{2}"), samples=4)
@@ -8,8 +8,8 @@ r"""A critic in your own program: which step of a solution is the first wrong on
 >>> found.steps[found.first_error - 1], found.text
 ('2 + 3 = 6', 'Step 2 should give 5. \\boxed{2}')
 
-With a model it reads `Critic(model="path/to/critic")`, on a server `Critic(model="name", sampler="openai", urls=[...])`.
-Behind a service of critics (`python -m deepcritic serve`) it reads `Critic(urls=["http://host:8765"])`.
+With a model, use `Critic(model="path/to/critic")`; with a model server, `Critic(model="name", sampler="openai", urls=[...])`.
+With the critic service (`python -m deepcritic serve`), use `Critic(urls=["http://host:8765"])`.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ ENGINES = {
     "transformers": "TransformersSampler", "vllm": "VLLMSampler", "openai": "OpenAISampler", "litellm": "LiteLLMSampler",
     "ray": "RaySampler",
 }  # fmt: skip
-"""The engines that can be named, each in the module of its name in `deepcritic.samplers`."""
+"""The engines by name. Each is in the module of that name in `deepcritic.samplers`."""
 
 SPLITS = ("layout", "rule")
 Solution = str | Sequence[str]
 
 
 class Critique(Row, frozen=True, kw_only=True):
-    r"""What a critic found in one solution.
+    r"""A critic's result for one solution.
 
-    `first_error` is the first wrong step, counted from 1, `ALL_CORRECT` (-1) when every step is right, or None when no
-    sample gave a readable verdict. `votes` counts the readable verdicts, `agreement` is the winner's share of them,
-    `text` the first reply with the winning verdict, or where there is no verdict the first reply. `unparsed` and `failed`
-    count the samples without a verdict: those whose verdict cannot be read, and those that the engine did not deliver; `note`
-    says why where nothing came of it. `tokens` is what all samples cost, prompts and replies. Of a solution that was given as one
-    text, `spans` holds the part `text[start:end]` that each step covers, and `place` that of the first error.
+    `first_error` is the first wrong step, numbered from 1, `ALL_CORRECT` (-1) if every step is right, or None if no sample has a
+    readable verdict. `votes` counts the readable verdicts. `agreement` is the winner's share of them. `text` is the first reply
+    with the winning verdict, or the first reply if there is no verdict. `unparsed` counts the replies without a readable verdict,
+    and `failed` the samples without a reply. `note` gives the reason if there is no verdict. `tokens` counts prompts and replies
+    of all samples. For a solution given as one text, `spans` holds the `(start, end)` of each step in it, and `place` that of the
+    first error.
 
     >>> from deepcritic.samplers.scripted import ScriptedSampler
     >>> replies = ["Right. \\boxed{-1}", "Step 1 is off. \\boxed{1}", "No idea.", "Wrong. \\boxed{1}"]
@@ -77,7 +77,7 @@ class Critique(Row, frozen=True, kw_only=True):
 
     @property
     def place(self) -> tuple[int, int] | None:
-        r"""Where the first error stands in the solution's text, as `text[start:end]`; None without one, or for a list of steps.
+        r"""The place of the first error, `text[start:end]` of the solution. None without an error, or for a list of steps.
 
         >>> from deepcritic.samplers.scripted import ScriptedSampler
         >>> critic, text = Critic(sampler=ScriptedSampler("\\boxed{2}"), samples=1), "Step 1: 2 * 3 = 6\nStep 2: 6 + 1 = 8"
@@ -90,35 +90,33 @@ class Critique(Row, frozen=True, kw_only=True):
 
     @property
     def accepts(self) -> bool:
-        """Whether every step is right in the critic's eyes; False where nothing could be read."""
+        """Whether the critic finds every step right. False without a readable verdict."""
         return self.first_error == ALL_CORRECT
 
     @property
     def acceptance(self) -> float | None:
-        """The share of the readable votes that find every step right, 0 to 1; None where no vote is readable."""
+        """The share of the readable votes that find every step right, 0 to 1. None without a readable vote."""
         readable = sum(self.votes.values())
         return self.votes.get(ALL_CORRECT, 0.0) / readable if readable else None
 
     @property
     def unreadable(self) -> int:
-        """The name of `unparsed` until 0.1; it goes with the next release."""
+        """Deprecated name of `unparsed` (until 0.1), removed in the next release."""
         warnings.warn("unreadable is now called unparsed", DeprecationWarning, stacklevel=2)
         return self.unparsed
 
 
 class Critic:
-    r"""A model, how it is asked, and how its samples vote.
+    r"""A model with its prompt, its sampling and the vote of its samples.
 
-    `sampler` is the name of an engine (`transformers`, `vllm`, `openai`, `litellm`, `ray`), with its options as further
-    keywords, or a sampler of your own. `samples` critiques are drawn for each solution, at temperature 1.0, or 0.6 where
-    there is only one (DeepCritic's settings). A critique may have `max_tokens` tokens, by default what the context
-    leaves. A solution that is one text is
-    split by its `layout` (headings, lists, paragraphs), or with
-    `split="rule"` at its sentences where the layout shows no steps. The same seed gives the same critique of the
-    same solution, whatever else is asked beside it.
+    `sampler` is the name of an engine (`transformers`, `vllm`, `openai`, `litellm`, `ray`), with its options as further keywords,
+    or your own sampler. `samples` critiques are sampled per solution, at temperature 1.0, or 0.6 for a single one (DeepCritic's
+    settings). A critique has at most `max_tokens` tokens, by default the rest of the context. A solution given as one text is
+    split by its `layout` (headings, lists, paragraphs); with `split="rule"`, also into sentences if the layout shows no steps.
+    The same seed gives the same critique of a solution, independent of other requests.
 
-    The weights are loaded at the first question. `critique` may be called from several threads; a critic that was made
-    from names travels to other processes. Raises `InputError` for a model that is not there.
+    The weights are loaded on the first call. `critique` is thread-safe. A critic that was made from names can be pickled. Raises
+    `InputError` for a model that does not exist.
 
     >>> from deepcritic.samplers.scripted import ScriptedSampler
     >>> with Critic(sampler=ScriptedSampler("All right. \\boxed{-1}"), samples=2) as critic:
@@ -127,7 +125,7 @@ class Critic:
     """
 
     def __new__(cls, model: str | None = None, *, sampler: str | Sampler = "transformers", urls: Any = None, **_: Any) -> Self:
-        """A critic behind a service where only `urls` are given."""
+        """A client of the critic service if only `urls` are given."""
         if cls is Critic and urls is not None and model is None and sampler == "transformers":
             return super().__new__(_ServiceCritic)  # type: ignore[return-value]
         return super().__new__(cls)
@@ -165,7 +163,7 @@ class Critic:
         return self._engine.model_id
 
     def critique(self, problem: str, solution: Solution) -> Critique:
-        r"""The critique of one solution, a text (split into its steps) or the list of its steps.
+        r"""Critique one solution: a text (split into steps) or a list of steps.
 
         Raises `InputError` for an empty problem or a solution without steps.
 
@@ -178,9 +176,9 @@ class Critic:
         return next(self.critique_many([(problem, solution)]))
 
     def critique_many(self, pairs: Iterable[tuple[str, Solution]]) -> Iterator[Critique]:
-        r"""A critique for each `(problem, solution)`, in their order, streamed: `pairs` may be endless.
+        r"""Yield a critique for each `(problem, solution)`, in order. `pairs` is read lazily and may be infinite.
 
-        A pair that cannot be asked about gives a critique without a verdict, whose `note` says why.
+        An invalid pair gives a critique without a verdict, with the reason in `note`.
 
         >>> from deepcritic.samplers.scripted import ScriptedSampler
         >>> critic = Critic(sampler=ScriptedSampler("\\boxed{-1}"), samples=1)
@@ -197,7 +195,7 @@ class Critic:
         yield from asked.ready()
 
     async def acritique(self, problem: str, solution: Solution) -> Critique:
-        r"""`critique`, for programs that must not block.
+        r"""`critique` as a coroutine.
 
         >>> from deepcritic.samplers.scripted import ScriptedSampler
         >>> critic = Critic(sampler=ScriptedSampler("\\boxed{1}"), samples=1)
@@ -207,7 +205,7 @@ class Critic:
         return await asyncio.to_thread(self.critique, problem, solution)
 
     async def acritique_many(self, pairs: Iterable[tuple[str, Solution]]) -> AsyncIterator[Critique]:
-        r"""`critique_many`, for programs that must not block.
+        r"""`critique_many` as an asynchronous iterator.
 
         >>> from deepcritic.samplers.scripted import ScriptedSampler
         >>> async def count(critic: Critic) -> int:
@@ -220,7 +218,7 @@ class Critic:
             yield one  # type: ignore[misc]
 
     def question(self, item: Item, *, example_id: str, step: int = 0) -> Request:
-        """The request for all samples about `item`; `step` tells several rounds about one example apart."""
+        """The request for all samples about `item`. `step` distinguishes several rounds on one example."""
         return request(
             self.task.ask(item), self.sampling, example_id=example_id, call=CALL, seed=self.seed, step=step,
             samples=range(self.samples),
@@ -231,7 +229,7 @@ class Critic:
         return judge(self.task, item, outcomes)
 
     def close(self) -> None:
-        """Let go of the engine; the next question opens it again."""
+        """Release the engine. The next call opens it again."""
         with self._lock:
             if self._open:
                 self._engine.__exit__(None, None, None)
@@ -245,7 +243,7 @@ class Critic:
         self.close()
 
     def opened(self) -> Sampler:
-        """The engine, its weights loaded."""
+        """The engine, with its weights loaded."""
         with self._lock:
             if not self._open:
                 self._engine.__enter__()
@@ -264,7 +262,7 @@ class Critic:
 
 
 class _ServiceCritic(Critic):
-    """A critic behind the service at `urls`, which decides how its model is asked; `samples` is how many critiques vote."""
+    """A critic served at `urls`, with the prompt and settings of the service. `samples` is the number of critiques that vote."""
 
     def __init__(
         self, model: None = None, *, urls: str | Sequence[str], sampler: str = "transformers", samples: int = 8, **options: Any
@@ -336,17 +334,17 @@ def _from_service(answer: Answer) -> Critique:
 
 
 class _Asked:
-    """The pairs of one `critique_many`: what was asked, what has arrived, and what can be handed out in order.
+    """The pairs of one `critique_many` call: the requests, the outcomes so far, and the results to yield in order.
 
-    A pair that occurs again while the first one is under way is not asked about twice.
+    A pair that repeats one in progress is not requested twice.
     """
 
     def __init__(self, critic: Critic, pairs: Iterable[tuple[str, Solution]]) -> None:
         self._critic, self._pairs = critic, pairs
-        self._order: list[tuple[str, Item | None]] = []  # the names of the pairs that are not handed out yet
+        self._order: list[tuple[str, Item | None]] = []  # the names of the pairs that are not yielded yet
         self._notes: dict[str, str] = {}
         self._outcomes: dict[str, list[Generation | Failure]] = {}
-        self._lock = threading.Lock()  # engines pull requests in a thread of their own
+        self._lock = threading.Lock()  # engines pull requests in their own thread
 
     def requests(self) -> Iterator[Request]:
         for number, (problem, solution) in enumerate(self._pairs):
@@ -386,7 +384,7 @@ class _Asked:
 
 
 def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Failure]) -> Critique:
-    """The vote of several samples. A step that the solution does not have is no readable verdict."""
+    """The vote of several samples. A verdict that names a missing step counts as unparsed."""
     replies = sorted((one for one in outcomes if isinstance(one, Generation)), key=lambda one: one.key.sample)
     failures = [one for one in outcomes if isinstance(one, Failure)]
     verdicts = [verdict_of(reply, task) for reply in replies]
@@ -411,14 +409,14 @@ def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Fai
 
 
 def _why(failures: Sequence[Failure]) -> str:
-    """The reasons of failures, each with the words of the first one."""
+    """The reasons of failures, each with the message of its first failure."""
     details = {one.reason: one.detail for one in reversed(failures)}
     return ", ".join(f"{reason} ({detail})" if detail else reason for reason, detail in sorted(details.items()))
 
 
 def read_item(problem: str, solution: Solution, split: str = "layout") -> Item:
-    """A problem and its solution as an item. Of a solution that is one text, `meta` holds the text and the places of its steps
-    (see `deepcritic.labels.splitting`). Raises `InputError` for what no critic can be asked about."""
+    """A problem and its solution as an item. For a solution given as one text, `meta` holds the text and the places of its steps
+    (see `deepcritic.labels.splitting`). Raises `InputError` for an invalid problem or solution."""
     found = (split_by_rule if split == "rule" else find_steps)(solution) if isinstance(solution, str) else []
     steps = tuple(step.text for step in found) if isinstance(solution, str) else tuple(solution)
     if not problem.strip():
@@ -430,16 +428,16 @@ def read_item(problem: str, solution: Solution, split: str = "layout") -> Item:
 
 
 def content_name(item: Item) -> str:
-    """A name for an item that follows from its content: 16 hexadecimal digits."""
+    """A name computed from an item's content: 16 hexadecimal digits."""
     content = json.dumps([item.problem, item.steps])
     return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def engine_named(name: str, **options: Any) -> Callable[..., Sampler]:
-    """The engine `name` with its options bound; called with `model=` it makes a sampler.
+    """The engine `name` with its options bound. Called with `model=`, it returns a sampler.
 
-    The engine of each machine of a Ray cluster may be named too: `engine_named("ray", engine="vllm")`. Raises `UsageError`
-    for an engine that there is not.
+    The engine on each machine of a Ray cluster can be named too: `engine_named("ray", engine="vllm")`. Raises `UsageError` for an
+    unknown engine.
     """
     if name not in ENGINES:
         raise UsageError(f"there is no engine {name!r}; there are: {', '.join(ENGINES)}")

@@ -19,13 +19,13 @@ class DeepCriticError(Exception):
 
 
 class UsageError(DeepCriticError):
-    """The command line itself is off: an unknown option, stage or benchmark."""
+    """The command line is wrong: an unknown option, stage or benchmark."""
 
     exit_code = 2
 
 
 class InputError(DeepCriticError):
-    """A file, a row of it or an option cannot be used as it is.
+    """A file, one of its rows, or an option is invalid.
 
     The message has up to five parts, on one line: the place (`file`, `line`, `field`), the `problem`, the value `found`, what was
     `expected` (a noun phrase) and a `remedy` (an instruction). Each part is also an attribute.
@@ -58,17 +58,17 @@ class InputError(DeepCriticError):
 
 
 class RunConflict(DeepCriticError):
-    """A run folder is in use, or was begun with another configuration."""
+    """A run folder is in use, or was started with another configuration."""
 
 
 class StageIncomplete(DeepCriticError):
-    """A stage ended before all its rows were there, for reasons that may pass; the same command goes on from there."""
+    """A stage ended with rows missing, for reasons that may be temporary. The same command resumes it."""
 
     exit_code = 3
 
 
 class Stopped(DeepCriticError):
-    """A dry run or a probe has come to its end, before the stage does; the message is what it found."""
+    """A dry run or a probe has ended, before the stage is finished. The message holds its result."""
 
     exit_code = 0
 

@@ -1,4 +1,4 @@
-"""Optional packages: which extra installs each, and one clear line where one is missing.
+"""Optional packages: the extra that installs each, and a one-line error if one is missing.
 
 >>> require("json", purpose="this example")
 >>> EXTRA_OF["torch"]
@@ -52,12 +52,12 @@ PACKAGES_OF_STAGE = {
     "report": ("matplotlib", "jinja2"),
     "export": ("inspect_ai",),
 }
-"""What a stage cannot do without, whatever its options are."""
+"""The packages that a stage requires with any options."""
 _EXTRA_OF_STAGE = {"sft": "train", "rl": "train", "meta_rm": "train"}
 
 
 def require_for_stages(*stages: str) -> None:
-    """Raise `UsageError` with one command that installs what `stages` always need, where any of it is missing."""
+    """Raise `UsageError`, with one install command, if a package that `stages` always need is missing."""
     lacking = {stage: [name for name in PACKAGES_OF_STAGE.get(stage, ()) if not _is_installed(name)] for stage in stages}
     lacking = {stage: names for stage, names in lacking.items() if names}
     if lacking:
@@ -68,9 +68,9 @@ def require_for_stages(*stages: str) -> None:
 
 
 def require(*packages: str, purpose: str, extra: str | None = None) -> None:
-    """Raise `UsageError` with the command that installs them where one of `packages` is missing.
+    """Raise `UsageError`, with an install command, if one of `packages` is missing.
 
-    `purpose` begins the message ("stage=report"); `extra` is needed where several extras would install the package.
+    `purpose` begins the message ("stage=report"); `extra` is needed if several extras install the package.
     """
     lacking = [package for package in packages if not _is_installed(package)]
     if lacking:

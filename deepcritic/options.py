@@ -1,4 +1,4 @@
-"""The options of a stage: one frozen record, with a default, a type and one line of help for each option.
+"""The options of a stage: a frozen dataclass, with a default, a type and one line of help per option.
 
     @dataclass(frozen=True, kw_only=True)
     class LabelOptions(Options):
@@ -7,7 +7,7 @@
         solutions: str = option(REQUIRED, "solutions to label: solutions.jsonl of stage=solve", group="Data")
         rule: str = option("deepcritic", "how rollouts become a label", group="Labels", choices=("deepcritic", "soft"))
 
-The YAML in `conf/stage/`, `stage=X --help` and the page of options are made from these records.
+The YAML in `conf/stage/`, `stage=X --help` and the page of options are generated from these records.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Final
 from deepcritic.errors import InputError, UsageError
 
 REQUIRED: Final = MISSING
-"""The default of an option that has none."""
+"""The default of a required option."""
 _WORDS: Final = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
 
@@ -43,20 +43,20 @@ def option(
     at_most: float | None = None,
     needs: str | None = None,
 ) -> Any:
-    """A field of a stage's record.
+    """A field of a stage's options.
 
     Args:
-        default: its value where nobody gives one, or `REQUIRED`.
-        text: one line for the help, the YAML and the page.
+        default: the value if none is given, or `REQUIRED`.
+        text: one line for the help, the YAML and the docs page.
         group: the heading of this field and of those after it.
-        top: given for all stages at once, as `NAME=` and not `stage.NAME=`; a text names it where it differs.
-        was: its old name, which is accepted for one release.
-        not_hashed: decides no row, so that it may differ when a stage is started again.
-        extends: keeps what was drawn when it changes (a number: when it grows), so that a stage can go on with it.
-        choices: the values that it can have.
-        at_least: the smallest number that it can be.
-        at_most: the largest.
-        needs: the option without which it has no effect, as `name` (it is given) or `name=value,value` (it is one of these).
+        top: set for all stages at once, as `NAME=` instead of `stage.NAME=`. A text is the name if it differs.
+        was: the old name, accepted for one release.
+        not_hashed: affects no row, so it may change when a stage is restarted.
+        extends: existing samples stay valid when it changes (a number: when it grows), so a stage can resume.
+        choices: the allowed values.
+        at_least: the smallest allowed number.
+        at_most: the largest allowed number.
+        needs: the option without which it has no effect, as `name` (is given) or `name=value,value` (is one of these).
     """
     metadata = {
         "text": text, "group": group, "top": top, "was": was, "not_hashed": not_hashed, "extends": extends,
@@ -67,15 +67,15 @@ def option(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The base of the records. Raises `UsageError` for a value that is none of the choices, `InputError` for one out of range."""
+    """Base class of stage options. Raises `UsageError` for a value that is not a choice, `InputError` for one out of range."""
 
     REPLACES: ClassVar[Mapping[str, str]] = {}
-    """Options that have no effect where another one, or a group, is given: `{"generations": "model sampler"}`."""
+    """Options that have no effect if another one, or a group, is given: `{"generations": "model sampler"}`."""
     NEEDS: ClassVar[Mapping[str, str]] = {}
-    """Engines that have no effect without an option, as `needs` of `option` says it: `{"sampler": "split=model"}`."""
+    """Engines that have no effect without an option, in the syntax of `needs` of `option`: `{"sampler": "split=model"}`."""
 
     COUNTS_COST: ClassVar[bool] = True
-    """Whether what its sampler is asked counts towards `max_cost`."""
+    """Whether requests to its sampler count towards `max_cost`."""
 
     def __post_init__(self) -> None:
         for one in described(type(self)):
@@ -93,7 +93,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of one option."""
+    """The description of one option."""
 
     name: str
     type: str
@@ -111,7 +111,7 @@ class Option:
 
     @property
     def key(self) -> str:
-        """The word on the command line."""
+        """The name on the command line."""
         return self.top or f"stage.{self.name}"
 
     @property
@@ -120,7 +120,7 @@ class Option:
 
 
 def described(record: type[Options]) -> list[Option]:
-    """The options of a record, in order, each with its heading."""
+    """The options of a record, each with its heading, in the order of declaration."""
     found, group = [], ""
     for one in dataclasses.fields(record):
         about = dict(one.metadata)
@@ -141,19 +141,19 @@ def described(record: type[Options]) -> list[Option]:
 
 
 def record_of(run: Callable[..., Any]) -> type[Options]:
-    """The record that a stage's `run(folder, options, *, ...)` takes."""
+    """The options class that a stage's `run(folder, options, *, ...)` takes."""
     annotation = inspect.signature(run).parameters["options"].annotation
     record: type[Options] = getattr(sys.modules[run.__module__], str(annotation))
     return record
 
 
 def engines_of(run: Callable[..., Any]) -> list[str]:
-    """What a stage's `run` takes beside its record: the groups that are built for it (`task`, `sampler`...)."""
+    """The other parameters of a stage's `run`: the config groups built for it (`task`, `sampler`...)."""
     return [name for name, parameter in inspect.signature(run).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 def split(run: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
-    """The record of a stage and its engines, from one mapping of both.
+    """The options of a stage and its engines, from one mapping of both.
 
     >>> from deepcritic.stages import export
     >>> split(export.run, {"evaluation": "evaluate.rl"})
@@ -164,12 +164,12 @@ def split(run: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Option
 
 
 def wrong(key: str, found: object, expected: str, problem: str = "no such choice") -> UsageError:
-    """The error for an option with a value that it cannot have."""
+    """The error for an option with an invalid value."""
     return UsageError(f"{key}: {problem}; found {found!r}; expected {expected}")
 
 
 def value_text(value: Any) -> str:
-    """A value as one writes it in YAML, and on the command line.
+    """A value as written in YAML and on the command line.
 
     >>> [value_text(value) for value in (None, True, 0.00001, 3.0, "drop", "on", "a b", [])]
     ['null', 'true', '0.00001', '3.0', 'drop', '"on"', '"a b"', '[]']

@@ -1,4 +1,4 @@
-r"""Critique, rewrite from the first wrong step on, and look again: how a generator mends its answers with a critic.
+r"""Critique a solution, rewrite it from the first wrong step on, and repeat: a generator corrects its answers with a critic.
 
 >>> from deepcritic.critic import Critic
 >>> from deepcritic.samplers.scripted import ScriptedSampler
@@ -56,25 +56,25 @@ ACCEPTED, UNPARSED, FAILED = "accepted", "no verdict", "failed"
 REPEATED, NO_ANSWER, ROUNDS = "answer repeated", "no answer", "rounds"
 
 Draw = Callable[[str, list[Request]], Mapping[Key, Generation | Failure]]
-"""Draws requests of a role, `critic` or `generator`, and gives an outcome for each key."""
+"""Samples the requests of a role, `critic` or `generator`. Returns an outcome for each key."""
 
 
 class Round(Row, frozen=True, kw_only=True):
-    """One look at a solution: the steps that were read, what the critic found, and what the generator wrote then."""
+    """One round: the steps that were critiqued, the critique, and the generator's rewrite."""
 
     steps: tuple[str, ...]
     critique: Critique
     rewrite: str | None = None
     tokens: int = 0
-    """Tokens of the rewriting, prompt and reply; the critique has its own."""
+    """Tokens of the rewrite, prompt and reply. The critique counts its own."""
 
 
 class Refinement(Row, frozen=True, kw_only=True):
-    r"""What became of a solution, and the whole way there.
+    r"""The refined solution, with all rounds.
 
-    `outcome` says why it ended: `accepted` (the critic finds no error), `no verdict` (unparsed, or a step that is not
-    there: the solution stands), `answer repeated` (the rewrite has the same answer), `no answer` (the rewrite has none:
-    the solution before it stands), `rounds` (as many as were allowed), `failed` (an engine did not deliver).
+    `outcome` says why it ended: `accepted` (the critic finds no error), `no verdict` (unparsed, or a step that does not exist:
+    the solution is kept), `answer repeated` (the rewrite has the same answer), `no answer` (the rewrite has none: the solution
+    before it is kept), `rounds` (the maximum was reached), `failed` (an engine gave no reply).
 
     >>> from deepcritic.critic import Critic
     >>> from deepcritic.samplers.scripted import ScriptedSampler
@@ -93,11 +93,11 @@ class Refinement(Row, frozen=True, kw_only=True):
 
     @property
     def tokens(self) -> int:
-        """All tokens that the refinement cost, critic and generator, prompts and replies."""
+        """All tokens of the refinement: critic and generator, prompts and replies."""
         return sum(one.tokens + one.critique.tokens for one in self.rounds)
 
     def after(self, rounds: int) -> tuple[str, ...]:
-        """The steps after so many rounds. 0: the original steps."""
+        """The steps after this number of rounds. 0: the original steps."""
         return self.rounds[rounds].steps if rounds < len(self.rounds) else self.steps
 
 
@@ -114,12 +114,12 @@ def refine(
     max_tokens: int | None = None,
     seed: int = 0,
 ) -> Refinement:
-    r"""Up to `rounds` times: criticise, and let the generator write anew from the first wrong step on.
+    r"""Critique a solution and rewrite it from the first wrong step on, up to `rounds` times.
 
-    `generator` is an opened sampler, whose reply is made to go on from the steps before the wrong one, or a function from
-    a prompt to a text, which may repeat them. `template` replaces the prompt by a file's. What the critic accepts stays,
-    and so does a solution whose critique cannot be read. Raises `InputError` for an empty problem, a solution without
-    steps, or a template with other fields.
+    `generator` is an opened sampler, whose reply is forced to continue the steps before the wrong one, or a function from a
+    prompt to a text, which may repeat them. `template` is a file that replaces the prompt. A solution is unchanged if the critic
+    accepts it or the critique is unparsed. Raises `InputError` for an empty problem, a solution without steps, or a template with
+    other fields.
 
     >>> from deepcritic.critic import Critic
     >>> from deepcritic.samplers.scripted import ScriptedSampler
@@ -148,7 +148,7 @@ def refine(
 
 
 async def arefine(problem: str, solution: Solution, **options: Any) -> Refinement:
-    r"""`refine`, for programs that must not block.
+    r"""`refine` as a coroutine.
 
     >>> from deepcritic.critic import Critic
     >>> from deepcritic.samplers.scripted import ScriptedSampler
@@ -170,7 +170,7 @@ def refine_many(
     seed: int = 0,
     forced: bool = True,
 ) -> dict[str, Refinement]:
-    """Refine many solutions, round by round; `items` by name. `forced`: the reply is begun with the steps to be kept."""
+    """Refine many solutions, round by round. `items` is by name. `forced`: each reply begins with the steps to keep."""
     done: dict[str, Refinement] = {}
     trails: dict[str, list[Round]] = {name: [] for name in items}
     now: dict[str, tuple[str, ...]] = {name: item.steps for name, item in items.items()}
@@ -213,7 +213,7 @@ def refine_many(
 
 
 def solution_answer(steps: Sequence[str]) -> str | None:
-    """The final answer of a solution: what its last box holds."""
+    """The final answer of a solution: the content of its last box."""
     return last_boxed("\n".join(steps))
 
 
@@ -226,7 +226,7 @@ def _criticise(critic: Critic, items: Mapping[str, Item], number: int, draw: Dra
 
 
 def rewrite_question(item: Item, critique: Critique, prompt: Template, *, forced: bool = True) -> Question:
-    """What the generator is asked. `forced`: its reply begins with the steps before the wrong one."""
+    """The generator's prompt. `forced`: its reply begins with the steps before the wrong one."""
     assert critique.first_error is not None
     kept = item.steps[: critique.first_error - 1]
     messages = prompt.messages(
@@ -239,7 +239,7 @@ def rewrite_question(item: Item, critique: Critique, prompt: Template, *, forced
 
 
 def _rewritten(before: Sequence[str], text: str, critique: Critique, forced: bool) -> tuple[str, ...]:
-    """The new solution. A reply that was not begun for the generator may go on after the kept steps, or repeat them."""
+    """The new solution. Without a forced beginning, a reply may continue the kept steps or repeat them."""
     assert critique.first_error is not None
     kept = tuple(before[: critique.first_error - 1])
     goes_on = not forced and bool(kept) and strip_heading(text.lstrip())[0] == critique.first_error
@@ -247,7 +247,7 @@ def _rewritten(before: Sequence[str], text: str, critique: Critique, forced: boo
 
 
 def _repeated(pairs: Mapping[str, tuple[Sequence[str], Generation | Failure | None]]) -> set[str]:
-    """Those whose rewrite has the answer that was there before."""
+    """The names whose rewrite has the same answer as before."""
     asked: dict[str, tuple[str, str]] = {}
     for name, (before, reply) in pairs.items():
         old = solution_answer(before)
@@ -258,7 +258,7 @@ def _repeated(pairs: Mapping[str, tuple[Sequence[str], Generation | Failure | No
 
 
 def _new_answer(reply: Generation | Failure | None) -> str | None:
-    """The answer that the generator wrote; a box among the steps that it was given is none of its own."""
+    """The answer that the generator wrote. A box in the steps that it was given does not count."""
     return last_boxed(final_text("", reply.text)) if isinstance(reply, Generation) else None
 
 

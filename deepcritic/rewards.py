@@ -1,6 +1,6 @@
-"""A task's reward as a function for RL trainers. It is the reward that the task defines, consistent with the metric.
+"""A task's reward as a function for RL trainers, consistent with the task's metric.
 
-For TRL, `reward_funcs=judgment_reward` with a data set that has a column `first_error`:
+For TRL, use `reward_funcs=judgment_reward` and a data set with a column `first_error`:
 
 >>> judgment_reward([[{"role": "assistant", "content": "Step 2 adds wrongly. \\\\boxed{2}"}], "no verdict"], first_error=[2, 2])
 [1.0, 0.0]
@@ -19,16 +19,15 @@ from deepcritic.tasks.base import CriticTask
 from deepcritic.tasks.first_error import FirstError
 
 Completion = str | Sequence[Mapping[str, Any]] | None
-"""A reply as trainers give it: a text, or a conversation whose last message it is. Content may be a text, a list of parts, or
-None."""
+"""A reply in a trainer's format: a text, or a conversation that ends with it. Content may be a text, a list of parts, or None."""
 Label = int | str
-"""The first wrong step, counted from 1, or -1 where every step is right; as a number or its text."""
+"""The first wrong step, numbered from 1, or -1 if every step is right, as a number or its text."""
 
 
 def judgment_reward(completions: Sequence[Completion], first_error: Sequence[Label], **_: Any) -> list[float]:
     """DeepCritic's reward (arXiv 2505.00662): 1 if the judged step is the labelled one, else 0; an unparsed reply earns 0.
 
-    Raises `InputError` for a label that names no step: that is a fault of the data, and no reward.
+    Raises `InputError` for a label that names no step: that is an error in the data, not a reward of 0.
     """
     gold = [Gold(first_error=read_label(label, f"first_error[{place}]")) for place, label in enumerate(first_error)]
     return reward_of(FirstError())(completions, gold)
@@ -39,7 +38,7 @@ def compute_score(
 ) -> float:
     """The same reward for verl: `custom_reward_function.path` is this file, `custom_reward_function.name` compute_score.
 
-    `ground_truth` is the label; `data_source` and `extra_info` do not matter. `examples/verl_grpo.sh` is a whole command.
+    `ground_truth` is the label; `data_source` and `extra_info` are ignored. `examples/verl_grpo.sh` is a complete command.
 
     >>> compute_score("deepcritic", "Step 2 adds wrongly. \\\\boxed{2}<|im_end|>", "2", {"index": 7})
     1.0
@@ -52,7 +51,7 @@ def compute_score(
 def read_label(value: Any, field: str) -> int:
     """The label in `value`: a whole number of any integer type, or its text.
 
-    Raises `InputError` for everything else: 0, None, NaN, other numbers and texts.
+    Raises `InputError` for anything else: 0, None, NaN, other numbers and texts.
     """
     label = value.strip() if isinstance(value, str) else value
     if isinstance(label, str) and re.fullmatch(r"-1|[1-9][0-9]{0,5}", label):
@@ -65,7 +64,7 @@ def read_label(value: Any, field: str) -> int:
 
 
 def reward_of(task: CriticTask[Any]) -> Callable[..., list[float]]:
-    """The reward of any task, as a function of replies, the gold of their prompts, and what `ask` said of each (`context`)."""
+    """The reward of any task, as a function of replies, the gold of their prompts, and the `context` that `ask` returned."""
 
     def judgment(
         completions: Sequence[Completion], gold: Sequence[Any], context: Sequence[Any] | None = None, **_: Any
@@ -77,7 +76,7 @@ def reward_of(task: CriticTask[Any]) -> Callable[..., list[float]]:
 
 
 def reply_text(completion: Completion) -> str:
-    """The text of a completion; of a conversation its last message. Nothing at all is an empty reply.
+    """The text of a completion, or of the last message of a conversation. An empty or missing one is an empty reply.
 
     >>> reply_text([{"role": "assistant", "content": [{"type": "text", "text": "Step 2 "}, {"type": "text", "text": "is off."}]}])
     'Step 2 is off.'
@@ -93,17 +92,17 @@ def reply_text(completion: Completion) -> str:
 
 
 class Critiques(Protocol):
-    """What `CriticReward` needs of `deepcritic.Critic`."""
+    """The part of `deepcritic.Critic` that `CriticReward` uses."""
 
     def critique_many(self, pairs: Iterable[tuple[str, str]], /) -> Iterator[Any]: ...
 
 
 class CriticReward:
-    r"""What a critic says of a solution, as the reward of the generator that wrote it: TRL's `reward_funcs=CriticReward(critic)`.
+    r"""A critic's verdict on a solution as the reward of its generator: TRL's `reward_funcs=CriticReward(critic)`.
 
-    The problem is in the data set's column `problem`, else the prompt itself. The reward is the share of the critic's
-    readable votes that find every step right: 0 to 1, and 0 for an empty completion. None, which TRL leaves out of the
-    group, where no vote is readable or the engine did not deliver.
+    The problem is the data set's column `problem`, else the prompt. The reward is the share of the critic's readable votes that
+    find every step right: 0 to 1, and 0 for an empty completion. It is None, which TRL leaves out of the group, if no vote is
+    readable or the engine gave no reply.
 
     >>> from deepcritic import Critic
     >>> from deepcritic.samplers.scripted import ScriptedSampler
@@ -121,7 +120,7 @@ class CriticReward:
     def __call__(
         self, prompts: Sequence[Completion], completions: Sequence[Completion], problem: Sequence[str] | None = None, **_: Any
     ) -> list[float | None]:
-        """A reward for each completion, in their order; further columns of the data set are not looked at."""
+        """A reward per completion, in order. Other columns of the data set are ignored."""
         problems = [reply_text(prompt) for prompt in prompts] if problem is None else problem
         texts = [reply_text(completion) for completion in completions]
         pairs = zip(problems, texts, strict=True)

@@ -1,7 +1,7 @@
-"""The rows that travel between stages: frozen, typed, one JSON object a line.
+"""The rows that stages exchange: frozen, typed, one JSON object per line.
 
-Steps count from 1 and `ALL_CORRECT` says that no step is wrong. A verdict of None means that none could be read;
-unknown gold is `UNLABELLED`, which is neither.
+Steps are numbered from 1, and `ALL_CORRECT` means that no step is wrong. A verdict of None is unparsed. Unknown gold is
+`UNLABELLED`, which is neither.
 
 >>> row = Example(id="a-1", item=Item(problem="1 + 1?", steps=("1 + 1 = 3",)), gold=Gold(first_error=1), source="made")
 >>> decode(encode(row), Example) == row
@@ -30,12 +30,12 @@ from deepcritic.errors import InputError
 ALL_CORRECT: Final = -1
 WITH_ERROR: Final = "with an error"
 WITHOUT_ERROR: Final = "all correct"
-"""The two classes of solutions: their accuracies make F1."""
+"""The two classes of solutions. F1 is the harmonic mean of their accuracies."""
 SCHEMA: Final = 1
 
 
 class Unlabelled(enum.Enum):
-    """The type of gold that is not known; compare with `is UNLABELLED`."""
+    """The type of unknown gold. Compare with `is UNLABELLED`."""
 
     UNLABELLED = "unlabelled"
 
@@ -48,7 +48,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Item(Row, frozen=True, kw_only=True):
-    """What a critic may see: never any gold. `steps` hold the text alone, without numbering."""
+    """What a critic may see, which never includes gold. `steps` holds the text without numbering."""
 
     problem: str
     steps: tuple[str, ...] = ()
@@ -56,23 +56,23 @@ class Item(Row, frozen=True, kw_only=True):
 
 
 class Gold(Row, frozen=True, kw_only=True):
-    """What is known of the truth. `step_ratings`: 1, 0 (neutral) or -1 for each step, None where not rated."""
+    """The label of an example. `step_ratings`: 1, 0 (neutral) or -1 for each step, None if not rated."""
 
     first_error: int | Unlabelled = UNLABELLED
     step_ratings: tuple[int | None, ...] | None = None
     step_values: tuple[float, ...] | None = None
-    """Soft labels: for each step the share of rollouts from it that reach the reference answer."""
+    """Soft labels: for each step, the share of its rollouts that reach the reference answer."""
     reference_answer: str | None = None
     answer_right: bool | None = None
-    """Whether the final answer equals the reference; None where it was not compared, or could not be."""
+    """Whether the final answer equals the reference. None if it was not or could not be compared."""
     error_kind: str | None = None
-    """What is wrong at the first error, where the source says so: a word to group rows by."""
+    """The kind of the first error, if the source gives it: a word to group rows by."""
     error_reasons: tuple[str, ...] = ()
-    """Why the first wrong step is wrong, in the words of those who marked it."""
+    """Why the first wrong step is wrong, in the annotators' words."""
 
 
 class Example(Row, frozen=True, kw_only=True):
-    """A problem, usually with a solution in steps, and what is known of it."""
+    """A problem, usually with a solution in steps, and its label."""
 
     id: str
     item: Item
@@ -84,7 +84,7 @@ class Example(Row, frozen=True, kw_only=True):
 
 
 class Responses(Row, frozen=True, kw_only=True):
-    """What a judge of responses may see: never any gold. `meta` may name a `domain`, by which figures are grouped."""
+    """What a judge of responses may see, which never includes gold. `meta` may name a `domain` to group figures by."""
 
     query: str
     responses: tuple[str, ...]
@@ -92,20 +92,19 @@ class Responses(Row, frozen=True, kw_only=True):
 
     @property
     def problem(self) -> str:
-        """The query, by the name that all kinds of item share."""
+        """The query, under the name that all item types share."""
         return self.query
 
 
 class Preferred(Row, frozen=True, kw_only=True):
-    """Which response is the best one, from 1, and what the source scores them; of a single response the score alone, which says
-    whether it is right: 1 or 0."""
+    """The best response, from 1, and the source's scores. A single response has only a score: 1 if it is right, else 0."""
 
     best: int | Unlabelled = UNLABELLED
     scores: tuple[float, ...] | None = None
 
 
 class Preference(Row, frozen=True, kw_only=True):
-    """A query with one or more responses, and what is known of which is best."""
+    """A query with one or more responses, and its label."""
 
     id: str
     item: Responses
@@ -116,7 +115,7 @@ class Preference(Row, frozen=True, kw_only=True):
 
 
 class Key(Row, frozen=True, order=True, kw_only=True):
-    """Which draw a generation is: the `sample`-th reply to call `request` about `step` of `example_id`.
+    """The key of a generation: the `sample`-th reply to call `request` about `step` of `example_id`.
 
     `parent` is the `text` of the key of the generation that the call builds on, or empty.
     """
@@ -133,7 +132,7 @@ class Key(Row, frozen=True, order=True, kw_only=True):
 
 
 class Generation(Row, frozen=True, kw_only=True):
-    """One reply of a model. `text` does not repeat `prefix`, the beginning of the reply that was given."""
+    """One reply of a model. `text` does not repeat `prefix`, the forced beginning of the reply."""
 
     key: Key
     text: str
@@ -149,21 +148,20 @@ class Generation(Row, frozen=True, kw_only=True):
     completion_tokens: int = 0
     cached_tokens: int = 0
     served: str = ""
-    """The name under which a server answered, where it is not the one that was asked for."""
+    """The model name that a server reported, if it differs from the requested one."""
     schema: int = SCHEMA
 
 
 REFUSED: Final = "refused"
-"""The reason where a model or its server declines to answer."""
+"""The reason if a model or its server declines to answer."""
 PERMANENT: Final = frozenset({"too_long", REFUSED, "cannot_continue", "not_recorded"})
-"""Reasons that another try would not change: the request does not fit, or the engine will not or cannot answer it."""
+"""Reasons that a retry cannot change: the request does not fit, or the engine will not or cannot answer it."""
 
 
 class Failure(Row, frozen=True, kw_only=True):
-    """A draw that no model answered, or an input row set aside, and why. Never a score.
+    """A request without a reply, or a rejected input row, and the reason. Never a score.
 
-    A reason of `PERMANENT` holds for good; any other (`timed_out`, `unreachable`, ...) is trouble that may be over
-    at the next start, which asks again.
+    Reasons in `PERMANENT` are final. Any other (`timed_out`, `unreachable`, ...) may be temporary, and the next start retries it.
     """
 
     key: Key
@@ -177,7 +175,7 @@ class Failure(Row, frozen=True, kw_only=True):
 
 
 class Scores(Row, frozen=True, kw_only=True):
-    """The numbers that a scorer gave to an item: for a process reward model one for each step, how likely it is right."""
+    """A scorer's numbers for an item. A process reward model gives one per step: the probability that it is right."""
 
     key: Key
     values: tuple[float, ...]
@@ -194,9 +192,9 @@ class Message(Row, frozen=True, kw_only=True):
 
 
 class Judged(Row, frozen=True, kw_only=True):
-    """One row of an evaluation: the verdicts of all samples beside the gold one, and what may explain them.
+    """One row of an evaluation: the verdicts of all samples, the gold one, and attributes to group rows by.
 
-    `correct` is the share of the replies that are right; None where all were refused or failed.
+    `correct` is the share of the replies that are right. None if all were refused or failed.
     """
 
     id: str
@@ -204,7 +202,7 @@ class Judged(Row, frozen=True, kw_only=True):
     stratum: str
     cluster: str
     verdicts: tuple[Any, ...]
-    """One for each reply, in order of sample; None where it could not be read."""
+    """One per reply, in the order of the samples. None if unparsed."""
     correct: float | None
     benchmark: str = ""
     """The benchmark's name and part, such as `processbench/math`."""
@@ -212,34 +210,34 @@ class Judged(Row, frozen=True, kw_only=True):
     vote_correct: float | None = None
     agreement: float = 0.0
     samples: int = 0
-    """How many replies were asked for; 0 where a recording left the row out, which then counts as wrong."""
+    """The number of replies requested. 0 if the row is missing from a recording, and so counts as wrong."""
     truncated: int = 0
-    """Replies that were cut at `max_tokens`, whether or not a verdict could be read."""
+    """Replies truncated at `max_tokens`, with or without a verdict."""
     unparsed: int = 0
-    """Replies without a readable verdict that were not cut."""
+    """Replies without a readable verdict that were not truncated."""
     refused: int = 0
-    """Replies that the model or its server declined to give."""
+    """Requests that the model or its server declined."""
     failed: int = 0
-    """Replies that we did not get for other reasons. Neither these nor refused ones are right or wrong."""
+    """Requests without a reply for other reasons. Neither these nor refused ones are right or wrong."""
     error_kind: str | None = None
     steps: int = 0
     generator: str | None = None
-    """The model that wrote the solution, where the source names it."""
+    """The model that wrote the solution, if the source names it."""
     answer_right: bool | None = None
-    """Whether the solution's final answer is right, where the source knows."""
+    """Whether the solution's final answer is right, if the source says so."""
     responses: int = 0
-    """How many responses were judged, where the task is about responses."""
+    """The number of responses judged, in tasks about responses."""
     domain: str | None = None
-    """What the query is about, where the source says so."""
+    """The domain of the query, if the source gives it."""
     contexts: tuple[Any, ...] = ()
-    """One for each reply: in which order it saw the responses. Empty where nothing was shuffled."""
+    """One per reply: the order in which it saw the responses. Empty if nothing was shuffled."""
     meta_rm_scores: tuple[float, ...] = ()
-    """One for each reply: how right a Meta RM finds it. Empty without one, or where it could not say."""
+    """One per reply: its Meta RM score. Empty without a Meta RM, or if it gave none."""
     schema: int = SCHEMA
 
 
 class Dialogue(Row, frozen=True, kw_only=True):
-    """A conversation to learn from; `provenance` holds the keys of the generations that it was made of."""
+    """A training conversation. `provenance` holds the keys of the generations that it was made from."""
 
     id: str
     task: str
@@ -258,9 +256,9 @@ _AT = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
 def encode(row: Row) -> bytes:
-    """`row` as one line of JSON, without the line end. Lone surrogates cannot occur in valid UTF-8 and are replaced.
+    """`row` as one line of JSON, without the line feed. Lone surrogates, which UTF-8 forbids, are replaced.
 
-    Raises `InputError` for a number that is not finite: JSON has none, and null would be another value.
+    Raises `InputError` for a number that is not finite: JSON has none, and null would be a different value.
     """
     try:
         line = _ENCODER.encode(row)
@@ -293,7 +291,7 @@ def decode(line: bytes, kind: type[R]) -> R:
 
 
 def content_id(source: str, problem: str, steps: Sequence[str] = ()) -> str:
-    """An id that follows from the content alone, so it survives reordering: `source-<16 hex digits>`.
+    """An id computed from the content, so it survives reordering: `source-<16 hex digits>`.
 
     >>> content_id("made", "1 + 1?", ["2"]) == content_id("made", "1 + 1?", ["2"])
     True
@@ -303,12 +301,12 @@ def content_id(source: str, problem: str, steps: Sequence[str] = ()) -> str:
 
 
 def sample_seed(run_seed: int, key: Key) -> int:
-    """The seed of one draw: a hash of the run's seed and the row's key, so it depends on nothing else.
+    """The seed of one sample: a hash of the run's seed and the row's key, independent of anything else.
 
     >>> sample_seed(1, Key(example_id="a", request="critique")) == sample_seed(1, Key(example_id="a", request="critique"))
     True
     """
-    # The JSON of a list, put together by hand: this runs once for every sample that is asked for.
+    # The JSON of a list, written by hand for speed: this runs once per requested sample.
     name, call = encode_basestring_ascii(key.example_id), encode_basestring_ascii(key.request)
     digest = hashlib.blake2b(f"[{run_seed}, {name}, {call}, {key.step}, {key.sample}]".encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "big") >> 1
@@ -327,7 +325,7 @@ def _explain(message: str, line: bytes, kind: type) -> InputError:
         return InputError("field is not declared", field=_join(path, unknown.group(1)), expected=expected)
     try:
         found_value = _value_at(line, path)
-    except (ValueError, RecursionError):  # the line breaks off, or goes astray, behind the field that is wrong
+    except (ValueError, RecursionError):  # the line is cut or invalid after the wrong field
         return _not_json(line)
     return InputError(problem, field=path or None, found=found_value, expected=expected)
 
@@ -351,7 +349,7 @@ def _value_at(line: bytes, path: str) -> object:
 
 
 def _not_finite(value: Any, place: str = "") -> tuple[str, float] | None:
-    """The first number in `value` that is not finite, and where it stands."""
+    """The first number in `value` that is not finite, and its place."""
     if isinstance(value, float):
         return None if math.isfinite(value) else (place.lstrip("."), value)
     parts: Iterable[tuple[object, Any]] = ()
@@ -372,12 +370,12 @@ def _not_finite(value: Any, place: str = "") -> tuple[str, float] | None:
 
 
 _NO_NUMBERS: Final = frozenset({str, int, bool, type(None)})
-"""Types without a number that is not finite."""
+"""Types that hold no non-finite number."""
 
 
 @functools.cache
 def _may_hold_numbers(kind: type[msgspec.Struct]) -> tuple[str, ...]:
-    """The fields of a row that need a look: most of them are texts and whole numbers."""
+    """The fields of a row that must be checked. Most are texts and whole numbers."""
 
     def plain(field: Any) -> bool:
         if isinstance(field, type) and issubclass(field, msgspec.Struct):

@@ -1,8 +1,8 @@
-r"""Verify, refine, select: several solutions of a problem, of which one is taken when every critique accepts it.
+r"""Verify, refine, select: write several solutions of a problem, and choose one that every critique accepts.
 
-As in the loops of DeepSeekMath-V2 (arXiv 2511.22570) and of NVIDIA's recipe for proofs (arXiv 2609.10712), in their simplest
-form: each candidate is critiqued several times. One that all critiques accept ends the search. Else the best candidate so far is
-rewritten from the step that most critiques name, and joins the pool. A budget of tokens, prompts and replies, bounds all of it.
+This is the simplest form of the loops of DeepSeekMath-V2 (arXiv 2511.22570) and of NVIDIA's recipe for proofs (arXiv 2609.10712).
+Each candidate is critiqued several times. A candidate that all critiques accept ends the search. Otherwise the best candidate is
+rewritten from the step that most critiques name, and joins the pool. A budget of tokens (prompts and replies) limits the search.
 
 >>> from deepcritic.critic import Critic
 >>> from deepcritic.samplers.scripted import ScriptedSampler
@@ -37,7 +37,7 @@ UNANIMOUS, BEST, NOTHING = "unanimous", "best", "nothing"
 
 
 class Candidate(Row, frozen=True, kw_only=True):
-    """A solution, its final answer, and what the critic found; `parent` is the candidate that it was rewritten from, from 0."""
+    """A solution, its final answer, and its critique. `parent` is the index (from 0) of the candidate that it rewrites."""
 
     steps: tuple[str, ...]
     answer: str | None
@@ -46,7 +46,7 @@ class Candidate(Row, frozen=True, kw_only=True):
 
     @property
     def acceptance(self) -> float:
-        """The share of the critiques that accept it; one that is not readable accepts nothing."""
+        """The share of the critiques that accept it. An unparsed critique does not."""
         if self.critique is None:
             return 0.0
         asked = sum(self.critique.votes.values()) + self.critique.unparsed + self.critique.failed
@@ -54,8 +54,9 @@ class Candidate(Row, frozen=True, kw_only=True):
 
 
 class Selection(Row, frozen=True, kw_only=True):
-    """What was taken, and all that was tried. `outcome`: `unanimous` (every critique accepts it), `best` (the largest share does,
-    of equal ones the earliest), `nothing` (no candidate has an answer). `tokens`: prompts and replies of generator and critic."""
+    """The chosen solution, and all candidates. `outcome`: `unanimous` (every critique accepts it), `best` (the largest share
+    does; the earliest of a tie), `nothing` (no candidate has an answer). `tokens`: prompts and replies of generator and
+    critic."""
 
     id: str
     problem: str
@@ -103,8 +104,8 @@ def select(
     writing: Sampling | None = None,
     seed: int = 0,
 ) -> Selection:
-    """Write `candidates` solutions, verify them by the critic's samples, and rewrite the best up to `rounds` times until one is
-    accepted unanimously. No round begins once `budget` tokens are spent. `generator` is an opened sampler."""
+    """Write `candidates` solutions, verify them with the critic's samples, and rewrite the best up to `rounds` times until one is
+    accepted unanimously. No round starts after `budget` tokens are spent. `generator` is an opened sampler."""
 
     def draw(role: str, requests: list[Request]) -> dict[Key, Generation | Failure]:
         engine = critic.opened() if role == "critic" else generator
@@ -118,7 +119,7 @@ def select(
 
 
 async def aselect(problem: str, **options: Any) -> Selection:
-    """`select`, for programs that must not block."""
+    """`select` as a coroutine."""
     return await asyncio.to_thread(select, problem, **options)
 
 
@@ -135,7 +136,7 @@ def select_many(
     rewrite: Template | None = None,
     seed: int = 0,
 ) -> dict[str, Selection]:
-    """`select` for many problems, by name, in step; `budget` is for each."""
+    """`select` for many problems, by name, in parallel rounds. `budget` is per problem."""
     solving, rewriting = solve or Template.parse(SOLVE), rewrite or Template.parse(REWRITE)
     searches = {name: _Search(problem) for name, problem in problems.items()}
     asked = [
@@ -178,7 +179,7 @@ def select_many(
 
 
 def _take(search: _Search, outcome: Generation | Failure | None, parent: int | None) -> None:
-    """Put what the generator wrote into the pool; a failure is no candidate."""
+    """Add the generator's reply to the pool. A failure adds no candidate."""
     if isinstance(outcome, Generation):
         steps = tuple(split_steps(final_text(outcome.prefix, outcome.text)))
         search.tokens += outcome.prompt_tokens + outcome.completion_tokens
@@ -186,7 +187,7 @@ def _take(search: _Search, outcome: Generation | Failure | None, parent: int | N
 
 
 def _verify(searches: Mapping[str, _Search], critic: Critic, draw: Draw) -> None:
-    """Critiques for all candidates that have none."""
+    """Critique all candidates that have no critique yet."""
     items = {
         (name, place): Item(problem=search.problem, steps=one.steps)
         for name, search in searches.items()
@@ -207,7 +208,7 @@ def _verify(searches: Mapping[str, _Search], critic: Critic, draw: Draw) -> None
 
 
 def _to_rewrite(search: _Search) -> int | None:
-    """The best candidate in which the critic names a wrong step and that has not been rewritten yet, else the best one again."""
+    """The best candidate with a wrong step that has not been rewritten yet, else the best one again."""
     flagged = [
         place
         for place, one in enumerate(search.pool)

@@ -8,7 +8,7 @@ SHIPPED = "deepcritic://"
 
 
 def shipped_path(text: str) -> str:
-    """`text`, with `deepcritic://` turned into the folder of the installed package.
+    """`text` with `deepcritic://` replaced by the folder of the installed package.
 
     >>> from pathlib import Path
     >>> Path(shipped_path("deepcritic://microworld")).is_dir()
