@@ -25,7 +25,7 @@ MILLION = 1_000_000
 
 
 def amount(number: float) -> str:
-    """Money or hours: two decimals, or two figures where that is little.
+    """Money or hours with two decimals. Small values have two significant digits.
 
     >>> amount(1234.567), amount(0.0346)
     ('1,234.57', '0.035')
@@ -34,7 +34,7 @@ def amount(number: float) -> str:
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Money for a million tokens, in whatever currency the prices are. Cached prompt tokens cost as the others unless said."""
+    """Prices per million tokens, in any currency. By default, cached prompt tokens cost the same as others."""
 
     prompt: float = 0.0
     cached: float | None = None
@@ -50,16 +50,16 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return bool(self.prompt or self.completion or self.cached)
 
     def of(self, prompt: float, completion: float, cached: float = 0) -> float:
-        """What so many tokens cost; `cached` of the prompt tokens were read from a cache."""
+        """The cost of these tokens; `cached` of the prompt tokens were read from a cache."""
         again = self.prompt if self.cached is None else self.cached
         return ((prompt - cached) * self.prompt + cached * again + completion * self.completion) / MILLION
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far a start of a stage may go, and what its tokens cost.
+    """The limits of one start of a stage, and the price of its tokens.
 
-    `max_cost` stops the asking in time, `dry_run` sends nothing and says what would be sent, `probe` asks about so many
-    rows and says what the others would take.
+    `max_cost` stops sending requests before the cost is exceeded. `dry_run` sends nothing and reports what would be sent. `probe`
+    runs this many rows and estimates the rest.
     """
 
     price: Price = Price()
@@ -79,7 +79,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:
-        """From a configuration's values. Raises `UsageError` for what it cannot mean."""
+        """Build from a configuration's values. Raises `UsageError` for invalid ones."""
         try:
             return msgspec.convert(given, cls)
         except msgspec.ValidationError as error:
@@ -88,12 +88,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def trial(self) -> bool:
-        """Whether this start is to end before the stage does."""
+        """Whether this start ends before the stage is finished."""
         return self.dry_run or self.probe is not None
 
 
 class Segment(Row, frozen=True, kw_only=True):
-    """A part of a start: how long it was, and what was sent in it (see `samplers.base.Usage`)."""
+    """A time segment of a start: its length, and what was sent in it (see `samplers.base.Usage`)."""
 
     began: str
     seconds: float
@@ -107,7 +107,7 @@ class Segment(Row, frozen=True, kw_only=True):
 
 
 class UsageLog:
-    """Time and requests of a stage over all its starts, in a file that grows: one that is killed loses a minute at most."""
+    """Time and requests of a stage over all its starts, in an append-only file. A killed start loses at most a minute."""
 
     FILE = "starts.jsonl"
     MINUTE = 60.0
@@ -118,7 +118,7 @@ class UsageLog:
         self._path = folder / self.FILE
         self._sent: Counter[str] = Counter()
         self.discarded: Counter[str] = Counter()
-        """Tokens of answers that were paid for and not kept, over all starts: `prompt` and `completion`."""
+        """Tokens of replies that were paid for but not kept, over all starts: `prompt` and `completion`."""
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._journal: Journal[Segment] | None = None
         self._written = time.monotonic()
@@ -132,7 +132,7 @@ class UsageLog:
         threading.Thread(target=self._keep_writing, name="effort", daemon=True).start()
 
     def add(self, **sent: int) -> None:
-        """Count what was sent, by the names of `Segment`."""
+        """Add counts of what was sent, named as the fields of `Segment`."""
         with self._lock:
             self._sent.update(sent)
         self._discard(sent.get("discarded_prompt_tokens", 0), sent.get("discarded_completion_tokens", 0))
@@ -146,7 +146,7 @@ class UsageLog:
             self._journal = None
 
     def totals(self) -> dict[str, Any]:
-        """Seconds, requests and the other counts of all starts, once this one is closed."""
+        """Seconds, requests and the other counts of all starts. Call it after `close`."""
         totals: Counter[str] = Counter()
         names = [name for name in Segment.__struct_fields__ if name != "began"]
         for segment in read_rows(self._path, Segment) if self._path.exists() else ():
@@ -167,7 +167,7 @@ class UsageLog:
             if self._journal is None:
                 return
             now = time.monotonic()
-            with contextlib.suppress(OSError):  # on a full disk it is the rows that matter; what is not written stays counted
+            with contextlib.suppress(OSError):  # on a full disk the rows matter more; unwritten counts stay in memory
                 self._journal.append(Segment(began=self._began_at, seconds=round(now - self._written, 3), **self._sent))
                 self._written = now
                 self._sent.clear()

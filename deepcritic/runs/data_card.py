@@ -1,6 +1,6 @@
 """A `README.md` beside the row files of a stage and of a run, so that `datasets.load_dataset(FOLDER)` reads them.
 
-The files of a folder have different columns: the card lists each as a configuration of its own, the main one as default.
+The files of a folder have different columns, so the card lists each as its own configuration, the main one as default.
 
     datasets.load_dataset("runs/demo/evaluate.rl", split="train")                      # verdicts.jsonl
     datasets.load_dataset("runs/demo/evaluate.rl", "generations", split="train")
@@ -20,12 +20,12 @@ _MARK: Final = "<!-- written by deepcritic -->"
 _MAIN: Final = (
     "kept", "verdicts", "dialogues", "refined", "labelled", "solutions", "compared", "examples", "lineage", "generations",
 )  # fmt: skip
-"""The files by which one is the default: the first of these that has rows."""
+"""The order of preference for the default: the first of these files that has rows."""
 
 
 def write_cards(folder: Path, *, left_out: frozenset[str]) -> None:
-    """Write the card of the stage in `folder`, which is about to be finished, and that of its run, which lists the row files of
-    all finished stages. Files with names that are `left_out` are not listed. A `README.md` that somebody else wrote stays.
+    """Write the card of the stage in `folder`, just before it is finished, and the card of its run, which lists the row files of
+    all finished stages. Files named in `left_out` are not listed. A `README.md` from another source is not overwritten.
     """
     run = folder.parent
     _write(folder, folder.name, {file.stem: file.name for file in folder.glob("*.jsonl") if file.name not in left_out})

@@ -1,4 +1,4 @@
-"""Why rows failed, on one line: how many for which reason, one of them, and what to change.
+"""Why rows failed, on one line: counts by reason, one example, and what to change.
 
 >>> print(failure_line({"too_long": 2, "timeout": 1}, "gsm8k-1/critique/0: 8190 prompt tokens leave fewer than 16"))
 3 replies failed (too_long: 2, timeout: 1), such as gsm8k-1/critique/0: 8190 prompt tokens leave fewer than 16; to change: \
@@ -30,7 +30,7 @@ AGAIN = "nothing: the same command asks for those alone"
 
 
 def failures_in(folder: Path) -> str | None:
-    """The line about the failures that a run folder holds; None where nothing failed."""
+    """The line about the failures in a run folder. None if nothing failed."""
     counts: Counter[str] = Counter()
     examples: dict[str, str] = {}
     for file in sorted(folder.glob("*failures.jsonl")):
@@ -41,7 +41,7 @@ def failures_in(folder: Path) -> str | None:
 
 
 def failure_line(counts: Mapping[str, int], example: str, happened: str = "failed") -> str:
-    """The line about so many failures by reason, of which `example` is one for the commonest reason."""
+    """The line about failures, from their counts by reason and an `example` of the most common reason."""
     common = Counter(counts).most_common()
     total = sum(counts.values())
     reasons = ", ".join(f"{reason}: {count:,}" for reason, count in common[:SHOWN])

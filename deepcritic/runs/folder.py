@@ -1,10 +1,10 @@
-"""The folder that a call of a stage owns: its lock, the guard of its configuration, and the manifest written last.
+"""The folder of one stage: its lock, the check of its configuration, and the manifest, which is written last.
 
 runs/<run>/<stage>[.<name>]/
-    config.json      what was asked, and what it depends on; compared when the stage is started again
+    config.json      the options and what they depend on; compared when the stage is restarted
     *.jsonl          rows
-    README.md        lists the row files for `datasets.load_dataset`; so does the one of the run
-    manifest.json    written last: while it is absent the stage is not finished
+    README.md        lists the row files for `datasets.load_dataset`, as the one of the run does
+    manifest.json    written last: without it the stage is not finished
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Ledger:
         self.filtered[reason] += count
 
     def as_dict(self) -> dict[str, Any]:
-        """Raises `AssertionError` when a row is unaccounted for: that would be our own bug."""
+        """Raises `AssertionError` if a row is unaccounted for: that is a bug in this package."""
         gone = self.failed.total() + self.filtered.total()
         assert self.entered == self.kept + gone, f"{self.entered} rows in, {self.kept} out, {gone} accounted for as gone"
         return {
@@ -71,12 +71,12 @@ class Ledger:
 
 
 class RunFolder:
-    """An opened run folder. Use it as a context manager: the lock is held until it is left.
+    """An opened run folder. Use it as a context manager: the lock is held until exit.
 
-    `config` is the stage's resolved configuration as plain JSON values. A dry run (see `Limits`) takes no lock and leaves what is
-    there as it is: what the stage writes on the way goes into a folder of its own, and with it. So does a process that `follows`
-    another one, which has the folder: they train together. `renamed` maps old names of options to new ones, for folders that the
-    release before has begun.
+    `config` is the stage's resolved configuration as plain JSON values. A dry run (see `Limits`) takes no lock and changes
+    nothing in the folder: it writes to a temporary folder, which is deleted. The same holds for a process that `follows` the
+    owner of the folder in distributed training. `renamed` maps old option names to new ones, for folders from the previous
+    release.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class RunFolder:
         self.path, self.stage, self.limits = path, stage, limits or Limits()
         self.effort = UsageLog(path)
         self.probing: tuple[frozenset[str], int] = (frozenset(), 0)
-        """The names of the rows that a probe asks about, and how many there are in all."""
+        """The names of the rows in a probe, and the number of all rows."""
         self._config, self._not_hashed, self._extends = flatten(config), listed(config), listed(config, EXTENDS)
         self._depends: dict[str, str] = {}
         self._ledgers: dict[str, Ledger] = {}
@@ -128,7 +128,7 @@ class RunFolder:
             shutil.rmtree(self._scratch)
 
     def _tell_failures(self, error: BaseException | None) -> None:
-        """Say last why rows failed: on a line of its own, or in the error that ends the stage."""
+        """Report why rows failed, as the last log line or in the error that ends the stage."""
         if self._only_looks or (line := failures_in(self.path)) is None:
             return
         if error is None:
@@ -140,10 +140,10 @@ class RunFolder:
         return (self._scratch or self.path) / name
 
     def begin(self, **depends: str | Path) -> bool:
-        """Say what the stage depends on (a Path stands for a file's content); True if there is work to do.
+        """Declare what the stage depends on (a Path stands for its file's content). Returns True if there is work to do.
 
-        A change that keeps what was drawn (`_extends_`) begins a finished stage again. Raises `RunConflict` naming the first key
-        that differs otherwise from what the folder was begun with.
+        A change that keeps existing samples (`_extends_`) restarts a finished stage. For any other change, raises `RunConflict`
+        naming the first key that differs.
         """
         self._depends = {
             name: f"sha256:{file_sha256(existing(value, name))}" if isinstance(value, Path) else value
@@ -168,7 +168,7 @@ class RunFolder:
         return True
 
     def _compared(self, asked: Mapping[str, Any]) -> list[Change]:
-        """The changes that extend what the folder holds. Raises `RunConflict` for any other."""
+        """The changes that extend the folder's contents. Raises `RunConflict` for any other."""
         before, kept = _read(self.path / "config.json"), self._kept()
         if before is None:
             if kept:
@@ -181,13 +181,13 @@ class RunFolder:
         conflicts, extensions = changes(before, asked, skipped=self._not_hashed, extended=self._extends)
         if conflicts and kept:
             raise RunConflict(f"{self.path} was begun with another {_explained(conflicts[0], self._extends)}")
-        if conflicts and not self._only_looks:  # rows that failed, with settings that are not asked about any more
+        if conflicts and not self._only_looks:  # failed rows of settings that no longer apply
             for file in self.path.glob(FAILURES):
                 file.unlink()
         return extensions if kept else []
 
     def _kept(self) -> list[Path]:
-        """What the folder holds that another configuration could be mixed up with; rows that failed are no such thing."""
+        """The files that must not be mixed with another configuration's. Failed rows are not among them."""
         own = {"config.json", "README.md", UsageLog.FILE}
         there = sorted(self.path.iterdir()) if self.path.is_dir() else []
         entries = [entry for entry in there if entry.name not in own and entry.suffix != UNFINISHED and not entry.match(FAILURES)]
@@ -204,19 +204,19 @@ class RunFolder:
 
     @property
     def manifest(self) -> dict[str, Any] | None:
-        """The manifest of the finished stage, or None while it is not finished."""
+        """The manifest, or None until the stage is finished."""
         return manifest_of(self.path)
 
     def ledger(self, name: str) -> Ledger:
-        """The account of rows under `name`, made when first asked for."""
+        """The ledger of rows called `name`, created on first use."""
         return self._ledgers.setdefault(name, Ledger())
 
     def sampled_for_probe(
         self, rows: Iterable[_T], name: Callable[[_T], str], class_of: Callable[[_T], Hashable] | None = None
     ) -> list[_T]:
-        """The rows to ask about: all, or with `probe` as many of them, the same ones at every start, in their order.
+        """The rows to use: all, or with `probe` that many of them, the same ones at every start, in their order.
 
-        `name` is the `example_id` under which a row is asked about; a hash of it decides, in each class apart.
+        `name` returns the `example_id` of a row. A hash of it decides, separately in each class.
         """
         everything = list(rows)
         if self.limits.probe is None:
@@ -227,14 +227,14 @@ class RunFolder:
         return [row for row in everything if name(row) in self.probing[0]]
 
     def account(self, facts: Mapping[str, Any], trouble: Mapping[str, int]) -> None:
-        """Take down what the draws of the stage came to, for the manifest: figures, and how many failed for which passing
-        reason (see `Failure`)."""
+        """Record the result of the stage's sampling for the manifest: figures, and counts of temporary failures by reason (see
+        `Failure`)."""
         self._facts.update(facts)
         self._trouble.update(trouble)
 
     def require_complete(self) -> None:
-        """For a stage that goes on to build on its draws: raises `StageIncomplete` if some failed that may pass on another
-        try, and `Stopped` in a dry run and in a probe, which do not go on."""
+        """For a stage that needs all of its samples: raises `StageIncomplete` if some had a temporary failure, and `Stopped` in a
+        dry run or a probe."""
         if self.limits.trial:
             raise Stopped(f"{self.path}: no more is asked of a model before what comes next")
         if self._trouble:
@@ -245,11 +245,11 @@ class RunFolder:
             )
 
     def finish(self, **facts: Any) -> dict[str, Any]:
-        """Write the manifest: the stage is done. `facts` are JSON values that go into it; seconds, requests and retries are
-        those of all starts.
+        """Write the manifest, which finishes the stage. `facts` are JSON values to add. Seconds, requests and retries cover all
+        starts.
 
-        Raises `StageIncomplete` once it is written if draws failed that may pass on another try: then the next start
-        asks for those, and the outputs are written anew.
+        If samples had temporary failures, raises `StageIncomplete` after writing. The next start retries those and rewrites the
+        outputs.
         """
         self.effort.close()
         assert not self.limits.trial, "a dry run and a probe end before the stage does"
@@ -285,14 +285,14 @@ def stage_folder(root: str | Path, run: str, stage: str, name: str | None = None
 
 
 def existing(path: Path, field: str) -> Path:
-    """`path`, if it is a file; else an error that names the option it was given by."""
+    """`path` if it is a file. Otherwise raises an error that names its option."""
     if not path.is_file():
         raise InputError("no such file", field=field, found=os.fspath(path), expected="the path of a file that exists")
     return path
 
 
 def package_version() -> str:
-    """The installed version, or `unknown` when run from a bare checkout."""
+    """The installed version, or `unknown` in a checkout that is not installed."""
     with contextlib.suppress(PackageNotFoundError):
         return version("deepcritic")
     return "unknown"
@@ -303,7 +303,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _followed(path: Path) -> Path:
-    """The folder that a link stands for, so that both names have one lock. Raises `InputError` for what is no folder."""
+    """The target of a link, so that both names share a lock. Raises `InputError` if it is not a folder."""
     try:
         path = path.resolve() if path.is_symlink() else path
     except (OSError, RuntimeError):  # a link to itself
@@ -314,7 +314,7 @@ def _followed(path: Path) -> Path:
 
 
 def _half_written(folder: Path) -> bool:
-    """Whether it is a checkpoint whose writer was killed: `complete` is the file that is written last."""
+    """Whether it is a checkpoint whose writer was killed: `complete` is written last."""
     return folder.name.startswith("checkpoint-") and not (folder / "complete").exists()
 
 

@@ -1,4 +1,4 @@
-"""Whether a run folder belongs to the configuration that it is started with again.
+"""Compare a run folder's configuration with the one of a restart.
 
 >>> before, now = {"samples": 4, "rows": "a.jsonl"}, {"samples": 8, "rows": "./a.jsonl"}
 >>> changes(before, now, skipped=set(), extended={"samples"})
@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 NOT_HASHED = "_not_hashed_"
-"""In a configuration, the list of the keys beside it that may change between two starts: they decide no row that comes out."""
+"""The configuration key that lists its sibling keys that may change between two starts, as they affect no output row."""
 EXTENDS = "_extends_"
-"""The list of the keys beside it whose change keeps every row that was drawn: numbers that grow, and rules that are applied to
-replies. The outputs are then written anew."""
+"""The key that lists its sibling keys whose change keeps all existing samples: numbers that grow, and rules applied to replies.
+The outputs are then rewritten."""
 CONTENT = "content of "
-"""Before the name of what a stage depends on, beside the keys of its configuration."""
+"""The prefix of a dependency's name among the keys of a configuration."""
 
 
 class Change(NamedTuple):
-    """A key with another value than before."""
+    """A key whose value has changed."""
 
     key: str
     before: Any
@@ -39,7 +39,7 @@ def changes(
 ) -> tuple[list[Change], list[Change]]:
     """`(conflicts, extensions)` between two flat configurations, in the order of their keys.
 
-    A path is another one only if its content is: where that is compared, or where both paths are the same, it is passed over.
+    A changed path is skipped if its content is compared separately, or if both paths lead to the same file.
     """
     conflicts: list[Change] = []
     extensions: list[Change] = []
@@ -52,7 +52,7 @@ def changes(
 
 
 def flatten(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested mappings as one level of dotted keys.
+    """Flatten nested mappings to dotted keys.
 
     >>> flatten({"a": {"b": 1, "c": [2]}})
     {'a.b': 1, 'a.c': [2]}
@@ -66,7 +66,7 @@ def flatten(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def listed(config: Mapping[str, Any], name: str = NOT_HASHED, above: str = "") -> set[str]:
-    """The dotted keys that a configuration's lists of this name hold.
+    """The dotted keys in all lists of this name in a configuration.
 
     >>> sorted(listed({"sampler": {"urls": [], "seeds": True, "_not_hashed_": ["urls"]}}))
     ['sampler.urls']
@@ -84,7 +84,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _absolute(path: str) -> str:
-    """`path` from the root, links followed; a text that is no path as it stands."""
+    """The absolute `path` with links resolved. A text that is not a path is unchanged."""
     try:
         return str(Path(path).expanduser().resolve())
     except (OSError, RuntimeError, ValueError):
@@ -92,7 +92,7 @@ def _absolute(path: str) -> str:
 
 
 def _by_content(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether the option `key` names files whose content is compared under a key of its own."""
+    """Whether the option `key` names files whose content is compared under another key."""
     names = {f"{CONTENT}{key.removesuffix('.path')}", f"{CONTENT}{key} 0"}
     return any(name in before and name in now for name in names) and None not in (before.get(key), now.get(key))
 

@@ -1,4 +1,4 @@
-"""Row files that survive being killed: append a line, cut a torn tail on opening, replace finished files at once.
+"""Row files that survive a killed writer: append lines, cut a partial last line on opening, replace finished files atomically.
 
 >>> import tempfile, pathlib
 >>> from deepcritic.schema import Message
@@ -30,13 +30,13 @@ from deepcritic.text.files import lines_of
 R = TypeVar("R", bound=Row)
 _CHUNK = 1 << 20
 UNFINISHED = ".part"
-"""How the temporary files end that a writer who was killed leaves behind; `clear_unfinished` removes them."""
+"""The suffix of temporary files. `clear_unfinished` removes those that a killed writer left."""
 
 
 class Journal(Generic[R]):
-    """A file that rows are appended to. Each row is handed to the operating system before `append` or `extend` returns.
+    """A file that rows are appended to. Each row is flushed to the operating system before `append` or `extend` returns.
 
-    `cut` is the number of bytes of a torn last line that were removed on opening (a writer had been killed there).
+    `cut` is the number of bytes of a partial last line, left by a killed writer, that were removed on opening.
     """
 
     def __init__(self, path: Path, kind: type[R]) -> None:
@@ -50,11 +50,11 @@ class Journal(Generic[R]):
         return read_rows(self.path, self.kind)
 
     def append(self, row: R) -> int:
-        """Write `row` as one line; returns the byte at which it begins."""
+        """Write `row` as one line. Returns its byte offset."""
         return self.extend([row])[0]
 
     def extend(self, rows: Iterable[R]) -> list[int]:
-        """Write `rows` at once; returns the bytes at which they begin. On a full disk the file ends with the row before them."""
+        """Write `rows` in one write. Returns their byte offsets. On a full disk, none of them stays in the file."""
         lines = [encode(row) + b"\n" for row in rows]
         content, written = b"".join(lines), 0
         try:
@@ -82,15 +82,15 @@ class Journal(Generic[R]):
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """`(number, line)` from 1, as a stream. A line ends at a line feed only; blank lines are passed over.
+    """Yield `(number, line)`, from 1. A line ends only at a line feed. Blank lines are skipped.
 
-    A file that is packed with gzip, or has a byte-order mark, is read as well.
+    Gzip files and files with a byte-order mark are supported.
     """
     return lines_of(path)
 
 
 def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
-    """The rows of `path`; `InputError` names file, line and field of one that cannot be read."""
+    """Yield the rows of `path`. Raises `InputError` with file, line and field for an invalid row."""
     for number, line in read_lines(path):
         try:
             yield decode(line, kind)
@@ -105,7 +105,7 @@ def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
-    """Put a finished file in place at once (temporary file, fsync, rename). Returns the number of rows."""
+    """Write a file atomically (temporary file, fsync, rename). Returns the number of rows."""
     count = 0
     with replacing(path) as file:
         for row in rows:
@@ -129,7 +129,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def as_written(*paths: Path) -> Iterator[None]:
-    """Around code that relies on what this package writes to `paths`. Raises `InputError` where they hold something else."""
+    """Wraps code that reads files this package wrote to `paths`. Raises `InputError` if their contents are wrong."""
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -139,14 +139,14 @@ def as_written(*paths: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Put a JSON file in place at once, keys in the order given."""
+    """Write a JSON file atomically, with keys in the given order."""
     with replacing(path) as file:
         file.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Any]:
-    """A binary file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
+    """A binary file that replaces `path` when the block succeeds, and is removed when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent)
     temporary = Path(name)
@@ -166,7 +166,7 @@ def replacing(path: Path) -> Iterator[Any]:
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Remove what a writer who was killed left in `folder`; only for its one owner, who is not writing."""
+    """Remove a killed writer's temporary files in `folder`. Call it only as the folder's owner, while not writing."""
     for path in folder.rglob(f".*{UNFINISHED}"):
         path.unlink(missing_ok=True)
 
@@ -178,7 +178,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # not every file system lets a folder be synced
+    with contextlib.suppress(OSError):  # not every file system can sync a folder
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

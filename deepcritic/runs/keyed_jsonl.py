@@ -1,10 +1,10 @@
-"""Keyed rows in a JSON Lines file, found by their keys. Memory holds only the offset of each row.
+"""Keyed rows in a JSON Lines file. Memory holds only the offset of each row.
 
 rows = JsonlIndex(path, Generation)
 for header in rows.open():
     ...                            # the existing rows, without their text
 rows.append(row)                   # flushed to the operating system on return (not fsynced)
-digest_of(key) in rows             # about 150 bytes of memory a row, however long its text is
+digest_of(key) in rows             # about 150 bytes of memory per row, for any text length
 rows.put_in_order()                # by key, after the last row
 """
 
@@ -28,14 +28,14 @@ from deepcritic.schema import Failure, Generation, Key, Scores, decode, encode
 
 R = TypeVar("R", bound=Generation | Failure | Scores)
 DIGEST = 15
-"""Bytes of a key's hash. 120 bits: no two of a billion keys are likely to share one. A 16th would cost 16 bytes a row."""
+"""Bytes of a key's hash. With 120 bits, a collision among a billion keys is unlikely. A 16th byte would cost 16 bytes a row."""
 _MOST = 1 << 62
 _PRINT = 32
-"""Bits of a fingerprint's checksum. Place and checksum are one number, as two would cost 48 bytes more a row."""
+"""Bits of a fingerprint's checksum. Offset and checksum are packed into one number: two would cost 48 bytes more a row."""
 
 
 class RowHeader(msgspec.Struct, frozen=True):
-    """The fields that are read of an existing row. Its text stays on disk."""
+    """The fields of an existing row that are read. Its text stays on disk."""
 
     key: Key
     fingerprint: str = ""
@@ -52,9 +52,9 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Rows(Generic[R]):
-    """Rows of a file at given places, in the order of the places, read from the disk each time they are gone through.
+    """Rows of a file at given offsets, in that order. Each iteration reads them from disk.
 
-    What was there when this was made stays readable, also when the file is replaced.
+    The rows stay readable even if the file is replaced.
     """
 
     def __init__(self, path: Path, kind: type[R], places: array[int]) -> None:
@@ -76,7 +76,7 @@ class Rows(Generic[R]):
 
 
 class JsonlIndex(Generic[R]):
-    """The rows of one kind in a journal at `path`; of several with one key the first counts."""
+    """The rows of one type in a journal at `path`. Of rows with the same key, the first counts."""
 
     def __init__(self, path: Path, kind: type[R]) -> None:
         self.path, self.kind = path, kind
@@ -85,13 +85,13 @@ class JsonlIndex(Generic[R]):
         self._journal: Journal[R] | None = None
 
     def open(self, keep: Callable[[RowHeader], bool] = lambda header: True) -> Iterator[RowHeader]:
-        """Open the file for writing; the headers of the rows that are there and that `keep` takes."""
+        """Open the file for writing. Yields the headers of existing rows that `keep` accepts."""
         self._journal = Journal(self.path, self.kind)
         self.cut = self._journal.cut
         return self.look(keep)
 
     def look(self, keep: Callable[[RowHeader], bool] = lambda header: True) -> Iterator[RowHeader]:
-        """The same without writing anything: a torn last line is passed over."""
+        """The same without writing: a partial last line is skipped."""
         if not self.path.exists():
             return
         start = 0
@@ -114,15 +114,15 @@ class JsonlIndex(Generic[R]):
                     yield header
 
     def headers(self) -> Iterator[RowHeader]:
-        """The headers of everything that is there, in the order of the file."""
+        """The headers of all rows, in file order."""
         return JsonlIndex(self.path, self.kind).look()
 
     def append(self, row: R) -> bool:
-        """Keep `row`; False if there is one with its key already, which stays."""
+        """Add `row`. Returns False, and keeps the existing row, if its key exists."""
         return bool(self.extend([row]))
 
     def extend(self, rows: Iterable[R]) -> list[R]:
-        """Keep `rows`, in one write; returns those that are new: of a key that is there already, the first row stays."""
+        """Add `rows` in one write. Returns the new ones; an existing key keeps its first row."""
         new: dict[bytes, R] = {}
         for row in rows:
             digest = digest_of(row.key)
@@ -140,17 +140,17 @@ class JsonlIndex(Generic[R]):
         return len(self._places)
 
     def fingerprint_differs(self, digest: bytes, fingerprint: str) -> bool:
-        """Whether the key is there with another fingerprint."""
+        """Whether the key exists with another fingerprint."""
         known = self._places.get(digest)
         return known is not None and known & ((1 << _PRINT) - 1) != _checksum(fingerprint)
 
     def rows(self, digests: Iterable[bytes]) -> Rows[R]:
-        """The rows of these keys (see `digest_of`) that are there, in the order given."""
+        """The existing rows with these keys (see `digest_of`), in the given order."""
         found = (self._places.get(digest) for digest in digests)
         return Rows(self.path, self.kind, array("q", (known >> _PRINT for known in found if known is not None)))
 
     def everything(self) -> Rows[R]:
-        """All rows, in the order of the file."""
+        """All rows, in file order."""
         return Rows(self.path, self.kind, array("q", sorted(known >> _PRINT for known in self._places.values())))
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class JsonlIndex(Generic[R]):
             self._journal.close()
 
     def put_in_order(self) -> int:
-        """Leave just the rows that count in the file, in the order of their keys; returns how many. Ends the writing."""
+        """Rewrite the file with only the rows that count, sorted by key, and close it. Returns their number."""
         self.close()
         places = np.sort(np.fromiter((known >> _PRINT for known in self._places.values()), np.int64))
         self._places.clear()
@@ -180,10 +180,10 @@ class JsonlIndex(Generic[R]):
 
 
 def digest_of(key: Key) -> bytes:
-    """What stands for `key` in memory."""
+    """The hash that represents `key` in memory."""
     try:
         content = _ENCODER.encode(key)
-    except UnicodeEncodeError:  # what `encode` replaces when the row is kept
+    except UnicodeEncodeError:  # `encode` replaces such characters when it writes the row
         content = encode(key)
     return hashlib.blake2b(content, digest_size=DIGEST).digest()
 
@@ -197,7 +197,7 @@ def _checksum(fingerprint: str) -> int:
 
 
 def _rank(key: Key) -> bytes:
-    """Bytes that sort as keys do. A text ends with two zeros, below anything that a longer one could go on with."""
+    """Bytes that sort like keys. A text ends with two zeros, which sort below any continuation of a longer text."""
     texts = [text.encode("utf-8", "replace").replace(b"\0", b"\0\xff") + b"\0\0" for text in (key.example_id, key.request)]
     numbers = [(number + (1 << 63)).to_bytes(8, "big") for number in (key.step, key.sample)]
     return b"".join([*texts, *numbers, key.parent.encode("utf-8", "replace"), b"\0\0"])

@@ -1,6 +1,6 @@
-"""`manifest.json`, which a stage writes last: what it depended on, which rows went in and out, and what it cost.
+"""`manifest.json`, which a stage writes last: its dependencies, row counts and cost.
 
-manifest = read_manifest(Path("runs/demo/solve"))      # None while the stage is not finished
+manifest = read_manifest(Path("runs/demo/solve"))      # None until the stage is finished
 manifest.counts["problems"].filtered                   # {"no reference answer": 3}
 """
 
@@ -31,8 +31,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The record of a finished stage.
 
     `depends` holds hashes of the data and the names of the models, `files` hashes of the row files. Seconds, requests, retries
-    and duplicates are those of all starts; tokens those of the draws that are kept. `incomplete` counts draws that failed and
-    may be asked for again. `facts` holds what is particular to the stage.
+    and duplicates cover all starts; tokens cover the kept samples. `incomplete` counts temporary failures, which can be retried.
+    `facts` holds values specific to the stage.
     """
 
     stage: str = ""
@@ -57,7 +57,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Manifest:
-        """From the JSON values of the file. Raises `msgspec.ValidationError` for a value of another type.
+        """Build from the file's JSON values. Raises `msgspec.ValidationError` for a value of the wrong type.
 
         >>> manifest = Manifest.of({"stage": "solve", "counts": {"problems": {"in": 3, "out": 2}}, "recipe": "all"})
         >>> manifest.counts["problems"].entered, manifest.facts
@@ -69,7 +69,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of the stage in `folder`, or None while it is not finished. Raises `InputError` for a file of another kind."""
+    """The manifest of the stage in `folder`, or None until it is finished. Raises `InputError` for an invalid file."""
     values = manifest_of(folder)
     if values is None:
         return None
@@ -80,13 +80,13 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:
-    """The same as JSON values."""
+    """The same, as JSON values."""
     path = folder / MANIFEST
     return read_json(path) if path.exists() else None
 
 
 def finished_manifests(run: Path) -> Iterator[tuple[str, Manifest]]:
-    """`(name of the stage's folder, manifest)` of every finished stage of a run, in order of finishing."""
+    """`(name of the stage's folder, manifest)` of each finished stage of a run, in the order in which they finished."""
     for path in sorted(run.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime):
         manifest = read_manifest(path.parent)
         if manifest is not None:

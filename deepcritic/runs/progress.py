@@ -26,21 +26,21 @@ LOOK_SECONDS = 1.0
 
 
 class Progress:
-    """Counts rows against `total`, or against what is expected so far where the total is not known.
+    """Counts rows against `total`, or against the number expected so far if the total is unknown.
 
-    Without a row it still says each minute that it waits.
+    Without rows it logs each minute that it is waiting.
     """
 
     def __init__(self, label: str, total: int | None = None) -> None:
         self.label, self.total = label, total
         self.expected = self.done = self.failed = self.truncated = self.tokens = 0
         self.growing = False
-        """Whether more rows may be expected than there are by now: then nobody knows how long it takes."""
+        """Whether the number of expected rows may still grow: then no time is estimated."""
         self.cost: float | None = None
-        """Money spent so far, where there is a price; `budget` is what may be spent."""
+        """Money spent so far, if there is a price; `budget` is the maximum."""
         self.budget: float | None = None
         self.written: Callable[[], int] = lambda: 0
-        """Tokens so far, also of rows that are not complete, where the engine counts them."""
+        """Tokens so far, including those of incomplete rows if the engine counts them."""
         self._there = 0
         self._began = self._shown = self._moved = time.monotonic()
         self._bar: _NotedBar | None = None
@@ -68,7 +68,7 @@ class Progress:
         self.expected += count
 
     def skip(self, rows: int) -> None:
-        """Rows that are there already: they say nothing of the pace."""
+        """Count existing rows, which do not affect the pace."""
         self.done += rows
         self._there += rows
         self._show()
@@ -83,7 +83,7 @@ class Progress:
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
-            with contextlib.suppress(OSError, ValueError):  # nobody reads any more: the next row says so where it can be handled
+            with contextlib.suppress(OSError, ValueError):  # the reader is gone: the next row raises it where it can be handled
                 self._show()
 
     def _show(self) -> None:
@@ -134,7 +134,7 @@ class Progress:
 
 
 class _NotedBar(Bar):
-    """A bar with a line of notes below it, which a narrow terminal shows as far as it goes."""
+    """A bar with a line of notes below it, which a narrow terminal cuts."""
 
     notes = ""
 

@@ -1,6 +1,6 @@
-"""Field names that changed, so that files written by the release before can still be read.
+"""Renamed fields, so that files of the previous release can still be read.
 
-An entry stays for one release.
+An entry is kept for one release.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ RENAMED: Final = {
     "blind_accuracy": "chance_accuracy",
     "flips": "attack_success_rates",
 }
-"""Old name of a field -> its name now, in any file of a run."""
+"""Old field name -> new name, in any file of a run."""
 
 
 def with_current_names(value: Any) -> Any:
-    """JSON values with the names of their fields as they are now.
+    """JSON values with the current field names.
 
     >>> with_current_names({"blind_f1": 20.0, "replies": [{"unreadable": 2}]})
     {'constant_baseline_f1': 20.0, 'replies': [{'unparsed': 2}]}
