@@ -1,11 +1,11 @@
 """The HTTP service of a critic, as an ASGI application: `python -m deepcritic serve model=PATH` runs it.
 
-    POST /v1/critiques   the first wrong step of one or many solutions, streamed as they finish if asked
+    POST /v1/critiques   the first wrong step of one or many solutions, streamed on request
     POST /v1/scores      a number for each step: a PRM's, or the critic's vote shares
     POST /v1/rewards     rewards for RL trainers
-    GET  /health         whether replies come;  GET /metrics: counters for Prometheus;  GET /docs: the schema
+    GET  /health         whether the engine replies;  GET /metrics: Prometheus counters;  GET /docs: the schema
 
-Nothing of a request is logged. Errors are JSON in the shape of OpenAI's protocol.
+The content of requests is never logged. Errors are JSON in OpenAI's format.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 def create_app(
     critic: Critic, *, scorer: Scorer[Item] | None = None, limits: Limits | None = None, key: str = "", lanes: int = 1
 ) -> FastAPI:
-    """The application. With a `key`, every path but `/health` asks for it as a bearer token. `lanes`: see `Batcher`."""
+    """The application. With a `key`, every path except `/health` requires it as a bearer token. `lanes`: see `Batcher`."""
     bounds = limits or Limits()
     service = Service(critic, scorer=scorer, limits=bounds, lanes=lanes)
 
@@ -97,7 +97,7 @@ def create_app(
 
     @app.post("/v1/scores", **secured)
     async def scores(body: ScoreBody) -> ScoreAnswers:
-        """A number for each step: the PRM's, or the share of the critic's votes by which it and all before it are right."""
+        """A number per step: the PRM's, or the share of the critic's votes that find it and all steps before it right."""
         found = await _all([service.score(one, index, body) for index, one in enumerate(body.items)], _deadline(body, bounds))
         tokens = sum(cost for _, cost in found)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
@@ -105,7 +105,7 @@ def create_app(
 
     @app.post("/v1/rewards", **secured)
     async def rewards(body: RewardBody) -> RewardAnswers:
-        """A reward for each completion. A reward that could not be found out is null, never a number."""
+        """A reward per completion. A missing reward is null, never a number."""
         if body.labels is not None:
             given: list[float | None] = [*judgment_reward(body.completions, body.labels)]
             return RewardAnswers(model="", rewards=given, notes=[""] * len(given))
@@ -126,14 +126,14 @@ def create_app(
 
     @app.get("/health", responses={503: {"model": Health}})
     async def health(response: Response) -> Health:
-        """Whether replies come: 503 where the engine has work and gives nothing, or the service is stopping."""
+        """Whether the engine replies. 503 if it has work but returns nothing, or if the service is stopping."""
         found = service.health()
         response.status_code = 200 if found.status == "ok" else 503
         return found
 
     @app.get("/metrics", response_class=Response, dependencies=[Depends(allowed)])
     async def metrics() -> Response:
-        """Counters in the format of Prometheus."""
+        """Counters in Prometheus format."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
     return app
@@ -144,7 +144,7 @@ def _deadline(asking: Asking, limits: Limits) -> float:
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, T]], deadline: float) -> list[T]:
-    """All results in their order; the first error cancels the others."""
+    """All results in order. The first error cancels the others."""
     try:
         async with asyncio.timeout(deadline), asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]
@@ -158,7 +158,7 @@ async def _all(work: Sequence[Coroutine[Any, Any, T]], deadline: float) -> list[
 async def _lines(
     work: Sequence[Coroutine[Any, Any, CritiqueAnswer]], items: Sequence[Solution], deadline: float
 ) -> AsyncIterator[bytes]:
-    """One line an answer, in the order of finishing. What fails is an answer with a note: the status is sent already."""
+    """One line per answer, in completion order. As the status is already sent, a failure is an answer with a note."""
 
     async def one(index: int, coroutine: Coroutine[Any, Any, CritiqueAnswer]) -> CritiqueAnswer:
         try:
@@ -183,7 +183,7 @@ async def _lines(
 
 
 def _answer_errors(app: FastAPI, limits: Limits) -> None:
-    """Every error as JSON with a message; what may pass has a Retry-After."""
+    """Every error as JSON with a message. Temporary errors have a Retry-After header."""
     retry = {"Retry-After": str(limits.retry_after)}
 
     def on(kind: type[Exception], status: int, message: str | None = None, headers: dict[str, str] | None = None) -> None:

@@ -1,7 +1,7 @@
-"""One engine shared by many clients: what they ask is put into the engine's batches together.
+"""One engine shared by many clients, whose requests are batched together.
 
-Engines are called from threads (lanes), clients wait on an event loop. Two clients that ask the same thing at the same time share
-one draw. A client that goes away cancels its draw, unless another one waits for it.
+Engines are called from threads (lanes), and clients wait on an event loop. Concurrent identical requests share one draw. A client
+that disconnects cancels its draw, unless another client waits for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Outcome = Generation | Scores | Failure
 
 
 class Asked(Protocol):
-    """A piece of work: one outcome is due for each of its keys, which no other piece under way has."""
+    """A unit of work. It gets one outcome per key, and no other unit in progress has the same keys."""
 
     @property
     def keys(self) -> tuple[Key, ...]: ...
@@ -31,16 +31,16 @@ W = TypeVar("W", bound=Asked)
 
 
 class QueueFullError(Exception):
-    """More work waits than the queue may hold."""
+    """The queue is full."""
 
 
 class ClosedError(Exception):
-    """The service is shutting down and begins nothing new."""
+    """The service is shutting down and accepts no new work."""
 
 
 @dataclass(eq=False)
 class _Draw(Generic[W]):
-    """Work under way, and who waits for it."""
+    """Work in progress, and the clients that wait for it."""
 
     name: Hashable
     work: W
@@ -49,7 +49,7 @@ class _Draw(Generic[W]):
     outcomes: list[Outcome] = field(default_factory=list)
     clients: int = 0
     lane: int | None = None
-    """The lane that has begun it."""
+    """The lane that started it."""
 
     def settle(self, error: BaseException | None = None) -> None:
         def settle() -> None:
@@ -63,11 +63,11 @@ class _Draw(Generic[W]):
 
 
 class Batcher(Generic[W]):
-    """Hands work from many clients to `stream`, the engine's own batching loop.
+    """Passes work from many clients to `stream`, the engine's own batching loop.
 
-    `lanes` is how many calls of `stream` run side by side: 1 for an engine whose batches are formed inside one call, more for one
-    that forms them across calls. A call goes on taking what waits until nothing does. `cancel`, if the engine has it, stops the
-    draws of some keys (see `Cancelling`). `most_waiting` bounds the queue: `draw` raises `QueueFullError` beyond it.
+    `lanes` is the number of concurrent calls of `stream`: 1 for an engine that forms batches inside one call, more for one that
+    forms them across calls. A single lane's call takes work until the queue is empty. `cancel`, if the engine has it, stops the
+    draws of some keys (see `Cancelling`). `most_waiting` limits the queue: beyond it `draw` raises `QueueFullError`.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Batcher(Generic[W]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Waits for what is under way."""
+        """Waits for the work in progress."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -105,23 +105,23 @@ class Batcher(Generic[W]):
 
     @property
     def waiting(self) -> int:
-        """How many draws wait for a place in the engine."""
+        """The number of queued draws."""
         return len(self._waiting)
 
     @property
     def under_way(self) -> int:
-        """How many draws the engine works on."""
+        """The number of draws that the engine is working on."""
         return len(self._by_name) - len(self._waiting)
 
     @property
     def idle_seconds(self) -> float:
-        """For how long the engine has given nothing although it was asked; 0 while nothing is asked."""
+        """Seconds since the engine last returned an outcome, while it has work. 0 without work."""
         return time.monotonic() - self._last_outcome if self._by_name else 0.0
 
     async def draw(self, name: Hashable, work: W) -> list[Outcome]:
-        """The outcomes of `work`, one for each key, in the order of finishing. Work of the same `name` under way is shared.
+        """The outcomes of `work`, one per key, in completion order. Work in progress with the same `name` is shared.
 
-        Raises `QueueFullError`, `ClosedError`, or what the engine raised. When it is cancelled, so is the draw.
+        Raises `QueueFullError`, `ClosedError`, or the engine's error. Cancelling it cancels the draw.
         """
         with self._changed:
             draw = self._by_name.get(name)
@@ -146,7 +146,7 @@ class Batcher(Generic[W]):
             raise
 
     def _left(self, draw: _Draw[W]) -> None:
-        """A client no longer waits for `draw`; the last one cancels it."""
+        """A client stops waiting for `draw`. The last one cancels it."""
         with self._changed:
             draw.clients -= 1
             if draw.clients or self._by_name.get(draw.name) is not draw:
@@ -154,8 +154,8 @@ class Batcher(Generic[W]):
             if draw.lane is None:
                 self._waiting.remove(draw)
             elif self._cancel is None:
-                return  # it goes on to its end, and may still serve somebody who asks the same
-            self._forget(draw)  # who asks the same from now on gets a draw of its own
+                return  # it runs to its end, and may still serve an identical request
+            self._forget(draw)  # later identical requests get a new draw
         if draw.lane is not None and self._cancel is not None:
             self._cancel(draw.work.keys)
 
@@ -170,15 +170,15 @@ class Batcher(Generic[W]):
                 for outcome in self._stream(self._source(first, lane)):
                     self._arrived(outcome)
                 error: BaseException = RuntimeError("the engine ended without an answer")
-            except Exception as raised:  # whatever an engine raises is for those who asked, not for the lane
+            except Exception as raised:  # an engine's error goes to the clients, not to the lane
                 error = raised
             self._fail(lane, error)
 
     def _source(self, first: _Draw[W], lane: int) -> Iterator[W]:
-        """`first`, and, where one call of the engine forms all batches, whatever waits by the time it is asked for more."""
+        """Yield `first`, and with a single lane, also queued work whenever the engine asks for more."""
         draw: _Draw[W] | None = first
         while draw is not None:
-            if self._by_name.get(draw.name) is draw:  # else everybody has left since it was taken
+            if self._by_name.get(draw.name) is draw:  # else all its clients have left
                 yield draw.work
             draw = self._take(lane, wait=False) if self._lanes == 1 else None
 
@@ -205,7 +205,7 @@ class Batcher(Generic[W]):
         draw.settle()
 
     def _fail(self, lane: int, error: BaseException) -> None:
-        """End what a lane has begun and the engine has not answered."""
+        """Fail the draws that a lane started and the engine did not answer."""
         with self._changed:
             draws = [draw for draw in self._by_name.values() if draw.lane == lane]
             for draw in draws:

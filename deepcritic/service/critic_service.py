@@ -1,4 +1,4 @@
-"""What the service does with a request, whatever the protocol: a critic and a scorer behind batchers that all clients share."""
+"""The service without its HTTP layer: a critic and a scorer behind batchers that all clients share."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Service:
         return self.scorer.score((one.name, one.item) for one in asked)
 
     async def critique(self, solution: Solution, index: int, asking: Asking) -> CritiqueAnswer:
-        """The critique of one solution. What cannot be asked about has a note and no verdict."""
+        """The critique of one solution. An invalid solution gets a note and no verdict."""
         try:
             item = item_of(solution, self.critic.split)
             name, draws = self._questions.critique(item, asking)
@@ -66,7 +66,7 @@ class Service:
         return answer
 
     async def score(self, solution: Solution, index: int, asking: Asking) -> tuple[ScoreAnswer, int]:
-        """The numbers of one solution's steps, and what they cost in tokens."""
+        """The scores of one solution's steps, and the number of tokens used."""
         if self.scores is None:
             answer = await self.critique(solution, index, asking)
             return ScoreAnswer(index=index, data=step_shares(answer), note=answer.note), answer.tokens

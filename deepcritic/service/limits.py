@@ -1,4 +1,4 @@
-"""How much the service takes at a time. Every limit has a default that suits one GPU and a team of users."""
+"""Limits of the service. The defaults suit one GPU and a team of users."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """`queue`: draws that may wait for the engine; a full queue answers 429. `body_bytes`: size of a request body (413).
-    `timeout`: seconds until a request is given up (504). `stall`: seconds without a reply, while work is under way, after which
-    `/health` answers 503. `retry_after`: what a client that is turned away is told to wait, in seconds."""
+    """`queue`: the maximum number of queued draws; a full queue answers 429. `body_bytes`: the maximum size of a request body
+    (413). `timeout`: seconds until a request times out (504). `stall`: seconds without a reply, while there is work, after which
+    `/health` answers 503. `retry_after`: the Retry-After of rejected requests, in seconds."""
 
     queue: int = 1024
     body_bytes: int = 8 << 20

@@ -1,6 +1,6 @@
-"""What the service is sent and what it answers, as JSON. Field names are those of `deepcritic.Critique`.
+"""The JSON requests and responses of the service. Field names are those of `deepcritic.Critique`.
 
-Sizes are limited here, so that what is too large is refused (422) before anything is asked.
+Sizes are limited here, so that a large request is rejected (422) before the engine sees it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MOST_SAMPLES = 64
 
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 Label = Annotated[int, Field(ge=-1)] | Annotated[str, Field(pattern=r"^\s*(-1|[1-9][0-9]{0,5})\s*$")]
-"""The first wrong step, from 1, or -1 where all are right; 0 is neither."""
+"""The first wrong step, from 1, or -1 if all are right. 0 is invalid."""
 
 
 class Message(BaseModel):
@@ -29,7 +29,7 @@ def _check_either(solution: str | None, steps: list[str] | None) -> None:
 
 
 class Solution(Message):
-    """A problem and its solution: `solution` is split into steps, `steps` are taken as they are."""
+    """A problem and its solution: `solution` is split into steps, `steps` is used unchanged."""
 
     problem: Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS, examples=["What is 1 + 1 + 3?"])]
     solution: Text | None = Field(default=None, examples=["Step 1: 1 + 1 = 2\nStep 2: 2 + 3 = 6"])
@@ -43,7 +43,7 @@ class Solution(Message):
 
 
 class Asking(Message):
-    """How a critic is asked; what is absent is the service's own setting."""
+    """Settings of a critique. Absent ones default to the service's."""
 
     samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = Field(default=None, description="Critiques that vote.")
     budget: Annotated[int, Field(ge=1)] | None = Field(default=None, description="At most so many completion tokens in all.")
@@ -51,8 +51,8 @@ class Asking(Message):
 
 
 class CritiqueBody(Asking):
-    """The body of `POST /v1/critiques`: one solution (`problem`, with `solution` or `steps`), or several as `items`.
-    With `stream` each answer is sent as it finishes, one JSON object a line."""
+    """The body of `POST /v1/critiques`: one solution (`problem`, with `solution` or `steps`), or several as `items`. With
+    `stream`, each answer is sent when it is ready, one JSON object per line."""
 
     problem: Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS)] | None = None
     solution: Text | None = None
@@ -80,7 +80,8 @@ class CritiqueBody(Asking):
 
 
 class CritiqueAnswer(BaseModel):
-    """What the critic found. `first_error` counts from 1; -1: every step is right; null: no verdict, and `note` says why."""
+    """The critic's result. `first_error` is numbered from 1. -1: every step is right; null: no verdict, for the reason in
+    `note`."""
 
     id: str | None
     index: int
@@ -109,7 +110,7 @@ class ScoreBody(Asking):
 
 
 class ScoreAnswer(BaseModel):
-    """A number from 0 to 1 for each step: how right it is. Null with a `note` where there is none."""
+    """A score from 0 (wrong) to 1 (right) for each step. Null with a `note` if there is none."""
 
     index: int
     object: str = "pooling"
@@ -118,7 +119,7 @@ class ScoreAnswer(BaseModel):
 
 
 class ScoreAnswers(BaseModel):
-    """The shape of the answer of vLLM's `/pooling`."""
+    """The format of vLLM's `/pooling` response."""
 
     object: str = "list"
     model: str
@@ -127,7 +128,7 @@ class ScoreAnswers(BaseModel):
 
 
 class RewardBody(Asking):
-    """The body of `POST /v1/rewards`. With `labels`, completions are critiques and a reward is 1 where the verdict is the label.
+    """The body of `POST /v1/rewards`. With `labels`, completions are critiques and a reward is 1 if the verdict equals the label.
     With `problems`, completions are solutions and a reward is the share of the critic's votes that find every step right."""
 
     completions: Annotated[list[Text], Field(min_length=1, max_length=MOST_ITEMS)]
@@ -147,7 +148,7 @@ class RewardBody(Asking):
 
 
 class RewardAnswers(BaseModel):
-    """One reward for each completion; null, with a note, where the critic gave none. Null is no score."""
+    """One reward per completion. Null, with a note, if the critic gave none: that is not a score of 0."""
 
     model: str
     rewards: list[float | None]
@@ -163,5 +164,5 @@ class Health(BaseModel):
 
 
 def problem_of(error: Any) -> dict[str, Any]:
-    """The body of an error, in the shape of OpenAI's protocol."""
+    """The body of an error, in OpenAI's format."""
     return {"error": {"message": str(error)}}

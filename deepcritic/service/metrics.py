@@ -1,4 +1,4 @@
-"""Counters of the service, in the format that Prometheus reads. No label holds anything of a request."""
+"""Counters of the service in Prometheus format. No label contains request content."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
 class Metrics:
-    """Counted since the service began."""
+    """Counts since the service started."""
 
     def __init__(self, waiting: Callable[[], int], under_way: Callable[[], int]) -> None:
         self._registry = registry = CollectorRegistry()

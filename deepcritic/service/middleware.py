@@ -1,4 +1,4 @@
-"""What stands before every request: the size of its body, the count of it, and the client that may go away."""
+"""Middleware for every request: body size limit, counters, and cancellation when a client disconnects."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PATHS = frozenset({"/v1/critiques", "/v1/scores", "/v1/rewards", "/health", "/me
 
 
 class Guard:
-    """Refuses a body that is too large, cancels the work of a client that has gone, counts what was answered.
+    """Rejects a body that is too large, cancels the work of a disconnected client, and counts responses.
 
-    FastAPI goes on with a request whose client has closed the connection. Here the body is read first, and then the connection is
-    watched while the application works.
+    FastAPI continues a request after its client has disconnected. Here the body is read first, and then the connection is watched
+    while the application works.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -52,13 +52,13 @@ class Guard:
             self._service.metrics.seconds.labels(path).observe(time.perf_counter() - began)
 
     async def _watched(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        """Run the application with the whole body at hand; cancel it when the client goes away before the end."""
+        """Run the application with the complete body. Cancel it if the client disconnects before the end."""
         given = False
 
         async def replay() -> MutableMapping[str, Any]:
             nonlocal given
             if given:
-                await asyncio.Event().wait()  # the watcher below sees the client leave
+                await asyncio.Event().wait()  # the watcher below detects a disconnect
             given = True
             return {"type": "http.request", "body": body, "more_body": False}
 
@@ -77,7 +77,7 @@ class Guard:
 
 
 async def _read(receive: Receive, most: int) -> bytes | None:
-    """The whole body; None where it is larger than `most` bytes."""
+    """The complete body. None if it is larger than `most` bytes."""
     parts: list[bytes] = []
     size = 0
     while True:

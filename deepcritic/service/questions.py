@@ -1,4 +1,4 @@
-"""From a message to what the critic or the scorer is asked, and from its outcomes to the answer."""
+"""Convert messages to requests for the critic or the scorer, and outcomes to answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CALL = "critique"
 
 @dataclass(frozen=True)
 class ToScore:
-    """An item for a scorer, with the key under which its numbers come back."""
+    """An item for a scorer, with the key of its scores."""
 
     name: str
     item: Item
@@ -34,16 +34,16 @@ class ToScore:
 
 @dataclass
 class Questions:
-    """Makes the requests of one critic. A request's seeds follow from the content alone, so the same solution gets the same
-    critique whoever asks; its keys carry a number of their own, so that two settings for one solution do not meet."""
+    """Builds the requests of one critic. Seeds are computed from the content, so a solution gets the same critique for every
+    client. Keys contain a unique number, so that two settings for one solution do not collide."""
 
     critic: Critic
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def critique(self, item: Item, asking: Asking) -> tuple[Any, Request]:
-        """A name for the question (equal questions have equal names) and the request.
+        """The question's name (equal questions have equal names) and its request.
 
-        Raises `InputError` for what the task cannot ask about.
+        Raises `InputError` for an item that the task does not support.
         """
         samples = asking.samples or self.critic.samples
         sampling = self._sampling(samples, asking.budget)
@@ -63,7 +63,7 @@ class Questions:
         return msgspec.structs.replace(self.critic.sampling, max_tokens=most)
 
     def answer(self, solution: Solution, index: int, item: Item, outcomes: list[Outcome]) -> CritiqueAnswer:
-        found = judge(self.critic.task, item, outcomes)  # type: ignore[arg-type]  # a sampler gives no scores
+        found = judge(self.critic.task, item, outcomes)  # type: ignore[arg-type]  # a sampler returns no scores
         return CritiqueAnswer(
             id=solution.id, index=index, steps=list(found.steps), spans=list(found.spans), first_error=found.first_error,
             votes={str(verdict): count for verdict, count in found.votes.items()}, agreement=found.agreement,
@@ -73,12 +73,12 @@ class Questions:
 
 
 def item_of(solution: Solution, split: str) -> Item:
-    """The item; `InputError` where it cannot be asked about."""
+    """The item. Raises `InputError` for an invalid solution."""
     return read_item(solution.problem, solution.solution if solution.solution is not None else solution.steps or (), split)
 
 
 def without_item(solution: Solution, index: int, note: str) -> CritiqueAnswer:
-    """The answer where nothing could be asked or drawn: no verdict, and why."""
+    """The answer for a solution without a critique: no verdict, and the reason."""
     return CritiqueAnswer(
         id=solution.id, index=index, steps=[], spans=[], first_error=None, votes={}, agreement=0.0, acceptance=None, text="",
         unparsed=0, failed=0, tokens=0, note=note,
@@ -86,7 +86,7 @@ def without_item(solution: Solution, index: int, note: str) -> CritiqueAnswer:
 
 
 def step_shares(answer: CritiqueAnswer) -> list[float] | None:
-    """For each step the share of the votes by which it and all steps before it are right; None without a vote.
+    """For each step, the share of the votes that find it and all steps before it right. None without a vote.
 
     >>> votes = {"-1": 2.0, "2": 1.0, "1": 1.0}
     >>> blank = without_item(Solution(problem="p", steps=["a", "b"]), 0, "")

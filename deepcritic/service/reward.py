@@ -1,7 +1,7 @@
-"""A critic behind the service as the reward of a generator: TRL's `reward_funcs=service_reward(["http://host:8765"])`.
+"""A critic service as the reward of a generator: TRL's `reward_funcs=service_reward(["http://host:8765"])`.
 
-The function is asynchronous, so TRL asks it beside other rewards. A reward is None, which TRL leaves out, where the critic
-gave no readable verdict or did not answer: a critic that is down is never a score.
+The function is asynchronous, so TRL runs it concurrently with other rewards. A reward is None, which TRL leaves out, if the
+critic gave no readable verdict or did not answer: a missing reply is never a score.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ PER = ("solution", "step")
 def service_reward(
     urls: str | Sequence[str], *, per: str = "step", samples: int | None = None, patience: float = 600.0
 ) -> Reward:
-    """A reward function over the services at `urls`, from 0 to 1 for each completion.
+    """A reward function that calls the services at `urls`: 0 to 1 per completion.
 
-    `per="solution"`: the share of the critic's votes that find every step right. `per="step"`: the mean over the steps of the
-    share by which a step and all before it are right, so that a later first error earns more. `samples` critiques vote; None:
-    as many as the service draws by default. An empty completion earns 0. The problem is in the data set's column `problem`,
-    else the prompt.
+    `per="solution"`: the share of the critic's votes that find every step right. `per="step"`: the mean over steps of the share
+    of votes that find a step and all before it right, so that a later first error earns more. `samples` is the number of
+    critiques that vote (None: the service's default). An empty completion earns 0. The problem is the data set's column
+    `problem`, else the prompt.
 
-    Raises `InputError` for a `per` that is none of these.
+    Raises `InputError` for any other `per`.
     """
     if per not in PER:
         raise InputError("no such reward", field="per", found=per, expected=" or ".join(PER))
@@ -56,7 +56,7 @@ def service_reward(
 
 
 def share(found: dict[str, Any], per: str) -> float | None:
-    """The reward that one critique (as the service sends it) stands for; None without a vote.
+    """The reward for one critique, in the service's format. None without a vote.
 
     >>> found = {"steps": ["a", "b"], "votes": {"-1": 1.0, "2": 1.0}, "acceptance": 0.5}
     >>> share(found, "solution"), share(found, "step")

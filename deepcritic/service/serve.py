@@ -1,4 +1,4 @@
-"""Run the service until it is told to stop: SIGTERM and Ctrl-C finish what runs and turn new requests away."""
+"""Run the service. On SIGTERM or Ctrl-C it finishes running requests and rejects new ones."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ def serve(
 ) -> None:
     """Serve on `host` and `port`; blocks. `key_env` names the environment variable that holds the bearer key.
 
-    Raises `UsageError` where the service's packages are missing, and `InputError` where an address that others can reach is to be
-    served without a key.
+    Raises `UsageError` if the service's packages are missing, and `InputError` for a publicly reachable address without a key.
     """
     try:
         import uvicorn
