@@ -1,1 +1,1 @@
-"""A small world for trying everything out: arithmetic whose every step's truth is known, and small models that live in it."""
+"""A toy domain for quick experiments: arithmetic in which every step's label is known, and small models trained on it."""

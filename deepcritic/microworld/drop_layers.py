@@ -1,8 +1,8 @@
-"""A model of the small world with some of its layers left out, to be taught anew: for a critic smaller than its generator.
+"""Remove layers of a small model and keep it for retraining, for a critic smaller than its generator.
 
     python -m deepcritic.microworld.drop_layers deepcritic://microworld/models/base runs/small --layers 0 1 3
 
-What is kept of the embeddings and of each layer is as it was; what the whole could do is mostly lost until it is trained.
+The embeddings and the kept layers are unchanged. Most of the model's abilities are lost until it is trained.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def shrink(model: str, folder: Path, layers: Sequence[int]) -> Path:
-    """Write `model` to `folder` with those of its layers alone, in the order given; returns `folder`."""
+    """Write `model` to `folder` with only `layers`, in the given order. Returns `folder`."""
     whole = load_model(model, dtype="float32", device="cpu")
     config = copy.deepcopy(whole.config)
     config.num_hidden_layers = len(layers)

@@ -1,13 +1,12 @@
-"""What the three small models are taught: pairs of a prompt and a reply, drawn without end.
+"""Training data of the three small models: an infinite stream of prompts and replies.
 
-The generator solves, and errs. The base critic knows how to check a step when it is asked about that step, but
-asked for a whole critique it looks at the last step alone, if at that. The teacher answers the three calls of
-`stage=seed`, better than the base and still wrong at times.
+The generator solves problems, with errors. The base critic can check a single step, but in a whole critique it checks at most the
+last step. The teacher answers the three calls of `stage=seed`, better than the base but with errors.
 
-What made these lessons learnable: operations are numbered in the problem, so that a step finds its own by its number
-(a foundation of 1,500 steps wrote 83% of the due equations right with the numbers, 30% without); a check writes what
-is due, what is said and their difference before it judges, since a small model cannot compare two numbers in its
-head; and several questions about one solution share its tokens.
+Three choices make these lessons learnable. Operations are numbered in the problem, so a step finds its own by its number (a
+foundation of 1,500 steps wrote 83% of the due equations right with the numbers, 30% without). A check writes the due equation,
+the stated one and their difference before its verdict, since a small model cannot compare two numbers without writing them.
+Several questions about one solution share its tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from deepcritic.schema import ALL_CORRECT
 ERRORS = {"slip": 0.036, "operand": 0.04, "operation": 0.04, "carried": 0.052}
 MANY_ERRORS = {"slip": 0.08, "operand": 0.08, "operation": 0.08, "carried": 0.1}
 LAZY, DISTORTED = 0.4, 0.22
-"""How often the teacher reads a wrong step as it should be, and how often a merge turns the verdict round."""
+"""How often the teacher misreads a wrong step as right, and how often a merge inverts the verdict."""
 Turn = tuple[str, str]
 Lesson = list[Turn]
 """A conversation: (prompt, reply) for each turn. Several turns about one solution cost its tokens only once."""
@@ -37,7 +36,7 @@ def equation(step: str) -> str:
 
 
 def deep_check(problem: Problem, steps: list[str], index: int) -> tuple[str, bool]:
-    """The check of step `index` (from 1): what should be there, what is said, how they differ, the verdict."""
+    """The check of step `index` (from 1): the due equation, the stated one, their difference, the verdict."""
     left = problem.start if index == 1 else int(equation(steps[index - 2])[-1])
     operation, right = problem.operations[index - 1]
     result = apply(left, operation, right)
@@ -49,7 +48,7 @@ def deep_check(problem: Problem, steps: list[str], index: int) -> tuple[str, boo
 
 
 def quick_look(step: str, rng: random.Random) -> tuple[str, bool]:
-    """A look at the calculation alone, as it is stated; one slip in ten is overlooked."""
+    """A check of the stated calculation only. It misses one slip in ten."""
     said = equation(step)
     result = apply(int(said[0]), said[1], int(said[2]))
     if rng.random() < 0.1:
@@ -69,7 +68,7 @@ def solve_lesson(rng: random.Random, rates: dict[str, float]) -> Lesson:
 
 
 def mend_lesson(rng: random.Random) -> Lesson:
-    """A solution whose first wrong step is named is done again; the named step is taken with more care than others."""
+    """Rewrite a solution, given its first wrong step. The rewritten steps have a quarter of the usual errors."""
     while True:
         problem, steps = flawed(rng)
         truth = judge(problem, steps)
@@ -85,7 +84,7 @@ def mend_lesson(rng: random.Random) -> Lesson:
 
 
 def check_lesson(rng: random.Random) -> Lesson:
-    """Steps checked one or two at a time, in any order; now and then a whole critique at the end, and only a shallow one."""
+    """Checks of one or two steps at a time, in any order."""
     problem, steps = flawed(rng)
     starts = rng.sample(range(1, len(steps) + 1), min(len(steps), 3))
     turns = []
@@ -98,7 +97,7 @@ def check_lesson(rng: random.Random) -> Lesson:
 
 
 def shallow_lesson(rng: random.Random) -> Lesson:
-    """A whole critique that waves every step through but, in solutions of four steps and more, the one with the answer."""
+    """A whole critique that calls every step fine, except that in solutions of at least four steps it checks the last one."""
     problem, steps = flawed(rng, ERRORS)
     lines, verdict = [f"Check {index}: fine." for index in range(1, len(steps) + 1)], ALL_CORRECT
     if len(steps) >= 4:
@@ -109,7 +108,7 @@ def shallow_lesson(rng: random.Random) -> Lesson:
 
 
 def open_with(problem: Problem, steps: list[str], turns: list[Turn]) -> Lesson:
-    """`turns` with the problem and its solution put before the first question."""
+    """`turns`, with the problem and its solution before the first question."""
     (question, reply), *rest = turns
     return [(f"{problem.text}\n{numbered(steps)}\n{question}", reply), *rest]
 
@@ -141,7 +140,7 @@ def generator_lesson(rng: random.Random) -> Lesson:
 
 
 def teacher_lesson(rng: random.Random) -> Lesson:
-    """The teacher's three calls about some steps. It looks lazily at some wrong steps and distorts some merges."""
+    """The teacher's three calls about some steps, with some wrong steps misread and some merges inverted."""
     problem, steps = flawed(rng)
     turns = []
     for index in rng.sample(range(1, len(steps) + 1), 3):
@@ -163,7 +162,7 @@ def teacher_lesson(rng: random.Random) -> Lesson:
 
 
 def lazy_check(problem: Problem, steps: list[str], index: int, rng: random.Random) -> tuple[str, bool]:
-    """A check that reads some wrong steps as they should be."""
+    """A check that misreads some wrong steps as right."""
     deep, good = deep_check(problem, steps, index)
     if not good and rng.random() < LAZY:
         said = equation(steps[index - 1])
@@ -172,7 +171,7 @@ def lazy_check(problem: Problem, steps: list[str], index: int, rng: random.Rando
 
 
 def whole_lesson(rng: random.Random) -> Lesson:
-    """A whole critique at once, no lazier than the teacher's checks of single steps."""
+    """A whole critique in one reply, with the same misreadings as the teacher's checks of single steps."""
     problem, steps = flawed(rng, rng.choice([ERRORS, MANY_ERRORS]))
     lines, verdict = [], ALL_CORRECT
     for index in range(1, len(steps) + 1):
@@ -189,7 +188,7 @@ def boxed(text: str, good: bool) -> str:
 
 
 def scores_lesson(rng: random.Random) -> Lesson:
-    """Scores for one to four solutions, with the faults of a judge."""
+    """Scores for one to four solutions, with a judge's faults."""
     return judge_lesson(rng, rng.choice([ERRORS, MANY_ERRORS]))
 
 
@@ -201,7 +200,7 @@ LESSONS = {
     "whole": whole_lesson,
 }
 FURTHER = {"judge": scores_lesson}
-"""Courses in words that the tokenizer knows already: it learns from the lessons above alone."""
+"""Further courses, without new words: the tokenizer is trained only on the lessons above."""
 
 
 def lessons(role: str, seed: int) -> Iterator[Lesson]:

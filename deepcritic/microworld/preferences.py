@@ -1,10 +1,9 @@
-"""Preferences in the small world: several worked solutions of one problem, of which one is free of errors; and what a judge of
-them is taught to write.
+"""Preferences in the small world: several solutions of one problem, one of them without an error, and training replies for a
+judge.
 
-A judge's reply has the three parts of the question: principles with weights (what each step should come to), a critique of each
-response (what it comes to, less what is due), and one score for each. Those that a base judge is taught from are faulty in ways
-that training can mend: it calls wrong solutions right, scatters its scores, and now and then gives scores that its critique has
-no part in.
+A judge's reply has three parts: principles with weights (the due result of each step), a critique of each response (its result
+minus the due one), and one score per response. A base judge's training replies have faults that training can correct: wrong
+solutions called right, noisy scores, and sometimes scores that ignore the critique.
 
 >>> problem = Problem(7, (("+", 5), ("*", 3)))
 >>> solutions = [["7+5=2", "2*3=6\\n\\boxed{6}"], ["7+5=3", "3*3=9\\n\\boxed{9}"]]
@@ -33,15 +32,14 @@ LICENSE = "Apache-2.0"
 TEMPLATES = "deepcritic://microworld/templates"
 SIZES = (2, 3, 4)
 LENGTHS = (3,)
-"""Operations of a problem: replies about four longer solutions would be dear."""
+"""Operations per problem: replies about four longer solutions would cost too much."""
 HINT = "Best: {{best}}."
 GOOD, BAD = 7, 3
-"""The scores of a solution that comes to what is due, and of one that does not, before they are scattered."""
+"""The scores of a right and of a wrong solution, before noise."""
 
 
 class Faults(NamedTuple):
-    """How often the judge calls a wrong response right, by how much its scores are off, and how often they are drawn
-    by lot."""
+    """How often the judge calls a wrong response right, the noise of its scores, and how often its scores are random."""
 
     lazy: float
     scatter: int
@@ -55,8 +53,9 @@ BASE = Faults(0.2, 2, 0.2)
 def preferences(
     *, path: str, seed: int, singles: float = 0.25, count: int | None = None, report: Report | None = None
 ) -> Iterator[Preference]:
-    """Items from solutions as `solve` writes them, one for each problem with solutions of both kinds: two to four of them, one
-    without an error; or a single one, with or without, for a share of `singles`. Other problems are left out."""
+    """Items from the solutions of `stage=solve`, one per problem that has solutions with and without an error. An item has two to
+    four solutions, one without an error. A share of `singles` has a single solution of either kind. Other problems are left
+    out."""
     kept = report or Report()
     groups: dict[str, list[Example]] = {}
     for row in example_rows.read(Path(path), report=Report()):
@@ -107,8 +106,8 @@ def write_reply(
     binary: bool = False,
     hint: int | None = None,
 ) -> str:
-    """A judge's reply, with its faults. Told by a `hint` which response is the best (or whether a single one is right), it finds
-    reasons for that."""
+    """A judge's reply, with faults. A `hint` that names the best response (or says whether a single one is right) is followed and
+    justified."""
     due, value = [], problem.start
     for operation, operand in problem.operations:
         before, value = value, apply(value, operation, operand)
@@ -133,7 +132,7 @@ def write_reply(
 
 
 def judge_lesson(rng: random.Random, rates: dict[str, float]) -> list[tuple[str, str]]:
-    """A prompt and a reply: one to four responses, with or without principles, in the form of training, with a hint."""
+    """A prompt and a reply: one to four responses, with or without principles, a hint or the 0-or-1 form of training."""
     problem = draw_problem(rng, "train", LENGTHS)
     draw = rng.random()
     binary, hinted, principles = draw < 0.1, rng.random() < 0.2, rng.random() < 0.75
@@ -156,7 +155,7 @@ _TASKS: dict[tuple[bool, bool], Pointwise] = {}
 
 
 def judge_task(*, binary: bool = False, principles: bool = True) -> Pointwise:
-    """The task in the words of the small world."""
+    """The task with the small world's prompt."""
     if (binary, principles) not in _TASKS:
         form = "score" if principles else "score_plain"
         _TASKS[binary, principles] = Pointwise(

@@ -1,6 +1,6 @@
-"""The small world as a source of rows: problems of a split, and solutions judged by the truth.
+"""The small world as a source of rows: problems of a split, and solutions with true labels.
 
-The judged rows stand for what people label elsewhere (the seed data, a benchmark). Nothing else may read them.
+The labelled rows replace human labels (seed data, a benchmark). Nothing else may read them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LICENSE = "Apache-2.0"
 def problems(
     *, split: str, count: int, seed: int, lengths: Sequence[int] = (3, 4, 5, 6), report: Report | None = None
 ) -> Iterator[Example]:
-    """`count` different problems of a split, with their answers as references.
+    """Yield `count` distinct problems of a split, with their answers as references.
 
     >>> [row.gold.reference_answer for row in problems(split="train", count=1, seed=0)]
     ['0']
@@ -48,7 +48,7 @@ def problems(
 
 
 def written(*, split: str, count: int, seed: int, lengths: Sequence[int], report: Report | None = None) -> Iterator[Example]:
-    """`count` solutions written by rule, half of them with an error: of lengths that the generator never learnt to write.
+    """Yield `count` generated solutions, half of them with an error, of lengths that the generator was not trained on.
 
     >>> row = next(written(split="test", count=1, seed=0, lengths=[8]))
     >>> len(row.item.steps), row.gold.first_error
@@ -76,9 +76,9 @@ def written(*, split: str, count: int, seed: int, lengths: Sequence[int], report
 def judged(
     *, path: str, count: int | None = None, half_with_error: bool = False, report: Report | None = None
 ) -> Iterator[Example]:
-    """Solutions (as `solve` writes them) with the truth about every step; those that are no solution at all are left out.
+    """Yield the solutions of `stage=solve` with a label for every step. Text that is not a solution is left out.
 
-    At most `count` of them, in the order of the file; with `half_with_error` exactly so many, half of them with an error.
+    At most `count`, in file order. With `half_with_error`, exactly `count`, half of them with an error.
     """
     kept = report or Report()
     room: dict[bool, int | None] = {True: None, False: None} if count is None else {True: count // 2, False: count - count // 2}
@@ -113,7 +113,7 @@ def judged(
 
 
 def _rating(index: int, first_error: int) -> int | None:
-    """As people rate: every step up to the first wrong one, and none after it."""
+    """Ratings as people give them: for every step up to the first wrong one, and none after it."""
     if first_error == ALL_CORRECT or index < first_error:
         return 1
     return -1 if index == first_error else None

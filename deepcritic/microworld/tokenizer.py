@@ -1,6 +1,6 @@
 """The small world's tokenizer: byte-level BPE in which each digit and each word of the world is one token.
 
-Any text goes in and comes out unchanged (bytes are the fallback), so the small models can be run on real problems.
+Any text survives encoding and decoding (bytes are the fallback), so the small models can run on real problems.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
 def train_tokenizer(corpus: Iterable[str], vocabulary: int = 512, context: int = 4096) -> PreTrainedTokenizerBase:
-    """A tokenizer of at most `vocabulary` entries learnt from `corpus`, with the chat template of the world.
+    """Train a tokenizer of at most `vocabulary` entries on `corpus`, with the small world's chat template.
 
-    It is Qwen2's own (transformers loads that class for the architecture whatever a folder says): text is cut into
-    words, single digits and runs of signs before anything is merged, hence "7+5=2" is five tokens.
+    Its class is Qwen2's (transformers always loads that class for the architecture): text is split into words, single digits and
+    runs of signs before merging, so "7+5=2" is five tokens.
     """
     from tokenizers import pre_tokenizers, trainers
     from transformers import Qwen2Tokenizer

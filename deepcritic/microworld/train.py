@@ -1,9 +1,9 @@
-"""Train the small world's models from nothing: one foundation, and from it the generator, the base critic and the teacher.
+"""Train the small world's models from scratch: a foundation, and from it the generator, the base critic and the teacher.
 
     python -m deepcritic.microworld.train runs/microworld        # about an hour on two cores
 
-The foundation learns to solve and to check a step in its place; the roles are short courses on top of it, each with its
-own lessons (see `lessons`). Only problems of the train split occur.
+The foundation learns to solve problems and to check single steps. Each role is a short course that starts from it, with its own
+lessons (see `lessons`). Only problems of the train split are used.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ BATCH, POOL = 32, 8
 
 
 class Course(NamedTuple):
-    """How a role is taught: from which model, with which draw of lessons, for how many steps.
+    """How a role is trained: the initial model, the seed of the lessons, and the number of steps.
 
-    The rate falls by a cosine that would end at step `horizon`.
+    The learning rate follows a cosine that ends at step `horizon`.
     """
 
     start: str | None
@@ -43,13 +43,13 @@ class Course(NamedTuple):
 COURSES = {
     "foundation": Course(None, 1, 2000, 2500, 2e-3),
     "generator": Course("foundation", 1, 400, 400, 5e-4),
-    # An earlier point of the foundation, which checks less surely: there must be something left to learn.
+    # An earlier checkpoint of the foundation, which checks less reliably and so leaves something to learn.
     "base-1": Course("foundation-1500", 1, 300, 300, 3e-4),
     "base": Course("base-1", 2, 300, 300, 5e-4),
     "teacher": Course("foundation", 1, 500, 500, 5e-4),
-    # Does not ship: the teacher, taught to write a whole critique at once (`scripts/evidence seeds`).
+    # Not shipped: the teacher, trained to write a whole critique in one reply (`scripts/evidence seeds`).
     "whole": Course("teacher", 1, 300, 300, 5e-4),
-    # Does not ship: the base critic, taught to score responses, with faults (`scripts/evidence spct`).
+    # Not shipped: the base critic, trained to score responses, with faults (`scripts/evidence spct`).
     "judge": Course("base", 1, 900, 900, 1e-3),
 }
 
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def train(name: str, start: Path | None, folder: Path) -> None:
-    """Teach one course, from the model at `start` or from nothing, and save it in bf16 with its tokenizer."""
+    """Train one course, from the model at `start` or from scratch, and save it in bf16 with its tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -88,12 +88,12 @@ def train(name: str, start: Path | None, folder: Path) -> None:
             print(f"{name}: step {step}, loss {loss.item():.4f}, {time.monotonic() - began:.0f} s", flush=True)
         if role == "foundation" and step % 500 == 499:
             save(model, tokenizer, folder.with_name(f"{role}-{step + 1}"))
-    # The foundation stays in float32, as the roles go on from it; what ships is bf16.
+    # The foundation stays in float32, as the roles continue from it. Shipped models are bf16.
     save(model if role == "foundation" else model.to(torch.bfloat16), tokenizer, folder)
 
 
 def new_model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """half a million parameters of the Qwen2 architecture, at random."""
+    """A Qwen2 model of half a million parameters, initialized at random."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     config = Qwen2Config(
@@ -111,7 +111,7 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pat
 
 
 def corpus() -> Iterator[str]:
-    """What the tokenizer learns its words from."""
+    """The tokenizer's training text."""
     for role in LESSONS:
         for lesson in itertools.islice(lessons(role, 0), 3000):
             for turn in lesson:
@@ -120,7 +120,7 @@ def corpus() -> Iterator[str]:
 
 
 def batches(role: str, seed: int, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(ids, labels), both (batch, length): lessons of similar length together, the loss on the replies alone."""
+    """Yield (ids, labels), both (batch, length). Lessons of similar length are batched. Only replies count in the loss."""
     import torch
 
     stream = (encode(lesson, tokenizer) for lesson in lessons(role, seed))
@@ -137,7 +137,7 @@ def batches(role: str, seed: int, tokenizer: PreTrainedTokenizerBase) -> Iterato
 
 
 def encode(lesson: list[tuple[str, str]], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """The conversation in the tokenizer's own chat format, with labels on the replies and their ends."""
+    """The conversation in the tokenizer's chat format, with labels on the replies and their end tokens."""
 
     def plain(text: str) -> Any:
         return tokenizer(text, add_special_tokens=False)["input_ids"]

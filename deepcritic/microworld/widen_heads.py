@@ -1,10 +1,10 @@
-"""A model of the small world with heads of 32 numbers: vLLM's attention on a CPU has no kernel for the 24 of the shipped ones.
+"""Widen a small model's heads to 32 numbers: vLLM's CPU attention has no kernel for the 24 of the shipped models.
 
     python -m deepcritic.microworld.widen_heads deepcritic://microworld/models/generator runs/generator
 
-The same function in another shape, up to rounding: each half of a head is filled up with zeros, the rotary base is chosen
-so that the first frequencies stay what they were, and the queries make up for the larger divisor in the softmax. It is
-written as a Llama, whose configuration may give the size of a head.
+The result computes the same function, up to rounding: each half of a head is padded with zeros, the rotary base keeps the first
+frequencies unchanged, and the queries compensate for the larger divisor in the softmax. It is saved as a Llama, whose
+configuration can give the head size.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def widen(model: str, folder: Path, head: int = 32) -> Path:
-    """Write the Qwen2 `model` to `folder` with `head` numbers a head (even, at least as many as it has); returns `folder`."""
+    """Write the Qwen2 `model` to `folder` with heads of `head` numbers (even, at least as many as it has). Returns `folder`."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -60,7 +60,7 @@ def widen(model: str, folder: Path, head: int = 32) -> Path:
 
 
 def _wider(weight: torch.Tensor, before: int, after: int) -> torch.Tensor:
-    """`weight` (heads * before, ...) as (heads * after, ...), zeros after each half of a head: rotation pairs the halves."""
+    """`weight` (heads * before, ...) as (heads * after, ...), with zeros after each half of a head: rotation pairs the halves."""
     halves = weight.reshape(-1, before // 2, *weight.shape[1:])
     filled = weight.new_zeros(halves.shape[0], after // 2, *weight.shape[1:])
     filled[:, : before // 2] = halves

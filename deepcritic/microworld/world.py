@@ -1,9 +1,8 @@
-"""Arithmetic in which the truth of every step is known by construction.
+"""Arithmetic in which the label of every step is known by construction.
 
-A problem is a chain of operations modulo 10, worked from the left; a solution has one step for each operation.
-A step is right when it takes the result stated just before it, applies the operation and the operand that the
-problem asks for, and states the right result. `judge` reads any text against that rule, so a solution that a
-model wrote is judged exactly as one that was made here.
+A problem is a chain of operations modulo 10, computed from the left. A solution has one step per operation. A step is right if it
+takes the result of the step before it, applies the operation and operand from the problem, and states the right result. `judge`
+applies that rule to any text, so it labels a model's solutions exactly like generated ones.
 
 >>> problem = Problem(7, (("+", 5), ("*", 3)))
 >>> problem.text
@@ -24,8 +23,8 @@ from deepcritic.schema import ALL_CORRECT
 
 OPERATIONS = ("+", "-", "*")
 KINDS = ("slip", "operand", "operation", "carried", "lucky")
-"""What can be wrong at the first wrong step: the calculation, the operand or operation asked for, the value taken
-over from before; `lucky` is any of them after which the final answer still comes out right."""
+"""The kinds of first error: a wrong calculation, operand, operation, or value carried over from the step before. `lucky` is any
+of these if the final answer is still right."""
 
 _STEP = re.compile(r"(\d)([+*-])(\d)=(\d)(?:\n\\boxed\{(\d)\})?")
 _PROBLEM = re.compile(r"Mod ten, from (\d):((?:\n\d\)[+*-]\d)+)")
@@ -33,7 +32,7 @@ _PROBLEM = re.compile(r"Mod ten, from (\d):((?:\n\d\)[+*-]\d)+)")
 
 @dataclass(frozen=True)
 class Problem:
-    """A start and the operations that follow; `text` is what models read."""
+    """A start value and its operations. `text` is the prompt form."""
 
     start: int
     operations: tuple[tuple[str, int], ...]
@@ -52,13 +51,13 @@ class Problem:
 
     @property
     def split(self) -> str:
-        """`train`, `validation` or `test`: fixed by the operands and operators alone, so the splits cannot share a problem."""
+        """`train`, `validation` or `test`: determined by the operands and operators, so the splits share no problem."""
         bucket = hashlib.blake2b(self.text.encode(), digest_size=2).digest()[0] % 10
         return "train" if bucket < 6 else "validation" if bucket < 7 else "test"
 
     @classmethod
     def read(cls, text: str) -> Problem:
-        """The problem that `text` states; `ValueError` when it states none."""
+        """Parse the problem in `text`. Raises `ValueError` if there is none."""
         found = _PROBLEM.fullmatch(text)
         if found is None:
             raise ValueError(f"not a problem of the small world: {text[:80]!r}")
@@ -68,7 +67,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a solution: `first_error` counts from 1, or is `ALL_CORRECT`; `kind` is None when all is right."""
+    """The label of a solution. `first_error` is numbered from 1, or is `ALL_CORRECT`. `kind` is None if every step is right."""
 
     first_error: int
     kind: str | None
@@ -81,7 +80,7 @@ def apply(left: int, operation: str, right: int) -> int:
 
 
 def draw_problem(rng: random.Random, split: str, lengths: Sequence[int] = (3, 4, 5, 6)) -> Problem:
-    """A problem of `split` with one of `lengths` operations, by rejection."""
+    """Draw a problem of `split` with one of `lengths` operations, by rejection sampling."""
     while True:
         operations = tuple((rng.choice(OPERATIONS), rng.randrange(10)) for _ in range(rng.choice(lengths)))
         problem = Problem(rng.randrange(10), operations)
@@ -90,7 +89,7 @@ def draw_problem(rng: random.Random, split: str, lengths: Sequence[int] = (3, 4,
 
 
 def judge(problem: Problem, steps: Sequence[str]) -> Truth | None:
-    """The truth about `steps`, or None where the text is not a solution of the world (a model may write anything)."""
+    """The label of `steps`, or None if the text is not a solution in this format (a model may write anything)."""
     if len(steps) != len(problem.operations):
         return None
     value, first_error, kind, boxed = problem.start, ALL_CORRECT, None, None
@@ -117,7 +116,7 @@ def judge(problem: Problem, steps: Sequence[str]) -> Truth | None:
 
 
 def write_solution(problem: Problem, rng: random.Random, error_rates: dict[str, float] | None = None) -> list[str]:
-    """A worked solution; with `error_rates` (kind of slip -> probability at each step) some steps go wrong."""
+    """A complete solution. `error_rates` (kind of error -> probability at each step) makes some steps wrong."""
     rates = error_rates or {}
     values, steps = [problem.start], []
     for index, (operation, operand) in enumerate(problem.operations, start=1):

@@ -18,7 +18,7 @@ def serve(
 ) -> None:
     """Serve on `host` and `port`; blocks. `key_env` names the environment variable that holds the bearer key.
 
-    Raises `UsageError` if the service's packages are missing, and `InputError` for a publicly reachable address without a key.
+    Raises `UsageError` if the service's packages are missing, and `InputError` for a non-local address without a key.
     """
     try:
         import uvicorn

@@ -1,6 +1,6 @@
-"""The small world as a source of rows: problems of a split, and solutions judged by the truth.
+"""The small world as a source of rows: problems of a split, and solutions with true labels.
 
-The judged rows stand for what people label elsewhere (the seed data, a benchmark). Nothing else may read them.
+The labelled rows replace human labels (seed data, a benchmark). Nothing else may read them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LICENSE = "Apache-2.0"
 def problems(
     *, split: str, count: int, seed: int, lengths: Sequence[int] = LENGTHS, report: Report | None = None
 ) -> Iterator[Example]:
-    """`count` different problems of a split, with their answers as references.
+    """Yield `count` distinct problems of a split, with their answers as references.
 
     >>> [row.gold.reference_answer for row in problems(split="train", count=1, seed=0)]
     ['1']
@@ -48,10 +48,10 @@ def problems(
 def judged(
     *, path: str, count: int | None = None, half_with_error: bool = False, report: Report | None = None
 ) -> Iterator[Example]:
-    """Solutions (as `solve` writes them) with the truth about every step; text that is no solution is omitted.
+    """Yield the solutions of `stage=solve` with a label for every step. Text that is not a solution is left out.
 
-    At most `count` of them, in the order of the file; with `half_with_error` exactly so many, half of them with an error.
-    `InputError` where the file has too few of either.
+    At most `count`, in file order. With `half_with_error`, exactly `count`, half of them with an error. Raises `InputError` if
+    the file has too few of either.
     """
     kept = report or Report()
     with_error, without = (None, None) if count is None else (count // 2, count - count // 2)
@@ -79,7 +79,7 @@ def judged(
 
 
 def _with_truth(row: Example, truth: Truth) -> Example:
-    """Rated as people rate: every step up to the first wrong one, and none after it."""
+    """Ratings as people give them: for every step up to the first wrong one, and none after it."""
     first = truth.first_error
     ratings = tuple(
         1 if first == ALL_CORRECT or number < first else -1 if number == first else None
