@@ -1,4 +1,4 @@
-"""Remove layers of a small model and keep it for retraining, for a critic smaller than its generator.
+"""Remove some layers of a small model, to retrain it as a critic smaller than its generator.
 
     python -m deepcritic.microworld.drop_layers deepcritic://microworld/models/base runs/small --layers 0 1 3
 

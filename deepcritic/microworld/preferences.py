@@ -132,7 +132,7 @@ def write_reply(
 
 
 def judge_lesson(rng: random.Random, rates: dict[str, float]) -> list[tuple[str, str]]:
-    """A prompt and a reply: one to four responses, with or without principles, a hint or the 0-or-1 form of training."""
+    """A prompt and a reply: one to four responses, with or without principles, a hint, and the `binary` form of training."""
     problem = draw_problem(rng, "train", LENGTHS)
     draw = rng.random()
     binary, hinted, principles = draw < 0.1, rng.random() < 0.2, rng.random() < 0.75

@@ -1,1 +1,1 @@
-"""A small world whose premises are tested: students with misconceptions, a teacher without, and the truth of every step."""
+"""A toy domain with tested premises: students with misconceptions, a teacher without, and a true label for every step."""

@@ -1,9 +1,9 @@
-"""What the models of the small world learn from: conversations about problems and solutions, drawn without end.
+"""Training data of the small world's models: an infinite stream of conversations about problems and solutions.
 
-All start from one foundation: solutions by students, questions about single steps, and comparisons of two equations.
-The generator goes on solving. The base critic writes critiques that look at nothing. The teacher learns to solve
-without misconceptions and to answer the three calls of `stage=seed`. So the base knows how to do a step and how to
-compare two equations, and has never seen a step checked.
+All start from one foundation: solutions by students, questions about single steps, and comparisons of two equations. The
+generator continues with solutions. The base critic learns critiques that check nothing. The teacher learns to solve without
+misconceptions and to answer the three calls of `stage=seed`. So the base can do a step and compare two equations, but has never
+seen a check.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from deepcritic.smallworld.problems import (
 from deepcritic.smallworld.students import boxed, write_solution, write_step
 
 ACTED, GENERATOR_ACTED, CAREFUL = 0.65, 0.75, 0.25
-"""How often misconceptions show: in the foundation's lessons, in the generator's, and in a step that it is told is wrong."""
+"""How often misconceptions appear: in the foundation's lessons, in the generator's, and in the rewrite of a wrong step."""
 LOOKS_WRONG = 0.08
-"""How often the base critic's lessons call a step wrong, whatever it says."""
+"""How often the base critic's lessons call a step wrong, regardless of its content."""
 
 Turn = tuple[str, str]
 Lesson = list[Turn]
@@ -41,7 +41,7 @@ def numbered(steps: Sequence[str]) -> str:
 
 
 def about(problem: Problem, steps: Sequence[str], turns: Sequence[Turn]) -> Lesson:
-    """`turns` with the problem and its solution put before the first question."""
+    """`turns`, with the problem and its solution before the first question."""
     (question, reply), *rest = turns
     return [(f"{problem.text}\n{numbered(steps)}\n{question}", reply), *rest]
 
@@ -57,7 +57,7 @@ def solve_lesson(rng: random.Random, acted: float) -> Lesson:
 
 
 def step_lesson(rng: random.Random, acted: float) -> Lesson:
-    """Questions about a solution: what a step says, and a step done anew."""
+    """Questions about a solution: quote a step, or do it again."""
     problem, steps = draw_solution(rng, (3, 4, 5, 6))
     turns = []
     for number in rng.sample(range(1, len(steps) + 1), 3):
@@ -69,7 +69,7 @@ def step_lesson(rng: random.Random, acted: float) -> Lesson:
 
 
 def compare_lesson(rng: random.Random) -> Lesson:
-    """Two equations, of which the second may be changed in one sign, letter or digit."""
+    """Comparisons of two equations, the second often changed in one sign, letter or digit."""
     problem, steps = draw_solution(rng)
     turns = []
     for _ in range(3):
@@ -88,7 +88,7 @@ def compare_lesson(rng: random.Random) -> Lesson:
 
 
 def mend_lesson(rng: random.Random) -> Lesson:
-    """A solution whose first wrong step is named is done again, that step with more care."""
+    """Rewrite a solution, given its first wrong step. That step has fewer misconceptions."""
     while True:
         problem, steps = draw_solution(rng)
         truth = judge(problem, steps)
@@ -102,7 +102,7 @@ def mend_lesson(rng: random.Random) -> Lesson:
 
 
 def blind_lesson(rng: random.Random) -> Lesson:
-    """A whole critique that looks at nothing and now and then calls a step wrong."""
+    """A whole critique that checks nothing and sometimes calls a step wrong."""
     problem, steps = draw_solution(rng, (3, 4, 5, 6))
     lines: list[str] = []
     verdict = ALL_CORRECT
@@ -115,14 +115,14 @@ def blind_lesson(rng: random.Random) -> Lesson:
 
 
 def check(problem: Problem, steps: Sequence[str], number: int) -> tuple[str, bool]:
-    """The check of a step: what is due, what is said, where they differ, the verdict."""
+    """The check of a step: the due equation, the stated one, their difference, the verdict."""
     due, said = due_equation(problem, steps, number), equation(steps[number - 1])
     differs = difference(due, said)
     return f"due {due} said {said} {f'differ in {differs}: wrong' if differs else 'same: ok'}.", not differs
 
 
 def look(step: str) -> tuple[str, bool]:
-    """A look at the calculation alone, as it is stated."""
+    """A check of the stated calculation only."""
     _, _, values, *said = equation(step).split("=")
     due = chain(tuple(values))
     good = due == said

@@ -1,10 +1,10 @@
-"""What must be true of the small world's models before an experiment with them means anything, and its measurement.
+"""Measure the premises of experiments with the small world's models.
 
     python -m deepcritic.smallworld.premises                     # the shipped models
     python -m deepcritic.smallworld.premises runs/smallworld     # others
 
-The solutions are the generator's, of test problems, at temperature 0.7. All critics read the same ones. A verdict that cannot be
-read is wrong, whatever the step is.
+The solutions are the generator's, of test problems, at temperature 0.7. All critics get the same ones. An unparsed verdict counts
+as wrong.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MODELS = "deepcritic://smallworld/models"
 TEMPLATES = "deepcritic://microworld/templates"
 CALLS = ("initial", "in_depth", "merge")
 COUNT = 300
-"""Test problems that are solved and read."""
+"""The number of test problems."""
 
 
 class Premise(NamedTuple):
-    """A figure in percent or points, and the range in which it must lie; a bound of None is no bound."""
+    """A figure in percent or points, and its required range. None means no bound."""
 
     name: str
     figure: float
@@ -59,7 +59,7 @@ class Premise(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """A solution with its truth: the first wrong step, or `ALL_CORRECT`."""
+    """A solution with its label: the first wrong step, or `ALL_CORRECT`."""
 
     problem: Problem
     steps: tuple[str, ...]
@@ -67,25 +67,25 @@ class Solution(NamedTuple):
 
 
 class Calls(NamedTuple):
-    """How a model judges single steps in one call, in percent."""
+    """A model's accuracy on single steps in one call, in percent."""
 
     sensitivity: float
     specificity: float
 
     @property
     def balanced(self) -> float:
-        """Balanced accuracy; a constant answer has 50."""
+        """Balanced accuracy. A constant answer scores 50."""
         return (self.sensitivity + self.specificity) / 2
 
 
 class Model:
-    """A model that is asked many things at once."""
+    """A model that answers prompts in batches."""
 
     def __init__(self, path: str, sampling: Sampling, seed: int = 0) -> None:
         self._path, self._sampling, self._seed = path, sampling, seed
 
     def ask(self, prompts: Sequence[str], name: str) -> list[str]:
-        """The reply to each prompt; an empty text where it failed."""
+        """The reply to each prompt. Failures are empty texts."""
         return self.fill([{"text": prompt} for prompt in prompts], Template.parse(_PLAIN), name)
 
     def fill(self, fields: Sequence[Mapping[str, object]], template: Template, name: str) -> list[str]:
@@ -131,7 +131,7 @@ def measure(models: str = MODELS, count: int = COUNT, seed: int = 0) -> list[Pre
 
 
 def solved(models: str, count: int, seed: int) -> list[Solution]:
-    """The generator's solutions at temperature 0.7, with the truth; text that is no solution is omitted."""
+    """The generator's solutions at temperature 0.7, with labels. Text that is not a solution is left out."""
     asked = [Problem.read(row.item.problem) for row in problems(split="test", count=count, seed=seed)]
     written = solve(Model(f"{models}/generator", Sampling(temperature=0.7, max_tokens=224), seed), asked)
     judged = ((problem, steps, judge(problem, steps)) for problem, steps in zip(asked, written, strict=True))
@@ -154,7 +154,7 @@ def _right_answers(written: Sequence[Sequence[str]], count: int, seed: int) -> f
 
 
 def compare(steps: Sequence[str], other: Sequence[str]) -> int | None:
-    """The first step whose equation is not that of another solution, or `ALL_CORRECT`; None where the other is no solution."""
+    """The first step whose equation differs from another solution's, or `ALL_CORRECT`. None if their lengths differ."""
     if len(steps) != len(other):
         return None
     differs = [number for number, pair in enumerate(zip(steps, other, strict=True), start=1) if len(set(map(equation, pair))) > 1]
@@ -162,13 +162,13 @@ def compare(steps: Sequence[str], other: Sequence[str]) -> int | None:
 
 
 def first_error_f1(found: Sequence[Solution], verdicts: Sequence[int | None]) -> float:
-    """ProcessBench's F1 in percent; a verdict of None is wrong."""
+    """ProcessBench's F1 in percent. A verdict of None counts as wrong."""
     right = [verdict == one.first_error for one, verdict in zip(found, verdicts, strict=True)]
     return 100 * f1(right, [one.first_error != ALL_CORRECT for one in found])
 
 
 def _first_wrong(found: Sequence[Solution], good: Mapping[tuple[int, int], bool | None]) -> list[int | None]:
-    """Verdicts from those of single steps, by (solution, step): None where a step before the first wrong one cannot be read."""
+    """Verdicts from those of single steps, by (solution, step). None if a verdict before the first wrong step is unparsed."""
     verdicts: list[int | None] = []
     for at, one in enumerate(found):
         verdict: int | None = ALL_CORRECT
@@ -181,7 +181,7 @@ def _first_wrong(found: Sequence[Solution], good: Mapping[tuple[int, int], bool 
 
 
 def base_checks(path: str, found: Sequence[Solution]) -> list[int | None]:
-    """A model's verdicts when it is asked to check each step by itself; "ok" and "wrong" count where there is no box."""
+    """A model's verdicts when it checks each step separately. Without a box, "ok", "fine" and "wrong" count."""
     places = [(at, number) for at, one in enumerate(found) for number in range(1, len(one.steps) + 1)]
     prompts = [f"{_shown(found[at])}\nCheck step {number}." for at, number in places]
     replies = Model(path, Sampling(temperature=0.0, max_tokens=80)).ask(prompts, "check")
@@ -196,7 +196,7 @@ def _spoken(text: str) -> bool | None:
 
 
 def redone(path: str, found: Sequence[Solution]) -> list[int | None]:
-    """A model's verdicts when it does each step again, and a step is wrong where its equation is not the one written then."""
+    """A model's verdicts when it does each step again: a step is wrong if the new equation differs."""
     places = [(at, number) for at, one in enumerate(found) for number in range(1, len(one.steps) + 1)]
     prompts = [f"{_shown(found[at])}\nDo step {number}." for at, number in places]
     replies = Model(path, Sampling(temperature=0.0, max_tokens=80)).ask(prompts, "redo")
@@ -208,8 +208,8 @@ def redone(path: str, found: Sequence[Solution]) -> list[int | None]:
 
 
 def single_calls(path: str, found: Sequence[Solution], seed: int = 0) -> dict[str, Calls]:
-    """How a model judges single steps up to the first wrong one in each call of `stage=seed`, at that stage's temperatures; each
-    call is shown the model's own replies to the calls before."""
+    """A model's accuracy on single steps, up to the first wrong one, in each call of `stage=seed` at that stage's temperatures.
+    Each call sees the model's replies to the calls before."""
     places = [
         (one, number)
         for one in found
@@ -244,7 +244,7 @@ def _numbered(steps: Sequence[str]) -> str:
 
 
 def shipped() -> bool:
-    """Whether the package holds the three models."""
+    """Whether the package contains the three models."""
     return all((Path(shipped_path(MODELS)) / role / "model.safetensors").is_file() for role in ("generator", "base", "teacher"))
 
 

@@ -1,6 +1,6 @@
-r"""Problems of the small world: letters defined one after the other, modulo ten; and the truth about any solution.
+r"""Problems of the small world: letters defined one after the other, modulo ten. And the label of any solution.
 
-A solution has one step for each definition: the letter, its definition in signs, the values put in, and the chain of results.
+A solution has one step per definition: the letter, its definition in signs, the values inserted, and the chain of results.
 
 >>> problem = Problem((7, 5), (("a", "+", "b"), ("c", "*", "4", "-", "a")))
 >>> problem.text
@@ -26,15 +26,15 @@ SIGNS = {"plus": "+", "minus": "-", "times": "*"}
 WORDS = {sign: word for word, sign in SIGNS.items()}
 LETTERS = "abcdefghij"
 FILLERS = ("So ", "Then ", "Now ", "")
-"""What the steps of a solution may begin with; it says nothing."""
+"""Meaningless beginnings of a solution's steps."""
 KINDS = ("reading", "lookup", "fact", "lucky")
-"""What can be wrong at the first wrong step: the definition was read wrongly, a letter's value was looked up wrongly, or a result
-is wrong; `lucky` is any of them after which the final answer still comes out right."""
+"""The kinds of first error: the definition is misread, a letter's value is wrong, or a result is wrong. `lucky` is any of these
+if the final answer is still right."""
 LENGTHS, LONGER = (3, 4, 5), (6, 7, 8)
-"""Steps of the solutions that critics are trained on, and of longer ones that they are only tested on."""
+"""Numbers of steps in training solutions, and in longer ones used only for tests."""
 
 Definition = tuple[str, ...]
-"""Operands (letters or digits) with signs between them, such as `("c", "*", "4", "-", "a")`; worked from the left."""
+"""Operands (letters or digits) with signs between them, such as `("c", "*", "4", "-", "a")`, computed from the left."""
 
 _STEP = re.compile(
     r"(?:So |Then |Now )?(?P<letter>[a-j])=[a-j0-9+*-]+=[0-9+*-]+(?:=[0-9+*-]+)?=\d"
@@ -45,14 +45,14 @@ _PROBLEM = re.compile(r"Mod ten\. a is (\d)\. b is (\d)\. ((?:[c-j] is [a-j0-9 a
 
 @dataclass(frozen=True)
 class Problem:
-    """The values of `a` and `b`, and the definitions of the letters from `c` on; the last one is asked for."""
+    """The values of `a` and `b`, and the definitions of the letters from `c` on. The question is the last letter's value."""
 
     givens: tuple[int, int]
     definitions: tuple[Definition, ...]
 
     @cached_property
     def text(self) -> str:
-        """What models read."""
+        """The problem in words, as in prompts."""
         said = [f"{letter} is {value}." for letter, value in zip(LETTERS, self.givens, strict=False)]
         for letter, definition in zip(LETTERS[2:], self.definitions, strict=False):
             said.append(f"{letter} is {' '.join(WORDS.get(part, part) for part in definition)}.")
@@ -67,19 +67,19 @@ class Problem:
 
     @property
     def split(self) -> str:
-        """`train`, `validation` or `test`: fixed by the text alone, so the splits share no problem."""
+        """`train`, `validation` or `test`: determined by the text, so the splits share no problem."""
         bucket = hashlib.blake2b(self.text.encode(), digest_size=2).digest()[0] % 10
         return "train" if bucket < 6 else "validation" if bucket < 7 else "test"
 
     def known(self, steps: Sequence[str]) -> dict[str, int]:
-        """The letters' values as a solution states them, after these of its steps."""
+        """The letters' values that these steps state."""
         values = dict(zip(LETTERS, self.givens, strict=False))
         values.update({letter: int(equation(step)[-1]) for letter, step in zip(LETTERS[2:], steps, strict=False)})
         return values
 
     @classmethod
     def read(cls, text: str) -> Problem:
-        """The problem that `text` states; `ValueError` when it states none."""
+        """Parse the problem in `text`. Raises `ValueError` if there is none."""
         found = _PROBLEM.fullmatch(text)
         if found is None:
             raise ValueError(f"not a problem of the small world: {text[:80]!r}")
@@ -91,7 +91,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a solution: `first_error` counts from 1, or is `ALL_CORRECT`; `kind` is None when all is right."""
+    """The label of a solution. `first_error` is numbered from 1, or is `ALL_CORRECT`. `kind` is None if every step is right."""
 
     first_error: int
     kind: str | None
@@ -104,12 +104,12 @@ def apply(left: int, sign: str, right: int) -> int:
 
 
 def substitute(definition: Definition, values: Mapping[str, int]) -> Definition:
-    """The definition with the letters' values put in."""
+    """The definition with the letters replaced by their values."""
     return tuple(str(values[part]) if part in values else part for part in definition)
 
 
 def chain(values: Definition, fact: Callable[[int, str, int], int] = apply) -> list[str]:
-    """What remains after each operation, worked from the left; the last is the result.
+    """The remaining expression after each operation, computed from the left. The last is the result.
 
     >>> chain(("3", "*", "4", "-", "7"))
     ['2-7', '5']
@@ -127,19 +127,19 @@ def written(letter: str, definition: Definition, values: Definition, results: Se
 
 
 def equation(step: str) -> str:
-    """A step without its filler and without the box."""
+    """A step without its filler and box."""
     return step.split("\n")[0].split(" ")[-1]
 
 
 def due_equation(problem: Problem, steps: Sequence[str], number: int) -> str:
-    """What step `number` (from 1) should say, from the values that the steps before it state."""
+    """The right equation of step `number` (from 1), given the values that the steps before it state."""
     definition = problem.definitions[number - 1]
     values = substitute(definition, problem.known(steps[: number - 1]))
     return written(LETTERS[number + 1], definition, values, chain(values))
 
 
 def difference(due: str, said: str) -> int:
-    """Which part of two equations differs first, from 1 (the definition in signs); 0 where they are the same.
+    """The first part in which two equations differ, from 1 (the definition in signs). 0 if they are equal.
 
     >>> difference("c=a+b=7+5=2", "c=a+b=7+5=3"), difference("c=a+b=7+5=2", "c=a+b=7+5=2")
     (3, 0)
@@ -149,7 +149,7 @@ def difference(due: str, said: str) -> int:
 
 
 def judge(problem: Problem, steps: Sequence[str]) -> Truth | None:
-    """The truth about `steps`, or None where the text is not a solution of the world (a model may write anything)."""
+    """The label of `steps`, or None if the text is not a solution in this format (a model may write anything)."""
     if len(steps) != len(problem.definitions):
         return None
     first_error, kind, box = ALL_CORRECT, None, ""
@@ -169,8 +169,8 @@ def judge(problem: Problem, steps: Sequence[str]) -> Truth | None:
 
 
 def draw_problem(rng: random.Random, split: str, lengths: Sequence[int] = LENGTHS) -> Problem:
-    """A problem of `split` with one of `lengths` definitions, of two or three operands. Most use the letter before, and any
-    earlier one."""
+    """Draw a problem of `split` with one of `lengths` definitions of two or three operands. Most use the previous letter; any may
+    use earlier ones."""
     while True:
         definitions = [_draw_definition(rng, LETTERS[: number + 2]) for number in range(rng.choice(lengths))]
         problem = Problem((rng.randrange(10), rng.randrange(10)), tuple(definitions))

@@ -1,9 +1,9 @@
-"""How students write solutions: with misconceptions, which go with the input and not with chance.
+"""Students' solutions, with misconceptions that depend on the input, not on chance.
 
-A population of students shares a fixed set of inputs on which it goes wrong, each in a fixed way: operators read as others beside
-certain operands, letters whose value is taken from their neighbour at certain distances, sums that come out one off, differences
-taken the other way round. `acted` is how often a misconception shows where its input occurs. A model that learns from such
-solutions learns the misconceptions, and has them at temperature 0 too.
+A population of students shares a fixed set of inputs with an error, each of a fixed kind: operators misread beside certain
+operands, letters whose value is taken from their neighbour at certain distances, results that are one off, differences with
+swapped operands. `acted` is how often a misconception appears when its input occurs. A model trained on such solutions learns the
+misconceptions, and has them at temperature 0 too.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from deepcritic.smallworld.problems import FILLERS, LETTERS, WORDS, Definition, 
 
 POPULATION = "pop"
 READING, LOOKUP, FACT, BORROW = 0.04, 0.11, 0.045, 0.15
-"""The shares of inputs on which each misconception lies."""
+"""The share of inputs that each misconception affects."""
 
 
 def write_solution(
     problem: Problem, rng: random.Random, *, acted: float = 0.0, population: str = POPULATION, start: Sequence[str] = ()
 ) -> list[str]:
-    r"""A solution that goes on after the steps `start`; without misconceptions where `acted` is 0.
+    r"""A solution that continues after the steps `start`. With `acted` 0 it has no misconceptions.
 
     >>> write_solution(Problem((7, 5), (("a", "+", "b"),)), random.Random(0))
     ['c=a+b=7+5=2\n\\boxed{2}']
@@ -35,14 +35,14 @@ def write_solution(
 
 
 def boxed(steps: Sequence[str]) -> list[str]:
-    """The steps, the last of which gives the answer."""
+    """The steps, with the answer in a box after the last one."""
     return [*steps[:-1], f"{steps[-1]}\n\\boxed{{{equation(steps[-1])[-1]}}}"]
 
 
 def write_step(
     problem: Problem, steps: Sequence[str], number: int, rng: random.Random, *, acted: float = 0.0, population: str = POPULATION
 ) -> str:
-    """Step `number` (from 1) after the steps before it, as a student writes it."""
+    """A student's step `number` (from 1), given the steps before it."""
     definition, values = problem.definitions[number - 1], problem.known(steps[: number - 1])
 
     def act(wrong: object) -> bool:
@@ -86,6 +86,6 @@ def _believed(left: int, sign: str, right: int, population: str) -> int | None:
 
 
 def _share(*parts: object) -> float:
-    """A number from 0 to 1 that follows from `parts`."""
+    """A number from 0 to 1, a hash of `parts`."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

@@ -1,9 +1,9 @@
-"""Train the small world's models from nothing: one foundation, and from it the generator, the base critic and the teacher.
+"""Train the small world's models from scratch: a foundation, and from it the generator, the base critic and the teacher.
 
     python -m deepcritic.smallworld.train runs/smallworld --instance 1        # about an hour on one core
 
-An instance has initial weights and lessons of its own; the misconceptions are the same in all. Only problems of the train split
-occur. A course that is done (its folder holds weights) is not trained again.
+Each instance has its own initial weights and lessons. All share the same misconceptions. Only problems of the train split are
+used. A finished course (its folder has weights) is not trained again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BATCH, POOL = 32, 8
 
 
 class Course(NamedTuple):
-    """From which model a role is taught, for how many steps, at which rate (it falls by a cosine)."""
+    """How a role is trained: the initial model, the number of steps, and the learning rate (with cosine decay)."""
 
     start: str | None
     steps: int
@@ -55,8 +55,8 @@ def main() -> None:
 
 
 def train(role: str, folder: Path, instance: int) -> None:
-    """Teach one course and save its model, with the tokenizer, in `folder`: the foundation in float32, as the roles go on from
-    it, the others in bf16."""
+    """Train one course and save its model and tokenizer in `folder`: the foundation in float32, as the roles continue from it,
+    the others in bf16."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -87,7 +87,7 @@ def train(role: str, folder: Path, instance: int) -> None:
 
 
 def _new_model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """Half a million parameters of the Qwen2 architecture, at random. vLLM's attention on a processor wants heads of 32."""
+    """A random Qwen2 model of half a million parameters. vLLM's CPU attention requires heads of 32."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     config = Qwen2Config(
@@ -99,7 +99,7 @@ def _new_model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
 
 
 def _corpus() -> Iterator[str]:
-    """What the tokenizer learns its words from, the same for every instance."""
+    """The tokenizer's training text, the same for every instance."""
     for role in LESSONS:
         for lesson in itertools.islice(lessons(role, 0), 1500):
             for turn in lesson:
@@ -108,7 +108,7 @@ def _corpus() -> Iterator[str]:
 
 
 def _batches(role: str, seed: int, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(ids, labels), both (batch, length): lessons of similar length together, the loss on the replies alone."""
+    """Yield (ids, labels), both (batch, length). Lessons of similar length are batched. Only replies count in the loss."""
     import torch
 
     stream = (_encode(lesson, tokenizer) for lesson in lessons(role, seed))
@@ -124,7 +124,7 @@ def _batches(role: str, seed: int, tokenizer: PreTrainedTokenizerBase) -> Iterat
 
 
 def _encode(lesson: Lesson, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """The conversation in the tokenizer's own chat format, with labels on the replies and their ends."""
+    """The conversation in the tokenizer's chat format, with labels on the replies and their end tokens."""
 
     def plain(text: str) -> Any:
         return tokenizer(text, add_special_tokens=False)["input_ids"]
