@@ -39,7 +39,7 @@ class Answers:
     refused: dict[Place, str] = field(default_factory=dict)
     """Why the last sample was rejected, for steps without a choice."""
     failed: set[Place] = field(default_factory=set)
-    """Steps without a choice because a sample failed, which is no verdict of the teacher's."""
+    """Steps without a choice because a sample failed, which is not a verdict."""
     reasons: Counter[str] = field(default_factory=Counter)
     """How many samples were rejected, by reason."""
     drawn: Counter[Place] = field(default_factory=Counter)
@@ -90,7 +90,7 @@ def ask(call: Call, places: Iterable[Place], draws: Draws, engine: Sampler, seed
 
 
 def count_at_most(plan: Iterable[Call], names: Iterable[str], draws: Draws, engine: Sampler, seed: int) -> None:
-    """In a dry run, count the requests of `plan` about these solutions at most: every sample of every step."""
+    """In a dry run, count the maximum requests of `plan` about these solutions: every sample of every step."""
     before: dict[str, dict[Place, Chosen]] = {}
     longer: int | None = 0
     for call in plan:

@@ -118,7 +118,7 @@ def _cell(value: Any) -> str:
 
 
 def _size(count: int) -> str:
-    """The hub's word for so many rows.
+    """The hub's size category for this number of rows.
 
     >>> _size(4500)
     '1K<n<10K'

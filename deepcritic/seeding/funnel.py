@@ -20,7 +20,7 @@ from deepcritic.runs.folder import Ledger
 
 
 class FunnelRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How many rows a rule dropped, and how many remained. `failed`: lost by our own fault, not dropped by a rule."""
+    """How many rows a rule dropped, and how many remained. `failed`: lost to an error, not dropped by a rule."""
 
     rule: str
     dropped: int
@@ -49,7 +49,7 @@ class Funnel:
         self.rows.append(FunnelRow(rule, count, self.left - count))
 
     def fail(self, reason: str, count: int) -> None:
-        """Count rows lost by our own fault, not dropped by a rule."""
+        """Count rows lost to an error, not dropped by a rule."""
         self._ledger.fail(reason, count)
         self.rows.append(FunnelRow(reason, count, self.left - count, failed=True))
 

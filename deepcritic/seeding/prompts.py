@@ -97,7 +97,7 @@ _GIVEN_AWAY: Final = re.compile(
 
 
 class Reply(NamedTuple):
-    """A sample as its call reads it: whether its verdict agrees with the label (None: unparsed)."""
+    """A parsed sample: whether its verdict agrees with the label (None: unparsed)."""
 
     draw: Generation
     agrees: bool | None
@@ -140,7 +140,7 @@ def step_call(name: str, title: str, prompt: Template, material: Material, sampl
 def whole_call(
     task: CriticTask[Any], system: str | None, material: Material, sampling: Sampling, samples: int, wave: int
 ) -> Call:
-    """A call about the whole solution, in the task's own words."""
+    """A call about the whole solution, with the task's own prompt."""
 
     def ask(place: Place, before: Mapping[str, str]) -> Question:
         question = task.ask(material.rows[place.example_id].item)

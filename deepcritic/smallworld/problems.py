@@ -1,4 +1,4 @@
-r"""Problems of the small world: letters defined one after the other, modulo ten. And the label of any solution.
+r"""Problems of the small world: letters defined one after the other, modulo ten. `judge` labels any solution.
 
 A solution has one step per definition: the letter, its definition in signs, the values inserted, and the chain of results.
 

@@ -132,7 +132,8 @@ def verdict_of(reply: Generation, task: CriticTask[V]) -> V | None:
 
 
 def count(points: Sequence[Mapping[Any, float] | None], weights: Sequence[float] | None = None, seed: int = 0) -> Vote[Any]:
-    """The vote of replies that give such points to candidates. None is a reply that does not vote. A tie is drawn with `seed`.
+    """The vote of replies, from the points that each gives to candidates. None is a reply that does not vote. A tie is drawn with
+    `seed`.
 
     >>> count([{1: 9.0, 2: 4.0}, {1: 3.0, 2: 7.0}, None]).tally
     {1: 12.0, 2: 11.0}

@@ -228,7 +228,7 @@ class Pointwise:
 
 
 def _order(context: Any, shown: int) -> list[int]:
-    """The order in a context. A wrong one is our own bug, never a reason to call a reply unparsed."""
+    """The order in a context. A wrong one is a bug in this package, and never makes a reply unparsed."""
     order = list(context) if isinstance(context, list | tuple) else []
     if sorted(order) != list(range(1, shown + 1)):
         raise InputError(
