@@ -105,7 +105,7 @@ def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
-    """Write a file atomically (temporary file, fsync, rename). Returns the number of rows."""
+    """Write a row file atomically (temporary file, fsync, rename). Returns the number of rows."""
     count = 0
     with replacing(path) as file:
         for row in rows:
