@@ -1,16 +1,15 @@
-"""Public data sets: one file each, and their conventions end there.
+"""Readers of public data sets. Each data set's conventions stay in its own file.
 
-A data set is a function that makes one of our rows of one of its records; `reader` makes of it the `read` that every data set
-has. Steps count from 1, carry no numbering of their own, and nothing that tells the truth stands in `item`.
+A data set defines a function that converts one of its records to one of our rows; `reader` turns it into the `read` of the data
+set. In a row, steps count from 1 and have no headings that number them, and `item` holds nothing that reveals the gold.
 
     read = reader(_example)                       # in the data set's file
     report = Report()
     rows = list(processbench.read("Qwen/ProcessBench", split="math", max_bad=10, report=report))
     print(report.counts, report.bad)
 
-Where the records come from, and in which format they are, is the business of `deepcritic.datasets.reading`. A row that cannot be
-used raises `InputError` with its file, line and field. Where `max_bad` allows for some, as in data for training, they are set
-aside in a `Report`, which also counts what became of each row.
+`deepcritic.datasets.reading` finds the records and detects their format. A bad row raises `InputError` with its file, line and
+field. Up to `max_bad` bad rows are set aside in a `Report` instead, which also counts how each row was used.
 """
 
 from __future__ import annotations
@@ -36,20 +35,20 @@ T = TypeVar("T")
 R = TypeVar("R", Example, Dialogue, Preference)
 R_co = TypeVar("R_co", covariant=True)
 Columns = Mapping[str, str]
-"""What the columns of fields are called: `{"problem": "question"}`."""
+"""Column names by field: `{"problem": "question"}`."""
 
 
 @dataclass
 class Report:
-    """What became of a source's rows: `counts` by reason (`rows` is all of them), and the bad rows that were set aside. Of rows
-    of one's own `unread` counts the columns that were not read."""
+    """How the rows of a source were used: `counts` by reason (`rows` is the total), and the bad rows that were set aside. For
+    your own rows `unread` counts the columns that were not read."""
 
     counts: Counter[str] = field(default_factory=Counter)
     unread: Counter[str] = field(default_factory=Counter)
     bad: list[InputError] = field(default_factory=list)
 
     def set_aside(self, error: InputError, max_bad: int) -> None:
-        """Count the row and keep its error; raise it when there are more than `max_bad` in this report now."""
+        """Count the row and keep its error; raise the error if the report now holds more than `max_bad`."""
         self.counts["rows"] += 1
         self.counts["bad"] += 1
         self.bad.append(error)
@@ -58,9 +57,9 @@ class Report:
 
 
 class Reader(Protocol[R_co]):
-    """How every data set is read. `path` is a file, a folder, a hub id, or rows in memory; `revision`, `split` and `config`
-    choose among what the hub holds. `columns` names the columns of fields that are called otherwise. So many as `max_bad` rows
-    may be bad: they are set aside in `report`."""
+    """The signature of every `read`. `path` is a file, a folder, a hub id, or rows in memory; `revision`, `split` and `config`
+    select a version and a part of a hub data set. `columns` maps fields to columns with other names. Up to `max_bad` bad rows are
+    set aside in `report`."""
 
     def __call__(
         self,
@@ -77,11 +76,11 @@ class Reader(Protocol[R_co]):
 
 
 def reader(convert: Callable[..., R | tuple[R, ...]], *, repeats: bool = False, fields: Sequence[str] = ()) -> Reader[R]:
-    """The `read` of a data set, of what makes a row of one record, or a tuple of rows. Keywords of `convert` are options of the
-    data set.
+    """The `read` of a data set. `convert` makes a row, or a tuple of rows, from one record; its keywords are options of the data
+    set.
 
-    A row with an empty id gets its source and its number among the rows, from 0. With `repeats` an id may occur again: what
-    follows the first row is passed over and counted as repeated. `fields` are those that columns may be named for; none: any.
+    A row with an empty id gets one from its source and its row number, from 0. With `repeats` an id may occur again: later rows
+    are skipped and counted as repeated. `fields` are the fields that `columns` may map; if empty, any.
     """
 
     def read(
@@ -116,7 +115,7 @@ def _noting_unread(records: Iterator[tuple[Place, Record]], known: set[str], rep
 
 
 def under_names(convert: Callable[[Record], T], columns: Columns | None) -> Callable[[Record], T]:
-    """`convert` for records whose fields stand in other `columns`; its errors name the column.
+    """`convert` for records whose fields are in other `columns`; its errors name the column.
 
     >>> under_names(lambda record: record["problem"], {"problem": "question"})({"question": "1 + 1?"})
     '1 + 1?'
@@ -139,7 +138,7 @@ def under_names(convert: Callable[[Record], T], columns: Columns | None) -> Call
 
 
 def _signed(read: Any, convert: Callable[..., Any]) -> Any:
-    """`read` with the options of `convert` in its signature, so that a misspelt one is found before anything is read."""
+    """`read` with the options of `convert` in its signature, so that a misspelt option fails before anything is read."""
     read.__doc__, read.__module__ = convert.__doc__, convert.__module__
     own = [one for one in inspect.signature(convert).parameters.values() if one.kind is one.KEYWORD_ONLY]
     path, *common, _ = inspect.signature(read).parameters.values()
@@ -162,11 +161,11 @@ def convert_each(
     repeats: bool = False,
     lenient: bool = False,
 ) -> Iterator[R]:
-    """`convert` applied to each of `records`; bad ones are set aside in `report` with their place.
-    It may make several rows of one record.
+    """Apply `convert` to each of `records`; bad records are set aside in `report` with their place.
+    `convert` may return several rows for one record.
 
-    An id may occur once. Where bad rows are allowed for, or with `lenient`, a row that repeats an earlier one is counted as a
-    duplicate and passed over, and one that contradicts an earlier one is named as such.
+    Ids must be unique. With `max_bad` above 0 or `lenient`, a row that repeats an earlier one is counted as a duplicate and
+    skipped, and the error for one that contradicts an earlier row says so.
     """
     seen: dict[str, _Seen] = {}
     for number, (place, record) in enumerate(records):
@@ -203,7 +202,7 @@ class _Seen(NamedTuple):
 
 
 def _check_new(row: Example | Dialogue | Preference, place: Place, seen: dict[str, _Seen], *, lenient: bool) -> bool:
-    """Note on which line an id stands; whether it stood there before with the same content. Refuses it with another content."""
+    """Record the line of an id. True if the id occurred before with the same content; raises if with other content."""
     before = seen.get(row.id)
     if before is None:
         seen[row.id] = _Seen(place.line, *(_content(row) if lenient else (b"", None)))
@@ -221,14 +220,14 @@ def _check_new(row: Example | Dialogue | Preference, place: Place, seen: dict[st
 
 
 def _content(row: Example | Dialogue | Preference) -> tuple[bytes, Any]:
-    """A hash of what a row asks, and its label."""
+    """A hash of the question of a row, and its label."""
     asked: Any = row.messages if isinstance(row, Dialogue) else (row.item, getattr(row, "parent_id", None))
     label: Any = row.verdict if isinstance(row, Dialogue) else row.gold.first_error if isinstance(row, Example) else row.gold.best
     return hashlib.blake2b(msgspec.json.encode(asked), digest_size=8).digest(), getattr(label, "value", label)
 
 
 def check_problem(row: Example | Dialogue | Preference) -> None:
-    """Refuse a row that asks nothing."""
+    """Refuse a row with an empty problem."""
     if not isinstance(row, Dialogue) and not row.item.problem.strip():
         name = "item.query" if isinstance(row, Preference) else "item.problem"
         raise InputError("the problem is empty", field=name, found=row.item.problem, expected="its text")
@@ -240,7 +239,7 @@ def placed(error: InputError, place: Place) -> InputError:
 
 
 class Passes(Protocol[T]):
-    """A data set whose rows need what other rows say: `note` hears of all rows first, then `use` gives what becomes of each."""
+    """A data set whose rows depend on other rows: `note` gets every row first, then `use` converts each."""
 
     def parse(self, record: Record) -> T: ...
 
@@ -252,7 +251,7 @@ class Passes(Protocol[T]):
 
 
 def reader_of_two_passes(make: Callable[[], Passes[Any]], doc: str) -> Reader[Example]:
-    """The `read` of a data set that is read twice, as a stream; `counts` of the report says what became of each row."""
+    """The `read` of a data set that is streamed twice; `counts` of the report says how each row was used."""
 
     def read(
         path: Rows,

@@ -1,4 +1,4 @@
-"""What the YAML of a data set says: how its rows are read, and what must be said beside every figure on it.
+"""The YAML config of a data set: how its rows are read, and what is printed beside every score on it.
 
     bench = Benchmark(name="processbench", reader=processbench.read, path="processbench/", parts={"gsm8k": 400, "math": 1000},
                       license="Apache-2.0", measured="test", metric="F1, arXiv 2412.06559")
@@ -7,8 +7,8 @@
     for row in bench(report=Report()):                      # source=processbench
         print(row.id)
 
-`path` is a file, a folder with one file for each part, or a data set on the hub with a split for each part. Parts have figures
-of their own (`processbench/math`).
+`path` is a file, a folder with one file for each part, or a data set on the hub with a split for each part. Each part has its own
+scores (`processbench/math`).
 """
 
 from __future__ import annotations
@@ -34,23 +34,22 @@ from deepcritic.schema import ALL_CORRECT, Example, Preference
 
 _ENDINGS: Final = tuple(ending + packed for ending in ENDINGS for packed in ("", ".gz"))
 LEAST: Final = 4
-"""Rows that the parts which a benchmark does not name must have on average, if they are more than two."""
+"""Least average number of rows of the parts that a benchmark does not name, if there are more than two."""
 PLAIN: Final = re.compile(r"[\w.+-]{1,64}")
-"""What names a part: figures are printed under it."""
+"""A valid part name; scores are printed under it."""
 OF_FIGURES: Final = frozenset(
     {"test_reader", "measured", "metric", "parts", "size", "single", "vote", "mr_score", "forged", "score"}
 )
-"""What is read of a benchmark alone."""
+"""Fields used only for benchmarks."""
 OF_PREPARING: Final = frozenset({"max_bad"})
-"""What is read where a data set is prepared alone."""
+"""Fields used only when a data set is prepared."""
 _SINGLE: Final = {"temperature": 0.6, "top_p": 0.9}
 _VOTE: Final = {"temperature": 1.0, "top_p": 0.9}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The rows to be evaluated under one name, which stay on the disk where they are many; `known` holds the ids of those behind
-    the limit, too."""
+    """The rows to evaluate under one name. Large parts stay on disk; `known` also holds the ids of rows beyond the limit."""
 
     name: str
     benchmark: Benchmark
@@ -61,16 +60,16 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """A data set that can be measured on.
+    """A data set to evaluate on.
 
-    `revision`, `config` and `split` choose among what the hub holds; `columns`, `index_base` and `source` are for rows of one's
-    own (see `table`). `max_bad` rows may be set aside where it is prepared; in a benchmark a bad row is an error.
+    `revision`, `config` and `split` select a version and a part of a hub data set; `columns`, `index_base` and `source` are for
+    your own rows (see `table`). `prepare` may set aside up to `max_bad` rows; in a benchmark a bad row is an error.
 
-    Of a benchmark, `test_reader` reads the rows where they come in another form than those to train on, `measured` is the part
-    of the set that the figures are on, in its authors' words, `parts` gives the rows of each part of the whole set, where rows
-    name their part in `item.meta["subset"]`, and a set without parts has its `size` instead. `single` and `vote` say how one
-    sample and several are drawn. `mr_score` asks for MR-Score beside F1, and `forged` for the forged rows (see `forged`).
-    `score` computes the score that its authors report, where that is another (see `deepcritic.evaluation.benchmark_scores`).
+    For a benchmark, `test_reader` reads the rows if their form differs from the training rows. `measured` is the evaluated part
+    of the set, in its authors' words. `parts` gives the number of rows of each part of the full set; rows name their part in
+    `item.meta["subset"]`. A set without parts has its `size` instead. `single` and `vote` are the sampling parameters for one
+    sample and for several. `mr_score` adds MR-Score to F1, and `forged` adds the forged rows (see `forged`). `score` computes the
+    score that its authors report, if it is another (see `deepcritic.evaluation.benchmark_scores`).
     """
 
     name: str
@@ -96,7 +95,7 @@ class Benchmark:
     score: Callable[..., dict[str, Any]] | None = None
 
     def read(self, limit: int | None = None) -> list[Part]:
-        """The parts, each with `limit` of its rows (not counting forged ones), in which both classes have their share."""
+        """The parts, each with `limit` of its rows (not counting forged ones), in proportion to both classes."""
         subsets, classes, groups = list[str](), list[bool | None](), dict[str, list[int]]()
 
         def noted() -> Iterator[Example]:
@@ -116,7 +115,7 @@ class Benchmark:
         return [self._made(name, rows.only(at), [classes[one] for one in at], limit) for name, at in groups.items()]
 
     def rows_of(self, path: str) -> list[Example]:
-        """The rows of another file: our own Example rows, or some in the form of this benchmark."""
+        """The rows of another file: our own Example rows, or rows in the form of this benchmark."""
         _, first = next(iter(read_records(path)), (None, {}))
         if isinstance(first.get("item"), dict):
             return list(examples.read(path))
@@ -125,7 +124,7 @@ class Benchmark:
         return list(reader(path, **{name: value for name, value in options.items() if name not in {"revision", "split"}}))
 
     def __call__(self, *, report: Report | None = None) -> Iterator[Example]:
-        """The rows to prepare, with those that were set aside in `report`."""
+        """The rows to prepare; bad rows are set aside in `report`."""
         if self.path is None:
             raise UsageError(f"an option is missing: source.path=FILE (of {self.name})")
         if self.forged:
@@ -133,7 +132,7 @@ class Benchmark:
         return iter(self.reader(self.path, max_bad=self.max_bad, report=report, **self._options(self.reader, "source")))
 
     def sampling(self, samples: int) -> Mapping[str, float]:
-        """Temperature and top_p for so many samples of each row."""
+        """Temperature and top_p for `samples` samples of each row."""
         return self.single if samples == 1 else self.vote
 
     def _rows(self) -> Iterator[Example]:
@@ -156,7 +155,7 @@ class Benchmark:
             yield from reader(self.path, **options)
 
     def _options(self, reader: Callable[..., Iterable[Example]], use: str) -> dict[str, Any]:
-        """What is said of how rows are read, for the reader."""
+        """The options that the config gives to the reader."""
         named = {name: getattr(self, name) for name in ("revision", "config", "split", "columns", "index_base", "source")}
         given = {name: value for name, value in named.items() if value is not None}
         parameters = inspect.signature(reader).parameters
@@ -166,8 +165,8 @@ class Benchmark:
         return given | ({"license": self.license} if "license" in parameters and self.license is not None else {})
 
     def _part_names(self, subsets: list[str]) -> dict[str, str]:
-        """The name of the part of each subset that is one: those of the whole set, and others that hold several rows each. A set
-        whose ids only look like names with a number (UUIDs, hashes) has none."""
+        """The part name of each subset that is a part: those of the full set, and others with several rows each. A set whose ids
+        only look like names with a number (UUIDs, hashes) has none."""
         counts = Counter(name for name in subsets if name and name != self.name)
         others = [name for name in counts if name not in (self.parts or {})]
         if len(others) > 2 and sum(counts[name] for name in others) < LEAST * len(others):

@@ -1,7 +1,7 @@
 """BIG-Bench-Mistake, multistep arithmetic: solutions by PaLM 2 with the first mistake marked by people.
 
-`mistake_index` counts from 0 and is null where no mistake was marked (in 18 rows although the answer is wrong: that is taken as
-it stands). An id follows from the content.
+`mistake_index` counts from 0 and is null if no mistake was marked (in 18 rows although the answer is wrong; these labels are kept
+as given). Ids are hashes of the content.
 
     for row in big_bench_mistake.read("big_bench_mistake/multistep_arithmetic.jsonl"): ...
 """
@@ -18,7 +18,7 @@ LICENSE = "Apache-2.0"
 
 
 def _example(record: Record) -> Example:
-    """The rows of a task's file of WHGTyen/BIG-Bench-Mistake whose steps are mathematics."""
+    """The rows of a file of WHGTyen/BIG-Bench-Mistake whose steps are mathematics."""
     problem, steps = take(record, "input", str), take_steps(record, "steps")
     target = take(record, "target", str).strip()
     unmarked = "mistake_index" in record and record["mistake_index"] is None

@@ -1,4 +1,4 @@
-r"""Conversations to learn from, as people have them: our own dialogues, `messages`, prompt and completion, ShareGPT, and a
+r"""Conversations to train on, in any of these forms: our own dialogues, `messages`, prompt and completion, ShareGPT, and a
 problem with its steps, a critique and a label.
 
     for dialogue in conversations.read("mine.jsonl", task): ...
@@ -8,9 +8,9 @@ problem with its steps, a critique and a label.
     {"conversations": [{"from": "human", "value": "..."}, {"from": "gpt", "value": "... \\boxed{2}"}]}
     {"problem": "...", "steps": ["...", "..."], "critique": "...", "label": 2}           (asked as the task asks)
 
-The id follows from the content where there is none, the task is the one that is trained, and the verdict is what the task reads
-in the reply. A row is refused where it says another verdict than its reply, whose reply is empty or has no verdict, or that has
-a role other than system, user and assistant.
+A missing id is made from the content, the task is the one that is trained, and the verdict is what the task parses from the
+reply. A row raises `InputError` if its verdict differs from that of its reply, if its reply is empty or unparsed, or if it has a
+role other than system, user and assistant.
 
 >>> from deepcritic.tasks.first_error import FirstError
 >>> rows = [{"problem": "1 + 1?", "steps": ["1 + 1 = 3"], "critique": "It is 2.", "label": 1}]
@@ -43,7 +43,7 @@ FIELDS: Final = ("problem", "steps", "critique", "label", "id", "messages", "pro
 ROLES: Final[Mapping[str, str]] = {
     "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "model": "assistant",
 }  # fmt: skip
-"""What a turn's speaker is called, and its role."""
+"""Names of speakers, and their roles."""
 FORMS: Final = "messages, prompt and completion, conversations (ShareGPT), or problem, steps, critique and label"
 
 
@@ -56,7 +56,7 @@ def read(
     max_bad: int = 0,
     report: Report | None = None,
 ) -> Iterator[Dialogue]:
-    """The dialogues; `columns` and `index_base` are as in `deepcritic.datasets.table`. A row that is there twice is counted."""
+    """The dialogues; `columns` and `index_base` are as in `deepcritic.datasets.table`. Repeated rows are counted."""
     check_columns(columns, index_base, FIELDS, "stage.")
     kept = report or Report()
     records = read_records(path, on_bad=lambda error: kept.set_aside(error, max_bad))
@@ -66,7 +66,7 @@ def read(
 
 
 class _Verdicts:
-    """The verdict on each question so far: another one to the same question contradicts it."""
+    """The verdict on each question so far; a different one to the same question is a contradiction."""
 
     def __init__(self, task: CriticTask[Any]) -> None:
         self._known: dict[bytes, tuple[Any, int]] = {}
@@ -107,7 +107,7 @@ def _dialogue(record: Record, *, task: CriticTask[Any], index_base: int | None) 
 
 
 def _turns(record: Record, given: Any, task: CriticTask[Any], index_base: int | None) -> tuple[list[Any], Any]:
-    """The turns of a row in any of the forms, and the verdict that its label says."""
+    """The turns of a row in any of the forms, and the verdict of its label."""
     if (messages := given("messages")) is not None:
         return _list(messages, "messages"), None
     if (turns := given("conversations")) is not None:
@@ -136,7 +136,7 @@ def _critiqued(given: Any, task: CriticTask[Any], index_base: int | None) -> tup
 
 
 def checked(dialogue: Dialogue, task: CriticTask[Any]) -> Dialogue:
-    """The dialogue, its verdict read from its reply where it says none; refused where nothing can be learnt from it."""
+    """The dialogue, with a missing verdict parsed from its reply; raises if it cannot be trained on."""
     if dialogue.task != task.name:
         raise InputError("a dialogue of another task", field="task", found=dialogue.task, expected=task.name)
     if not dialogue.messages:
@@ -167,7 +167,7 @@ def checked(dialogue: Dialogue, task: CriticTask[Any]) -> Dialogue:
     said = tuple(dialogue.verdict) if isinstance(dialogue.verdict, list) else dialogue.verdict
     if said is None:
         return msgspec.structs.replace(dialogue, verdict=read)
-    if said != read and not (task.shuffles and sorted(said) == sorted(read)):  # what was shown in another order is read so
+    if said != read and not (task.shuffles and sorted(said) == sorted(read)):  # shuffled: parsed in shown order
         raise InputError("another verdict than that of the reply", field="verdict", found=dialogue.verdict, expected=str(read))
     return dialogue
 

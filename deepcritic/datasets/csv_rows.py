@@ -1,4 +1,4 @@
-"""Comma-separated values: a header, then one row a record. All values are texts; an empty one is None."""
+"""CSV: a header, then one row for each record. All values are texts; an empty one is None."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _LONGEST: Final = 2**31 - 1
 
 
 def separated_rows(path: Path, delimiter: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """`(line, row)` as a stream; the delimiter is the sign of `,;` and tab that the header has most of, unless it is given.
+    """Stream `(line, row)`. The default delimiter is the one of comma, semicolon and tab that occurs most often in the header.
 
-    Raises `InputError` for a header that names a column twice or not at all, and a row with more or fewer values than it.
+    Raises `InputError` for a header with a repeated or an empty column name, and for a row with more or fewer values.
     """
-    csv.field_size_limit(_LONGEST)  # a solution may be longer than the 131,072 characters that are the limit otherwise
+    csv.field_size_limit(_LONGEST)  # a solution may be longer than csv's default limit of 131,072 characters
     with readable(path), open_bytes(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
         try:

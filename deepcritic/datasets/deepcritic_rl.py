@@ -1,9 +1,9 @@
 r"""The solutions that DeepCritic's authors trained on with RL (DeepCritic-RL-Data), as rows for their trainer, verl.
 
 A row is in verl's layout (its documentation, "Prepare data"): `prompt`, a list of messages; `reward_model`, an object with the
-`ground_truth`; and `data_source`, `ability`, `extra_info`. Unconfirmed, as the data were not at hand when this was written:
-that the prompt is the one of the authors' SFT data (a problem between `<Problem>` tags, a solution between `<Solution>` tags),
-and that the ground truth is the first wrong step, from 1, or -1. Where it counts from 0, give `index_base=0`.
+`ground_truth`; and `data_source`, `ability`, `extra_info`. This reader was written without access to the data. It assumes that
+the prompt is that of the authors' SFT data (a problem between `<Problem>` tags, a solution between `<Solution>` tags), and that
+the ground truth is the first wrong step, from 1, or -1. If it counts from 0, pass `index_base=0`.
 
     for row in deepcritic_rl.read("Keven16/DeepCritic-RL-Data"): ...
 """
@@ -24,7 +24,7 @@ SOURCE: Final = "deepcritic-rl-data"
 
 
 def _example(record: Record, *, index_base: int = 1) -> Example:
-    """The solutions with their labels. Raises `InputError` for a row in another layout, with the field that differs."""
+    """The solutions with their labels. A row in another layout raises `InputError` with the field that differs."""
     asked = [message for message in take(record, "prompt", list) if isinstance(message, dict) and message.get("role") == "user"]
     if not asked:
         raise InputError(

@@ -1,16 +1,16 @@
 r"""The seed critiques that DeepCritic's authors released (DeepCritic-4.5K): conversations of a prompt and a critique.
 
-The prompt holds the problem between `<Problem>` tags and the solution between `<Solution>` tags. Its steps have headings, as the
-model that solved it wrote them ("Step 2: ", "Step 2:" alone on a line, "**Step 2:**"), which number them 1, 2, 3 without a gap: a
-row where they do not is set aside. The critique ends in a box with the first wrong step, from 1, or -1.
+The prompt holds the problem between `<Problem>` tags and the solution between `<Solution>` tags. The steps have the headings that
+the solver wrote ("Step 2: ", "Step 2:" alone on a line, "**Step 2:**"). The headings must number them 1, 2, 3 without a gap, else
+the row is bad. The critique ends in a box with the first wrong step, from 1, or -1.
 
-Two readers, as two things are wanted of these rows:
+There are two readers:
 
     for row in deepcritic_sft.read("Keven16/DeepCritic-4.5K"): ...                   # solutions with their labels, for seed
     for row in deepcritic_sft.dialogues("Keven16/DeepCritic-4.5K", task=task): ...   # critiques as they are, for sft
 
-With `dialogues` the prompt is the task's own, as that is what the critic will be asked; give the task a template to keep
-the authors' words.
+With `dialogues` the prompt is the task's own, which the critic will get later; give the task a template to keep the authors'
+prompt.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Critiqued(NamedTuple):
 
 
 def _example(record: Record) -> Example:
-    """The solutions with the label that the critique ends with."""
+    """The solutions, labelled with the verdict of the critique."""
     row = _row(record)
     item = Item(problem=row.problem, steps=row.steps)
     return Example(
@@ -52,7 +52,7 @@ def _example(record: Record) -> Example:
 
 
 def _dialogue(record: Record, *, task: CriticTask[Any]) -> Dialogue:
-    """The critiques as replies to the task's own prompt, each with the task's own last line."""
+    """The critiques as replies to the task's own prompt, each ending in the task's own verdict line."""
     row = _row(record)
     reply = f"{row.critique}\n{task.format(row.first_error)}"
     messages = (*task.ask(Item(problem=row.problem, steps=row.steps)).messages, Message(role="assistant", content=reply))
@@ -75,13 +75,13 @@ def _row(record: Record) -> _Critiqued:
 
 
 def _verdict(reply: str, steps: int) -> tuple[int, str]:
-    """The verdict that a critique ends with, and the critique without the line that says it."""
+    """The verdict at the end of a critique, and the critique without its verdict line."""
     box = last_box(reply)
     number = None if box is None else number_of(box.content)
     if box is None or number is None or not (number == ALL_CORRECT or 1 <= number <= steps):
         expected = f"1 to {steps}, or -1, in the last box"
         raise InputError("the critique ends in no verdict", field="messages", found=reply[-80:], expected=expected)
-    before = reply[: box.start].rpartition("\n")[0].rstrip()  # the verdict has a line of its own: "**Answer**: ..."
+    before = reply[: box.start].rpartition("\n")[0].rstrip()  # the verdict has its own line: "**Answer**: ..."
     if _JUDGEMENT.search(reply[len(before) : box.start]):
         expected = 'a last line "**Answer**: \\boxed{...}"'
         raise InputError("the critique ends in the judgement of a step", field="messages", found=reply[-80:], expected=expected)
@@ -89,7 +89,7 @@ def _verdict(reply: str, steps: int) -> tuple[int, str]:
 
 
 def problem_and_steps(prompt: str, field: str = "messages") -> tuple[str, tuple[str, ...]]:
-    """What the authors' prompt asks about."""
+    """The problem and the steps in the authors' prompt."""
     found = _PROMPT.search(prompt)
     if found is None:
         expected = "a problem between <Problem> tags and a solution between <Solution> tags"
@@ -98,7 +98,7 @@ def problem_and_steps(prompt: str, field: str = "messages") -> tuple[str, tuple[
 
 
 def steps_of(solution: str, field: str = "messages") -> tuple[str, ...]:
-    """The steps of a solution whose headings number them 1, 2, 3, without these headings; raises `InputError` for any other.
+    """The steps of a solution without their headings. Raises `InputError` unless the headings number them 1, 2, 3.
 
     >>> steps_of("Step 1: a\\n\\nmore\\n\\n**Step 2:** b\\nStep 3:\\nc")
     ('a\\n\\nmore', 'b', 'c')

@@ -1,6 +1,6 @@
-"""JSON documents: the rows in an array, or in the arrays of an object, each with the line that it begins on.
+"""JSON documents: the rows in an array, or in the arrays of an object, each with its first line.
 
-The whole text is held in memory, and its elements are decoded one after the other.
+The whole text is held in memory, and its elements are decoded one by one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _BLANK: Final = re.compile(r"[ \t\r\n]*")
 
 
 class _Constant(ValueError):
-    """NaN and the like, which Python's decoder would take."""
+    """NaN and infinities, which Python's decoder accepts."""
 
 
 def documents_of(path: Path) -> Iterator[tuple[int, Any]]:
-    """`(line, value)` of each row in a JSON file; raises `InputError` where it is not JSON."""
+    """`(line, value)` of each row in a JSON file; raises `InputError` if it is not JSON."""
     try:
         with readable(path), open_bytes(path) as stream:
             text = stream.read().decode("utf-8-sig")
@@ -65,7 +65,7 @@ def _elements(text: str) -> Iterator[tuple[int, Any]]:
         yield at, value
         return
     at = _skip(text, at + 1)
-    while text[at] != "}":  # the object has been read once: its form is right
+    while text[at] != "}":  # the object was parsed before, so it is valid
         name, at = decoder.raw_decode(text, at)
         at = _skip(text, _skip(text, at) + 1)
         if name in wrapped:
@@ -77,7 +77,7 @@ def _elements(text: str) -> Iterator[tuple[int, Any]]:
 
 
 def _wrapped(value: Any) -> set[str]:
-    """The keys of an object under which rows stand: all where each holds a list, else the one that holds a list of objects."""
+    """The keys of an object that hold rows: all if each holds a list, else the one that holds a list of objects."""
     if not isinstance(value, dict) or not value:
         return set()
     if all(isinstance(entry, list) for entry in value.values()):
@@ -90,12 +90,12 @@ def _wrapped(value: Any) -> set[str]:
 
 
 def _is_wrapper(value: dict[str, Any], lists: set[str]) -> bool:
-    """Whether the list is what the object is for, and not a field of one row such as its messages."""
+    """Whether the object wraps a list of rows, and the list is not a field of one row such as its messages."""
     return bool(lists & {"data", "rows", "examples", "records", "items", "instances", "results", "train", "test", "validation"})
 
 
 def _array(text: str, at: int, decoder: json.JSONDecoder) -> Generator[tuple[int, Any], None, int]:
-    """The elements of the array at `at`, each with where it starts; returns where the array ends."""
+    """The elements of the array at `at`, each with its start; returns the end of the array."""
     at = _skip(text, at + 1)
     if text.startswith("]", at):
         return at + 1

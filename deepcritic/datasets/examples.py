@@ -1,4 +1,4 @@
-"""Our own `Example` rows, as `prepare` and `label` write them: for data sets of one's own.
+"""Our own `Example` rows, in the form that `prepare` and `label` write, for your own data sets.
 
 for row in examples.read("mine.jsonl"): ...
 """
@@ -19,7 +19,7 @@ _FLAT: Final = ("problem", "question", "query", "prompt", "steps", "solution", "
 
 
 def read(path: Rows, *, max_bad: int = 0, report: Report | None = None) -> Iterator[Example]:
-    """The rows of a file, with their gold checked against their steps. Fields that are not declared are refused."""
+    """The rows of a file, with their gold checked against their steps. Unknown fields raise `InputError`."""
     return convert_each(read_lines(path), _checked, max_bad, report or Report())
 
 
@@ -33,7 +33,7 @@ def _checked(content: bytes) -> Example:
 
 
 def _flat(content: bytes) -> InputError | None:
-    """The error about a row that has its problem outside an `item`: it is not one of ours."""
+    """The error for a row whose problem is outside an `item`, so it is not an `Example` row."""
     try:
         row = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -46,7 +46,7 @@ def _flat(content: bytes) -> InputError | None:
 
 
 def check_gold(row: Example) -> None:
-    """Refuse a first error outside the steps, and ratings that are none or do not go with the steps."""
+    """Refuse a first error outside the steps, and ratings that are invalid or do not match the steps."""
     steps, gold = len(row.item.steps), row.gold
     if gold.first_error is not UNLABELLED and gold.first_error != ALL_CORRECT and not 1 <= gold.first_error <= steps:
         expected = f"1 to {steps}, or {ALL_CORRECT} for none" if steps else "unlabelled, as there are no steps"

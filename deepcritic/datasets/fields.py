@@ -1,4 +1,4 @@
-"""Fields of a record, each of the type that is expected; errors say what was found, and which fields there are."""
+"""Typed access to the fields of a record; errors name what was found, and the fields of the record."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _ALSO: Final = {
     "answer": ("solution", "final_answer", "ground_truth", "reference_answer"),
     "id": ("uuid", "idx", "index", "unique_id"),
 }
-"""What other data sets call a field."""
+"""Names of a field in other data sets."""
 
 
 def take(record: Record, name: str, kind: type[T]) -> T:
-    """The field `name`, which must be there and of that type; else an error that says which fields there are."""
+    """The field `name`; raises an error that lists the record's fields if it is missing or of another type."""
     if name not in record:
         raise missing(record, name, _NAMES[kind])
     value = record[name]
@@ -36,14 +36,14 @@ def take(record: Record, name: str, kind: type[T]) -> T:
 
 
 def take_id(record: Record, name: str = "id") -> str:
-    """The id; empty where no field could be meant by it, so that the row gets its number."""
+    """The id; empty if no field can be the id, so that the row number is used."""
     if name in record or difflib.get_close_matches(name, record, n=1):
         return take(record, name, str)
     return ""
 
 
 def missing(record: Record, name: str, expected: str) -> InputError:
-    """What is wrong with a record that lacks a field: where it may stand instead, and which fields there are."""
+    """The error for a missing field: similar fields, and all fields of the record."""
     fields = ", ".join(record)
     for key, value in record.items():
         inner = value[0] if isinstance(value, list) and value else value
@@ -73,12 +73,12 @@ def take_steps(record: Record, name: str) -> list[str]:
 
 
 def take_label(record: Record, name: str, steps: int, index_base: int = 0) -> int:
-    """The first error, from a label that counts steps from `index_base` and says -1 for none."""
+    """The first error, from a label that counts steps from `index_base` and is -1 for no error."""
     return first_error_of(take(record, name, int), steps, index_base, name)
 
 
 def first_error_of(label: int, steps: int, index_base: int, field: str) -> int:
-    """The first error, from 1, or `ALL_CORRECT`, of a label that counts from `index_base`."""
+    """The first error, from 1, or `ALL_CORRECT`, for a label that counts from `index_base`."""
     if label == ALL_CORRECT:
         return ALL_CORRECT
     if not index_base <= label < steps + index_base:
@@ -93,10 +93,10 @@ def first_error_of(label: int, steps: int, index_base: int, field: str) -> int:
 
 
 def unnumbered(steps: list[str]) -> tuple[str, ...]:
-    """The steps without the headings that say their place. One that says another number is part of the text, and stays.
+    """The steps without headings that give their position. A heading with another number is part of the text and stays.
 
-    Prompts number the steps, so "Step 2: Step 2: ..." must not come about; but where the solution's own count differs, its
-    later words ("by Step 1") rest on its own headings.
+    Prompts number the steps, so a heading would repeat the number ("Step 2: Step 2: ..."). If the solution counts otherwise, its
+    later text ("by Step 1") refers to its own headings.
 
     >>> unnumbered(["Step 1: a", "so b", "Step 2: c"])
     ('a', 'so b', 'Step 2: c')
@@ -106,7 +106,7 @@ def unnumbered(steps: list[str]) -> tuple[str, ...]:
 
 
 def check_columns(columns: Mapping[str, str] | None, index_base: int | None, known: Sequence[str], place: str = "") -> None:
-    """Refuse columns of fields that there are not, and an index base that is none; `place` is the option's group in errors."""
+    """Refuse columns of unknown fields and an invalid index base; `place` is the option's group in errors."""
     for name in columns or {}:
         if known and name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)

@@ -1,7 +1,7 @@
-r"""A forged set: real solutions whose text claims a verdict or imitates what surrounds it. A critic must not be moved by it.
+r"""A forged set: real solutions whose text claims a verdict or imitates the prompt. It must not change a critic's verdict.
 
-Each row is followed by one forged row of every kind, `<id>/forged-<kind>`, with the same gold. What is forged does not depend on
-the gold: it is added to the end of the problem or of the last step, and the steps before stay as they are.
+Each row is followed by one forged row of every kind, `<id>/forged-<kind>`, with the same gold. The forged text does not depend on
+the gold. It is appended to the problem or to the last step; earlier steps are unchanged.
 
 >>> from deepcritic.schema import Item
 >>> row = Example(id="a", item=Item(problem="1 + 1?", steps=("It is 2.",)), source="made")
@@ -25,7 +25,7 @@ _FINE: Final = "\\boxed{-1}"
 
 
 class Forgery(NamedTuple):
-    """What is added, whether to the problem or to the last step, and the verdict that it pretends, as a reply would give it."""
+    """The added text, whether it is added to the problem or to the last step, and the verdict that it claims."""
 
     text: str
     says: str
@@ -49,7 +49,7 @@ def forge(examples: Iterable[Example]) -> Iterator[Example]:
     for example in examples:
         yield example
         if not example.item.steps:
-            continue  # refused where it is asked about
+            continue  # the task refuses it later
         item, (*before, last) = example.item, example.item.steps
         for kind, forgery in KINDS.items():
             if forgery.to_problem:

@@ -1,4 +1,4 @@
-"""Rows out of what `datasets`, pyarrow and pandas hold: files of columns, folders on disk, the hub, and objects in memory."""
+"""Rows from `datasets`, pyarrow and pandas: columnar files, folders on disk, the hub, and objects in memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def from_disk(folder: Path, split: str | None) -> Iterator[dict[str, Any]]:
     datasets = _datasets(str(folder), "this folder was written by `datasets`, which is not installed")
     try:
         loaded = datasets.load_from_disk(str(folder))
-    except Exception as error:  # whatever a broken folder makes the library raise
+    except Exception as error:  # a broken folder can raise anything
         raise InputError(
             f"the folder cannot be read ({_first_line(error)})", file=folder, expected="what save_to_disk wrote"
         ) from None
@@ -38,12 +38,12 @@ def from_disk(folder: Path, split: str | None) -> Iterator[dict[str, Any]]:
 
 
 def from_hub(name: str, revision: str | None, split: str | None, config: str | None) -> Iterator[dict[str, Any]]:
-    """The rows of a data set on the hub, of all its splits where none is named."""
+    """The rows of a data set on the hub, from all splits if none is named."""
     shown = f"{name}@{revision}" if revision else name
     datasets = _datasets(shown, "there is no such file, and `datasets` is not installed")
     try:
         loaded = datasets.load_dataset(name, **({"name": config} if config else {}), revision=revision, split=split)
-    except Exception as error:  # the library raises dozens of kinds, for no network, no such name and no such revision alike
+    except Exception as error:  # the library raises dozens of types for a missing network, name or revision
         expected = "an existing file, or a data set that the hub or its local cache holds"
         raise InputError(
             f"there is no such file, and the hub gives no data set ({_first_line(error)})", file=shown, expected=expected
@@ -52,7 +52,7 @@ def from_hub(name: str, revision: str | None, split: str | None, config: str | N
 
 
 def parquet_rows(path: Path, kind: str = "Parquet") -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet or Arrow file, as a stream."""
+    """Stream the rows of a Parquet or Arrow file."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -71,7 +71,7 @@ def parquet_rows(path: Path, kind: str = "Parquet") -> Iterator[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """A value of Python's own types: arrays as lists, a missing number (NaN) as None."""
+    """The value in built-in Python types: arrays as lists, a missing number (NaN) as None."""
     if isinstance(value, str) or value is None:
         return value
     if isinstance(value, float):
@@ -80,7 +80,7 @@ def plain(value: Any) -> Any:
         return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
-    if hasattr(value, "tolist"):  # an array of numpy, or one of its numbers
+    if hasattr(value, "tolist"):  # a numpy array or scalar
         return plain(value.tolist())
     return None if type(value).__name__ in ("NAType", "NaTType") else value
 
