@@ -1,8 +1,8 @@
-"""Hard2Verify: proofs by frontier models for problems of recent competitions, each step labelled by people (arXiv 2510.13744).
+"""Hard2Verify: proofs by frontier models for recent competition problems, each step labelled by people (arXiv 2510.13744).
 
-The set is encoded so that crawlers do not learn it: four fields of a row are base64 of their JSON text, XORed with the sha256 of
-the row's `canary`, repeated. They are decoded in memory; decoded rows must not be published. Rows that are decoded already are
-read as they are. The licence forbids commercial use.
+The set is encoded to keep it out of training data: four fields of a row are base64 of their JSON text, XORed with the repeated
+sha256 of the row's `canary`. They are decoded in memory; do not publish decoded rows. Rows that are already decoded are read too.
+The licence forbids commercial use.
 
 A step that builds on an earlier wrong one is labelled wrong (`human_labels`: 1 right, 0 wrong), and
 `human_labels_first_error_idx` counts from 0. The authors' ErrorID score is F1 as on ProcessBench.
@@ -30,7 +30,7 @@ ENCODED: Final = ("question", "model_response_by_step", "human_labels", "human_l
 
 
 def decoded(text: str, canary: str) -> Any:
-    """The value of an encoded field; a text that is no encoded one raises `ValueError`.
+    """The value of an encoded field; any other text raises `ValueError`.
 
     >>> decoded("FwAAc4E+Wfd2", "c")
     Traceback (most recent call last):
@@ -59,7 +59,7 @@ def _example(record: Record, *, license: str = LICENSE) -> Example:
 
 
 def _plain(record: Record) -> dict[str, Any]:
-    """The record with its encoded fields decoded, where they are encoded: a list of steps can only be a decoded one."""
+    """The record with its encoded fields decoded. If the steps are a list, the record is already decoded."""
     if not isinstance(record.get("model_response_by_step"), str):
         return dict(record)
     canary, plain = take(record, "canary", str), dict(record)
@@ -75,7 +75,7 @@ def _plain(record: Record) -> dict[str, Any]:
 
 
 def _ratings(plain: dict[str, Any], steps: int, first: int) -> tuple[int, ...]:
-    """1 for each right step and -1 for each wrong one. The first wrong one must be the labelled one."""
+    """1 for each right step and -1 for each wrong one. The first wrong step must match the label."""
     labels = take(plain, "human_labels", list)
     if len(labels) != steps or any(label not in (0, 1) for label in labels):
         raise InputError("not one label for each step", field="human_labels", found=labels, expected=f"{steps} times 0 or 1")

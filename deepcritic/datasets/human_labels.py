@@ -1,10 +1,10 @@
-"""Human labels of some rows: by id, whether the solution has an error.
+"""Human labels by row id: whether the solution has an error.
 
     for place, label in read("labels.csv"): ...            # columns: id, first_error
 
 A row needs `id` and one of `first_error` (or `label`; -1: every step is right, any other number: there is an error), `has_error`
-(true or false), or a `gold` as in our own rows; empty or null where nobody has labelled it. Whether steps count from 0 or from 1
-does not matter here. `probability` is the chance with which the row was drawn to be labelled, as `stage=estimate` writes it.
+(true or false), or a `gold` as in our own rows; empty or null if unlabelled. Steps may count from 0 or from 1. `probability` is
+the probability with which the row was sampled for labelling, as `stage=estimate` writes it.
 
 >>> [(label.id, label.has_error) for _, label in read([{"id": "a", "label": 0}, {"id": "b", "first_error": "-1"}])]
 [('a', True), ('b', False)]
@@ -27,7 +27,7 @@ _BOOLEANS: Final = {"true": True, "false": False, "yes": True, "no": False}
 
 
 class HumanLabel(NamedTuple):
-    """One label. `first_error` is the number as it was given, None where only `has_error` was; both are None without a label."""
+    """One label. `first_error` is the given number, or None if only `has_error` was given; both are None without a label."""
 
     id: str
     has_error: bool | None
@@ -36,7 +36,7 @@ class HumanLabel(NamedTuple):
 
 
 def read(path: Rows, *, columns: Columns | None = None) -> Iterator[tuple[Place, HumanLabel]]:
-    """The labels, each with its place. Raises `InputError` with file, line and field for one that cannot be read."""
+    """The labels, each with its place. An invalid label raises `InputError` with file, line and field."""
     check_columns(columns, None, FIELDS)
     convert = under_names(_label, columns)
     for place, record in read_records(path):

@@ -1,6 +1,6 @@
-"""So many rows of a stream, by a hash of their ids within each class: the first rows of a file are often of one class.
+"""A subset of a stream, selected by a hash of the ids within each class, as the first rows of a file often share a class.
 
-The choice is that of `deepcritic.metrics.subset`, and depends on ids and classes alone. At most so many rows of each class are
+The selection is that of `deepcritic.metrics.subset`; it depends only on ids and classes. At most `count` rows of each class are
 held in memory.
 
 >>> from deepcritic.schema import Example, Gold, Item
@@ -24,12 +24,12 @@ R = TypeVar("R")
 
 
 def limited(rows: Iterable[R], count: int | None) -> Iterator[R]:
-    """`count` of `rows` in their order, each class with its share; all where `count` is None."""
+    """`count` of `rows` in their original order, in proportion to the classes; all rows if `count` is None."""
     if count is None:
         yield from rows
         return
     sizes: dict[Hashable, int] = {}
-    lowest: dict[Hashable, list[tuple[int, int, R]]] = {}  # of each class those with the lowest hashes, the highest of them first
+    lowest: dict[Hashable, list[tuple[int, int, R]]] = {}  # the rows of each class with the lowest hashes, highest first
     for position, row in enumerate(rows):
         name = class_of(row)
         sizes[name] = sizes.get(name, 0) + 1
@@ -48,7 +48,7 @@ def limited(rows: Iterable[R], count: int | None) -> Iterator[R]:
 
 
 def class_of(row: Any) -> Hashable:
-    """The class of a row, as far as its gold or its verdict says it."""
+    """The class of a row by its gold or its verdict."""
     if isinstance(row, Example):
         return row.gold.first_error == ALL_CORRECT if isinstance(row.gold.first_error, int) else None, row.gold.answer_right
     return row.verdict == ALL_CORRECT if isinstance(row, Dialogue) else None

@@ -1,16 +1,16 @@
-r"""Problems with reference answers, to be solved: NuminaMath-CoT, and the training sets of MATH and GSM8K.
+r"""Problems with reference answers: NuminaMath-CoT, and the training sets of MATH and GSM8K.
 
     for row in math_problems.gsm8k("gsm8k/train.jsonl.gz"): ...
     for row in math_problems.numina("AI-MO/NuminaMath-CoT", split="train"): ...
 
-The conventions that end here:
+Conventions of the sets:
 
 - GSM8K: `question`; the answer is what follows `#### ` on the last line, its thousands without commas.
 - MATH: `problem`, `final_answer` in LaTeX without a box; two of the 7,500 are empty.
 - NuminaMath-CoT: `problem`, `solution` with the answer in its last box, `source` (the collection it came from). Proofs have none.
 
-A problem without an answer is a row with none: `solve` sets it aside. One that occurs before, white space aside, is passed
-over and counted in the report as `repeated`.
+A problem without an answer is kept; `solve` sets it aside. A problem that occurred before, ignoring white space, is skipped and
+counted in the report as `repeated`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deepcritic.text.parsing import last_boxed
 
 
 def _gsm8k(record: Record) -> Example:
-    """GSM8K as its authors gave it (`train.jsonl`), or `openai/gsm8k` on the hub."""
+    """GSM8K: the authors' `train.jsonl`, or `openai/gsm8k` on the hub."""
     solution = take(record, "answer", str)
     _, mark, answer = solution.rpartition("#### ")
     if not mark:
@@ -35,7 +35,7 @@ def _gsm8k(record: Record) -> Example:
 
 
 def _math(record: Record) -> Example:
-    """MATH's training problems with their answers taken out of the solutions (`extracted_problems_and_answers.json` of OpenR)."""
+    """MATH's training problems with answers extracted from the solutions (`extracted_problems_and_answers.json` of OpenR)."""
     return _example("math", take(record, "problem", str), take(record, "final_answer", str), "MIT")
 
 

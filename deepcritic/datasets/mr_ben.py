@@ -1,16 +1,16 @@
 """MR-Ben, mathematics: multiple-choice questions, three models' solutions each, the first wrong step marked by people.
 
-The error number is the number written in a step ("Step 4: ..."), but the list holds lines without a heading too. So here:
+The error number is the number in a step's heading ("Step 4: ..."), but the list also holds lines without a heading. The rules:
 
-- A step begins at a heading, and the lines after it belong to it, as they did for the people who marked "Step 4" as wrong.
-  Lines before "Step 1" belong to it; before a later first heading they are a step (one row begins with "tep 1: ...").
-  A closing line "Solution: Choice_B" is a step of its own.
-- The headings go. `first_error` is the place of the first step whose heading says the error number: where a heading occurs twice,
-  each begins a step, and the first one is meant.
-- A solution without any heading has one step a line.
+- A step begins at a heading and includes the lines after it, as for the annotators.
+Lines before "Step 1" belong to it; before any other first heading they are a step (one row begins with "tep 1: ..."). A final
+line "Solution: Choice_B" is a step of its own.
+- Headings are removed. `first_error` is the position of the first step whose heading has the error number. A repeated heading
+  begins a step each time; the first one counts.
+- A solution without any heading has one step per line.
 
-The options are part of the problem. An id is `mr_ben-<question>/<model>`. The reasons of the annotators are gold, and so is
-whether the option that the last step names is the right one.
+The options are part of the problem. An id is `mr_ben-<question>/<model>`. The gold includes the annotators' reasons, and whether
+the last step names the right option.
 
     for row in mr_ben.read("mr_ben/math_part_a.json.gz"): ...
 """
@@ -35,7 +35,7 @@ _ERROR: Final = "Model_Solution_First_Error_Step"
 
 
 def _example(record: Record) -> Example:
-    """The rows of a file of dvlab-research/Mr-Ben: an object from question to its list of rows, or one row a line."""
+    """The rows of a file of dvlab-research/Mr-Ben: an object from question to its list of rows, or one row per line."""
     numbers, steps = _steps(take_steps(record, "Model_Solution_Steps"))
     generator = take(record, "Sampled_Model", str)
     answer = record.get("Ground_Truth_Answer_Modified") or take(record, "Ground_Truth_Answer", str)
@@ -58,7 +58,7 @@ def _example(record: Record) -> Example:
 
 
 def _steps(lines: list[str]) -> tuple[list[int | None], list[str]]:
-    """The number that each step's heading says (None where it has none), and the steps."""
+    """The number in each step's heading (None without one), and the steps."""
     numbers: list[int | None] = []
     steps: list[str] = []
     parts = [strip_heading(line) for line in lines]

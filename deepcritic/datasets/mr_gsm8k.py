@@ -1,12 +1,12 @@
-"""MR-GSM8K: solutions of GSM8K problems, with the first wrong step and the reason marked by people. Two forms of it:
+"""MR-GSM8K: solutions of GSM8K problems, with the first wrong step and the reason marked by people. It has two forms:
 
 - The authors' own file (dvlab-research/MR-GSM8K): 3,000 rows of three kinds of question (`item.meta["subset"]`: original, POT,
   reversed), with the reason for the error. Steps count from 1. The id is `mr_gsm8k-<uuid>`.
 - `processed_test.json` of RUCBM/DeepCritic: the 1,418 rows of the kind `original` in ProcessBench's form, without reasons. The
   `id` is a number and becomes `mr_gsm8k-17`; `final_answer_correct` repeats the label and is left out; `generator` is empty.
 
-In both every step begins with its own heading "Step k: ", which goes; a step that is nothing else (the first one of row 98)
-stays as an empty step, since the label counts it.
+In both every step begins with a heading "Step k: ", which is removed. A step with nothing else (the first one of row 98) stays as
+an empty step, since the label counts it.
 
     for row in mr_gsm8k.read("mr_gsm8k/processed_test_first_half.json"): ...
 """
@@ -26,7 +26,7 @@ _ERROR = "model_output_solution_first_error_step"
 
 
 def _example(record: Record) -> Example:
-    """The rows of a file in one of the two forms, told apart by the field `model_output_steps` of the first."""
+    """The rows of a file in either form; only the first form has the field `model_output_steps`."""
     return _full(record) if "model_output_steps" in record else _processed(record)
 
 

@@ -1,4 +1,4 @@
-"""Our own rows: those of whatever kind a task asks about, and those of one kind.
+"""Our own rows: of the kind that a task needs, or of one given kind.
 
 rows = list(read("labelled.jsonl", task.row))
 """
@@ -18,7 +18,7 @@ R = TypeVar("R", bound=Row)
 
 
 def rows_of(path: Rows, kind: type[R]) -> Iterator[R]:
-    """Rows of any kind, such as `Generation` or `Scores`, from any kind of file; errors say where."""
+    """Rows of any kind, such as `Generation` or `Scores`, from any kind of file; errors give the place."""
     for place, line in read_lines(path):
         try:
             yield decode(line, kind)
@@ -29,8 +29,8 @@ def rows_of(path: Rows, kind: type[R]) -> Iterator[R]:
 def read(
     path: Rows, kind: type[Row], *, columns: Columns | None = None, index_base: int | None = None
 ) -> Iterator[Example] | Iterator[Preference]:
-    """The rows of a file, with their gold checked. With `columns` or an `index_base` they are solutions under any names (see
-    `deepcritic.datasets.table`)."""
+    """The rows of a file, with their gold checked. With `columns` or an `index_base` they are solutions with any column names
+    (see `deepcritic.datasets.table`)."""
     if kind is Preference:
         return preference_pairs.read(path)
     named = columns is not None or index_base is not None

@@ -1,6 +1,6 @@
-"""Responses with a known best one: JudgeBench, RewardBench, and `Preference` rows of our own.
+"""Responses with a known best one: JudgeBench, RewardBench, and our own `Preference` rows.
 
-Responses count from 1 and stand in the order of their file; whoever asks about them shuffles. `item.meta` names the `domain`.
+Responses count from 1 and keep the order of their file; the task shuffles them for its prompt. `item.meta` names the `domain`.
 
 for row in judgebench("pairs.jsonl"): ...
 """
@@ -18,11 +18,11 @@ from deepcritic.errors import InputError
 from deepcritic.schema import Preference, Preferred, Responses, Unlabelled, decode
 
 MOST: Final = 64
-"""More responses to one query than this are no row."""
+"""Most responses to one query; rows with more are invalid."""
 DOMAINS: Final[Mapping[str, str]] = {
     "mmlu-pro": "knowledge", "livebench-reasoning": "reasoning", "livebench-math": "math", "livecodebench": "coding",
 }  # fmt: skip
-"""JudgeBench's four, by how a row's `source` begins (arXiv 2410.12784, table 1)."""
+"""JudgeBench's four domains, by the start of a row's `source` (arXiv 2410.12784, table 1)."""
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "chat": ("alpacaeval-easy", "alpacaeval-length", "alpacaeval-hard", "mt-bench-easy", "mt-bench-med"),
     "chat hard": (
@@ -35,11 +35,11 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 """RewardBench's sections and their subsets (arXiv 2403.13787, table 1)."""
 _SECTION: Final = {subset: section for section, subsets in SECTIONS.items() for subset in subsets}
 _DECISIONS: Final[Mapping[str, tuple[int, int]]] = {"A>B": (2, 1), "B>A": (1, 2), "A=B": (1, 1)}
-"""What a judge says of the first and the second response that it was shown, as scores: only their order matters."""
+"""A judge's decision as scores of the first and the second response shown; only their order matters."""
 
 
 def read(path: Rows, *, max_bad: int = 0, report: Report | None = None) -> Iterator[Preference]:
-    """Our own rows, with their gold checked. Fields that are not declared are refused."""
+    """Our own rows, with their gold checked. Unknown fields raise `InputError`."""
     return convert_each(read_lines(path), _checked, max_bad, report or Report())
 
 
@@ -50,7 +50,7 @@ def _checked(content: bytes) -> Preference:
 
 
 def check_best(row: Preference) -> None:
-    """Refuse a row without responses or with too many, and one that does not have exactly one best response."""
+    """Refuse a row with no or too many responses, or without exactly one best response."""
     shown, gold = len(row.item.responses), row.gold
     if not 1 <= shown <= MOST:
         raise InputError("no row to judge", field="item.responses", found=f"{shown} responses", expected=f"1 to {MOST} responses")
@@ -82,7 +82,7 @@ def check_best(row: Preference) -> None:
 
 
 def _judgebench_row(record: Record) -> Preference:
-    """The pairs of JudgeBench (arXiv 2410.12784), of which exactly one response is right."""
+    """The pairs of JudgeBench (arXiv 2410.12784); exactly one response is right."""
     label, source = take(record, "label", str), take(record, "source", str)
     if label not in ("A>B", "B>A"):
         raise InputError("no best response, or two", field="label", found=label, expected="A>B or B>A")
@@ -103,9 +103,9 @@ def _judgebench_row(record: Record) -> Preference:
 
 
 def judgments(path: Rows) -> tuple[str, dict[str, tuple[tuple[int, int] | None, ...]]]:
-    """Recorded judgments in JudgeBench's form: the judge's name, and for each pair two verdicts in the order of its responses.
+    """Recorded judgments in JudgeBench's form: the judge's name, and two verdicts for each pair in the order of its responses.
 
-    The second judgment was made with the responses swapped, and is turned back here. As scores that are added up, a decision
+    The second judgment was made with the responses swapped; it is swapped back here. When the scores are summed, a decision
     counts +1 for one response, -1 for it, or 0 for a tie or none, which is JudgeBench's rule.
     """
     found: dict[str, tuple[tuple[int, int] | None, ...]] = {}
@@ -148,8 +148,8 @@ def _decision(judgment: Any, at: int) -> tuple[int, int] | None:
 
 
 def _rewardbench_row(record: Record) -> Preference:
-    """The pairs of RewardBench (arXiv 2403.13787), a file or `allenai/reward-bench` with split `filtered`."""
-    # The chosen response comes first in rows with an even number alone: its place must not give it away.
+    """The pairs of RewardBench (arXiv 2403.13787): a file, or `allenai/reward-bench` with split `filtered`."""
+    # The chosen response comes first only in rows with an even number, so that its place does not reveal it.
     subset = take(record, "subset", str)
     chosen, rejected, query = (take(record, name, str) for name in ("chosen", "rejected", "prompt"))
     if chosen == rejected:

@@ -1,22 +1,22 @@
-"""PRM800K, phase 1: solutions rebuilt from rated steps. A row of the file is one candidate step after a history of steps.
+"""PRM800K, phase 1: solutions rebuilt from rated steps. A row of the file is a candidate step after a history of steps.
 
-Solutions are the leaves: a row rated -1 ends a solution in its first error, a row with `is_solution` ends one that is right. The
-steps of a history were accepted by the raters who went on from them. Their ratings are looked up in the rows that rated them;
-steps written by people are mostly not rated and have None.
+Solutions are the leaves: a row rated -1 ends a solution with its first error, a row with `is_solution` ends a right one. The
+raters accepted the steps of a history and continued from them. Their ratings come from the rows that rated them; most steps
+written by people are unrated (None).
 
 Rules:
 
-- The file repeats rows, and some repetitions disagree. -1 against 0 or 1: the majority holds; a step with as many for as
-  against is contested, and no solution that contains it is used. 0 against 1: the majority holds, 0 when even.
+- The file repeats rows, and some repetitions disagree. For -1 against 0 or 1 the majority decides; a step with a tie is
+  contested, and no solution that contains it is used. For 0 against 1 the majority decides, 0 for a tie.
 - A history with a step that is -1 by that rule is not used: its first error would not be the last step.
-- Each solution comes once, however often its rows are repeated.
+- Each solution is used once, even if its rows are repeated.
 
-What became of each row is counted in `report`: `with_error`, `all_correct`, `not_a_solution`, `repeated`, `contested`,
-`error_before_the_last_step`, `outvoted` (the row says -1, the majority does not), `bad`. So are the steps whose ratings
-disagree, by how that was settled: `steps_wrong_by_majority`, `steps_not_wrong_by_majority`, `steps_contested`,
+`report` counts the outcomes of the rows: `with_error`, `all_correct`, `not_a_solution`, `repeated`, `contested`,
+`error_before_the_last_step`, `outvoted` (the row says -1, the majority does not), `bad`. It counts the steps with disagreeing
+ratings by outcome: `steps_wrong_by_majority`, `steps_not_wrong_by_majority`, `steps_contested`,
 `steps_right_by_majority`, `steps_neutral` (of 0 against 1).
 
-The file is read twice, as a stream: ratings first, of which only hashes are kept.
+The file is streamed twice. The first pass collects the ratings, with steps kept as hashes only.
 
     for row in prm800k.read("prm800k/phase1_train_plus.stepwise.jsonl.gz"): ...
 """
@@ -35,7 +35,7 @@ from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
 SOURCE = "prm800k"
 LICENSE = "MIT"
 CONTESTED: Final = 2
-"""Stands among the ratings for: as many say that the step is wrong as that it is not."""
+"""The rating of a step with a tie between wrong and not wrong."""
 
 
 class _Rated(NamedTuple):
@@ -61,7 +61,7 @@ def resolve(ratings: list[int]) -> int:
 
 
 def _conflict(ratings: list[int]) -> str | None:
-    """How ratings of one step that disagree were settled; None where they agree."""
+    """How disagreeing ratings of one step were resolved; None if they agree."""
     if len(set(ratings)) == 1:
         return None
     settled = resolve(ratings)
@@ -71,7 +71,7 @@ def _conflict(ratings: list[int]) -> str | None:
 
 
 class _Phase1:
-    """Rows are candidate steps: ratings are told of first, of which only hashes are kept, and solutions are the leaves."""
+    """Rows are candidate steps. `note` collects ratings, with steps kept as hashes; `use` builds solutions from the leaves."""
 
     def __init__(self) -> None:
         self._said: dict[bytes, list[int]] = {}
@@ -144,7 +144,7 @@ def _row(record: Record) -> _Rated:
 
 
 def _keys(row: _Rated) -> list[bytes]:
-    """A hash for each beginning of the solution: of the problem and its first step, the first two steps, and so on."""
+    """A hash for each prefix of the solution: the problem and its first step, the first two steps, and so on."""
     keys = [_hash(b"", row.problem)]
     for step in row.steps:
         keys.append(_hash(keys[-1], step))

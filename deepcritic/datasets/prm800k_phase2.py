@@ -1,18 +1,18 @@
 """PRM800K, phase 2, as OpenAI released it (`phase2_train.jsonl`): a line is a whole solution with the ratings of one labeller.
 
-The steps are those of the solution that was generated (`question.pre_generated_steps`), also behind the first error, where
-labelling stopped; their ratings are 1, 0, -1, or None where nobody rated them.
+The steps are those of the generated solution (`question.pre_generated_steps`), including those after the first error, where
+labelling stopped. Their ratings are 1, 0, -1, or None if unrated.
 
 Rules:
 
-- A labelled step may hold alternatives beside the solution's own step. The rating taken is that of the completion with the
-  step's text; a sole completion counts whatever its wording.
-- The first error is the first step rated -1. Without one a solution is all correct if every step is rated, else left out.
-- Solutions that several people rated (screening, quality control) are settled step by step as in phase 1: see
-  `prm800k.resolve`. One with a contested step up to its first error is left out.
-- Each solution comes once.
+- A labelled step may hold alternatives beside the solution's own step. The rating is that of the completion with the step's text;
+  a single completion counts whatever its wording.
+- The first error is the first step rated -1. Without one a solution is all correct if every step is rated, else dropped.
+- Ratings by several people (screening, quality control) are combined step by step as in phase 1: see
+`prm800k.resolve`. A solution with a contested step up to its first error is dropped.
+- Each solution is used once.
 
-What became of each row is counted in `report`: `with_error`, `all_correct`, `repeated`, `contested`, `not_rated_to_the_end`,
+`report` counts the outcomes of the rows: `with_error`, `all_correct`, `repeated`, `contested`, `not_rated_to_the_end`,
 `bad_problem`, `give_up` (the labeller's own words), `bad`; and `steps_worded_otherwise`.
 
     for row in prm800k_phase2.read("phase2_train.jsonl"): ...
@@ -45,7 +45,7 @@ class _Labelled(NamedTuple):
 
 
 class _Phase2:
-    """Rows are whole solutions with the ratings of one labeller: those of several are put together."""
+    """Rows are whole solutions with the ratings of one labeller; the ratings of several labellers are combined."""
 
     def __init__(self) -> None:
         self._said: dict[bytes, list[Ratings]] = {}
@@ -71,7 +71,7 @@ class _Phase2:
 
 
 def _settle(several: list[Ratings]) -> Ratings:
-    """One rating for each step from those of several people, who may have stopped at different steps."""
+    """One rating for each step from several labellers, who may have stopped at different steps."""
     columns = ([rating for rating in column if rating is not None] for column in zip(*several, strict=True))
     return tuple(resolve(given) if given else None for given in columns)
 
@@ -119,7 +119,7 @@ def _row(record: Record) -> _Labelled:
 
 
 def _rating(entry: object, step: str, field: str) -> tuple[int | None, bool]:
-    """The rating of the solution's own step, and whether it is there word for word."""
+    """The rating of the solution's own step, and whether its text matches exactly."""
     completions = take(entry, "completions", list) if isinstance(entry, dict) else None
     if not completions or not all(isinstance(one, dict) for one in completions):
         raise InputError("a labelled step without completions", field=field, found=entry, expected="a list of at least one")

@@ -1,11 +1,11 @@
 """PRMBench: solutions of PRM800K into which a model wrote errors of nine kinds, with all wrong steps (arXiv 2501.03124).
 
-A row has an original and a modified solution. As in the authors' script, the modified ones are measured, and of the kind
-`redundency` (their spelling) the originals too, as `correct`: solutions without an error. `error_steps` counts from 1; a number
-beyond the last step does not count. Of rows that occur again the first one is read.
+A row has an original and a modified solution. As in the authors' script, the modified ones are evaluated, and for the kind
+`redundency` (their spelling) the originals too, as `correct`: solutions without an error. `error_steps` counts from 1; numbers
+beyond the last step are ignored. Only the first of repeated rows is read.
 
-The authors' PRMScore is over steps (see `deepcritic.evaluation.benchmark_scores.prmbench`) and needs a scorer of steps; a critic
-that names the first error has F1 as on ProcessBench.
+The authors' PRMScore is over steps (see `deepcritic.evaluation.benchmark_scores.prmbench`) and needs a scorer of steps. A critic
+that names the first error gets F1 as on ProcessBench.
 
     for row in prmbench.read("prmbench_preview.jsonl"): ...
 """

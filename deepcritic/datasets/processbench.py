@@ -1,14 +1,14 @@
 """ProcessBench: solutions by several models, with the first wrong step marked by people.
 
-Its `label` counts from 0; rows of one's own in this form may count from 1 (`index_base=1`). Its steps carry no numbering, with
-few exceptions ("### Step 2: ..." within the text): a heading that says the step's own place goes, one that says another number is
-text and stays. `final_answer_correct` hints at the label, so it is gold: nothing that a critic may see can tell. `item.meta`
-names the `generator` and the `subset`.
+Its `label` counts from 0; your own rows in this form may count from 1 (`index_base=1`). Its steps are not numbered, with few
+exceptions ("### Step 2: ..." within the text). A heading with the step's own position is removed; one with another number is text
+and stays. `final_answer_correct` hints at the label, so it is gold, which the critic never sees. `item.meta` names the
+`generator` and the `subset`.
 
     for row in processbench.read("processbench/math.json.gz"): ...
 
-Other sets come in the same form, such as the test split of PRM800K as DeepCritic evaluated on it: `source` names them, and an
-`id` that is a number gets that name in front; a row without an `id` has its number in the file, from 0.
+Other sets have the same form, such as the test split of PRM800K that DeepCritic was evaluated on. `source` names them; a numeric
+`id` gets that name as prefix, and a row without an `id` gets its number in the file, from 0.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-r"""One opener for every row that a user gives: a file, a folder, a data set on the hub, or rows in memory.
+r"""Reads all input rows: from a file, a folder, a data set on the hub, or memory.
 
     for place, record in read_records("rows.jsonl"): ...           # place.file, place.line; record: a dict
     for place, record in read_records("org/name@v1", split="test", config="main"): ...
     for place, record in read_records(pandas.read_csv("rows.csv")): ...
 
-What a file holds is seen from its content: JSON, JSON Lines, CSV (by its name), Parquet, Arrow; plain or packed with gzip; with a
-byte-order mark or without. A line ends at "\n" only. JSON Lines, CSV and Parquet are read as a stream.
+The format is detected from the content: JSON, JSON Lines, CSV (by its name), Parquet, Arrow; plain or gzipped; with or without a
+byte-order mark. A line ends at "\n" only. JSON Lines, CSV and Parquet are streamed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from deepcritic.text.files import BLANK, BOM, check_text, head_of, kind_of, line
 
 Record = dict[str, Any]
 Rows = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
-"""Where rows come from: a path, a hub id, or anything that gives mappings (`datasets.Dataset`, a pandas frame, a list)."""
+"""A source of rows: a path, a hub id, or an iterable of mappings (`datasets.Dataset`, a pandas frame, a list)."""
 OnBad = Callable[[InputError], None]
 ENDINGS: Final = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _LINES: Final = (".jsonl", ".ndjson")
@@ -37,7 +37,7 @@ _CONSTANT: Final = re.compile(rb"[\[:,]\s*(NaN|-?Infinity)\s*[,\]}]")
 
 
 class Place(NamedTuple):
-    """Where a row stands: its file, and the line on which it begins (of other than text files its number), from 1."""
+    """The place of a row: its file, and its first line, from 1 (the row number if not a text file)."""
 
     file: str
     line: int
@@ -53,10 +53,10 @@ def read_records(
 ) -> Iterator[tuple[Place, Record]]:
     """The records of `path`, each with its place.
 
-    In a JSON file they are the elements of an array, those of the arrays in an object (MR-Ben), or the object itself. Of a
-    folder all files with rows are read, and of several splits all; `split` chooses one, `config` a configuration on the hub.
-    A row that is not a JSON object goes to `on_bad`, which may raise it, as happens without. Raises `InputError` for what is not
-    there at once, and for what cannot be read when it comes to that.
+    In a JSON file they are the elements of an array, those of the arrays in an object (MR-Ben), or the object itself. All files
+    with rows in a folder and all splits are read; `split` selects one, `config` a configuration on the hub.
+    A row that is not a JSON object is passed to `on_bad` as an error, or raised without `on_bad`. A missing source raises
+    `InputError` immediately, unreadable content while iterating.
     """
     if not isinstance(path, str | os.PathLike):
         return _placed(type(path).__name__, from_memory(path, split))
@@ -75,7 +75,7 @@ def read_records(
 
 
 def read_lines(path: Rows) -> Iterator[tuple[Place, bytes]]:
-    """The rows of `path` as lines of JSON, each with its place: those of JSON Lines as they stand."""
+    """The rows of `path` as lines of JSON, each with its place; the lines of JSON Lines are unchanged."""
     if isinstance(path, str | os.PathLike) and (file := Path(path).expanduser()).is_file() and _is_lines(os.fspath(path)):
         name = os.fspath(path)
         return ((Place(name, number), line) for number, line in lines_of(file))
@@ -83,8 +83,8 @@ def read_lines(path: Rows) -> Iterator[tuple[Place, bytes]]:
 
 
 def lines_file(path: str | os.PathLike[str]) -> tuple[IO[bytes], Iterator[tuple[int, int, bytes]]]:
-    """An open file of JSON Lines with the rows of `path`, and `(line, start, content)` of each as a stream, to be read again from
-    `start`: the file itself, or a temporary copy where it is packed, has a byte-order mark, or holds another kind of rows."""
+    """An open file of JSON Lines with the rows of `path`, and a stream of `(line, start, content)`; rows can be reread from
+    `start`. It is a temporary copy if `path` is gzipped, has a byte-order mark, or is in another format."""
     import tempfile
 
     name = os.fspath(path)
@@ -94,12 +94,12 @@ def lines_file(path: str | os.PathLike[str]) -> tuple[IO[bytes], Iterator[tuple[
     if kind_of(head) is None and not head.startswith((BOM, b"\x1f\x8b")) and _is_lines(name):
         file = Path(path).expanduser().open("rb")
         return file, _with_starts(enumerate(file, start=1))
-    copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # whoever asked closes it
+    copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
 
     def copied() -> Iterator[tuple[int, bytes]]:
         for place, line in read_lines(path):
             copy.write(line + b"\n")
-            copy.flush()  # what is given out can be read again at once
+            copy.flush()  # yielded rows can be reread at once
             yield place.line, line + b"\n"
 
     return copy, _with_starts(copied())
@@ -113,7 +113,7 @@ def _with_starts(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int,
 
 
 def is_lines_of_json(name: str) -> bool:
-    """Whether a file with this name holds JSON Lines by its name."""
+    """Whether the name says that a file holds JSON Lines."""
     return name.removesuffix(".gz").endswith(_LINES)
 
 
@@ -152,7 +152,7 @@ def _folder(folder: Path, name: str, split: str | None, on_bad: OnBad | None) ->
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files with rows in a folder, by their names, and in the folders within it."""
+    """The files with rows in a folder and its subfolders, sorted by name."""
 
     def has_rows(file: Path) -> bool:
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
@@ -185,8 +185,8 @@ def _file(name: str) -> Iterator[tuple[Place, Any]]:
 
 
 def _is_lines(name: str, begins: bytes | None = None) -> bool:
-    """Whether a file holds JSON Lines: by its name, unless it begins an array; else where its first line is a whole object, and
-    is not alone."""
+    """Whether a file holds JSON Lines: by its name, unless it begins an array; else if its first line is a complete object and is
+    not the only line."""
     path = Path(name).expanduser()
     if begins is None:
         head = head_of(path)
@@ -244,7 +244,7 @@ def _objects(values: Iterator[tuple[Place, Any]], on_bad: OnBad | None) -> Itera
 
 
 def as_json(record: Record, place: Place) -> bytes:
-    """A record as one line of JSON, without the line end. Raises `InputError` for a value that JSON has no form for."""
+    """A record as one line of JSON, without the line end. Raises `InputError` for a value that JSON cannot represent."""
     try:
         return json.dumps(plain(record), ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""RewardBench 2 (arXiv 2506.01937) and RM-Bench (arXiv 2410.16184): responses of which some are right, for `task=pointwise`.
+"""RewardBench 2 (arXiv 2506.01937) and RM-Bench (arXiv 2410.16184): right and wrong responses, for `task=pointwise`.
 
-One record makes several questions. `item.meta` says where each belongs, so that the authors' scores can be put together again
-(`deepcritic.evaluation.benchmark_scores`); nothing in it tells which response is right.
+One record makes several questions. `item.meta` identifies the record of each, so that the authors' scores can be computed
+(`deepcritic.evaluation.benchmark_scores`); it does not reveal which response is right.
 
     for row in rewardbench_2("rewardbench_2.parquet"): ...
     for row in rm_bench("total_dataset.json"): ...
@@ -22,15 +22,15 @@ from deepcritic.schema import Preference, Preferred, Responses
 
 LICENSE: Final = "ODC-BY"
 TIES: Final = "Ties"
-"""The subset of RewardBench 2 in which many responses are right, and each is scored by itself."""
+"""The subset of RewardBench 2 with many right responses, each scored by itself."""
 STYLES: Final = 3
-"""RM-Bench has each response concise, detailed, and detailed with Markdown, in this order."""
+"""RM-Bench gives each response in three styles, in this order: concise, detailed, detailed with Markdown."""
 _TIES_ID: Final = re.compile(r"(?:ref|tied):\d+")
 
 
 def _rewardbench_2(record: Record) -> tuple[Preference, ...]:
-    """The rows of RewardBench 2: one question about a right response among wrong ones, which stand in an order that the id draws;
-    of the subset Ties one question about each response. A file, or `allenai/reward-bench-2` with split `test`."""
+    """The rows of RewardBench 2: one question about a right response among wrong ones, in an order derived from the id; in the
+    subset Ties one question about each response. A file, or `allenai/reward-bench-2` with split `test`."""
     name, subset, query = (take(record, field, str) for field in ("id", "subset", "prompt"))
     right, wrong = _texts(record, "chosen"), _texts(record, "rejected")
     if subset == TIES:
@@ -101,7 +101,7 @@ def _texts(record: Record, name: str) -> list[str]:
 
 
 def _mark(name: str, part: str) -> str:
-    """What orders the responses of a row: the same at each reading, and without a trace of which is right."""
+    """The sort key of a response: deterministic, and independent of which response is right."""
     return hashlib.blake2b(f"{name}/{part}".encode(), digest_size=6).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Rows that need little memory, however many and long they are: in memory are their ids and where each one begins.
+"""Rows kept on disk to save memory; only their ids and offsets are in memory.
 
 >>> from deepcritic.schema import Example, Item
 >>> rows = RowsOnDisk(Example, (Example(id=f"r{at}", item=Item(problem="1 + 1?"), source="made") for at in range(3)))
@@ -19,13 +19,13 @@ from deepcritic.schema import Example, Preference, decode, encode
 
 R = TypeVar("R", Example, Preference)
 IN_MEMORY = 64 << 20
-"""Bytes of rows that are kept in memory; more go into a temporary file (in `TMPDIR`), which goes with the last of its readers."""
+"""Bytes of rows kept in memory; more go to a temporary file (in `TMPDIR`), which is deleted with its last reader."""
 _AHEAD = 1 << 20
 _AHEAD_OF_SOME = 1 << 16
 
 
 class _Lines:
-    """Encoded rows one behind the other; `starts` has one entry more than there are rows."""
+    """Concatenated encoded rows; `starts` has one entry more than there are rows."""
 
     def __init__(self) -> None:
         self.starts = array("q", [0])
@@ -39,7 +39,7 @@ class _Lines:
             self.flush()
 
     def flush(self) -> None:
-        """Write down what is in memory, where that is more than is to be kept there."""
+        """Write the rows in memory to the file, if they exceed the limit."""
         if self._file is None:
             if len(self._buffer) <= IN_MEMORY:
                 return
@@ -62,10 +62,10 @@ class _Lines:
 
 
 class RowsOnDisk(Sequence[R]):
-    """The rows in their order. They are read anew each time they are gone through."""
+    """The rows in their order. Each iteration reads them again."""
 
     def __init__(self, kind: type[R] | None, rows: Iterable[R]) -> None:
-        """`kind` is the type of the rows; None: that of the first one."""
+        """`kind` is the type of the rows; None means that of the first row."""
         self._lines, self.ids = _Lines(), list[str]()
         self._order: array[int] | None = None
         for row in rows:
@@ -76,7 +76,7 @@ class RowsOnDisk(Sequence[R]):
         self._kind: Any = kind
 
     def only(self, positions: Iterable[int]) -> RowsOnDisk[R]:
-        """The rows at these positions, which stay where they are."""
+        """The rows at these positions, without copying them."""
         chosen = object.__new__(RowsOnDisk)
         chosen._lines, chosen._kind = self._lines, self._kind
         order = array("q", positions)

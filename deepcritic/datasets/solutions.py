@@ -1,9 +1,9 @@
-"""Solutions to be judged: any rows with a problem and steps, each with the record as it stands in its file and without its gold.
+"""Solutions to critique: any rows with a problem and steps, each with its original record and without its gold.
 
     for row in read_solutions("rows.parquet", columns={"steps": "solution"}):
         row.id, row.item.steps, row.record
 
-Our own `Example` rows are read, and rows under any names as `deepcritic.datasets.table` reads them; labels are not looked at.
+Reads our own `Example` rows, and rows with any column names as `deepcritic.datasets.table` does; labels are ignored.
 
 >>> (row,) = read_solutions([{"problem": "1 + 1?", "steps": ["It is 3."], "label": 0, "note": "mine"}])
 >>> row.item.steps, row.record["note"]
@@ -28,7 +28,7 @@ FIELDS: Final = ("problem", "steps", "id", "generator", "subset")
 
 
 class Solution(NamedTuple):
-    """One row: what a critic may see of it, its part (its source, and its subset where it names one), and the whole record."""
+    """One row: the item that a critic sees, its part (its source, and its subset if it has one), and the whole record."""
 
     id: str
     item: Item
@@ -38,7 +38,7 @@ class Solution(NamedTuple):
 
 
 def read_solutions(path: Rows, *, columns: Columns | None = None, source: str = "table") -> Iterator[Solution]:
-    """The rows, in their order. `source` is the name of rows that do not have one.
+    """The rows, in file order. `source` is the default source of a row.
 
     Raises `InputError`, with file, line and field, for a row without a problem or without a field for its steps.
     """
@@ -56,7 +56,7 @@ def read_solutions(path: Rows, *, columns: Columns | None = None, source: str = 
 
 
 def _own(record: Record) -> Example:
-    """One of our rows: its gold is left out before it is looked at."""
+    """One of our rows, with its gold removed before parsing."""
     kept = {name: value for name, value in record.items() if name in Example.__struct_fields__ and name != "gold"}
     try:
         return msgspec.convert(kept, Example)

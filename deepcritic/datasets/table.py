@@ -1,16 +1,14 @@
-r"""Rows of one's own, under whatever names: a problem, its solution, and where known the label.
+r"""Your own rows with any column names: a problem, its solution, and optionally the label.
 
     columns = {"problem": "question", "steps": "solution_steps", "first_error": "label"}
     for row in table.read("mine.csv", columns=columns, index_base=0): ...
 
-`columns` says which column holds what; a field that it does not name has its own name, where there is such a column:
-
-- `problem`: a text. `id`: a text or a number; without one the id follows from the content.
-- `steps`: a list of texts, such a list written as JSON (in CSV), or one text, which falls into steps by its layout.
-- `first_error` (or `label`): the first wrong step, or -1 where every step is right; empty or null where nobody knows.
-  `index_base` says whether it counts from 0 or from 1, and must be given: a wrong guess would move every label by one step.
-- `step_labels`: in its place a label for each step, true and false (the stepwise format of TRL and axolotl) or -1, 0 and 1
-  (PRM800K).
+`columns` maps fields to columns; other fields are read from the column of the same name, if there is one:
+- `problem`: a text. `id`: a text or a number; a missing id is made from the content.
+- `steps`: a list of texts, such a list written as JSON (in CSV), or one text, which is split into steps by its layout.
+- `first_error` (or `label`): the first wrong step, or -1 if every step is right; empty or null if unknown.
+`index_base` (0 or 1) is its first step number and is required: a wrong guess would shift every label by one step.
+- `step_labels`: instead, a label for each step: true and false (the stepwise format of TRL and axolotl) or -1, 0 and 1 (PRM800K).
 - `reference_answer`, `generator`: texts.
 
 >>> rows = [{"question": "1 + 1 + 1?", "solution": "Step 1: 1 + 1 = 2\nStep 2: 2 + 1 = 4", "label": 1}]
@@ -37,7 +35,7 @@ FIELDS: Final = ("problem", "steps", "first_error", "label", "step_labels", "id"
 
 
 def _example(record: Record, *, index_base: int | None = None, source: str = "table", license: str | None = None) -> Example:
-    """The rows; `source` and `license` are theirs. Raises `UsageError` for labels of which nobody says how they count."""
+    """The rows, with their `source` and `license`. Raises `UsageError` for labels without an `index_base`."""
     problem = take(record, "problem", str)
     steps = steps_of(filled(record, "steps"))
     ratings = _ratings(filled(record, "step_labels"), len(steps))
@@ -61,13 +59,13 @@ def _example(record: Record, *, index_base: int | None = None, source: str = "ta
 
 
 def filled(record: Record, name: str) -> Any:
-    """What a record holds of a field; None where it holds nothing, or a blank text."""
+    """The value of a field; None if it is missing, empty or blank."""
     value = record.get(name)
     return None if isinstance(value, str) and not value.strip() else value
 
 
 def steps_of(value: Any) -> list[str]:
-    """A solution's steps: a list of texts, the same written as JSON, or a text, split by its layout; empty for nothing."""
+    """A solution's steps: a list of texts, the same written as JSON, or a text, split by its layout; empty for None."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             listed = json.loads(value)
@@ -87,7 +85,7 @@ def steps_of(value: Any) -> list[str]:
 
 
 def label_of(label: Any, steps: int, index_base: int | None, field: str = "first_error") -> int:
-    """The first error, from 1, or `ALL_CORRECT`, of a label that counts from `index_base`: a whole number or its text."""
+    """The first error, from 1, or `ALL_CORRECT`, for a label that counts from `index_base`: a whole number or its text."""
     number = _whole(label)
     if number is None:
         raise _wrong(field, label, "a whole number, or null")
@@ -105,7 +103,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _ratings(value: Any, steps: int) -> tuple[int | None, ...] | None:
-    """Ratings of the steps from true and false, or from -1, 0 and 1."""
+    """Step ratings from booleans, or from -1, 0 and 1."""
     if isinstance(value, str):
         try:
             value = json.loads(value.lower())
