@@ -2,9 +2,9 @@
 
 The error number is the number in a step's heading ("Step 4: ..."), but the list also holds lines without a heading. The rules:
 
-- A step begins at a heading and includes the lines after it, as for the annotators.
-Lines before "Step 1" belong to it; before any other first heading they are a step (one row begins with "tep 1: ..."). A final
-line "Solution: Choice_B" is a step of its own.
+- A step begins at a heading and includes the lines after it, as for the annotators. Lines before "Step 1" belong
+  to it; before any other first heading they are a step (one row begins with "tep 1: ..."). A final line "Solution: Choice_B" is
+  a step of its own.
 - Headings are removed. `first_error` is the position of the first step whose heading has the error number. A repeated heading
   begins a step each time; the first one counts.
 - A solution without any heading has one step per line.

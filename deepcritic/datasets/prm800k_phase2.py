@@ -9,7 +9,7 @@ Rules:
   a single completion counts whatever its wording.
 - The first error is the first step rated -1. Without one a solution is all correct if every step is rated, else dropped.
 - Ratings by several people (screening, quality control) are combined step by step as in phase 1: see
-`prm800k.resolve`. A solution with a contested step up to its first error is dropped.
+  `prm800k.resolve`. A solution with a contested step up to its first error is dropped.
 - Each solution is used once.
 
 `report` counts the outcomes of the rows: `with_error`, `all_correct`, `repeated`, `contested`, `not_rated_to_the_end`,

@@ -7,7 +7,7 @@ r"""Your own rows with any column names: a problem, its solution, and optionally
 - `problem`: a text. `id`: a text or a number; a missing id is made from the content.
 - `steps`: a list of texts, such a list written as JSON (in CSV), or one text, which is split into steps by its layout.
 - `first_error` (or `label`): the first wrong step, or -1 if every step is right; empty or null if unknown.
-`index_base` (0 or 1) is its first step number and is required: a wrong guess would shift every label by one step.
+  `index_base` (0 or 1) is its first step number and is required: a wrong guess would shift every label by one step.
 - `step_labels`: instead, a label for each step: true and false (the stepwise format of TRL and axolotl) or -1, 0 and 1 (PRM800K).
 - `reference_answer`, `generator`: texts.
 
