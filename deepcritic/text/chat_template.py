@@ -1,10 +1,10 @@
-"""From messages to token ids and back, without letting text turn into control tokens.
+"""Convert messages to token ids and back, without turning text into control tokens.
 
-Where no message contains the text of a control token, the ids are those of the tokenizer's own template. Where one
-does, only the template's own control tokens are made such, and `<|im_end|>` in a problem stays text.
+If no message contains the text of a control token, the ids are those of the tokenizer's own template. Otherwise only the
+template's control tokens are encoded as such, and `<|im_end|>` in a problem stays text.
 
-What the template says holds: how a turn ends, whether it opens the thought of a reply, what it writes between the opening of
-the assistant's turn and its text. `adapt` looks at all of it when a tokenizer is loaded (see `deepcritic.hub.models`).
+The template determines how a turn ends, whether it opens the reply's thought, and what it writes between the opening of the
+assistant's turn and its text. `adapt` reads all of this when a tokenizer is loaded (see `deepcritic.hub.models`).
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ LOG = logging.getLogger(__name__)
 _MARK = "\ue000{}\ue001"
 _TAIL = 4
 _LOOK = 16
-"""Tokens at the end of a prompt among which an opened thought is looked for."""
+"""Tokens at the end of a prompt that are searched for an opened thought."""
 _OPENED = re.compile(r"(?:<(?:think|thinking|thought|seed:think)>|\[THINK\]|◁think▷|<\|START_THINKING\|>)\s*\Z")
 _BEGINS = re.compile(r"\s*(?:<(?:think|thinking|thought|seed:think)>|\[THINK\]|◁think▷)\s*")
 _TAGS = {"[THINK]": "<think>", "[/THINK]": "</think>", "<|START_THINKING|>": "<think>", "<|END_THINKING|>": "</think>"}
-"""Control tokens that open and close a thought, as the tags that the readers of replies know."""
+"""Control tokens that open and close a thought, with the tags that parsers of replies accept."""
 _CHANNEL = re.compile(r"<\|channel\|>(\w+).*?<\|message\|>(.*?)(<\|(?:end|return|call|start)\|>|\Z)", re.DOTALL)
-"""A part of a reply in gpt-oss's format: the channel `final` is what is said, others are thoughts."""
+"""A part of a reply in gpt-oss's format: the channel `final` is the answer, others are thoughts."""
 _SYSTEM: WeakKeyDictionary[PreTrainedTokenizerBase, bool] = WeakKeyDictionary()
 """Whether a tokenizer's template shows a system turn."""
 _CONTROL: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[int, dict[str, AddedToken]]] = WeakKeyDictionary()
-"""How many tokens there were, and the control tokens among them."""
+"""The number of tokens when cached, and the control tokens."""
 
 
 def adapt(tokenizer: PreTrainedTokenizerBase, name: str, arguments: Mapping[str, Any] | None = None) -> None:
-    """Look at the chat template of a tokenizer that was just loaded, and let the tokenizer fit it.
+    """Adapt a newly loaded tokenizer to its chat template.
 
-    `arguments` are set in the template (`enable_thinking`), and stay there where the tokenizer is saved. The tokenizer's
-    end token becomes the one with which the template ends a turn. Raises `InputError` for arguments that the template does not
-    read, for a template that cannot be used, and where no end is known.
+    `arguments` (such as `enable_thinking`) are set in the template, and are saved with the tokenizer. The tokenizer's end token
+    becomes the one that ends a turn in the template. Raises `InputError` for arguments that the template does not read, for an
+    unusable template, and if there is no end token.
     """
     if arguments:
         _set_arguments(tokenizer, name, arguments)
@@ -64,10 +64,10 @@ def adapt(tokenizer: PreTrainedTokenizerBase, name: str, arguments: Mapping[str,
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], prefix: str = "") -> list[int]:
-    """The ids of `messages`, the opening of the assistant's turn, and the beginning of its reply.
+    """The ids of `messages`, the opening of the assistant's turn, and `prefix`, the start of its reply.
 
-    With a `prefix` they are those of the template with `continue_final_message`; blanks at its end stay. Where the template takes
-    no system turn, its text stands at the beginning of the user's.
+    With a `prefix` they are those of the template with `continue_final_message`; its trailing blanks are kept. If the template
+    has no system turn, the system text is put before the user's.
     """
     messages = _without_system(tokenizer, messages)
     control = _control(tokenizer)
@@ -90,9 +90,9 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], 
 def dialogue_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
     """`(ids, mask)` of a whole dialogue whose last message is the assistant's; the mask is 1 on the reply and its end.
 
-    The reply's ids are those that follow the prompt, so that training sees what generation will see: what the template writes
-    before a reply's text belongs to it. Where the template opens the thought, the reply goes on from there: a `<think>` of its
-    own is not repeated, and where it has no thought the empty one is closed.
+    The reply's ids directly follow the prompt's, as in generation, so text that the template writes before a reply is part of the
+    reply. If the template opens the thought, the reply continues it: its own `<think>` is not repeated, and if it has no thought,
+    the empty one is closed.
     """
     *before, reply = messages
     if reply.role != "assistant":
@@ -112,21 +112,21 @@ def dialogue_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]
 
 
 def thought_opened(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int]) -> bool:
-    """Whether a prompt ends in a thought that the reply is to go on with, as the templates of some reasoning models do."""
+    """Whether a prompt ends in an open thought that the reply continues, as in the templates of some reasoning models."""
     text = tokenizer.decode(list(prompt[-_LOOK:]), skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return bool(_OPENED.search(str(text)))
 
 
 def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The ids of plain text: the text of a control token stays text."""
+    """The ids of plain text; the text of a control token stays text."""
     return _encode(tokenizer, text, split_special_tokens=True) if text else []
 
 
 def reply_text(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], reply: Sequence[int]) -> str:
-    """The text of `reply` as it goes on from `prompt`, both token ids; control tokens are left out.
+    """The text of `reply` as a continuation of `prompt`, both token ids; control tokens are removed.
 
-    A thought stands between `<think>` and `</think>`, whatever the model writes there, and also where the template opened it. The
-    last tokens of the prompt are read along: some tokenizers drop a blank at the beginning of a text.
+    Thoughts are put between `<think>` and `</think>`, whichever tags the model uses, and also if the template opened the thought.
+    The last prompt tokens are decoded too, as some tokenizers drop a blank at the start of a text.
     """
     tail, control = list(prompt[-_TAIL:]), _control(tokenizer)
     ids = list(reply)
@@ -143,7 +143,7 @@ def reply_text(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], reply:
 
 
 def opened_text(text: str) -> str:
-    """A reply that goes on from a thought which the template opened, with the tag that opens it.
+    """A reply that continues a thought opened by the template, with the opening tag added.
 
     >>> opened_text("2 + 2 = 4.</think>Right."), opened_text("<think>2 + 2")
     ('<think>2 + 2 = 4.</think>Right.', '<think>2 + 2')
@@ -168,7 +168,7 @@ def _decode_tags(tokenizer: PreTrainedTokenizerBase, tail: list[int], ids: list[
 
 
 def _channels(whole: str, plain: str) -> str:
-    """A reply in gpt-oss's channels; `plain` is the same without control tokens, for one that is in none."""
+    """A reply in gpt-oss's channels; `plain`, the reply without control tokens, if it has none."""
     text, found = "", False
     for match in _CHANNEL.finditer(whole):
         channel, said, end = match.groups()
@@ -192,17 +192,17 @@ def _set_arguments(tokenizer: PreTrainedTokenizerBase, name: str, arguments: Map
 
 
 def arguments_id(arguments: Mapping[str, Any] | None) -> str:
-    """What `adapt`'s arguments add to the name of a model: other arguments are another prompt."""
+    """The suffix that `adapt`'s arguments add to a model's name, as they change the prompt."""
     return f"+{json.dumps(dict(arguments), sort_keys=True)}" if arguments else ""
 
 
 def _literal(value: Any) -> str:
-    """A value as Jinja writes it."""
+    """A value as a Jinja literal."""
     return "none" if value is None else json.dumps(value)
 
 
 def _turn_end(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """The control token with which the template ends the assistant's turn; None where another text ends it."""
+    """The control token that ends the assistant's turn in the template; None if other text ends it."""
     rows = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK.format("reply")}]
     _, found, after = _applied(tokenizer, rows, False).rpartition(_MARK.format("reply"))
     if not found:
@@ -212,7 +212,7 @@ def _turn_end(tokenizer: PreTrainedTokenizerBase) -> str | None:
 
 
 def _header(tokenizer: PreTrainedTokenizerBase, before: Sequence[Message]) -> str:
-    """What the template writes between the opening of the assistant's turn and its text: a channel, an empty thought."""
+    """The template's text between the opening of the assistant's turn and its content: a channel, an empty thought."""
     messages = _without_system(tokenizer, before)
     marks = [_MARK.format(index) for index in range(len(messages))]
     opening, whole = (_render(tokenizer, messages, marks, continued) for continued in (False, True))
@@ -220,7 +220,7 @@ def _header(tokenizer: PreTrainedTokenizerBase, before: Sequence[Message]) -> st
 
 
 def _without_system(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Sequence[Message]:
-    """`messages`, with the system turn in the user's where the template takes none."""
+    """`messages`, with the system turn merged into the user's if the template has none."""
     if len(messages) < 2 or messages[0].role != "system" or _takes_system(tokenizer):
         return messages
     system, first, *others = messages
@@ -242,7 +242,7 @@ def _takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def _applied(tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, str]], opens: bool) -> str:
-    """The template's text. Raises `InputError` with the template's own words where it refuses the turns."""
+    """The template's text. Raises `InputError` with the template's own message if it rejects the turns."""
     from jinja2 import TemplateError
 
     try:
@@ -257,8 +257,8 @@ def _applied(tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, str]], ope
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str, split_special_tokens: bool = False) -> list[int]:
-    """The tokenizer's own call takes twice as long, for masks and places that nobody asks for. It is made where the backend
-    keeps the settings of another call, which it takes back."""
+    """Encode with the backend: the tokenizer's own call takes twice as long, for unused masks and offsets. It is used only if the
+    backend still has the settings of another call, which it resets."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if (
         backend is None
@@ -282,7 +282,7 @@ def _control(tokenizer: PreTrainedTokenizerBase) -> dict[str, AddedToken]:
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], contents: Sequence[str], continued: bool) -> str:
-    """The template's text up to where a reply begins, with `contents` in the turns of `messages`."""
+    """The template's text up to the start of the reply, with `contents` in the turns of `messages`."""
     rows = [{"role": message.role, "content": content} for message, content in zip(messages, contents, strict=True)]
     if not continued:
         return _applied(tokenizer, rows, True)
@@ -307,8 +307,8 @@ def _pieces(rendered: str, count: int) -> list[str]:
 def _cut(
     pieces: Sequence[str], contents: Sequence[str], foreign: Sequence[bool], control: Mapping[str, AddedToken]
 ) -> Iterator[tuple[str, str]]:
-    """`(text, control token after it)`: the tokens of the template. A content that is `foreign` is also cut, at an empty
-    token, inside what the tokenizer would take for a token though it does not call it special (`<think>`)."""
+    """`(text, control token after it)` for each control token of the template. A `foreign` content is also cut, with an empty
+    token, inside each added token that is not special (`<think>`)."""
     anywhere = re.compile("|".join(re.escape(token) for token in sorted(control, key=len, reverse=True)))
     text = ""
     for piece, content, is_foreign in zip(pieces, contents, foreign, strict=True):

@@ -1,4 +1,4 @@
-r"""Text files as people have them: gzip by content, a byte-order mark, and a clear word about what is no text in UTF-8.
+r"""Text files in UTF-8: gzip is detected by content, a byte-order mark is skipped, and other encodings raise a clear error.
 
 A line ends at "\n" only: form feeds and U+2028 occur inside real steps.
 
@@ -35,7 +35,7 @@ _UTF: Final = (
 
 
 def open_bytes(path: str | os.PathLike[str]) -> IO[bytes]:
-    """The file's bytes from their start, unpacked where their content is gzip, whatever the file is called."""
+    """The file opened for reading bytes, decompressed if its content is gzip, whatever its name."""
     file = Path(path).expanduser()
     with file.open("rb") as stream:
         packed = stream.read(2) == _GZIP
@@ -43,13 +43,13 @@ def open_bytes(path: str | os.PathLike[str]) -> IO[bytes]:
 
 
 def head_of(path: str | os.PathLike[str], size: int = 4096) -> bytes:
-    """The first bytes of the unpacked content. Raises `InputError` for a file that cannot be read."""
+    """The first bytes of the decompressed content. Raises `InputError` for a file that cannot be read."""
     with readable(path), open_bytes(path) as stream:
         return stream.read(size)
 
 
 def kind_of(head: bytes) -> str | None:
-    """What a content that begins so is, where it is no text in UTF-8: "Parquet", "UTF-16", "a zip archive or a spreadsheet"."""
+    """The format of content that is not UTF-8 text: "Parquet", "UTF-16", "a zip archive or a spreadsheet"; None for text."""
     for magic, name in (*_OTHERS, *_UTF):
         if head.startswith(magic):
             return name
@@ -60,7 +60,7 @@ def kind_of(head: bytes) -> str | None:
 
 
 def check_text(path: str | os.PathLike[str], head: bytes) -> None:
-    """Refuse a content that is no text in UTF-8, by its name."""
+    """Refuse content that is not UTF-8 text; the error names its format."""
     kind = kind_of(head)
     if kind in ("UTF-16", "UTF-32"):
         raise InputError(
@@ -71,7 +71,7 @@ def check_text(path: str | os.PathLike[str], head: bytes) -> None:
 
 
 def lines_of(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
-    r"""`(number, line)` from 1, as a stream, without the line ends, blank lines and a byte-order mark."""
+    r"""Stream `(number, line)` from 1, without line ends, blank lines and a byte-order mark."""
     number = 0
     with readable(path) as at, open_bytes(path) as stream:
         for number, line in enumerate(stream, start=1):
@@ -85,7 +85,7 @@ def lines_of(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
 
 @contextlib.contextmanager
 def readable(path: str | os.PathLike[str]) -> Iterator[list[int]]:
-    """Turns errors of reading into `InputError`; the line that was to be read stands in the list that it gives."""
+    """Turn read errors into `InputError`; the caller keeps the current line number in the yielded list."""
     at = [1]
     try:
         yield at

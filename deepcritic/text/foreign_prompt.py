@@ -1,8 +1,9 @@
-r"""Prompts in other people's files: read from a user's clone of their repository, never run and never copied into this package.
+r"""Prompts from other repositories: read from a user's clone; the code is never run, and no prompt is copied into this package.
 
-`FILE[:NAME]` names the text. A text file is the prompt, without the white space around it. In a Python file NAME is the path of a
-constant, a variable, an attribute or a parameter's default (`prompts.PROMPT`, `build.template`, `Judge.ask.prefix`), in JSON of
-keys and numbers, and in Markdown a heading, whose first code block is taken, with `:NAME` behind it for a constant in that block.
+`FILE[:NAME]` locates the text. A text file is the prompt, without surrounding white space. In a Python file NAME is the path of a
+constant, a variable, an attribute or a parameter's default (`prompts.PROMPT`, `build.template`, `Judge.ask.prefix`). In JSON it
+is a path of keys and indices. In Markdown it is a heading, which selects the first code block below it; append `:NAME` for a
+constant in that block.
 
 >>> import pathlib, tempfile
 >>> file = pathlib.Path(tempfile.mkdtemp()) / "prompts.py"
@@ -30,7 +31,7 @@ from typing import Any, Final
 from deepcritic.errors import InputError
 
 LARGEST: Final = 1 << 20
-"""Bytes: a larger file holds more than prompts."""
+"""Largest file, in bytes."""
 _HEADING: Final = re.compile(r"^(#{1,6})[ \t]+(.*?)[ \t#]*$", re.M)
 _FENCE: Final = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(.*?)^[ \t]*\1[ \t]*$", re.M | re.S)
 _STRIPS: Final[Mapping[str, Callable[..., str]]] = {"strip": str.strip, "lstrip": str.lstrip, "rstrip": str.rstrip}
@@ -38,11 +39,11 @@ _LAYOUT: Final[Mapping[str, Callable[[str], str]]] = {"dedent": textwrap.dedent,
 
 
 class _NoLiteral(Exception):
-    """A part of an expression whose value cannot be told without running it."""
+    """A part of an expression that cannot be evaluated without running it."""
 
 
 def read_prompt(place: str) -> str:
-    """The text at `FILE[:NAME]`. Raises `InputError` where there is none, or it is not a text that stands there as such."""
+    """The text at `FILE[:NAME]`. Raises `InputError` if there is none, or if it is not a literal text."""
     file, name = split_place(place)
     try:
         if file.stat().st_size > LARGEST:
@@ -66,7 +67,7 @@ def read_prompt(place: str) -> str:
 
 
 def split_place(place: str) -> tuple[Path, str | None]:
-    """`FILE[:NAME]` as a path and a name; the file is the longest beginning that exists."""
+    """`FILE[:NAME]` as a path and a name; the file is the longest prefix that exists."""
     whole = Path(place).expanduser()
     if whole.is_file():
         return whole, None
@@ -78,12 +79,12 @@ def split_place(place: str) -> tuple[Path, str | None]:
 
 
 def prompt_sha(*texts: str) -> str:
-    """The sha256 of a prompt: of its text, or of several texts in order."""
+    """The sha256 of a prompt: of one text, or of several in order."""
     return hashlib.sha256("\0".join(texts).encode("utf-8", "replace")).hexdigest()
 
 
 def from_format(text: str, fields: Mapping[str, str], place: str = "the prompt") -> str:
-    r"""`text`, which its authors fill by `str.format`, as a template of ours; `fields` maps their names or positions to ours."""
+    r"""Convert `text`, a `str.format` template, to our template syntax; `fields` maps its names or positions to ours."""
     made, position = "", 0
     try:
         for literal, name, spec, conversion in string.Formatter().parse(text):
@@ -104,7 +105,7 @@ def from_format(text: str, fields: Mapping[str, str], place: str = "the prompt")
 
 
 def from_replace(text: str, fields: Mapping[str, str], place: str = "the prompt") -> str:
-    """`text`, which its authors fill by replacing `{name}`, as a template of ours. Other braces are text."""
+    """Convert `text`, filled by replacing `{name}`, to our template syntax. Other braces are text."""
     pattern = re.compile("|".join(re.escape(f"{{{name}}}") for name in fields)) if fields else None
     return text if pattern is None else pattern.sub(lambda found: _ours(found.group()[1:-1], fields, place), text)
 
@@ -158,7 +159,7 @@ def _python(content: str, name: str | None, file: Path) -> str:
 
 
 def _texts(scope: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """The names that are given a value in a module, class or function, in order, and the defaults of its parameters."""
+    """The names assigned in a module, class or function, in order, and the defaults of its parameters."""
     if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
         positional, keyword = [*scope.args.posonlyargs, *scope.args.args], scope.args
         defaults = scope.args.defaults
@@ -179,7 +180,7 @@ def _texts(scope: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _inside(value: Any, path: list[str], file: Path, name: str | None) -> Any:
-    """The value at a path of names, keys and numbers from 0."""
+    """The value at a path of names, keys and indices from 0."""
     scope = value
     for at, part in enumerate(path):
         if isinstance(scope, ast.AST):

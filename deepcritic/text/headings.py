@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from deepcritic.text.numerals import CIRCLED, DIGITS, HAN, ROMAN, WORD, number_in
 
 BLANK: Final = r"[ \t\r\f\v\xa0\u1680\u2000-\u200f\u202f\u205f\u2060\u3000\ufeff]"
-"""Within a line: white space, and signs that nobody sees."""
+"""White space within a line, and invisible characters."""
 _COMMANDS: Final = r"text(?:bf|it|sc|rm|sf|tt)?|emph|underline|math(?:bf|rm)|(?:sub)*section\*?|(?:sub)?paragraph\*?"
 _CLOSERS: Final = {"[": "]", "(": ")", "（": "）", "【": "】", "〔": "〕", "《": "》", "「": "」"}
 _DECORATION: Final = (
@@ -51,10 +51,10 @@ _SENTENCE: Final = re.compile(
 
 
 class Heading(NamedTuple):
-    """A heading at the start of a line. `clear`: it is marked as one; else it may be the beginning of a sentence.
+    """A heading at the start of a line. `clear`: it is marked as one; otherwise it may be the start of a sentence.
 
-    `end` is where its text ends, in the line; `reopen` holds what it opened and did not close, such as the emphasis of a title
-    behind it; `closers` is how that is closed.
+    `end` is its end in the line. `reopen` holds the markup that it opened and did not close, such as the emphasis of a title
+    after it; `closers` closes that markup.
     """
 
     number: int
@@ -64,13 +64,13 @@ class Heading(NamedTuple):
     closers: tuple[str, ...] = ()
 
     def rest(self, step: str) -> str:
-        """`step`, which begins with this heading, without it."""
+        """`step` without this heading, with which it begins."""
         rest = step[self.end :].lstrip()
         return self.reopen + rest if self.closers and all(closer in rest for closer in self.closers) else rest
 
 
 def read_heading(line: str) -> Heading | None:
-    """The heading at the start of `line`, a text without line ends."""
+    """The heading at the start of `line`, which has no line ends."""
     match = _HEADING.match(line)
     number = None if match is None else number_in(match["number"] or match["place"])
     if match is None or number is None:

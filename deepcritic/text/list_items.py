@@ -27,7 +27,7 @@ BULLET: Final = re.compile(
 
 
 def number_of_item(match: re.Match[str]) -> int:
-    """The number of an item; -1 where letters are no Roman one."""
+    """The number of an item; -1 if its letters are not a Roman numeral."""
     if said := match["number"] or match["round"]:
         return int(said)
     if letter := match["letter"] or match["part"]:
@@ -39,5 +39,5 @@ def number_of_item(match: re.Match[str]) -> int:
 
 
 def numbering(match: re.Match[str]) -> str:
-    """What numbers an item: the name of its group."""
+    """The kind of an item's number: the name of its group."""
     return next(name for name in ("number", "letter", "roman", "round", "part", "small", "circled") if match[name])

@@ -1,4 +1,4 @@
-r"""Whole numbers as people write them: digits of any script, Chinese and English numerals, Roman ones.
+r"""Whole numbers in text: digits of any script, Chinese, English and Roman numerals.
 
 >>> [number_in(text) for text in ("12", "１２", "②", "十二", "二十", "Two", "IV")]
 [12, 12, 2, 12, 20, 2, 4]
@@ -28,7 +28,7 @@ ROMAN: Final = r"(?-i:X{0,3}(?:IX|IV|V?I{1,3}|V|(?<=X)))(?![A-Za-z])"
 
 
 def number_in(text: str) -> int | None:
-    """The number that `text` is, or None. More than six digits are no number: no solution has so many steps."""
+    """The number in `text`, or None if it is not one. More than six digits are not a step number."""
     if re.fullmatch(DIGITS, text):
         return int(text)
     if re.fullmatch(CIRCLED, text):

@@ -1,4 +1,4 @@
-r"""Boxes and thoughts: the only reader of `\boxed{}`.
+r"""Boxes and thoughts: the only parser of `\boxed{}`.
 
 >>> last_boxed(r"first \boxed{1}, in the end \boxed{\frac{1}{2}}")
 '\\frac{1}{2}'
@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-# The backslash and the "b" of a text that was unescaped once too often are one sign, a backspace.
+# In a text that was unescaped twice, the backslash and the "b" have become a backspace.
 _COMMAND: Final = r"(?:\\b|\x08)oxed"
 _OPENS: Final = "{\uff5b"
 _CLOSES: Final = "}\uff5d"
-# An escaped brace is text, and so is an escaped backslash, except before "boxed{": replies that were escaped twice are common.
+# An escaped brace or backslash is text, except a backslash before "boxed{": replies that were escaped twice are common.
 _BRACES: Final = re.compile(rf"{_COMMAND}\s*+[{_OPENS}]|\\(?:[{{}}]|\\(?!boxed\s*+[{_OPENS}]))|[{_OPENS}{_CLOSES}]")
-# Without braces a number alone is read, and only where it is clear where it ends.
+# Without braces only a number is read, and only if its end is clear.
 _UNBRACED: Final = re.compile(
     rf"{_COMMAND}\s*+(?P<content>[-\u2013\u2212]?[0-9]+(?:[.,][0-9]+)*+)"
     rf"(?=\s|\Z|[.,;:!?)\]$*{_CLOSES}\u3002\uff0c\uff1b]|\\[)\]])(?!,\s*[-0-9]|[ \t]*+[-+*/=^<>]?[ \t]*+[0-9])"
@@ -26,7 +26,7 @@ _THOUGHT: Final = re.compile(r"</?(?:think(?:ing)?|thought|seed:think)>|\[/?THIN
 
 
 class Box(NamedTuple):
-    """A box: its content, and where the whole of it stands (`text[start:end]`)."""
+    """A box: its content, and its span with the command (`text[start:end]`)."""
 
     content: str
     start: int
@@ -34,12 +34,11 @@ class Box(NamedTuple):
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The content of the last complete `\boxed{...}`, or None when there is none. "Last" is the one that opens last, so a box
+    r"""The content of the last complete `\boxed{...}`, or None if there is none. "Last" is the one that opens last, so a box
     corrects those before it.
 
-    Braces nest, `\{` and `\}` are text. `\boxed 5` is read too, where it is clear that the number ends there. A box that never
-    closes is passed over: the text before it still counts, so a caller who must know about a reply that was cut looks at its
-    `finish_reason`. Takes time linear in the text.
+    Braces nest; `\{` and `\}` are text. `\boxed 5` is read too, if the end of the number is clear. A box that never closes is
+    skipped, and earlier boxes count; check `finish_reason` to detect a reply that was cut. Takes time linear in the text.
 
     >>> last_boxed(r"\boxed{\{1, 2\}} and \boxed{3"), last_boxed(r"\boxed{3}? No, \boxed 4."), last_boxed(r"\boxed 5/6")
     ('\\{1, 2\\}', '4', None)
@@ -49,11 +48,11 @@ def last_boxed(text: str) -> str | None:
 
 
 def last_box(text: str) -> Box | None:
-    """`last_boxed` with its place."""
+    """`last_boxed` with its span."""
     first = text.find("oxed")
     if first < 0:
         return None
-    open_braces: list[tuple[int, int]] = []  # where the content and the whole of each open box begin; -1 for a plain brace
+    open_braces: list[tuple[int, int]] = []  # the start of the content and of each open box; -1 for a plain brace
     best = Box("", -1, -1)
     begins = -1
     for match in _BRACES.finditer(text, max(0, first - 3)):
@@ -75,11 +74,11 @@ def last_box(text: str) -> Box | None:
 
 
 def strip_thinking(text: str, *, opened: bool = False) -> str | None:
-    """`text` without its thoughts; None when a thought does not end, so that nothing in it is taken for the answer.
+    """`text` without its thoughts; None if a thought does not end, so that its text is not mistaken for the answer.
 
-    The tags are `<think>`, `<thinking>`, `<thought>`, `<seed:think>`, `[THINK]` and `◁think▷`, each with its end. An end that
-    nothing opened ends a thought that the chat template opened: what stands before it goes. `opened` says that the template did
-    open one, so a text without an end is all thought.
+    The tags are `<think>`, `<thinking>`, `<thought>`, `<seed:think>`, `[THINK]` and `◁think▷`, each with its end tag. An end tag
+    without a start tag ends a thought that the chat template opened: the text before it is removed. `opened` means that the
+    template opened one, so a text without an end tag is all thought.
 
     >>> strip_thinking("hm, let me see</think> 2")
     '2'
@@ -101,8 +100,7 @@ def strip_thinking(text: str, *, opened: bool = False) -> str | None:
 
 
 def final_text(prefix: str, reply: str) -> str:
-    """A reply behind the beginning that was given for it, without its thoughts; no more than the beginning where a thought does
-    not end.
+    """The prefix given for a reply, then the reply without its thoughts; only the prefix if a thought does not end.
 
     >>> final_text("Step 1: ", "2 * 3 = 6"), final_text("", "<think>Maybe 5.</think>It is 6."), final_text("", "<think>Maybe")
     ('Step 1: 2 * 3 = 6', 'It is 6.', '')

@@ -1,7 +1,7 @@
-r"""Prompts: `fill` puts values into a template in one pass; a `Template` is a prompt in a file, with what it needs declared.
+r"""Prompts: `fill` puts values into a template in one pass; a `Template` is a prompt in a file that declares its fields.
 
-Placeholders are `{{name}}`; single braces, which mathematics is full of, are text. A value is never read again, so a problem
-that contains "{{solution}}" stays as it is.
+Placeholders are `{{name}}`; single braces, common in mathematics, are text. Values are not scanned for placeholders, so a problem
+that contains "{{solution}}" is unchanged.
 
 >>> fill("Solve ${{ problem }}$ in {1} line.", problem=r"\frac{1}{2} + {{problem}}")
 'Solve $\\frac{1}{2} + {{problem}}$ in {1} line.'
@@ -49,7 +49,7 @@ def fill(template: str, /, **fields: object) -> str:
 
 
 def placeholders(template: str) -> tuple[str, ...]:
-    """The names in `template`, each once, in the order of their first appearance.
+    """The names in `template`, each once, by first occurrence.
 
     >>> placeholders("{{a}} {{ b }} {{a}} {c}")
     ('a', 'b')
@@ -59,10 +59,10 @@ def placeholders(template: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    r"""A prompt with what it needs declared: its fields, and whether the steps that it shows count from 0 or from 1.
+    r"""A prompt that declares its fields, and whether its steps count from 0 or from 1.
 
-    `step` is how a step of the solution is written. `marker` is what the reply's verdict stands behind, such as "**Answer**:";
-    a box before it is no verdict. In a file the declarations are front matter, between two lines `---`:
+    `step` is the template of one step. `marker` is the text before the reply's verdict, such as "**Answer**:"; a box before the
+    marker is not a verdict. In a file the declarations are front matter, between two lines `---`:
 
     >>> template = Template.parse("---\nfields: [problem, solution]\nindex_base: 1\n---\n{{problem}}\n{{solution}}\n")
     >>> steps = template.solution(["1 + 1 = 2", "2 + 1 = 3"])
@@ -105,12 +105,12 @@ class Template:
 
     @property
     def sha(self) -> str:
-        """Hash of all that decides a prompt, for manifests; the file's name and the marker do not."""
+        """Hash of everything that affects a prompt, for manifests; not of the file's name and the marker."""
         content = [self.text, list(self.fields), self.index_base, self.system, self.step]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def messages(self, **values: object) -> tuple[Message, ...]:
-        """The conversation, filled with the declared fields; `values` may hold more than these."""
+        """The conversation, filled with the declared fields; other `values` are ignored."""
         for name in self.fields:
             if name not in values:
                 expected = _nearest(name, values, "a field of this task", braces=False)
@@ -119,8 +119,8 @@ class Template:
         return (user,) if self.system is None else (Message(role="system", content=self.system), user)
 
     def solution(self, steps: Sequence[str]) -> str:
-        """The steps as the critic sees them, one after the other, numbered from `index_base`."""
-        parts = _PLACEHOLDER.split(self.step)  # texts, with the names of placeholders between them
+        """The steps as the critic sees them, numbered from `index_base`."""
+        parts = _PLACEHOLDER.split(self.step)  # texts alternating with placeholder names
         shown = []
         for index, text in enumerate(steps, start=self.index_base):
             values = {"index": str(index), "text": text}
@@ -129,7 +129,7 @@ class Template:
 
     @classmethod
     def of(cls, file: str | None, built_in: str) -> Template:
-        """The template in `file` (a path, or `deepcritic://...`), or the built-in one where no file is named."""
+        """The template in `file` (a path, or `deepcritic://...`), or the built-in one if `file` is None."""
         return cls.read(shipped_path(file)) if file else cls.parse(built_in, "the built-in prompt")
 
     @classmethod
@@ -146,7 +146,7 @@ class Template:
 
     @classmethod
     def parse(cls, text: str, name: str = "the template") -> Template:
-        """The template in `text`; `name` is what errors call it."""
+        """The template in `text`; errors call it `name`."""
         head, body = _front_matter(text.replace("\r\n", "\n"), name)
         for key in head:
             if key not in _KEYS:

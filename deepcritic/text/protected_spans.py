@@ -1,4 +1,4 @@
-r"""Where a text may not be cut: code fences, displayed formulas, drawings in `[asy]`, and TeX's environments.
+r"""Spans of a text that must not be split: code fences, displayed formulas, drawings in `[asy]`, and TeX environments.
 
 >>> text = "so $$a\n\n= b$$ and"
 >>> [text[start:end] for start, end in protected(text)]
@@ -16,22 +16,22 @@ PROSE: Final = frozenset(
         "theorem", "lemma", "claim", "step",
     )
 )  # fmt: skip
-"""Environments that hold running text; any other one is kept whole."""
+"""Environments of running text; any other one is kept whole."""
 _TOKEN: Final = re.compile(
     r"(?P<fence>```|~~~)|\\(?P<command>begin|end)[ \t]*\{(?P<name>[A-Za-z]{1,40}\*?)\}"
     r"|(?P<display>\\[\[\]]|\$\$)|(?P<drawing>\[/?asy\])|\\[\\$]",
     re.MULTILINE,
 )
 _REST_OF_FENCE: Final = re.compile(r"[\w+#.-]*[ \t\r]*(?:\n|\Z)")
-_HEADING: Final = 200  # characters of a line in front of a fence, at most
+_HEADING: Final = 200  # most characters of a line before a fence
 _BLANK_LINE: Final = re.compile(r"\n[ \t\r]*\n")
 
 
 def protected(text: str) -> list[tuple[int, int]]:
-    r"""The regions `(start, end)`, in order and apart. What never closes protects nothing, and takes one pass.
+    r"""The regions `(start, end)`, sorted and disjoint. An unclosed region protects nothing. Takes one pass.
 
-    A fence begins a line, or ends one ("Step 2: ```python"), and is closed by the next line that begins with the same sign.
-    Between dollars a formula may hold blank lines only where the dollars of the text come in pairs: an odd one out opens nothing.
+    A fence begins a line, or ends one ("Step 2: ```python"), and is closed by the next line that begins with the same sign. A
+    formula between `$$` may hold blank lines only if the text has an even number of `$$`.
     """
     regions: list[tuple[int, int]] = []
     environments: dict[str, list[int]] = {}
@@ -71,7 +71,7 @@ def protected(text: str) -> list[tuple[int, int]]:
 
 
 def _opens(text: str, start: int, end: int) -> bool:
-    """Whether a fence opens here, and is no code within a line."""
+    """Whether a fence opens here, rather than inline code."""
     line = text.rfind("\n", max(0, start - _HEADING), start) + 1
     before = text[max(line, start - _HEADING) : start]
     if not before.strip(" \t\r"):
@@ -80,7 +80,7 @@ def _opens(text: str, start: int, end: int) -> bool:
 
 
 def _between(text: str, dollars: list[int]) -> list[tuple[int, int]]:
-    """Pairs of `$$`; of an odd number, one before a blank line is passed over."""
+    """Pairs of `$$`; if their number is odd, one before a blank line is skipped."""
     odd, found, waiting = len(dollars) % 2 == 1, [], -1
     for place in dollars:
         if waiting >= 0 and not (odd and _BLANK_LINE.search(text, waiting, place)):

@@ -1,7 +1,7 @@
-r"""Steps for solutions that have none, and for long thoughts: sentences, put together where there are too many.
+r"""Split solutions without steps, and long thoughts, into sentences, which are merged if there are too many.
 
-The layout of a text (`deepcritic.text.steps`) comes first. Where that gives fewer steps than wanted, sentences and lines are
-steps; where there are too many, as in a thought of thousands of words, neighbours are put together. Each step keeps its place.
+The layout of a text (`deepcritic.text.steps`) is tried first. If it gives fewer steps than wanted, sentences and lines are steps.
+If there are too many, as in a thought of thousands of words, neighbours are merged. Each step keeps its span.
 
 >>> text = "Since $a = 2.5$, we get 5. Then 5 + 1 = 6."
 >>> [(step.text, text[step.start : step.end] == step.text) for step in split_by_rule(text)]
@@ -23,9 +23,9 @@ from deepcritic.text.steps import UNSEEN, Step, find_steps
 
 LEAST: Final = 2
 MOST: Final = 64
-"""Steps of one solution, unless other numbers are given: more than one, and no more than a critic can go through."""
+"""Default range for the number of steps of a solution: more than one, and few enough for a critic."""
 PIECES: Final = 400
-"""Pieces that a model is shown at most."""
+"""Most pieces shown to a model."""
 _TAG: Final = re.compile(r"</?think>")
 _END: Final = re.compile(
     r"(?P<stop>[.!?])[\"')\]*_}”’]*(?:\\\]|\\\)|\$)?\s+(?=[A-Z0-9(\[\\$“\"'*\u4e00-\u9fff])|[。！？；][”’」]*|\n\s*"
@@ -38,9 +38,9 @@ _SHORTENED: Final = re.compile(
 
 
 def split_by_rule(text: str, *, least: int = LEAST, most: int = MOST) -> list[Step]:
-    """The steps of a solution or a thought, at least `least` where the text has so many sentences, at most `most`.
+    """The steps of a solution or a thought, at most `most`, and at least `least` if the text has enough sentences.
 
-    Tags of a thought (`<think>`) are no part of a step's text. Raises `InputError` where `least` is above `most`.
+    Tags of a thought (`<think>`) are not part of a step's text. Raises `InputError` if `least` is above `most`.
     """
     if not 1 <= least <= most:
         raise InputError("more steps are asked for than allowed", field="least", found=least, expected=f"1 to {most}")
@@ -52,19 +52,19 @@ def split_by_rule(text: str, *, least: int = LEAST, most: int = MOST) -> list[St
 
 
 def pieces(text: str, most: int = PIECES) -> list[Step]:
-    """The sentences and lines of a solution or a thought, for a model that puts them together: at most `most`."""
+    """The sentences and lines of a solution or a thought, at most `most`, for a model that groups them into steps."""
     shown = _without_tags(text)
     found = sentences(shown)
     return found if len(found) <= most else joined(shown, found, _even(found, most))
 
 
 def _without_tags(text: str) -> str:
-    """A blank line for each tag, as long as the tag was, so that places stay."""
+    """The text with each tag replaced by a blank line of the same length, so that offsets stay."""
     return _TAG.sub(lambda match: "\n\n".ljust(len(match.group())), text)
 
 
 def sentences(text: str) -> list[Step]:
-    """The sentences of a text, which end at a full stop or with their line. No formula and no code fence is cut."""
+    """The sentences of a text, which end at a full stop or a line end. Formulas and code fences are not split."""
     regions = sorted([*protected(text), *(match.span() for match in _FORMULA.finditer(text))])
     begins = [start for start, _ in regions]
     reach = 0
@@ -86,7 +86,7 @@ def sentences(text: str) -> list[Step]:
 
 
 def joined(text: str, pieces: Sequence[Step], starts: Sequence[int]) -> list[Step]:
-    """Steps of several pieces each: a step begins with each of the pieces `starts` (from 0, the first one included)."""
+    """Merge pieces into steps: a step begins at each index in `starts` (from 0, which is included)."""
     found = []
     for first, after in zip(starts, [*starts[1:], len(pieces)], strict=True):
         start, end = pieces[first].start, pieces[after - 1].end
@@ -95,7 +95,7 @@ def joined(text: str, pieces: Sequence[Step], starts: Sequence[int]) -> list[Ste
 
 
 def _even(pieces: Sequence[Step], most: int) -> list[int]:
-    """Where steps begin so that there are at most `most`, of about the same length."""
+    """The starts of at most `most` steps of about the same length."""
     share = sum(piece.end - piece.start for piece in pieces) / most
     starts, length, last = [0], 0, 0
     for at, piece in enumerate(pieces):

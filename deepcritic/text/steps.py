@@ -1,4 +1,4 @@
-r"""How a solution falls into steps, and where each of them stands in the text.
+r"""Split a solution into steps, with the span of each in the text.
 
 >>> split_steps("Step 1: 1 + 1 = 2.\nStep 2: So it is 2.")
 ['1 + 1 = 2.', 'So it is 2.']
@@ -21,7 +21,7 @@ from deepcritic.text.list_items import BULLET, ITEM, number_of_item, numbering
 from deepcritic.text.protected_spans import protected
 
 UNSEEN: Final = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
-"""White space, and signs that nobody sees."""
+"""White space, and invisible characters."""
 _WRITTEN_OUT: Final = re.compile(
     r"(?<!\\)(?:\\r)?\\n(?:(?![a-z])(?!(?:Right|Left|Leftright)arrow|V)|(?=step\b))|(?<=\\n)\\n|<br ?/?>"
 )
@@ -37,7 +37,7 @@ _PLAIN: Final = Heading(0, True, 0)
 
 
 class Step(NamedTuple):
-    """One step: its text alone, and the part `[start:end]` of the solution that it covers, heading and all."""
+    """One step: its text, and the span `[start:end]` of the solution that it covers, including its heading."""
 
     text: str
     start: int
@@ -45,26 +45,25 @@ class Step(NamedTuple):
 
 
 class _Cut(NamedTuple):
-    """Where in the text a step begins, with the heading that stands there."""
+    """The start of a step in the text, with its heading."""
 
     start: int
     heading: Heading
 
 
 def split_steps(text: str) -> list[str]:
-    r"""A solution's steps, by the layout that it has: tags (`<step_1>`), headings ("Step 1:", "**Step 1**", "第一步："), a list
-    (numbers, bullets, `\item`), else its paragraphs, which blank lines part.
+    r"""A solution's steps, by its layout: tags (`<step_1>`), headings ("Step 1:", "**Step 1**", "第一步："), a list (numbers,
+    bullets, `\item`), else paragraphs, separated by blank lines.
 
-    - A heading stands at the start of a line. The first one has the number 0 or 1, or opens the text (a continuation); each
-      further one must have a higher number than the one before, else it is text ("Step 1:" within a part of Step 3). Headings
-      that could begin a sentence ("Step 1 Add ...") count where they open the text and go on 1, 2, 3.
-    - A list is the layout where it opens the text, or follows one line that ends in a colon. Its numbers go on 1, 2, 3 (or a, b,
-      c; i, ii, iii).
-      Paragraphs behind it are steps; so are all paragraphs where each item is one and others stand between.
-    - Text before the first heading belongs to the first step. Headings go, and so do empty steps and the space around steps.
-    - Nothing is split within a code fence, `\[ ... \]`, `$$ ... $$` or an environment of TeX such as align; one that never
-      closes protects nothing. Where a text has no line ends but "\n" written out, or "<br>", those count.
-    - One paragraph with a title in bold, or behind "#", over each of its parts falls into these.
+    - A heading is at the start of a line. The first one has the number 0 or 1, or opens the text (a continuation). Each later one
+      must have a higher number than the one before, else it is text ("Step 1:" within a part of Step 3). Headings that could
+      begin a sentence ("Step 1 Add ...") count if they open the text and are numbered 1, 2, 3.
+    - A list is the layout if it opens the text, or follows one line that ends in a colon. It is numbered 1, 2, 3 (or a, b, c; i,
+      ii, iii). Paragraphs after it are steps. If each item is a paragraph, with others in between, all paragraphs are steps.
+    - Text before the first heading belongs to the first step. Headings, empty steps and the space around steps are removed.
+    - Nothing is split within a code fence, `\[ ... \]`, `$$ ... $$` or a TeX environment such as align; an unclosed one protects
+      nothing. If a text has no line ends but a written-out "\n" or "<br>", those count as line ends.
+    - A single paragraph whose parts each have a title, in bold or after "#", is split into these parts.
 
     >>> split_steps("Let me see.\n\nStep 1: one\n\nmore of it\n\n**Step 2:** two")
     ['Let me see.\none\n\nmore of it', 'two']
@@ -75,7 +74,7 @@ def split_steps(text: str) -> list[str]:
 
 
 def find_steps(text: str) -> list[Step]:
-    """The steps of `split_steps` with their places: in order and apart, and all that can be seen of `text` is in one of them.
+    """The steps of `split_steps` with their spans, which are sorted, disjoint, and cover all visible characters of `text`.
 
     >>> find_steps("Step 1: a\\nStep 2: b")[1]
     Step(text='b', start=10, end=19)
@@ -109,7 +108,7 @@ def strip_heading(step: str) -> tuple[int | None, str]:
 
 
 def _joined(steps: list[Step]) -> list[Step]:
-    """Without those that are empty, whose headings go to the step before, or to the first one."""
+    """The steps without empty ones, whose headings join the step before, or the first step."""
     kept: list[Step] = []
     for step in steps:
         if step.text:
@@ -122,7 +121,7 @@ def _joined(steps: list[Step]) -> list[Step]:
 
 
 class _Layout:
-    """A text by lines: what each is, and where steps may begin."""
+    """The lines of a text: the kind of each, and where steps may begin."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -139,12 +138,12 @@ class _Layout:
         ]
 
     def is_free(self, place: int) -> bool:
-        """Whether a step may begin here: outside what is protected, or where that begins."""
+        """Whether a step may begin here: outside a protected span, or at its start."""
         at = bisect.bisect_left(self._begins, place) - 1
         return at < 0 or self.regions[at][1] <= place
 
     def cuts(self) -> tuple[list[_Cut], Callable[[str], str]]:
-        """Where the steps begin, and what takes from a step's text what only frames it."""
+        """The starts of the steps, and a function that removes framing markup from a step's text."""
         if tagged := self._tagged():
             return tagged, functools.partial(_TAG.sub, "")
         headed = self._headed()
@@ -198,7 +197,7 @@ class _Layout:
         return [_Cut(self.starts[at], one) for at, one in found] if numbers == list(itertools.islice(count, len(found))) else []
 
     def _inline(self, only: _Cut) -> list[_Cut]:
-        """Headings within a line, behind the one heading that opens the text: "Step 1: ... Step 2: ..."."""
+        """Headings within a line, after the one heading that opens the text: "Step 1: ... Step 2: ..."."""
         cuts = [only]
         if only.heading.number > 1 or self.text[: only.start].strip(UNSEEN):
             return []
@@ -237,12 +236,12 @@ class _Layout:
         between = [at for at in within if at < lines[-1] and at not in indented]
         loose = set(lines[1:]) <= {*self.paragraphs}
         if not indented and ((loose and between) or len(behind) >= len(items)):
-            return []  # paragraphs, some of which are numbered, or paragraphs behind a plan
+            return []  # partly numbered paragraphs, or paragraphs after a plan
         cuts = [_Cut(self.starts[at], heading) for at, heading in items]
         return cuts if between else cuts + [_Cut(self.starts[at], _PLAIN) for at in behind]
 
     def _bullets(self) -> tuple[list[_Cut], bool]:
-        """The items of a list with bullets, where the text has no other paragraphs; and whether they are TeX's."""
+        """The items of a bulleted list, if the text has no other paragraphs; and whether they are TeX's."""
         found = [(at, match) for at, line in enumerate(self.lines) if self.free[at] and (match := BULLET.match(line))]
         if len(found) < 2 or not self._opens(found[0][0]):
             return [], False
@@ -262,13 +261,13 @@ class _Layout:
         return [_Cut(self.starts[at], Heading(0, True, match.end())) for at, match in same], tex
 
     def _titled(self) -> list[_Cut]:
-        """The parts of one paragraph, each with a title in bold or behind "#"."""
+        """The parts of one paragraph, each with a title in bold or after "#"."""
         lines = [at for at, line in enumerate(self.lines) if self.free[at] and _TITLE.match(line.lstrip(UNSEEN))]
         opens = len(lines) > 1 and lines[0] == self._first_text()
         return [_Cut(self.starts[at], _PLAIN) for at in lines] if opens else []
 
     def _depths(self) -> list[int]:
-        """How deep in lists of TeX each line is."""
+        """The nesting depth of each line in TeX lists."""
         depth, found = 0, []
         for line in self.lines:
             for edge in _LIST_EDGE.finditer(line):
@@ -280,7 +279,7 @@ class _Layout:
         return next((at for at, blank in enumerate(self.blank) if not blank), 0)
 
     def _opens(self, line: int) -> bool:
-        """Whether nothing stands before this line but a paragraph that leads up to it."""
+        """Whether only an introductory paragraph precedes this line."""
         before = [at for at in range(line) if not self.blank[at] and not _LIST_EDGE.fullmatch(self.lines[at].strip(UNSEEN))]
         if not before:
             return True
@@ -289,14 +288,14 @@ class _Layout:
 
 
 def _without_edge(text: str) -> str:
-    """Without the beginning of a list at the end of what leads up to it, and without its end behind the last item."""
+    """The text without the command that opens a list after its introduction, or closes it after the last item."""
     edges = [*_LIST_EDGE.finditer(text)]
     depth = sum(1 if edge[1] == "begin" else -1 for edge in edges)
     return text[: edges[-1].start()] if depth and not text[edges[-1].end() :].strip(UNSEEN) else text
 
 
 def _line_ends(text: str) -> tuple[str, _Places]:
-    """The text with line ends, and where its characters stand in `text`; the two differ where "\\n" was written out."""
+    """The text with real line ends, and the offsets of its characters in `text`, where "\\n" may be written out."""
     if "\n" in text:
         return text, _Places([])
     if "\r" in text:
@@ -310,7 +309,7 @@ def _line_ends(text: str) -> tuple[str, _Places]:
 
 
 class _Places:
-    """From places in a text with line ends to those in the text where they were written out."""
+    """Maps offsets in a text with line ends to offsets in the text with written-out ones."""
 
     def __init__(self, shorter: list[tuple[int, int]]) -> None:
         self._from, self._gone = [place for place, _ in shorter], [gone for _, gone in shorter]

@@ -1,4 +1,4 @@
-r"""Which step does a reply name? Read without guessing: what may mean two things is unparsed.
+r"""Parse the step that a reply names. An ambiguous reply is unparsed.
 
 >>> read_number(r"The sum is off in the second step. \boxed{\text{Step 2}}"), read_number(r"\boxed{-1}")
 (2, -1)
@@ -20,7 +20,7 @@ from deepcritic.text.numerals import CIRCLED, DIGITS, HAN, ROMAN, WORD, number_i
 from deepcritic.text.parsing import last_box, strip_thinking
 
 LONGEST: Final = 2000
-"""Characters; a longer box holds more than a verdict."""
+"""Longest verdict, in characters."""
 _MINUS: Final = "-\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d"
 _INVISIBLE: Final = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
 _COLON_IN_BOLD: Final = re.compile(r"(\*\*|__)([^*_\n]+?)[ \t]*:[ \t]*\1")
@@ -65,11 +65,11 @@ _BLAME: Final = re.compile(r"\b(?:wrong|incorrect|false|invalid|flawed|step|para
 
 
 def read_number(reply: str, *, marker: str | None = None) -> int | None:
-    r"""The step that a reply's verdict names, as it is written, or -1; None where no step or more than one is named.
+    r"""The step number in a reply's verdict, as written, or -1; None if no step or more than one is named.
 
-    The verdict stands in the last box, which corrects earlier ones: if that box cannot be read, there is no verdict. A reply
-    that is nothing but one whole number is a verdict too. With a `marker` the verdict is the box behind the last marker, and
-    nothing before it counts. Thoughts are stripped first; a thought that does not end leaves no verdict.
+    The verdict is in the last box, which corrects earlier ones; if that box cannot be parsed, there is no verdict. A reply that
+    is just one whole number is a verdict too. With a `marker` the verdict is the box after the last marker, and nothing before it
+    counts. Thoughts are stripped first; a reply whose thought does not end has no verdict.
     """
     answer = strip_thinking(reply)
     if answer is None:
@@ -85,7 +85,7 @@ def read_number(reply: str, *, marker: str | None = None) -> int | None:
 
 
 def number_of(content: str) -> int | None:
-    r"""The step that the content of a box names: `2`, `-1`, `\text{Step 2}`, `<step_2>`, `第2步`, `Step 2: adds wrongly`.
+    r"""The step that a box's content names: `2`, `-1`, `\text{Step 2}`, `<step_2>`, `第2步`, `Step 2: adds wrongly`.
 
     >>> [number_of(content) for content in ("2.0", "(2)", "Step~2", "−1", "2: wrong sign", "2.5", "1, 2", "Step 1: correct")]
     [2, 2, 2, -1, 2, None, None, None]
@@ -104,7 +104,7 @@ def number_of(content: str) -> int | None:
 
 
 def plain(text: str) -> str:
-    """`text` without what only formats it: TeX's commands, emphasis, brackets around it, full-width forms, a full stop."""
+    """`text` without formatting: TeX commands, emphasis, enclosing brackets, full-width forms, a full stop."""
     text, before = _narrow(text), ""
     while text != before:
         before, text = text, _STYLE.sub(r"\1", text)
@@ -115,11 +115,11 @@ def plain(text: str) -> str:
         before, text = text, text.strip().rstrip(".,;。、 ")
         if len(text) > 2 and _PAIRS.get(text[0]) == text[-1] and text[-2] != "\\" and _encloses(text):
             text = text[1:-1]
-    return re.sub(r"(?<![\d}])\{([^{}]*)\}", r"\1", text)  # 1{2} is no 12
+    return re.sub(r"(?<![\d}])\{([^{}]*)\}", r"\1", text)  # 1{2} is not 12
 
 
 def _encloses(text: str) -> bool:
-    """Whether the first sign and the last one, a pair, belong together, as in "((2))" and not in "(1) (2)"."""
+    """Whether the first and the last character are a matching pair, as in "((2))" and not in "(1) (2)"."""
     opening, closing, inner = text[0], text[-1], text[1:-1].strip()
     if opening == closing:
         return opening not in inner or (inner[0], inner[-1]) == (opening, closing)
@@ -132,7 +132,7 @@ def _encloses(text: str) -> bool:
 
 
 def _narrow(text: str) -> str:
-    """Full-width forms and digits of any script in ASCII, any minus as "-"; superscripts and fractions stay as they are."""
+    """Full-width forms and digits of any script in ASCII, any minus as "-"; superscripts and fractions are unchanged."""
     kept = []
     for sign in _INVISIBLE.sub("", text):
         if sign in _MINUS:
@@ -160,7 +160,7 @@ def _integer(text: str) -> int | None:
 
 
 def _blamed(text: str) -> int | None:
-    """The number that a fault is named behind, as in "2: wrong sign"; one behind which anything else stands is no step."""
+    """The number before a description of an error, as in "2: wrong sign"; None if anything else follows it."""
     found = re.match(r"[1-9]\d{0,5}(?!\d)", text)
     why = _REASON.fullmatch(text, found.end()) if found else None
     if found is None or why is None or not _FAULT.search(why["why"]) or _PRAISE.search(why["why"]):
@@ -169,7 +169,7 @@ def _blamed(text: str) -> int | None:
 
 
 def _step(named: re.Match[str], rest: str) -> int | None:
-    """The number of a step that is named, unless what follows calls it right or names another one."""
+    """The number of a named step, unless the text after it calls it right or names another step."""
     number = number_in(next(named[group] for group in ("number", "han", "ordinal", "bare") if named[group]))
     if number is None:
         return None
