@@ -1,19 +1,19 @@
-r"""Are two mathematical answers equal? Plain numbers at once, the rest by math-verify in processes that can be killed.
+r"""Check whether two mathematical answers are equal: plain numbers directly, others by math-verify in killable processes.
 
 >>> equivalent(r"Therefore it is $\boxed{\frac{1}{2}}$.", "0.5")
 True
 >>> [result.equal for result in compare([("3", "3"), ("4 cm", "5"), ("", "5")])]
 [True, False, None]
 
-None means undecided: out of time or memory, or not readable; `compare` says why. It is never "wrong" in silence. The reference
-comes second here and first in math-verify, whose comparison is not symmetric.
+None means undecided: out of time or memory, or not readable; `compare` gives the reason. Undecided is never reported as False.
+The reference is the second argument here, the first in math-verify, whose comparison is not symmetric.
 
-math-verify's own timeout needs the main thread and does not stop everything. Here a worker is a process of its own, ended by the
-kernel at its deadline, so all of this works in any thread, in forked children, in Ray, and in a script without a main guard. The
-processes start with the first pair that needs algebra (about a second) and end with this process.
+math-verify's own timeout needs the main thread and cannot stop everything. Here each worker is a process that the kernel kills at
+its deadline, so this works in any thread, in forked children, in Ray, and in a script without a main guard. The processes start
+with the first pair that needs algebra (about a second) and end with this process.
 
-`decide` says what needs no algebra (with `text`, `plain` and `too_big`), `cache` keeps what was found, `pool` owns the processes
-and talks to them over `wire`, `worker` is what runs in them, and `algebra` is math-verify as it is used there, within `bounds`.
+`decide` compares what needs no algebra, `cache` stores results, `pool` owns the processes and talks to them over `protocol`,
+`worker` runs in them, and `algebra` calls math-verify there, within `bounds`.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from deepcritic.answers.pool import cores, workers
 __all__ = ["COMPARED", "Comparison", "Conventions", "compare", "equivalent"]
 
 COMPARED: Final = "compared.jsonl"
-"""The name of a stage's file of comparisons, for `compare(..., cache=folder / COMPARED)`."""
-_AHEAD: Final = 500  # pairs that wait for each worker, so that a slow pair at the head does not idle the others
+"""File name of a stage's comparisons, for `compare(..., cache=folder / COMPARED)`."""
+_AHEAD: Final = 500  # pairs queued for each worker, so that a slow first pair does not idle the others
 _memory: Final = Cache()
 
 
 def equivalent(prediction: str, reference: str, *, deadline: float = 2.0, conventions: Conventions = DEFAULT) -> bool | None:
-    """Whether `prediction` gives the same answer as `reference`; None where that was not decided within `deadline` seconds.
+    """Whether `prediction` gives the same answer as `reference`; None if undecided within `deadline` seconds.
 
-    Each may be a bare answer or a whole reply, whose last box counts, or what it states as its answer. `compare` gives the reason
-    for a None.
+    Each may be a bare answer or a whole reply, of which the last box or the stated answer counts. `compare` gives the reason for
+    None.
     """
     found = at_once(prediction, reference, conventions)
     if isinstance(found, Comparison):
@@ -57,13 +57,13 @@ def equivalent(prediction: str, reference: str, *, deadline: float = 2.0, conven
 def compare(
     pairs: Iterable[tuple[str, str]], *, cache: Path | None = None, deadline: float = 2.0, conventions: Conventions = DEFAULT
 ) -> Iterator[Comparison]:
-    """One `Comparison` for each pair (prediction, reference), in order, while a process for each core works ahead.
+    """Yield one `Comparison` for each pair (prediction, reference), in order; one process per core works ahead.
 
-    Pairs are read lazily, so that a stream of any length can be compared. Results that took algebra are appended to the file
-    `cache`, and a pair that is found there is not compared again. Without a file they are kept in memory.
+    Pairs are read lazily, so that a stream of any length can be compared. Results that needed algebra are appended to the file
+    `cache`, and pairs found there are not compared again. Without a file they are kept in memory.
     """
     waiting: deque[Comparison | tuple[Question, Future[Comparison]]] = deque()
-    running: dict[Question, Future[Comparison]] = {}  # so that one pair is never compared twice at the same time
+    running: dict[Question, Future[Comparison]] = {}  # so that a pair is not compared twice at once
     most = _AHEAD * cores()
     with contextlib.ExitStack() as stack:
         store = _memory

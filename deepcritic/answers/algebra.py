@@ -1,7 +1,7 @@
-"""Formulas as the workers compare them: read by math-verify's parser, equal where they are so exactly or at every point tried.
+"""How workers compare formulas: math-verify parses them; they are equal if they agree exactly or at every point tried.
 
-Only the forkserver imports this, and calls `close_and_bound` before anything else: from then on the process can neither evaluate
-text nor work out a number that nobody could write down.
+Only the forkserver imports this, and first calls `close_and_bound`: from then on the process can neither evaluate text nor
+compute huge numbers.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _WARM_UP: Final = (
 
 
 def compare(question: Question) -> Comparison:
-    """Whether the answers are equal; None, with the reason, where that was not found out."""
+    """Whether the answers are equal; None, with the reason, if undecided."""
     try:
         return _compare(*question)
     except MemoryError:
@@ -70,7 +70,7 @@ def _compare(reference: str, prediction: str, conventions: Conventions) -> Compa
 
 
 def _as_math_verify(reference: str, prediction: str, found: Comparison) -> Comparison:
-    """A whole message in which no answer was found, as math-verify extracts it."""
+    """A whole message without an answer that we find, extracted by math-verify."""
     sides = [parser.parse(text if is_prose(text) else f"${text}$", parsing_timeout=None) for text in (reference, prediction)]
     for side in sides:
         if all(isinstance(value, str) for value in side):
@@ -82,7 +82,7 @@ def _as_math_verify(reference: str, prediction: str, found: Comparison) -> Compa
 
 
 def formulas(conventions: Conventions, reference: str, prediction: str) -> bool | str:
-    """Whether two formulas are equal, or the reason why that was not found out."""
+    """Whether two formulas are equal, or the reason why this is undecided."""
     if text_too_big(reference) or text_too_big(prediction):
         raise Undecided("size")
     letters = letters_of(reference, prediction)
@@ -97,7 +97,7 @@ def formulas(conventions: Conventions, reference: str, prediction: str) -> bool 
 
 
 def _readings(text: str, letters: Letters) -> list[Any]:
-    """What `text` may mean: `1/2x` is read with the x below, and with it beside the fraction."""
+    """The possible meanings of `text`: in `1/2x` the x is in the denominator, or a factor of the fraction."""
     found = [parsed(text, letters), *([parsed(_SLASH.sub(r"\\frac{\1}{\2}", text), letters)] if _SLASH.search(text) else [])]
     for value in found:
         if too_big(value):
@@ -112,7 +112,7 @@ def _verdict(one: Any, other: Any, reference: Number | None, prediction: Number 
             return same_within(value, rounded, conventions.relative)
     try:
         return bool(grader.sympy_expr_eq(one, other, 6, 15))
-    except TypeError:  # two kinds of things, as an interval and a number: they differ
+    except TypeError:  # two kinds of values, such as an interval and a number: they differ
         return False
     except ValueError as error:
         if str(error).startswith("zip()"):  # lists of unequal length
@@ -121,7 +121,7 @@ def _verdict(one: Any, other: Any, reference: Number | None, prediction: Number 
 
 
 def close_and_bound() -> None:
-    """Take the evaluation of text out of sympy and math-verify, and put bounds in. Then load what both would load late."""
+    """Remove text evaluation from sympy and math-verify, and install bounds. Then import the modules that both load lazily."""
     logging.disable(logging.CRITICAL)
     for module, name in ((sympy_parser, "parse_expr"), (sympy_parser, "eval_expr"), (parser, "parse_expr")):
         setattr(module, name, _numeral)
@@ -139,13 +139,13 @@ def close_and_bound() -> None:
 def forbid(event: str, arguments: tuple[Any, ...]) -> None:
     """An audit hook: the process may neither write, nor start a program, nor connect, nor compile text."""
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-    evaluates = event == "compile" and not str(arguments[1]).endswith(".py")  # a module that is loaded late is no text
+    evaluates = event == "compile" and not str(arguments[1]).endswith(".py")  # a module that is loaded late is not text
     if writes or evaluates or _FORBIDDEN.fullmatch(event):
         raise Undecided(f"forbidden: {event}")
 
 
 def _numeral(text: str, *_: Any, **__: Any) -> Any:
-    """What is left of `parse_expr`: sympy reads the digits of every number through it, by eval."""
+    """Replaces `parse_expr`, with which sympy reads the digits of every number by eval."""
     if _NUMERAL.fullmatch(text) is None:
         raise ValueError("text is never evaluated")
     return sympy.Float(text) if "." in text else sympy.Integer(int(text))
@@ -180,12 +180,12 @@ _compare_symbols, _solve_and_compare, _solve = grader.sympy_compare_symbols, gra
 
 
 def _same_symbol(gold: Any, target: Any) -> bool:
-    """math-verify compares a symbol by its name alone: `x` would not be `2x - x`."""
+    """math-verify compares a symbol only by name: `x` would differ from `2x - x`."""
     return bool(_compare_symbols(gold, target) or _symbolic(gold, target))
 
 
 def _same_relation(gold: Any, pred: Any, *precision: int) -> bool:
-    """Two equations or inequalities: one a multiple of the other, or with the same solutions, of which there are some."""
+    """Whether two equations or inequalities are multiples of each other, or have the same nonempty set of solutions."""
     ratio = proportional(gold.lhs - gold.rhs, pred.lhs - pred.rhs)
     if ratio is not None:
         equations = isinstance(gold, sympy.Eq | sympy.Ne) and type(gold) is type(pred)
@@ -199,7 +199,7 @@ def _same_relation(gold: Any, pred: Any, *precision: int) -> bool:
 
 
 class _Monomials:
-    """For each number of variables, sympy writes a program that calculates with exponents, and runs it. These need none."""
+    """Exponent arithmetic without generated code, which sympy writes and runs for each number of variables."""
 
     def __init__(self, variables: int) -> None:
         for name in ("mul", "div", "ldiv", "lcm", "gcd", "pow"):

@@ -1,4 +1,4 @@
-"""Bounds for sympy: a number that nobody could write down is not worked out, and running out of anything is said aloud.
+"""Limits on sympy: huge powers and factorials raise `Undecided`, as do memory and recursion errors.
 
 Only `algebra` uses this, in the process that can be killed.
 """
@@ -14,10 +14,10 @@ import sympy
 from deepcritic.answers.too_big import BITS
 
 CALCULUS: Final = (sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit, sympy.Derivative)
-_MANY: Final = 10_000  # factorials beyond this are not worked out
-_EXPANDED: Final = 13  # binary logarithm of the terms that a power of a sum may expand to, roughly
-_WITHIN: Final = 14  # the same of the numbers within calculus and factorials
-_EXPONENT: Final = 64  # the same of any exponent
+_MANY: Final = 10_000  # larger factorials are not computed
+_EXPANDED: Final = 13  # binary logarithm, roughly, of the most terms of an expanded power of a sum
+_WITHIN: Final = 14  # the same for numbers within calculus and factorials
+_EXPONENT: Final = 64  # the same for any exponent
 
 
 class Undecided(BaseException):
@@ -34,7 +34,7 @@ def install_bounds() -> None:
 
 
 def loud(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, but running out of memory or stack in it cannot be swallowed."""
+    """`function`, with memory and recursion errors raised as `Undecided`, which cannot be swallowed."""
 
     def wrapper(*arguments: Any, **options: Any) -> Any:
         try:
@@ -96,7 +96,7 @@ def _is_too_big(node: Any) -> bool:
 
 
 def _log2(value: Any) -> float:
-    """Of a number that is written in digits, powers and products, roughly; 0 for what is small or symbolic."""
+    """Approximate log of a number of digits, powers and products; 0 if small or symbolic."""
     if isinstance(value, sympy.Rational):
         return max(0.0, math.log2(abs(value.p) or 1) - math.log2(value.q))
     if isinstance(value, sympy.Float):

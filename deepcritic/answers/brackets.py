@@ -1,4 +1,4 @@
-r"""Brackets of LaTeX and plain text: where a group ends, and splitting outside all of them.
+r"""Brackets of LaTeX and plain text: the end of a group, and splitting outside brackets.
 
 >>> split(r"(1, 2), \{3, 4\}, 5", ",")
 ['(1, 2)', '\\{3, 4\\}', '5']
@@ -20,7 +20,7 @@ _ROUND: Final = re.compile(r"[()]")
 
 
 def group_end(text: str, start: int) -> int:
-    """The index after the brace that closes the one at `start`; -1 where none does."""
+    """The index after the brace that closes the one at `start`; -1 if none does."""
     depth = 0
     for found in _BRACE.finditer(text, start):
         if found[0] == "{":
@@ -33,7 +33,7 @@ def group_end(text: str, start: int) -> int:
 
 
 def round_end(text: str, start: int) -> int:
-    """The same of round brackets."""
+    """The same for round brackets."""
     depth = 0
     for found in _ROUND.finditer(text, start):
         depth += 1 if found[0] == "(" else -1
@@ -43,7 +43,7 @@ def round_end(text: str, start: int) -> int:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """`text` at each match of the pattern `separator` outside brackets; the parts without space around them."""
+    """Split `text` at each match of the pattern `separator` outside brackets; the parts are stripped."""
     parts, depth, at = [], 0, 0
     for found in _tokens(separator).finditer(text):
         if found.lastgroup == "open":
@@ -58,7 +58,7 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def wrapped(text: str) -> bool:
-    """Whether the first bracket of `text` closes with its last one, of whatever kinds the two are."""
+    """Whether the first bracket of `text` is closed by its last one, of any kinds."""
     depth = 0
     for found in _tokens("").finditer(text):
         if depth == 0 and found.start() > 0:

@@ -1,6 +1,6 @@
-"""What algebra found before: kept in memory, or in a file of a run, so that a run that was killed need not find it again.
+"""Results of earlier algebra, kept in memory or in a file of a run, so that a resumed run does not compute them again.
 
-A row counts only for the checker that wrote it: the files of this folder, math-verify and what it stands on, each in its version.
+A row is valid only for the checker that wrote it: the code of this folder, and the versions of math-verify and its dependencies.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from deepcritic.answers.decide import Comparison, Question
 from deepcritic.runs.jsonl import Journal
 from deepcritic.schema import Row
 
-_MOST: Final = 50_000  # pairs in memory where there is no file
+_MOST: Final = 50_000  # pairs in memory without a file
 
 
 class Compared(Row, frozen=True, kw_only=True):
-    """One pair of texts as math-verify was given them, and what came of it."""
+    """One pair of texts as given to math-verify, and the result."""
 
     checker: str
     reference: str
@@ -28,11 +28,11 @@ class Compared(Row, frozen=True, kw_only=True):
     equal: bool | None
     reason: str = ""
     deadline: float | None = None
-    """Where `reason` is `time`: the seconds it was given. With more it is tried again."""
+    """If `reason` is `time`: the seconds it had. With more it is tried again."""
 
 
 class Cache:
-    """Comparisons by their texts. With a `path` they are read from it first, and each new one is appended at once."""
+    """Comparisons by their texts. With a `path` they are loaded from it, and each new one is appended immediately."""
 
     def __init__(self, path: Path | None = None, conventions: Conventions = DEFAULT) -> None:
         self._found: dict[Question, Compared] = {}
@@ -43,14 +43,14 @@ class Cache:
                 self._found[Question(row.reference, row.prediction, known[row.checker])] = row
 
     def get(self, question: Question, deadline: float) -> Comparison | None:
-        """What is known, unless it is that some shorter deadline was not enough."""
+        """The known result, unless it is a timeout with a shorter deadline."""
         row = self._found.get(question)
         if row is None or (row.deadline is not None and row.deadline < deadline):
             return None
         return Comparison(row.equal, row.reason)
 
     def add(self, question: Question, found: Comparison, deadline: float) -> None:
-        """Keep `found`, unless it is known, or says nothing about the texts (a worker that was killed from outside)."""
+        """Store `found`, unless it is known, or not a result of the texts (a worker killed from outside)."""
         if found.reason == "died" or self.get(question, deadline) is not None:
             return
         given = deadline if found.reason == "time" else None
@@ -75,7 +75,7 @@ class Cache:
 
 @functools.cache
 def checker(conventions: Conventions = DEFAULT) -> str:
-    """A short name for everything that decides a comparison."""
+    """A short id of all code and options that affect a comparison."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())

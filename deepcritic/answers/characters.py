@@ -1,4 +1,4 @@
-r"""Signs outside ASCII in the spelling of LaTeX: radicals, fractions, full-width digits, Chinese connectives, superscripts.
+r"""Non-ASCII characters in LaTeX: radicals, fractions, full-width digits, Chinese connectives, superscripts.
 
 >>> ascii_spelling("２√7≤x²，或 ½")
 '2\\sqrt{7}\\le x^{2}, or \\frac{1}{2}'
@@ -48,7 +48,7 @@ _LETTERS: Final = re.compile("[\U0001d400-\U0001d7ff]")
 
 
 def ascii_spelling(text: str) -> str:
-    """`text` in ASCII and LaTeX commands; a sign without a spelling in either, as a Chinese word, stays."""
+    """`text` in ASCII and LaTeX commands; other characters, such as Chinese words, stay."""
     if text.isascii():
         return text
     text = _LETTERS.sub(_plain, text)
@@ -65,7 +65,7 @@ def _plain(run: re.Match[str]) -> str:
 
 
 def _root(sign: re.Match[str]) -> str:
-    """A radical covers the whole number after it, where in LaTeX it would cover one digit."""
+    """A radical covers the whole number after it; in LaTeX it would cover one digit."""
     return f"\\sqrt{{{sign[1]}}}" if sign[1] else "\\sqrt "
 
 

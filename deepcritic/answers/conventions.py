@@ -1,4 +1,4 @@
-"""Where graders differ: what two answers must share to be equal, as options with stated defaults.
+"""Options for the rules on which graders differ, with their defaults.
 
 >>> Conventions().percent, Conventions(lists="ordered").lists
 ('either', 'ordered')
@@ -21,26 +21,27 @@ _ALLOWED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Conventions:
-    """How answers are compared. Each option names in brackets who follows which rule.
+    """How answers are compared. The graders that follow each rule are in parentheses.
 
-    Raises `InputError` for a value that is not one of those listed.
+    Raises `InputError` for a value that is not listed.
     """
 
     percent: Literal["either", "exact"] = "either"
-    """`either`: 28% equals 28 and 0.28 (Math-Verify, NeMo-Skills). `exact`: 28% equals 0.28 alone."""
+    """`either`: 28% equals 28 and 0.28 (Math-Verify, NeMo-Skills). `exact`: 28% equals only 0.28."""
     lists: Literal["unordered", "ordered"] = "unordered"
     """Lists without brackets. `unordered`: `1, 2` equals `2, 1` (Math-Verify). `ordered`: it does not (hendrycks/math).
     Tuples are always ordered, and sets in braces never."""
     units: Literal["compared", "ignored"] = "compared"
-    """Where both answers state a unit. `compared`: 5 m equals 500 cm and differs from 5 cm. `ignored`: 5 m equals 5 cm. An answer
-    without a unit equals the same number with one (hendrycks/math, Minerva)."""
+    """Applies if both answers have a unit. `compared`: 5 m equals 500 cm and differs from 5 cm. `ignored`: 5 m equals 5 cm. An
+    answer without a unit equals the same number with one (hendrycks/math, Minerva)."""
     decimal_comma: Literal["read", "never"] = "read"
-    """`read`: `2,74` equals 2.74 where the other answer is a single decimal (Math-Verify). `never`: it is a list of two."""
+    """`read`: `2,74` equals 2.74 if the other answer is a single decimal (Math-Verify). `never`: it is a list of two."""
     base: Literal["written", "implied"] = "written"
-    """`written`: `1011` beside `1011_2` is undecided. `implied`: it equals it, the base being the question's (Math-Verify)."""
+    """`written`: `1011` against `1011_2` is undecided. `implied`: they are equal, as the question gives the base
+    (Math-Verify)."""
     tolerance: float = 1e-6
-    """The largest relative difference between a decimal and what it rounds: 0.333333 equals 1/3, and 0.3333 does not. Between
-    numbers without a decimal point there is none. 0 compares all numbers as they are written."""
+    """The largest relative difference between a decimal and the value that it rounds: 0.333333 equals 1/3, 0.3333 does not.
+    Numbers without a decimal point are compared exactly. 0 compares all numbers exactly."""
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
@@ -51,11 +52,11 @@ class Conventions:
 
     @property
     def relative(self) -> Fraction:
-        """`tolerance` as it is written in decimals, so that 1/3 and 0.333333 are exactly within 1e-6."""
+        """`tolerance` as an exact decimal, so that 1/3 and 0.333333 are exactly within 1e-6."""
         return _as_written(self.tolerance)
 
     def key(self) -> str:
-        """Empty for the defaults, else a text that tells these from all others."""
+        """Empty for the defaults, else a text that identifies these conventions."""
         return "" if self == DEFAULT else repr(sorted(asdict(self).items()))
 
 

@@ -1,4 +1,4 @@
-r"""What two written answers are to each other where no algebra is needed to say so.
+r"""Compare two written answers if no algebra is needed.
 
 >>> at_once(r"so it is $\boxed{1{,}000.50}$.", "1000.5")
 Comparison(equal=True, reason='')
@@ -20,14 +20,14 @@ from deepcritic.answers.spelling import spelled
 from deepcritic.answers.too_big import LIMIT, text_too_big, too_deep
 from deepcritic.answers.verdicts import ALGEBRA, Formulas
 
-_BROKEN: Final = re.compile("[\ud800-\udfff]")  # halves of characters: no file can hold them
+_BROKEN: Final = re.compile("[\ud800-\udfff]")  # lone surrogates cannot be written to a file
 
 
 class Comparison(NamedTuple):
-    """Whether two answers are equal, and where that is None, why.
+    """Whether two answers are equal, and the reason if that is None.
 
     - Not readable: `unreadable prediction`, `unreadable reference`.
-    - A limit: `time`, `memory`, `depth`, `size` (nobody could write the number out), `died` (killed from outside).
+    - A limit: `time`, `memory`, `depth`, `size` (the number is too large), `died` (killed from outside).
     - It depends on the question: `unit` (`5m` and 5, `5 cm` and `5 cm^2`), `rounding` (1234567.8 and 1234567.81), `base`,
       `grouping` (`100,200` and `100, 200`), `slash` (`1/2x`), `names` (`x = 5` and `y = 5`), `equation`, `condition`,
       `words` (one says more), `choice` (a letter with two texts), `am or pm`, `year`, `time or ratio` (`2:30` and `1:15`),
@@ -41,7 +41,7 @@ class Comparison(NamedTuple):
 
     @property
     def right(self) -> bool | None:
-        """The same of a prediction that is graded: one that cannot be read is wrong, for that is its writer's fault.
+        """`equal` for grading: an unreadable prediction is wrong.
 
         >>> Comparison(None, "unreadable prediction").right, Comparison(None, "time").right
         (False, None)
@@ -50,7 +50,7 @@ class Comparison(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What a worker is asked: whether two answers, or ends of messages, are equal."""
+    """A request to a worker: whether two answers, or ends of messages, are equal."""
 
     reference: str
     prediction: str
@@ -58,7 +58,7 @@ class Question(NamedTuple):
 
 
 def at_once(prediction: str, reference: str, conventions: Conventions = DEFAULT) -> Comparison | Question:
-    """The result, where no algebra is needed; else what to ask a worker."""
+    """The result if no algebra is needed; otherwise the question for a worker."""
     one, other = answer_of(prediction), answer_of(reference)
     for side, answer in (("prediction", one), ("reference", other)):
         if not answer or (not answer.isascii() and _BROKEN.search(answer)):
@@ -78,7 +78,7 @@ def at_once(prediction: str, reference: str, conventions: Conventions = DEFAULT)
 
 
 def answer_of(text: str) -> str:
-    r"""What of `text` is compared: what its last box holds, else its end.
+    r"""The part of `text` that is compared: the content of its last box, else its end.
 
     >>> answer_of(r"First \boxed{3}. " + "Then. " * 40 + r"So \boxed{4} \%")
     '4 \\%'
@@ -88,7 +88,7 @@ def answer_of(text: str) -> str:
 
 
 def compare_answers(reference: str, prediction: str, conventions: Conventions, formulas: Formulas) -> Comparison | None:
-    """The result for answers that `answer_of` has found; None where `formulas` leaves it to algebra."""
+    """The result for answers found by `answer_of`; None if `formulas` leaves it to algebra."""
     one, other = _part(reference), _part(prediction)
     if one == other and one:
         return Comparison(True)
@@ -107,7 +107,7 @@ def compare_answers(reference: str, prediction: str, conventions: Conventions, f
 
 
 def _asked(text: str) -> str:
-    """An answer in one spelling, so that it is asked about once; a message as it is, of which a worker may find another part."""
+    """An answer in canonical spelling, so that it is asked about once; a message unchanged, as a worker may find another part."""
     return _part(text) if stated_part(text) == text.strip() else text
 
 
@@ -116,5 +116,5 @@ _too_deep = lru_cache(10_000)(too_deep)
 
 @lru_cache(10_000)
 def _part(text: str) -> str:
-    """What of an answer or a message is compared, in one spelling."""
+    """The compared part of an answer or a message, in canonical spelling."""
     return spelled(stated_part(text))

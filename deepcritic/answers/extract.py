@@ -1,4 +1,4 @@
-r"""Where in a text the answer stands: its last box, a line that says "Answer: ...", or the end of prose.
+r"""Find the answer in a text: its last box, a line "Answer: ...", or the end of prose.
 
 >>> boxed_part(r"First \boxed{3}. Then \boxed{4}? No, \boxed{5}."), boxed_part(r"\boxed{1} and \boxed{2}")
 ('5', '1, 2')
@@ -30,7 +30,7 @@ _CORRECTED: Final = re.compile(
     r"(?i:\b(?:no|not|wait|actually|correction|should|instead|rather|sorry|oops|mistake|wrong|so|thus|then|final|but|however|right|correct|first))\b|[?!.。]|不"
 )
 _LISTED: Final = re.compile(r"\b(?:and|or)\b|[,;]")
-_APART: Final = 70  # characters between two boxes of one answer, at most (Math-Verify)
+_APART: Final = 70  # most characters between two boxes of one answer (Math-Verify)
 _TOKENS: Final = re.compile(r"<\|im_start\|>(?:user|system)|<\|(?:im_end|endoftext|eot_id|end|eos)\|>|</s>|<\uff5c[^<>]*\uff5c>")
 _MORE_THAN_SIGNS: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2}|[\n#<|]|[^\x00-\x7f]")
 _WORDED: Final = re.compile(r"\$?\\(?:text|mbox)[a-z]*\{([^{}$\\]*)\}\$?\.?")
@@ -76,7 +76,7 @@ _VERBS: Final = re.compile(
 )
 _INTRODUCED: Final = re.compile(r"[A-Za-z][A-Za-z ,'-]* [A-Za-z ,'-]*:\s*\$")
 _WORD: Final = re.compile(r"(?<![\\A-Za-z0-9_^{}])(?!(?:and|or)(?![A-Za-z]))[A-Za-z]{2,}(?![A-Za-z0-9_^(])")
-_MANY: Final = 5  # words with a number or formula among them, of which no verb is known
+_MANY: Final = 5  # least words of a message that has a number or formula, but no known verb
 _GENERAL: Final = re.compile(r"\b(?:all|any|every|each|except|unless|not|no|other)\b", re.I)
 _WORDS_BEHIND: Final = re.compile(r" ?[A-Za-z](?:(?! and | or )[A-Za-z '-])*")
 _CONDITION: Final = re.compile(
@@ -91,10 +91,10 @@ _COMPLEMENT: Final = re.compile(
 
 
 def boxed_part(text: str) -> str | None:
-    r"""What the last box of `text` holds; None without a box, empty where the only boxes never close or hold nothing.
+    r"""The content of the last box of `text`; None without a box, empty if all boxes are empty or unclosed.
 
-    Boxes that are joined by "and", "or" or commas are one answer. A line behind the box that names a choice or a number as the
-    answer counts instead of it.
+    Boxes joined by "and", "or" or commas are one answer. A line after the box that names a choice or a number as the answer
+    replaces it.
     """
     if "oxed" not in text and "\\fbox" not in text:
         return None
@@ -120,7 +120,7 @@ def boxed_part(text: str) -> str | None:
 
 
 def _joined(text: str, box: Box) -> Box | None:
-    """The box before `box`, where both are one answer."""
+    """The box before `box`, if both are one answer."""
     start = max(0, box.start - _APART - LIMIT)
     before = last_box(text[start : box.start])
     if before is None or not unescaped(before.content).strip():
@@ -135,7 +135,7 @@ def _joined(text: str, box: Box) -> Box | None:
 
 
 def end_of(text: str) -> str:
-    """The last lines or sentences of a long text; all of it where it has none, for then it is no prose."""
+    """The last lines or sentences of a long text; the whole text if it has none, as it is then not prose."""
     if len(text) <= LIMIT:
         return text.strip()
     start = len(text) - LIMIT
@@ -157,7 +157,7 @@ def is_prose(text: str) -> bool:
 
 
 def stated_part(text: str) -> str:
-    """The answer that prose states: behind "the answer is", else its last formula or number; an answer alone is itself."""
+    """The answer stated in prose: the text after "the answer is", else the last formula or number. A bare answer is unchanged."""
     text = text.strip()
     if not _MORE_THAN_SIGNS.search(text):
         return text
@@ -201,7 +201,7 @@ def _says_something(line: str) -> bool:
 
 
 def _in_sentence(text: str) -> str:
-    """The answer at the beginning of `text`, which goes on to the end of its sentence or formula."""
+    """The answer at the start of `text`, up to the end of its sentence or formula."""
     formula = _FORMULA.match(text)
     if formula:
         return _run(text, formula)
@@ -209,7 +209,7 @@ def _in_sentence(text: str) -> str:
 
 
 def _run(text: str, formula: re.Match[str]) -> str:
-    """A formula and those that are joined to it."""
+    """A formula and those joined to it."""
     end = formula.end()
     while True:
         link = _LINK.match(text, end)
@@ -222,7 +222,7 @@ def _run(text: str, formula: re.Match[str]) -> str:
 
 
 def _last(text: str) -> str:
-    """The formula or number that `text` ends with."""
+    """The formula or number at the end of `text`."""
     runs: list[tuple[int, str]] = []
     at = 0
     while formula := _FORMULA.search(text, at):
@@ -241,7 +241,7 @@ def _last(text: str) -> str:
 
 
 def _numbers(text: str) -> str:
-    """The number that `text` begins with, its unit, and the numbers that are joined to it."""
+    """The number at the start of `text`, its unit, and the numbers joined to it."""
     end = 0
     while found := _NUMBER.match(text, end):
         behind = _WORDS_BEHIND.match(text, found.end())

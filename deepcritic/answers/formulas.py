@@ -1,4 +1,4 @@
-"""Whether two expressions of sympy are equal: by their exact values, or their values at enough points.
+"""Whether two sympy expressions are equal, by their exact values or their values at sample points.
 
 Only `algebra` uses this, in the process that can be killed.
 """
@@ -17,14 +17,14 @@ from sympy.core.function import AppliedUndef
 from deepcritic.answers.bounds import loud
 from deepcritic.answers.numbers import Number, same_number
 
-_PROVEN: Final = 120  # decimal digits to which two constants agree that are called equal
-_DIGITS: Final = 60  # the same of values at a point
+_PROVEN: Final = 120  # decimal digits to which equal constants must agree
+_DIGITS: Final = 60  # the same for values at a point
 _TRIED: Final = 12
-_AGREED: Final = 4  # points at which both sides are real and equal, before they are called equal
+_AGREED: Final = 4  # points at which both sides must be real and equal
 
 
 def same_expression(a: Any, b: Any) -> bool:
-    """Whether two expressions are equal, wherever both are real. Raises `Undecided` beyond the bounds."""
+    """Whether two expressions are equal wherever both are real. Raises `Undecided` beyond the bounds."""
     one, other = _done(a), _done(b)
     if one == other:
         return True
@@ -54,7 +54,7 @@ def same_expression(a: Any, b: Any) -> bool:
 
 
 def same_within(value: Any, rounded: Number, tolerance: Fraction) -> bool:
-    """Whether a decimal is a constant's value, up to its rounding."""
+    """Whether a decimal equals a constant, up to rounding."""
     number = _done(value).evalf(30)
     if not number.is_Float and not number.is_Rational:
         return False
@@ -62,7 +62,7 @@ def same_within(value: Any, rounded: Number, tolerance: Fraction) -> bool:
 
 
 def proportional(a: Any, b: Any) -> Any | None:
-    """The constant that `a` is a multiple of `b` by; None where there is none."""
+    """The constant ratio of `a` to `b`; None if the ratio is not constant."""
     names = sorted((a - b).free_symbols, key=str)
     ratios = []
     for point in _points(names):
@@ -78,7 +78,7 @@ def proportional(a: Any, b: Any) -> Any | None:
 
 
 def _points(names: list[Any]) -> Iterator[dict[Any, Any]]:
-    """Points that no pattern tells apart: fractions of both signs, then positive ones, then whole numbers."""
+    """Pseudorandom points: fractions of both signs and positive ones, then whole numbers."""
     draw = random.Random(len(names))
     for number in range(_TRIED):
         yield {
@@ -89,7 +89,7 @@ def _points(names: list[Any]) -> Iterator[dict[Any, Any]]:
 
 
 def _radicands(side: Any) -> Iterator[Any]:
-    """What stands under roots and in logarithms: where it is negative, a real calculation ends."""
+    """The arguments of roots and logarithms: if one is negative, the value is not real."""
     for node in side.atoms(sympy.Pow, sympy.log):
         if isinstance(node, sympy.log):
             yield node.args[0]
@@ -103,7 +103,7 @@ def _negative(radicand: Any, point: dict[Any, Any]) -> bool:
 
 
 def _value(side: Any, point: dict[Any, Any]) -> Any | None:
-    """The value at a point, without the powers of fractions that an exact one would need."""
+    """The value at a point, without the exact powers of fractions."""
     try:
         value = side.evalf(30, subs=point)
         if not value.is_number:
@@ -114,7 +114,7 @@ def _value(side: Any, point: dict[Any, Any]) -> Any | None:
 
 
 def _is_zero(difference: Any, digits: int, point: dict[Any, Any] | None = None) -> bool:
-    """Whether a constant, or the value at a point, is zero: exactly or to so many digits beside its terms."""
+    """Whether a constant, or the value at a point, is zero: exactly, or to `digits` digits relative to its terms."""
     if difference.is_Rational:
         return bool(difference == 0)
     if not difference.is_finite and difference.is_finite is not None:
@@ -129,5 +129,5 @@ def _is_zero(difference: Any, digits: int, point: dict[Any, Any] | None = None) 
 
 
 def _done(value: Any) -> Any:
-    """`value` with its sums, integrals and limits worked out."""
+    """`value` with its sums, integrals and limits evaluated."""
     return loud(value.doit)()

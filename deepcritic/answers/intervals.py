@@ -38,7 +38,7 @@ _IN: Final = re.compile(r"(\\?[A-Za-z]+)(?:\\in\\mathbb\{R\})?[|:](.+)", re.DOTA
 
 
 def region(text: str) -> Region | None:
-    """The union of intervals that `text` describes: intervals, or inequalities that are solved for one variable."""
+    """The union of intervals in `text`: intervals, or inequalities solved for one variable."""
     if _NONE.fullmatch(text):
         return Region("\\emptyset", ())
     if _ALL.fullmatch(text):
@@ -59,7 +59,7 @@ def region(text: str) -> Region | None:
 
 
 def builder(inside: str) -> Region | None:
-    r"""What `\{x | x > 3\}` describes, of the text between its braces."""
+    r"""The region of `\{x | x > 3\}`, from the text between its braces."""
     found = _IN.fullmatch(inside)
     held = None if found is None else region(found[2])
     return held if held and found and held.name == found[1] else None
@@ -70,7 +70,7 @@ def _united(pieces: list[Piece], name: str) -> Region:
 
 
 def written(piece: Piece) -> str:
-    """A piece in brackets, as a formula."""
+    """A piece in interval notation."""
     if piece.lower.text == piece.upper.text:
         return f"\\{{{piece.lower.text}\\}}"
     opening, closing = "(" if piece.open_below else "[", ")" if piece.open_above else "]"
@@ -78,7 +78,7 @@ def written(piece: Piece) -> str:
 
 
 def _interval(text: str, *, alone: bool) -> tuple[list[Piece], str] | None:
-    """An interval in brackets. `(1, 2)` and `[1, 2]` alone may be a point or a list, and so are none."""
+    """An interval in brackets; not `(1, 2)` and `[1, 2]` alone, which may be a point or a list."""
     if not wrapped(text):
         return ([_EVERYTHING], "") if _ALL.fullmatch(text) else None
     if text.startswith("\\{") and text.endswith("\\}") and not alone:
@@ -112,7 +112,7 @@ def _but(points: list[Answer]) -> tuple[list[Piece], str] | None:
 
 
 def _conditions(text: str) -> tuple[list[Piece], str] | None:
-    """Inequalities that all hold: at most one bound below and one above, or values that are left out."""
+    """Inequalities that all hold: at most one lower and one upper bound, or excluded values."""
     below, above, names = list[tuple[str, bool]](), list[tuple[str, bool]](), set[str]()
     left_out, points = list[str](), list[str]()
     for condition in split(text, _AND):
@@ -152,7 +152,7 @@ def _conditions(text: str) -> tuple[list[Piece], str] | None:
 
 
 def _cut(piece: Piece, points: list[Answer]) -> list[Piece] | None:
-    """An interval without some of its points; None where one is no number."""
+    """An interval without some of its points; None if one is not a number."""
     if not points:
         return [piece]
     values = [_value(point) for point in points]

@@ -1,4 +1,4 @@
-"""LaTeX to sympy, by latex2sympy2_extended, with what it reads wrongly mended before it reads it.
+"""LaTeX to sympy with latex2sympy2_extended; text that it misreads is rewritten first.
 
 Only `algebra` uses this, in the process that can be killed.
 """
@@ -25,7 +25,7 @@ _COMBINATIONS: Final = re.compile(r"C_\{?([0-9]+)\}?\^\{?([0-9]+)\}?|C\(([0-9]+)
 _WORDS: Final = re.compile(r"(?<![\\A-Za-z])(?:[A-Z]?[a-z]{4,}|[A-Za-z]{2,} [A-Za-z]{2,})")
 _PERMUTATIONS: Final = re.compile(r"A_\{?([0-9]+)\}?\^\{?([0-9]+)\}?")
 _LOGARITHM: Final = r"\\(?:log|ln)(?:_\{?[0-9]+\}?)? ?[0-9]+"
-_LOGARITHMS: Final = re.compile(rf"({_LOGARITHM}) ?/ ?({_LOGARITHM})(?![0-9.^!])")  # log 8 / log 2 is no log of a fraction
+_LOGARITHMS: Final = re.compile(rf"({_LOGARITHM}) ?/ ?({_LOGARITHM})(?![0-9.^!])")  # log 8 / log 2 is not the log of a fraction
 _UNREAD: Final = re.compile(
     r"""!!|(?<![_^0-9.}])[0-9.]+\ [0-9]|(?<![A-Za-z0-9}_])[0-9]+_
     |\\(?:forall|exists|ldots|to|implies)(?![A-Za-z])|\\[A-Za-z]{20}|[?$\#@"]|[^\x00-\x7f]""",
@@ -37,12 +37,12 @@ _LETTER: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]+|\\[A-Za-z]+")
 
 
 class Letters(NamedTuple):
-    """What the letters of two formulas mean, so that both are read alike."""
+    """The meaning of the letters of two formulas, so that both are parsed alike."""
 
     imaginary: bool
-    """Whether i is the imaginary unit, and so nothing is known to be real."""
+    """Whether i is the imaginary unit; if so, nothing is assumed to be real."""
     cased: bool
-    """Whether one formula has both a and A, and so they are two variables; else they are one (Math-Verify)."""
+    """Whether one formula has both a and A, so they are two variables; else they are one (Math-Verify)."""
 
 
 def letters_of(*texts: str) -> Letters:
@@ -56,7 +56,7 @@ def letters_of(*texts: str) -> Letters:
 
 @lru_cache(100)
 def parsed(text: str, letters: Letters) -> Any | None:
-    """`text` as sympy has it, its decimals exact; None where it cannot be read, or is not defined."""
+    """`text` as a sympy value with exact decimals; None if it cannot be parsed or is undefined."""
     if not text or _UNREAD.search(text) or _WORDS.search(_SUBSCRIPT.sub("", text)):
         return None
     text = _GAMMA.sub(r"\1_{amma}", _PRIME.sub(lambda primes: f"_{{{'q' * len(primes[1])}}}", _SEGMENT.sub(r"\1", text)))
@@ -81,13 +81,13 @@ def parsed(text: str, letters: Letters) -> Any | None:
 
 
 def exact(value: Any) -> Any:
-    """`value` with each decimal as the fraction that it was written as."""
+    """`value` with each decimal as an exact fraction."""
     decimals = value.atoms(sympy.Float)
     return value.xreplace({decimal: sympy.Rational(str(decimal)) for decimal in decimals}) if decimals else value
 
 
 def _real_roots(value: Any) -> Any:
-    """`value` with the odd roots of negative numbers as real numbers, where sympy takes complex ones."""
+    """`value` with real odd roots of negative numbers, instead of sympy's complex ones."""
     roots = [root for root in value.atoms(sympy.Pow) if root.base.is_negative and root.base.is_number and _is_odd_root(root.exp)]
     return value.xreplace({root: (-1) ** root.exp.p * (-root.base) ** root.exp for root in roots}) if roots else value
 
@@ -97,8 +97,8 @@ def _is_odd_root(exponent: Any) -> bool:
 
 
 def use_own_products() -> None:
-    """From now on factors that stand side by side are multiplied, and only a whole number before a proper fraction is a mixed
-    number: latex2sympy2_extended takes 2(3) for 5."""
+    """From now on adjacent factors are multiplied, and only a whole number before a proper fraction is a mixed number:
+    latex2sympy2_extended reads 2(3) as 5."""
     latex2sympy2._Latex2Sympy.convert_postfix_list = _product
 
 

@@ -13,7 +13,7 @@ from deepcritic.answers.units import NO_UNIT
 from deepcritic.answers.values import quantity
 from deepcritic.answers.verdicts import Verdict, all_of, any_of, unless
 
-_LONGEST: Final = 100  # items that are compared in any order
+_LONGEST: Final = 100  # most items that are compared in any order
 _DOTS: Final = "\\ldots"
 _CHOICES: Final = re.compile(r"[A-J]{2,}")
 _MIXED: Final = re.compile(r"[0-9]+ and (?:[0-9]+/[0-9]+|\\frac\{[0-9]+\}\{[0-9]+\})")
@@ -27,7 +27,7 @@ class ListMatcher(ValueMatcher):
     """Compares lists and matrices, item by item."""
 
     def lists(self, r: Answer, p: Answer) -> Verdict:
-        """Whether two answers are the same, of which at least one is `Items`."""
+        """Whether two answers are the same; at least one is `Items`."""
         if isinstance(r, Items) and isinstance(p, Items):
             return self._two_lists(r, p)
         items, other = (r, p) if isinstance(r, Items) else (p, r)
@@ -55,7 +55,7 @@ class ListMatcher(ValueMatcher):
         return unless(self._ordered(*cells), "vector") if vectors else False
 
     def _list_or_number(self, items: Items, other: Quantity) -> Verdict:
-        """A list beside a number: the same only as a decimal comma, and undecided where grouped digits may be either."""
+        """A list against a number: the same only as a decimal comma, and undecided if grouped digits may be either."""
         if items.kind != "bare":
             return False
         comma = _COMMA.fullmatch(items.text) if self.conventions.decimal_comma == "read" else None
@@ -107,7 +107,7 @@ class ListMatcher(ValueMatcher):
         return unless(self._unordered([*one.values()], [*other.values()]), "names")
 
     def _by_position(self, named: dict[str, Answer], items: Items, *, swap: bool) -> Verdict:
-        """Named values beside a list without names, which stands in their order; roots with indices have none."""
+        """Named values against a list without names, compared in order; indexed roots have no order."""
         values = [*named.values()]
         one, other = ([*items.items], values) if swap else (values, [*items.items])
         verdict = self._ordered(one, other)
@@ -119,7 +119,7 @@ class ListMatcher(ValueMatcher):
         return len(a) == len(b) and all_of(self.same(x, y) for x, y in zip(a, b, strict=True))
 
     def _unordered(self, a: Sequence[Answer], b: Sequence[Answer], *, repeats: bool = False) -> Verdict:
-        """As sets; with `repeats`, lists of numbers in which one stands more often than in the other are undecided."""
+        """Compare as sets; with `repeats`, lists in which a number occurs more often in one are undecided."""
         if max(len(a), len(b)) > _LONGEST:
             return any_of((self._ordered(a, b), "size"))
         table = [[self.same(x, y) for y in b] for x in a]
@@ -133,18 +133,18 @@ class ListMatcher(ValueMatcher):
 
 
 def _by_name(items: Items) -> dict[str, Answer] | None:
-    """The values by their names, where each item has a name of its own."""
+    """The values by name, if each item has its own name."""
     named = {item.name: item.value for item in items.items if isinstance(item, Named) and item.plain}
     return named if len(named) == len(items.items) else None
 
 
 def _indexed(names: Iterable[str]) -> bool:
-    """Whether the names differ by an index alone, as those of roots do."""
+    """Whether the names differ only by an index, as those of roots do."""
     return len({_INDEX.sub("", name) for name in names}) == 1
 
 
 def _values(items: Items) -> list[Answer]:
-    """The items; of `x = 1 or x = 2` the values."""
+    """The items; for `x = 1 or x = 2` the values."""
     named = [item for item in items.items if isinstance(item, Named) and item.plain]
     if len(named) == len(items.items) and len({item.name for item in named}) == 1:
         return [item.value for item in named]

@@ -27,7 +27,7 @@ _FUNCTION_WORDS: Final = frozenset(("of", "is", "are", "and", "in", "to", "for",
 
 
 class ValueMatcher(ABC):
-    """Compares single values by `conventions`; `formulas` decides what takes algebra."""
+    """Compares single values by `conventions`; `formulas` decides what needs algebra."""
 
     def __init__(self, conventions: Conventions, formulas: Formulas) -> None:
         self.conventions, self.formulas = conventions, formulas
@@ -52,7 +52,7 @@ class ValueMatcher(ABC):
         return self.as_formulas(r, p)
 
     def as_formulas(self, r: Answer, p: Answer) -> Verdict:
-        """The verdict of algebra, on each of the formulas that an answer may stand for."""
+        """The verdict of algebra on each possible formula of an answer."""
         for one, other in ((r, p), (p, r)):
             if isinstance(one, Quantity) and type(other) is Answer:
                 found = leading_number(other.text)
@@ -62,7 +62,7 @@ class ValueMatcher(ABC):
                     return "base"
         for one, other in ((r, p), (p, r)):
             if isinstance(one, Quantity | Measured) and type(other) is Answer and _LAST_LETTER.search(one.text):
-                as_variable = self.formulas(r.text, p.text)  # the h of \frac{1}{2} h may be no hour
+                as_variable = self.formulas(r.text, p.text)  # the h of \frac{1}{2} h may not be an hour
                 if as_variable is not False:
                     return as_variable
         if type(r) is Answer and type(p) is Answer and _LETTERS.fullmatch(r.text) and r.text.lower() == p.text.lower():
@@ -73,7 +73,7 @@ class ValueMatcher(ABC):
         return self.same(other, one) if swap else self.same(one, other)
 
     def _value(self, one: Answer, other: Answer, swap: bool) -> Verdict | None:
-        """The verdict where the kind of `one` says how to compare it; `swap` where it is the prediction."""
+        """The verdict if the kind of `one` has its own rule, else None; `swap` if `one` is the prediction."""
         match one:
             case Choice():
                 return self._choice(one, other, swap)
@@ -118,7 +118,7 @@ class ValueMatcher(ABC):
         return self.conventions.percent == "either" and same_number(percent, plain.number, self._tolerance)
 
     def _angles(self, degrees: Quantity, radians: Quantity | Measured) -> Verdict:
-        """Degrees beside radians; False where they are not."""
+        """Degrees against radians; False if they are not."""
         if ("degree", 1) not in degrees.unit.measures or ("radian", 1) not in radians.unit.measures:
             return False
         return self.as_formulas(_in_radians(degrees), radians.value if isinstance(radians, Measured) else _bare(radians))
@@ -224,7 +224,7 @@ def _bare(quantity: Quantity) -> Quantity:
 
 
 def _digits(value: Number) -> str:
-    """A number written out: as a decimal where it was one, else as a fraction."""
+    """A number as text: a decimal if it was one, else a fraction."""
     if value.step and value.step.numerator == 1 and set(str(value.step.denominator)) <= {"0", "1"}:
         places = len(str(value.step.denominator)) - 1
         digits = str(abs(value.value) // value.step).rjust(places + 1, "0")
@@ -238,7 +238,7 @@ def _in_radians(degrees: Quantity) -> Answer:
 
 
 def _written(answer: Answer) -> list[str]:
-    """The formulas that an answer may stand for: 50% for 0.5 and 50, 60 degrees for 60 and a third of pi."""
+    """The possible formulas of an answer: 50% is 0.5 or 50, 60 degrees is 60 or a third of pi."""
     if not isinstance(answer, Quantity):
         return [answer.text]
     bare = _bare(answer)

@@ -12,7 +12,7 @@ from deepcritic.answers.shapes import Answer, Conditional, Either, Items, Matrix
 from deepcritic.answers.verdicts import Verdict, all_of, any_of, unless
 
 _SUM_OF_NAMES: Final = re.compile(r"[A-Za-z]+(?:\+[A-Za-z]+)*")
-_TERMS: Final = re.compile(r"\^|[0-9][A-Za-z]|[A-Za-z]\}? ?[-+] ?[0-9]")  # x^2+y^2 or 2x+1: what is asked for, or an equation
+_TERMS: Final = re.compile(r"\^|[0-9][A-Za-z]|[A-Za-z]\}? ?[-+] ?[0-9]")  # x^2+y^2 or 2x+1: the value asked for, or an equation
 _MATRIX_NAME: Final = re.compile(r"[IE0O](?:_\{?[0-9n]\}?)?")
 _COMMAND: Final = re.compile(r"\\[A-Za-z]+")
 _RELATION: Final = re.compile(r"[<>]|\\(?:le|ge|ne)(?![A-Za-z])")
@@ -28,7 +28,7 @@ class Matcher(ListMatcher):
     """Compares answers of any kind."""
 
     def same(self, reference: Answer, prediction: Answer) -> Verdict:
-        """Whether `prediction` is the answer that `reference` is."""
+        """Whether `prediction` is the same answer as `reference`."""
         r, p = reference, prediction
         if r.text == p.text and getattr(r, "name", "") == getattr(p, "name", ""):
             return True
@@ -87,7 +87,7 @@ class Matcher(ListMatcher):
         if one is not None and other is not None:
             verdict = self._pieces(one, other)
             return unless(verdict, "names") if one.name and other.name and one.name != other.name else verdict
-        if one is not None and _is_relation(p):  # the prediction may be the question said again
+        if one is not None and _is_relation(p):  # the prediction may repeat the question
             verdict = self.formulas(p.text, r.text)
             verdict = _SIDES.get(verdict, verdict) if isinstance(verdict, str) else verdict
             return verdict if one.name and not _UNSOLVED.search(p.text) else unless(verdict, "unsolved")
@@ -130,7 +130,7 @@ def _solves(solution: Answer, inequality: Answer) -> bool:
 
 
 def _as_region(answer: Answer) -> Region | None:
-    """A region, or a pair in brackets as an interval."""
+    """A region, or a bracketed pair as an interval."""
     if isinstance(answer, Items) and answer.kind in ("round", "square") and len(answer.items) == 2:
         is_open = answer.kind == "round"
         return Region(answer.text, (Piece(answer.items[0], answer.items[1], is_open, is_open),))
@@ -138,7 +138,7 @@ def _as_region(answer: Answer) -> Region | None:
 
 
 def _merged(pieces: tuple[Piece, ...]) -> list[_Interval] | None:
-    """Pieces in order, those that touch as one; None where an end is no number."""
+    """Sorted pieces, with adjacent ones merged; None if an end is not a number."""
     found: list[_Interval] = []
     for piece in pieces:
         lower, upper = _bound(piece.lower), _bound(piece.upper)

@@ -1,4 +1,4 @@
-r"""Numbers as they are written: whole ones, decimals, fractions, mixed and repeating ones, powers of ten; their exact values.
+r"""Written numbers and their exact values: integers, decimals, fractions, mixed numbers, repeating decimals, powers of ten.
 
 >>> number("7 3/4").value, number(r"-1\frac{1}{2}").value, number("1,234.50").value, number("1.5e3").value
 (Fraction(31, 4), Fraction(-3, 2), Fraction(2469, 2), Fraction(1500, 1))
@@ -12,8 +12,8 @@ import re
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-_LARGEST: Final = 4000  # decimal digits of a number that is worked out here
-_FLOAT: Final = 15  # a decimal with as many digits came out of a computer, whose last ones say nothing
+_LARGEST: Final = 4000  # most decimal digits of a number computed here
+_FLOAT: Final = 15  # a decimal with this many digits is a float, whose last digits are noise
 _WHOLE: Final = r"[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+|(?:\ [0-9]{3})+|(?:'[0-9]{3})+)|[0-9]+"
 _NUMBER: Final = re.compile(
     rf"""(?P<sign>[-+]?)(?:
@@ -37,11 +37,11 @@ class Number(NamedTuple):
 
     value: Fraction
     step: Fraction = Fraction(0)
-    """The place value of its last digit, where it is written as a decimal and so may be rounded; else 0."""
+    """The place value of its last digit if it is a decimal and may be rounded; else 0."""
 
 
 def number(text: str) -> Number | None:
-    """The number that `text` is, in one spelling (`spelled`); None where it is none, or too big to be worked out here."""
+    """The number in `text`, in canonical spelling (`spelled`); None if it is not a number, or too big to compute here."""
     if text.isdigit() and text.isascii():
         return Number(Fraction(int(text))) if len(text) <= _LARGEST else None
     found = _NUMBER.fullmatch(text) if text and (text[-1] in "0123456789.})" or text[-6:] == "\\ldots") else None
@@ -50,7 +50,7 @@ def number(text: str) -> Number | None:
 
 
 def leading_number(text: str) -> tuple[Number, str] | None:
-    """The number that `text` begins with, and the rest."""
+    """The number at the start of `text`, and the rest."""
     found = _NUMBER.match(text)
     read = _read(found) if found and found[0] else None
     if found is None or read is None:
@@ -59,7 +59,7 @@ def leading_number(text: str) -> tuple[Number, str] | None:
 
 
 def same_number(a: Number, b: Number, tolerance: Fraction) -> bool:
-    """Whether they are equal: exactly, or up to the rounding of a decimal, which is never coarser than `tolerance` (relative)."""
+    """Whether they are equal: exactly, or up to the rounding of a decimal, at most `tolerance` (relative)."""
     if a.value == b.value or not (a.step or b.step):
         return a.value == b.value
     difference = abs(a.value - b.value)
@@ -70,14 +70,14 @@ def same_number(a: Number, b: Number, tolerance: Fraction) -> bool:
 
 
 def may_be_rounded(a: Number, b: Number, tolerance: Fraction) -> bool:
-    """Whether one of two decimals, equal up to rounding, has so few places that they may be two numbers, as 1234567.8 and .81."""
+    """Whether two decimals, equal up to rounding, may differ as one has too few places: 1234567.8 and 1234567.81."""
     if a.value == b.value or not a.step or not b.step or max(_digits(a), _digits(b)) >= _FLOAT:
         return False
     return max(a.step, b.step) > 10 * tolerance
 
 
 def _step(number: Number) -> Fraction:
-    """The place value of the last digit that counts."""
+    """The place value of the last significant digit."""
     if not number.step:
         return number.step
     return max(number.step, abs(number.value) / 10 ** (_FLOAT - 3)) if _digits(number) >= _FLOAT else number.step
@@ -138,7 +138,7 @@ def _ratio(top: str, bottom: str) -> Number | None:
 
 
 def _repeating(begin: str, fixed: str, period: str | None) -> Number | None:
-    """A decimal whose digits `period` go on for ever; where none are marked, those that its end repeats."""
+    """A decimal with the repeating digits `period`; if none are marked, those that its end repeats."""
     if period is None:
         period = next((fixed[-size:] for size in (1, 2, 3, 6) if _repeats(fixed, size)), "")
         if not period:
@@ -170,7 +170,7 @@ _PARTS: Final = {
 
 
 def spoken_number(words: tuple[str, ...]) -> Fraction | None:
-    """The number below a million that English words are.
+    """The number below a million in English words.
 
     >>> spoken_number(("two", "hundred", "forty-one")), spoken_number(("two", "thirds")), spoken_number(("dozen",))
     (Fraction(241, 1), Fraction(2, 3), Fraction(12, 1))

@@ -1,6 +1,6 @@
-"""The processes that do algebra, seen from the process that asks: a forkserver, and the workers that it forks.
+"""The client of the processes that do algebra: a forkserver, and the workers that it forks.
 
-`workers().compare(question, deadline)` is all that others need. One pool for each process that compares, safe in any thread.
+Call `workers().compare(question, deadline)`. Each process has one pool, which is thread-safe.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from deepcritic.answers.protocol import READY, REPLY, REQUEST, exactly, receive,
 from deepcritic.errors import DeepCriticError
 
 _MEMORY: Final = 1 << 30  # address space of a worker, in bytes
-_START: Final = 120.0  # seconds that loading math-verify may take on a busy machine
-_STARVED: Final = 0.1  # a pair that had less of its deadline on a processor, on a machine that is too busy, is tried once more
-_ALARM: Final = 0.9  # the share of a deadline after which the kernel ends a worker, so that the answer is there in time
+_START: Final = 120.0  # most seconds to load math-verify on a busy machine
+_STARVED: Final = 0.1  # a pair with a smaller share of its deadline on a processor (busy machine) is retried once
+_ALARM: Final = 0.9  # the share of a deadline after which the kernel kills a worker, so that the result is in time
 
 
 class _Worker(NamedTuple):
     pid: int
     channel: socket.socket
     spent: float = 0.0
-    """Seconds of a processor so far."""
+    """Processor seconds so far."""
 
 
 class Pool:
@@ -48,10 +48,10 @@ class Pool:
         self._control: socket.socket | None = None
 
     def compare(self, question: Question, deadline: float) -> Comparison:
-        """Ask a worker; where it does not answer within `deadline` seconds, it is ended. Waits while all cores are at work."""
+        """Ask a worker, which is killed after `deadline` seconds without a reply. Waits while all cores are busy."""
         task = json.dumps([_ALARM * deadline, question.reference, question.prediction, asdict(question.conventions)]).encode()
         with self._slots:
-            for last_try in (False, True):  # a worker that was idle may have retired, or been killed from outside
+            for last_try in (False, True):  # an idle worker may have exited, or been killed from outside
                 worker = self._take()
                 with contextlib.suppress(OSError):
                     send(worker.channel, task)
@@ -69,7 +69,7 @@ class Pool:
         return Comparison(None, "died")
 
     def close(self) -> None:
-        """End all processes, and wait for them."""
+        """Stop all processes, and wait for them."""
         with self._lock:
             self._abandon()
             forkserver, self._forkserver = self._forkserver, None
@@ -88,12 +88,12 @@ class Pool:
             self._forkserver = None
 
     def pids(self) -> list[int]:
-        """The processes that live now, busy workers aside."""
+        """The pids of live processes, except busy workers."""
         forkserver = [] if self._forkserver is None else [self._forkserver.pid]
         return forkserver + [worker.pid for worker in self._idle]
 
     def _abandon(self) -> None:
-        """Close our ends of the sockets: the forkserver sees that and ends its workers and itself."""
+        """Close our ends of the sockets; the forkserver then stops its workers and itself."""
         for worker in self._idle:
             worker.channel.close()
         self._idle.clear()
@@ -120,8 +120,8 @@ class Pool:
             raise AssertionError
 
     def _end(self, worker: _Worker) -> tuple[int, float]:
-        """Kill and reap a worker; its wait status and processor seconds. The forkserver does it: only a parent can know that a
-        pid is still its child."""
+        """Kill and reap a worker; return its wait status and processor seconds. The forkserver does this, as only a parent knows
+        that a pid is still its child."""
         worker.channel.close()
         with self._lock:
             if self._control is None:
@@ -146,12 +146,12 @@ class Pool:
             raise DeepCriticError(
                 "comparing these answers needs algebra, and math-verify is not installed: pip install 'deepcritic[answers]'"
             )
-        if self._forkserver is not None:  # it was killed, and is still to be reaped
+        if self._forkserver is not None:  # it was killed, but not reaped
             self._forkserver.kill()
             self._forkserver.wait()
         ours, theirs = socket.socketpair()
         with theirs:
-            # Without -P the folder that we are in could shadow modules. No other variable comes along: no secret can leak.
+            # Without -P the current folder could shadow modules. No other variables are passed, so that no secret can leak.
             path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
             self._forkserver = subprocess.Popen(
                 [sys.executable, "-P", "-B", "-m", "deepcritic.answers.worker", str(theirs.fileno()), str(_MEMORY)],
@@ -177,7 +177,7 @@ _the_pool_lock = threading.Lock()
 
 
 def workers() -> Pool:
-    """This process's pool; its processes start when they are first needed."""
+    """This process's pool; its processes start on first use."""
     global _the_pool
     with _the_pool_lock:
         if _the_pool is None:
@@ -187,7 +187,7 @@ def workers() -> Pool:
 
 
 def _after_fork() -> None:
-    """A forked child starts processes of its own; a lock that another thread of the parent held would never open here."""
+    """Give a forked child its own pool; a lock held by another thread of the parent would never be released here."""
     global _the_pool, _the_pool_lock
     _the_pool_lock = threading.Lock()
     if _the_pool is not None:
@@ -206,5 +206,5 @@ def _readable(channel: socket.socket, seconds: float) -> bool:
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""How the asking process, the forkserver and the workers talk: requests of a fixed size, and messages with a length prefix."""
+"""Protocol of the client, the forkserver and the workers: fixed-size requests, and messages with a length prefix."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import socket
 import struct
 from typing import Final
 
-REQUEST: Final = struct.Struct("!cI")  # to the forkserver: b"F" (fork; a socket comes along) or b"K" (kill and reap this pid)
-REPLY: Final = struct.Struct("!Id")  # from it: the new pid and 0, or the wait status and the processor seconds in all
+REQUEST: Final = struct.Struct("!cI")  # to the forkserver: b"F" (fork; sent with a socket) or b"K" (kill and reap this pid)
+REPLY: Final = struct.Struct("!Id")  # from it: the new pid and 0, or the wait status and the total processor seconds
 READY: Final = b"ready"
 _LENGTH: Final = struct.Struct("!I")
 
@@ -17,7 +17,7 @@ def send(channel: socket.socket, data: bytes) -> None:
 
 
 def receive(channel: socket.socket) -> bytes:
-    """One message; empty when the other side has gone."""
+    """One message; empty if the other side has closed."""
     head = exactly(channel, _LENGTH.size)
     return exactly(channel, _LENGTH.unpack(head)[0]) if head else b""
 

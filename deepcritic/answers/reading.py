@@ -1,4 +1,4 @@
-r"""What an answer is: a quantity, a choice, a time, a list, an interval, a named value, words, or a formula.
+r"""Parse an answer: a quantity, a choice, a time, a list, an interval, a named value, words, or a formula.
 
 >>> read("18 eggs per day").number.value, read("(C)12").letter, read("x=5").value.text
 (Fraction(18, 1), 'C', '5')
@@ -66,7 +66,7 @@ _BRACKETS: Final[tuple[tuple[str, str, Kind], ...]] = (
 
 @lru_cache(10_000)
 def read(text: str) -> Answer:
-    """What `text`, in one spelling (`spelled`), is; a formula where it is nothing else that is known."""
+    """Parse `text` in canonical spelling (`spelled`); a formula if it is no other known kind."""
     timed = clock(text) if ":" in text or text[-1:] in "mM" else None
     found = timed or (day(text) if text[:1].isdigit() and text[-1:].isalnum() and " " in text else None) or quantity(text)
     if found is not None:
@@ -103,7 +103,7 @@ def _numbered(text: str) -> Answer | None:
 
 
 def _circled(text: str) -> Answer | None:
-    """Circled numbers, which are the statements that hold: `①③`."""
+    """Circled numbers of the true statements: `①③`."""
     if not _CIRCLED.fullmatch(text):
         return None
     signs = [sign for sign in text if "\u2460" <= sign <= "\u2473"]
@@ -111,7 +111,7 @@ def _circled(text: str) -> Answer | None:
 
 
 def _signs(text: str) -> Answer | None:
-    r"""`\pm a` as the two values that it stands for."""
+    r"""`\pm a` as its two values."""
     signs = [found[2] for found in _SIGNED.finditer(text)]
     if not signs or signs.count("pm") > 1 or signs.count("mp") > 1 or len(split(text, f"{_OR}|{_COMMA}")) > 1:
         return None
@@ -119,12 +119,12 @@ def _signs(text: str) -> Answer | None:
 
 
 def _signed(text: str, plus: str) -> str:
-    """`text` with `plus` as a plus sign, which is left out at the beginning of a formula, and the other one as a minus sign."""
+    """`text` with `plus` as a plus sign, omitted at the start of a formula, and the other sign as a minus sign."""
     return _SIGNED.sub(lambda found: f"{found[1] or ''}{'-' if found[2] != plus else '' if found[1] is not None else '+'}", text)
 
 
 def _list(text: str) -> Answer | None:
-    """Items that are joined by commas, semicolons, "and" or "or"; `x = 1, y = 2 or x = 3, y = 4` is a list of lists."""
+    """Items joined by commas, semicolons, "and" or "or"; `x = 1, y = 2 or x = 3, y = 4` is a list of lists."""
     groups = [split(part, _COMMA) for half in split(text, _OR) for part in split(half, ";")]
     groups = [[item for item in group if item] for group in groups]
     if sum(map(len, groups)) < 2:
@@ -145,7 +145,7 @@ def _list(text: str) -> Answer | None:
 
 
 def _rounds(items: list[Answer]) -> list[tuple[Answer, ...]]:
-    """Named values in rounds of the same names, as `p = 2, q = 3 and p = 3, q = 2` has them; empty where there are none."""
+    """Groups of named values that repeat the same names, as in `p = 2, q = 3 and p = 3, q = 2`; empty if none."""
     names = [item.name for item in items if isinstance(item, Named)]
     size = len(set(names))
     if not len(names) == len(items) > size > 1 or names != names[:size] * (len(names) // size):
@@ -163,12 +163,12 @@ def _bracketed(text: str) -> Answer | None:
 
 
 def _held(text: str, inside: str, kind: Kind) -> Answer | None:
-    """What brackets of a kind hold: a single value in round ones is that value."""
+    """The content of brackets of a kind; a single value in round brackets is that value."""
     built = builder(inside) if kind == "set" else None
     if built is not None:
         return built
     measured = quantity(inside) if kind == "round" else None
-    if measured and measured.unit != NO_UNIT:  # 1,234 cm in brackets, where (1,234) alone is a pair
+    if measured and measured.unit != NO_UNIT:  # 1,234 cm in brackets; (1,234) alone is a pair
         return measured
     parts = split(inside, "[,;]")
     if not all(parts):
@@ -195,7 +195,7 @@ def _matrix(text: str) -> Answer | None:
 
 
 def _named(text: str) -> Answer | None:
-    r"""`name = value`, `name \in set` and `name: value`. The value of a chain of equations is its end."""
+    r"""`name = value`, `name \in set` and `name: value`. The value of a chain of equations is its last part."""
     parts = split(text, _EQUAL)
     if len(parts) < 2 or not all(parts):
         labelled = _LABELLED.fullmatch(text)
@@ -215,7 +215,7 @@ def _named(text: str) -> Answer | None:
 
 
 def _is_name(text: str) -> bool:
-    """Whether `text` names something: a variable, a function, a point, a word, or several in brackets."""
+    """Whether `text` is a name: a variable, a function, a point, a word, or several in brackets."""
     if _CALL.fullmatch(text) or _NAMES.fullmatch(text):
         return True
     return not _NO_NAME.search(_SCRIPTS.sub("", text)) and re.search("[A-Za-z]", text) is not None
@@ -232,7 +232,7 @@ def _ratio(text: str) -> Answer | None:
 
 
 def _measured(text: str) -> Answer | None:
-    r"""A formula with a unit that is known, as `2\sqrt{7} cm`. The degrees of an angle inside a formula are no unit of it."""
+    r"""A formula with a known unit, such as `2\sqrt{7} cm`. The degrees of an angle inside a formula are not its unit."""
     found = _UNIT_BEHIND.search(text)
     if found is None or not found.start():
         return None

@@ -1,4 +1,4 @@
-"""The kinds of answers: what `reading` makes of a text, and what `matching` compares."""
+"""The kinds of answers that `reading` parses and `matching` compares."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from deepcritic.answers.numbers import Number
 from deepcritic.answers.units import NO_UNIT, Unit
 
 Kind = Literal["bare", "round", "square", "set", "angle"]
-"""How the items of a list are held together; `bare` is without brackets."""
+"""The brackets of a list; `bare` is without brackets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer in one spelling. Where nothing more is known of it, it is a formula."""
+    """An answer in canonical spelling. An answer of no other kind is a formula."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity(Answer):
-    """A number, with its unit where it has one."""
+    """A number with its optional unit."""
 
     number: Number
     unit: Unit = NO_UNIT
@@ -45,7 +45,7 @@ class Ratio(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Based(Answer):
-    """Digits with the base that they are written in."""
+    """Digits and their base."""
 
     digits: str
     base: int
@@ -53,7 +53,7 @@ class Based(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Residue(Answer):
-    """A residue class, its representative below the modulus."""
+    """A residue class, represented by a number below the modulus."""
 
     value: int
     modulus: int
@@ -61,7 +61,7 @@ class Residue(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Choice(Answer):
-    """A letter of a multiple choice, and the text that follows it."""
+    """A letter of a multiple choice, and the text after it."""
 
     letter: str
     rest: str = ""
@@ -73,12 +73,12 @@ class Clock(Answer):
 
     minutes: int
     half: str = ""
-    """`a` or `p` where it is said, else empty."""
+    """`a` or `p` if given, else empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Day(Answer):
-    """A date; `year` is 0 where it is not said."""
+    """A date; `year` is 0 if not given."""
 
     year: int
     month: int
@@ -87,7 +87,7 @@ class Day(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Words(Answer):
-    """Words of a language, in lower case and without articles."""
+    """Words in lower case and without articles."""
 
     words: tuple[str, ...]
 
@@ -126,7 +126,7 @@ class Either(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Conditional(Answer):
-    """A value, and the condition on which it holds."""
+    """A value, and the condition under which it holds."""
 
     value: Answer
     condition: str
@@ -144,7 +144,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Region(Answer):
-    """A union of intervals, and the name of what lies in it where that is said."""
+    """A union of intervals, and the name of its variable if given."""
 
     pieces: tuple[Piece, ...]
     name: str = ""

@@ -1,4 +1,4 @@
-r"""One spelling for an answer: styling, spacing and delimiters go, and each sign and command is written in one way.
+r"""Canonical spelling of an answer, without styling, spacing and delimiters, and with one form for each sign and command.
 
 >>> spelled(r"$\boldsymbol{\left( \dfrac12 ,\; √7 \right)}$.")
 '(\\frac{1}{2},\\sqrt{7})'
@@ -80,13 +80,13 @@ _SPACE: Final = re.compile(
 )
 _ABSOLUTE: Final = re.compile(r"(?<![A-Za-z\\])abs\(([^()]*)\)")
 _ANGLES: Final = re.compile(r"\A<([^<>]*,[^<>]*)>\Z")
-_HARD: Final = "\x01"  # a space around words in LaTeX, which stays where letters follow
+_HARD: Final = "\x01"  # a space around words in LaTeX, kept before letters
 _SOFT: Final = re.compile(rf"(?<![0-9A-Za-z)}}\]]){_HARD}+|(?<=[)}}\]]){_HARD}+(?![A-Za-z])|{_HARD}+(?![0-9A-Za-z\\])")
 _EDGES: Final = re.compile(r"\A(?:[\s:,;]|=(?!=)|\\\\|\\implies)+|(?:[\s.,;:]|\\\\)+\Z")
 
 
 def spelled(answer: str) -> str:
-    r"""`answer` in one spelling, for one that `answer_of` has found. Spaces stay between words and numbers alone."""
+    r"""An answer found by `answer_of` in canonical spelling. Spaces stay only between words and numbers."""
     text = ascii_spelling(answer).replace("...", "\\ldots ")
     if "</" in text:
         text = _HTML.sub("", text)
@@ -116,7 +116,7 @@ def spelled(answer: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    """`text` with the backslashes that were taken for the beginning of a control character."""
+    """`text` with backslashes restored that were read as escapes of control characters."""
     return text if text.isprintable() else _UNESCAPED.sub(lambda sign: _LETTER[sign[0]], text)
 
 
@@ -144,7 +144,7 @@ def _latex(text: str) -> str:
 
 
 def _powers_of(tower: re.Match[str]) -> str:
-    """Python's powers, of which the last is worked out first."""
+    """Python's powers, which are right-associative."""
     *bases, text = tower[0].replace(" ", "").split("**")
     for base in reversed(bases):
         text = f"{base}^{{{text}}}"
@@ -158,12 +158,12 @@ def _rows(system: re.Match[str]) -> str:
 
 
 def _comma(quad: re.Match[str]) -> str:
-    """A wide space parts the items of a list, and sets off what is said about the whole."""
+    """A wide space separates the items of a list, or a remark about the whole."""
     return " " if quad[2] in ("", "\\") and not quad[1] else ", "
 
 
 def _unstyled(text: str) -> str:
-    """`text` without the commands of style and colour: their arguments alone, words with space around them."""
+    """`text` without style and colour commands; only their arguments stay, words with space around them."""
     for found in reversed(list(_STYLED.finditer(text))):
         start, end = found.end(), -1
         if found["color"] or found["nothing"]:  # the colour itself, in brackets of either kind
@@ -209,7 +209,7 @@ def _fractions(text: str) -> str:
 
 
 def _argument(text: str, start: int) -> tuple[str, int]:
-    """A command's argument and where it ends: what stands in braces, or a single sign or command."""
+    """A command's argument and its end: the content of braces, or a single sign or command."""
     while text[start : start + 1].isspace():
         start += 1
     if text[start : start + 1] == "{":
@@ -225,7 +225,7 @@ def _argument(text: str, start: int) -> tuple[str, int]:
 
 
 def _roots(text: str) -> str:
-    """Roots with their radicand in braces: `\\sqrt7`, `\\sqrt(3)` and `sqrt 3` have none."""
+    """Add the missing braces of roots: `\\sqrt7`, `\\sqrt(3)` and `sqrt 3`."""
     for found in reversed(list(_ROOT.finditer(text))):
         start = found.end()
         if text[start : start + 1] == "{":
@@ -242,7 +242,7 @@ def _roots(text: str) -> str:
 
 
 def _powers(text: str) -> str:
-    """Exponents in braces where they stand in round brackets."""
+    """Put exponents in round brackets into braces."""
     at = text.find("^(")
     while at >= 0:
         end = round_end(text, at + 1)

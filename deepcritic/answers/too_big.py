@@ -1,9 +1,9 @@
-r"""Formulas that no process could work out in time, recognized by their text alone.
+r"""Detect formulas that are too big to evaluate in time, by their text only.
 
 >>> text_too_big("9^{9^{9^{9}}}"), text_too_big("2^{2^{2}}+10^{6}")
 (True, False)
 
-What passes here is checked again once it has been parsed (`bounds`), and has its deadline.
+Formulas that pass are checked again after parsing (`bounds`), and have a deadline.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-LIMIT: Final = 4000  # characters of an answer, at most
-BITS: Final = 1 << 17  # powers and factorials beyond this size are not worked out
+LIMIT: Final = 4000  # most characters of an answer
+BITS: Final = 1 << 17  # larger powers and factorials are not computed
 _DEEPEST: Final = 12
 _LETTERS: Final = 300
 _BARS: Final = 20  # each may open or close
@@ -29,12 +29,12 @@ _NUMERAL: Final = re.compile(r"[0-9]+")
 
 
 def too_deep(text: str) -> bool:
-    """Whether a text has more brackets in brackets, bars, or signs in a row than any answer has."""
+    """Whether a text has more nested brackets, bars, or consecutive signs than any answer."""
     return _nested(text) or text.count("|") > _BARS or _RUN.search(text) is not None
 
 
 def text_too_big(text: str) -> bool:
-    """Whether a formula is longer, deeper or bigger than any answer is."""
+    """Whether a formula is longer, deeper or bigger than any answer."""
     return (
         len(text) > LIMIT
         or too_deep(text)

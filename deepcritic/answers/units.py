@@ -1,4 +1,4 @@
-r"""Units, currencies and words behind a number: what they measure, and how much of it.
+r"""Units, currencies and words after a number: their dimension and size.
 
 >>> unit("km/h").factor, unit("km/h").measures, unit(" dozen eggs").scale, unit(" dozen eggs").words
 (Fraction(5, 18), (('length', 1), ('time', -1)), 12, ('egg',))
@@ -57,16 +57,16 @@ Agreement = Literal["same", "different", "unclear"]
 
 
 class Unit(NamedTuple):
-    """What stands behind a number."""
+    """The text after a number."""
 
     scale: int = 1
-    """What the number is multiplied by: a million in `5 million dollars`."""
+    """The multiplier of the number: a million in `5 million dollars`."""
     factor: Fraction = Fraction(1)
-    """What it is multiplied by further, so that it counts basic units."""
+    """The further factor that converts to basic units."""
     measures: tuple[tuple[str, int], ...] = ()
-    """What it measures, with the power of each; empty where that is not known."""
+    """The dimensions, with the power of each; empty if unknown."""
     words: tuple[str, ...] = ()
-    """Its words, in the singular, where they are no unit that is known."""
+    """The words, in the singular, if they are not a known unit."""
 
 
 NO_UNIT: Final = Unit()
@@ -89,10 +89,10 @@ _LIKELY_PRODUCTS: Final = frozenset(("ms", "dm", "nm", "mi", "in", "mg"))
 
 @lru_cache(2000)
 def unit(text: str) -> Unit | None:
-    """The unit that `text` is; None where it is something else, such as variables or a clause.
+    """The unit in `text`; None if it is something else, such as variables or a clause.
 
-    Letters that are neither a unit nor a word, as in `3 n` and `3 xy`, are variables. `text` begins with a space where there is
-    one between the number and it: without, only what is a unit and no likely product counts.
+    Letters that are neither a unit nor a word, as in `3 n` and `3 xy`, are variables. `text` includes the space after the number,
+    if there is one; without it, only a unit that is not a likely product counts.
     """
     glued, text = not text.startswith(" "), text.strip()
     if glued and text.isascii() and text[:1].isalpha() and not _may_be_glued(text):
@@ -137,7 +137,7 @@ def unit(text: str) -> Unit | None:
 
 
 def agreement(a: Unit, b: Unit) -> Agreement:
-    """Whether two units measure the same. `unclear` where one is not known, or is a power of the other."""
+    """Whether two units have the same dimension; `unclear` if one is unknown, or is a power of the other."""
     if (not a.measures and not a.words) or (not b.measures and not b.words):
         return "same"
     if a.measures and b.measures:
@@ -149,7 +149,7 @@ def agreement(a: Unit, b: Unit) -> Agreement:
 
 
 def _may_be_glued(text: str) -> bool:
-    """Whether letters right behind a digit are a unit rather than variables: `5cm`, but not `5ab` or `5m`."""
+    """Whether letters right after a digit are a unit rather than variables: `5cm`, but not `5ab` or `5m`."""
     word = re.split("[^A-Za-z]", text, maxsplit=1)[0]
     name = _singular(word)
     known = len(name) > 1 and name in _KNOWN and name not in _LIKELY_PRODUCTS

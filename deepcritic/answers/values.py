@@ -1,4 +1,4 @@
-r"""Readers of single values: quantities, digits in a base, times, dates, residue classes, choices and words.
+r"""Parsers of single values: quantities, digits in a base, times, dates, residue classes, choices and words.
 
 >>> quantity("18 eggs per day").number.value, quantity("$12.50").unit.measures, quantity("2 hours 30 minutes").number.value
 (Fraction(18, 1), (('dollar', 1),), Fraction(9000, 1))
@@ -78,7 +78,7 @@ def quantity(text: str) -> Quantity | None:
         return Quantity(text, value, currency)
     rest = _IN_BRACKETS.sub(r" \1", rest)
     if text[-len(rest) - 1] == "}" and len(rest) > 1:
-        rest = f" {rest}"  # the space behind a bracket is not kept
+        rest = f" {rest}"  # the space after a bracket is not kept
     behind = unit(rest)
     if behind is None:
         return None if money else _compound(text)
@@ -88,7 +88,7 @@ def quantity(text: str) -> Quantity | None:
 
 
 def _compound(text: str) -> Quantity | None:
-    """`2 hours 30 minutes`: quantities of one measure, each unit smaller than the one before."""
+    """`2 hours 30 minutes`: quantities of one dimension, each unit smaller than the one before."""
     total, last = Fraction(0), NO_UNIT
     parts = _COMPOUND.split(text)
     for part in parts:
@@ -156,7 +156,7 @@ def residue(text: str) -> Answer | None:
 
 
 def choice(text: str) -> Answer | None:
-    """A letter from A to J, alone or with what it stands for."""
+    """A letter from A to J, alone or with its text."""
     found = _CHOICE.fullmatch(text)
     if found is None:
         return None
@@ -179,7 +179,7 @@ def spoken_mixed(text: str) -> Answer | None:
 
 
 def words(text: str) -> Answer | None:
-    """Words, or the number that they are. Letters that are no word, as `xy`, are a formula."""
+    """Words, or the number that they spell. Letters that are not a word, such as `xy`, are a formula."""
     tokens = _BETWEEN_WORDS.split(text.strip(".,!?"))
     if not all(map(_WORD.fullmatch, tokens)):
         return None

@@ -1,4 +1,4 @@
-"""Verdicts on two answers: True, False, or the reason why it is undecided; and how verdicts on parts combine.
+"""Verdicts on two answers: True, False, or the reason why they are undecided; and how verdicts on parts combine.
 
 >>> all_of([True, "unit"]), all_of(["unit", False]), any_of([False, "unit"]), unless(True, "names")
 ('unit', False, 'unit', 'names')
@@ -14,7 +14,7 @@ Formulas: TypeAlias = Callable[[str, str], Verdict]
 """Whether two formulas (reference, prediction) are equal."""
 
 ALGEBRA: Final = "algebra"
-"""The verdict on two formulas where no algebra is done."""
+"""The verdict on two formulas when no algebra is done."""
 
 
 def all_of(verdicts: Iterable[Verdict]) -> Verdict:
@@ -40,5 +40,5 @@ def any_of(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def unless(verdict: Verdict, reason: str) -> Verdict:
-    """`verdict`, but undecided for `reason` where it is True."""
+    """`verdict`, but undecided for `reason` if it is True."""
     return reason if verdict is True else verdict

@@ -1,7 +1,7 @@
-"""The processes themselves. `pool` starts this module; nothing imports it.
+"""The code of the forkserver and its workers. `pool` starts this module; nothing imports it.
 
-A forkserver loads math-verify once and forks a worker whenever it is asked to, in milliseconds. A worker compares one pair after
-the other; the kernel's alarm ends it when a pair's time is up, whatever it is doing, and a limit on memory holds throughout.
+A forkserver loads math-verify once and forks a worker on request, in milliseconds. A worker compares pairs one by one. The
+kernel's alarm kills it when a pair's time is up, whatever it is doing, and its memory is limited.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from deepcritic.answers.conventions import Conventions
 from deepcritic.answers.decide import Question
 from deepcritic.answers.protocol import READY, REPLY, REQUEST, receive, send
 
-_TASKS: Final = 2000  # after so many pairs a worker makes room for a fresh one, so its caches stay small
+_TASKS: Final = 2000  # a worker is replaced after this many pairs, so that its caches stay small
 
 
 def main(descriptor: int, memory: int) -> None:
-    """Be the forkserver: `descriptor` is a socket to the process that asks, `memory` the bytes that a worker may have."""
+    """Run the forkserver: `descriptor` is a socket to the client, `memory` the limit of a worker in bytes."""
     control = socket.socket(fileno=descriptor)
     try:
         import deepcritic.answers.algebra as algebra
@@ -43,7 +43,7 @@ def main(descriptor: int, memory: int) -> None:
     children: set[int] = set()
     try:
         while True:
-            # A fork of our owner may hold the socket open after the owner has died, hence the look at the parent.
+            # A fork of our owner may hold the socket open after the owner has died, so check the parent.
             if not select.select([control], [], [], 1.0)[0]:
                 if os.getppid() != parent:
                     return
@@ -69,7 +69,7 @@ def main(descriptor: int, memory: int) -> None:
 
 
 def work(channel: socket.socket, algebra: ModuleType, memory: int) -> NoReturn:
-    """Answer requests until the other side closes or it is time for a fresh worker."""
+    """Answer requests until the other side closes or the worker is replaced."""
     status = 0
     try:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -81,7 +81,7 @@ def work(channel: socket.socket, algebra: ModuleType, memory: int) -> NoReturn:
             if not task:
                 break
             seconds, reference, prediction, conventions = json.loads(task)
-            # The default action of SIGALRM ends the process in the kernel: no bytecode has to run, no handler can be lost.
+            # The default action of SIGALRM ends the process in the kernel: no bytecode runs, and no handler can be lost.
             signal.setitimer(signal.ITIMER_REAL, seconds)
             found = algebra.compare(Question(reference, prediction, Conventions(**conventions)))
             signal.setitimer(signal.ITIMER_REAL, 0)
