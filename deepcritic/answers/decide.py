@@ -32,7 +32,7 @@ class Comparison(NamedTuple):
       `grouping` (`100,200` and `100, 200`), `slash` (`1/2x`), `names` (`x = 5` and `y = 5`), `equation`, `condition`,
       `words` (one says more), `choice` (a letter with two texts), `am or pm`, `year`, `time or ratio` (`2:30` and `1:15`),
       `interval` (`[1, 2]` and `1, 2`), `set or tuple`, `vector` (a row and a column), `order`, `repeats`, `dots`, `unsolved`
-      (the inequality said again).
+      (the inequality repeated).
     - A fault: `error: ...` (math-verify's own), `forbidden: ...` (no worker may do that).
     """
 

@@ -144,7 +144,7 @@ def _conditions(text: str) -> tuple[list[Piece], str] | None:
     lower, open_below = below[0] if below else ("-\\infty", True)
     upper, open_above = above[0] if above else ("\\infty", True)
     first, last = number(lower), number(upper)
-    if first and last and first.value > last.value:  # no number is both: the two are alternatives
+    if first and last and first.value > last.value:  # no number satisfies both: the two are alternatives
         pieces = [Piece(_MINUS_INFINITY, _end(upper), True, open_above), Piece(_end(lower), _INFINITY, open_below, True)]
         return (pieces, name) if " and " not in text else None
     kept = _cut(Piece(_end(lower), _end(upper), open_below, open_above), [_end(point) for point in left_out])
