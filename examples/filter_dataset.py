@@ -1,4 +1,4 @@
-"""A data set of solutions, and only those that a critic accepts: a column for each verdict, then a filter.
+"""Keep only the solutions of a data set that a critic accepts: add verdict columns, then filter.
 
 python examples/filter_dataset.py CRITIC
 """
@@ -29,7 +29,7 @@ def checked(data: Dataset, critic: Critic) -> Dataset:
 
 
 def main(model: str = "deepcritic://microworld/models/base") -> None:
-    task = FirstError("deepcritic://microworld/templates/critique.txt")  # leave it out for a model that knows the built-in prompt
+    task = FirstError("deepcritic://microworld/templates/critique.txt")  # omit for a model that knows the built-in prompt
     with Critic(model, task=task, samples=4, max_tokens=224) as critic:
         print(checked(Dataset.from_list(SOLUTIONS), critic))
 

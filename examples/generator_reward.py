@@ -1,4 +1,4 @@
-"""GRPO of a *generator* whose reward is what a critic says of its solutions. No reference answers are needed.
+"""GRPO of a *generator* with a critic's verdicts on its solutions as the reward. No reference answers are needed.
 
 python examples/generator_reward.py CRITIC GENERATOR
 """
@@ -30,7 +30,7 @@ def main(
         max_completion_length=96, report_to=[], use_cpu=on_cpu, bf16=not on_cpu, gradient_checkpointing=not on_cpu,
         save_strategy="no", logging_steps=1,
     )  # fmt: skip
-    task = FirstError(f"{SMALL}/templates/critique.txt")  # leave it out for a model that knows the built-in prompt
+    task = FirstError(f"{SMALL}/templates/critique.txt")  # omit for a model that knows the built-in prompt
     with Critic(critic_model, task=task, samples=2, max_tokens=224) as critic:
         trainer = GRPOTrainer(
             model=load_model(generator_model), args=config, processing_class=load_tokenizer(generator_model),

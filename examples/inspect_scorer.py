@@ -22,7 +22,7 @@ REPLIES = [WORK + "9+2=1\n\\boxed{1}", WORK + "9+2=2\n\\boxed{2}", ""]  # right,
 
 @scorer(metrics=[mean(), stderr()])
 def accepted(critic: Critic) -> Scorer:
-    """No reference answer is needed. Without a readable vote the sample is not scored: that is not the model's fault."""
+    """No reference answer is needed. A sample without a readable vote is not scored, since that is not the model's fault."""
 
     async def score(state: TaskState, target: Target) -> Score:
         if not state.output.completion.strip():
@@ -36,11 +36,11 @@ def accepted(critic: Critic) -> Scorer:
 
 
 def main(model: str = f"{SMALL}/models/base") -> None:
-    outputs = [ModelOutput.from_content("mockllm", text) for text in REPLIES]  # any of Inspect's models in their place
+    outputs = [ModelOutput.from_content("mockllm", text) for text in REPLIES]  # replace by any of Inspect's models
     for output in outputs:
         output.usage = ModelUsage()
     replies = get_model("mockllm/model", custom_outputs=outputs)
-    task = FirstError(f"{SMALL}/templates/critique.txt")  # leave it out for a model that knows the built-in prompt
+    task = FirstError(f"{SMALL}/templates/critique.txt")  # omit for a model that knows the built-in prompt
     with Critic(model, task=task, samples=4, max_tokens=224) as critic:
         solve = Task(dataset=[Sample(input=PROBLEM) for _ in REPLIES], scorer=accepted(critic))
         (log,) = eval(solve, model=replies, log_dir="runs/inspect", display="none", max_samples=1)

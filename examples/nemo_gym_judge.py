@@ -1,11 +1,11 @@
-"""A critic as the judge of a NeMo Gym resources server: `POST /verify` answers the reward of a rollout.
+"""A critic as the judge of a NeMo Gym resources server: `POST /verify` returns the reward of a rollout.
 
     python -m deepcritic serve model=CRITIC &
     python examples/nemo_gym_judge.py http://127.0.0.1:8765 --port 8780
 
 The request and its answer have the form of NeMo Gym's `BaseVerifyRequest` and `BaseVerifyResponse` (NVIDIA-NeMo/Gym,
-nemo_gym/base_resources_server.py). The reward is the share of the critic's votes that find every step right. A critic that gives
-no verdict is a 503, which Gym retries, and never a reward.
+nemo_gym/base_resources_server.py). The reward is the share of the critic's votes that find every step right. Without a
+verdict the server answers 503, which Gym retries, and never a reward.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deepcritic.service.reward import service_reward
 
 
 class VerifyRequest(BaseModel):
-    """Further fields, such as those of the data set's row, come back unchanged."""
+    """Other fields, such as those of the data set's row, are returned unchanged."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -54,7 +54,7 @@ def question(given: str | list[dict[str, Any]]) -> str:
 
 
 def answer(response: dict[str, Any]) -> str:
-    """What the model wrote, without its reasoning."""
+    """The model's text, without its reasoning."""
     return "".join(text_of(item["content"]) for item in response["output"] if item.get("type") == "message")
 
 

@@ -1,12 +1,12 @@
-"""The whole recipe of DeepCritic in one file: from a teacher's critiques to a critic that RL has improved.
+"""The whole recipe of DeepCritic in one file: from a teacher's critiques to a critic trained with RL.
 
-    python examples/train_critic.py                # minutes on two cores, without a GPU or a download
-    python examples/train_critic.py --fast         # a minute, to see that it runs; its figures mean nothing
+    python examples/train_critic.py                # minutes on two cores, without GPU or download
+    python examples/train_critic.py --fast         # a minute, as a test; its figures mean nothing
 
-It uses the small world: arithmetic modulo ten, where the truth of every step is known, with models that the package ships.
+It uses the small world: arithmetic modulo ten, where the truth of every step is known, with models included in the package.
 For real mathematics, replace the models by folders or hub ids, `TransformersSampler` by `VLLMSampler`, the problems by
-`deepcritic.datasets.math_problems.numina`, and leave the templates out. Each stage below is `python -m deepcritic stage=...` too.
-Killed and started again, the program continues where it was.
+`deepcritic.datasets.math_problems.numina`, and omit the templates. Each stage is also a command, `python -m deepcritic stage=...`.
+A killed program resumes when it is started again.
 """
 
 import argparse
@@ -38,15 +38,15 @@ def main() -> None:
 
 def train(runs: Path, *, fast: bool) -> dict[str, float]:
     """F1 of the base critic, after SFT, and after RL."""
-    sampler = TransformersSampler  # called with model=...; VLLMSampler and OpenAISampler take the same place
-    task = FirstError(f"{TEMPLATES}/critique.txt")  # the question, the reader of its reply, and the reward
+    sampler = TransformersSampler  # called with model=...; VLLMSampler or OpenAISampler can replace it
+    task = FirstError(f"{TEMPLATES}/critique.txt")  # the prompt, the parser of replies, and the reward
 
     # 1. Solutions with rated steps. PRM800K has them for mathematics; here the small world judges its own generator.
     solutions = solved(runs, "seed", problems=8 if fast else 220, samples=1, keep="all")
     rated = judged(runs, "rated", solutions)
 
     # 2. Seed critiques. For each rated step the teacher writes an initial critique, then in-depth ones until one agrees with
-    #    the label, and merges both. What disagrees with the label is dropped. The first call does not see the label.
+    #    the label, and merges both. Critiques that disagree with the label are dropped. The first call does not see the label.
     options = seed.SeedOptions(
         examples=str(rated), teacher=TEACHER,
         initial_template=f"{TEMPLATES}/initial.txt", in_depth_template=f"{TEMPLATES}/in_depth.txt",
@@ -56,7 +56,7 @@ def train(runs: Path, *, fast: bool) -> dict[str, float]:
     with folder(runs, "seed", options) as place:
         seed.run(place, options, task=task, sampler=sampler)
 
-    # 3. Supervised fine-tuning on the dialogues. The loss is on the reply alone.
+    # 3. Supervised fine-tuning on the dialogues. The loss covers only the reply.
     tuning = sft.SFTOptions(
         dialogues=str(runs / "seed" / "dialogues.jsonl"), model=BASE, learning_rate=1e-3, epochs=1 if fast else 16,
         batch_size=4 if fast else 16, device_batch_size=4 if fast else 16, max_length=512, max_steps=2 if fast else -1,
@@ -66,8 +66,8 @@ def train(runs: Path, *, fast: bool) -> dict[str, float]:
         sft.run(place, tuning, task=task)
     tuned = str(runs / "sft" / "model")
 
-    # 4. More labels without people. Eight solutions a problem; of problems with a right and a wrong one, both are kept. Each
-    #    prefix is continued until the rule knows: the first step after which no continuation is right is the first wrong one.
+    # 4. More labels without people. Eight solutions per problem; problems with right and wrong ones keep one of each. Each
+    #    prefix is continued until the rule decides: the first step after which no continuation is right is the first wrong one.
     solutions = solved(runs, "rl", problems=8 if fast else 200, samples=8, keep="contrast")
     continuing = rollout.RolloutOptions(
         solutions=str(solutions), generator=GENERATOR, template=f"{TEMPLATES}/solve.txt", samples=4, max_tokens=96,
@@ -81,8 +81,8 @@ def train(runs: Path, *, fast: bool) -> dict[str, float]:
     with folder(runs, "label", labelling) as place:
         label.run(place, labelling, task=task)
 
-    # 5. Reinforcement learning: GRPO with reward 1 where the critic names the labelled step. Prompts that the critic gets
-    #    always right or always wrong teach nothing and are left out.
+    # 5. Reinforcement learning: GRPO with reward 1 if the critic names the labelled step. Prompts that the critic gets
+    #    always right or always wrong have no advantage and are excluded.
     reinforcing = rl.RLOptions(
         examples=str(runs / "label" / "labelled.jsonl"), model=tuned, steps=2 if fast else 40,
         prompts_per_step=2 if fast else 16, num_generations=2 if fast else 8, device_batch_size=4 if fast else 128,
@@ -91,7 +91,7 @@ def train(runs: Path, *, fast: bool) -> dict[str, float]:
     with folder(runs, "rl", reinforcing) as place:
         rl.run(place, reinforcing, task=task, sampler=sampler)
 
-    # 6. Measure. Test problems occur in no training text.
+    # 6. Measure. No training text contains a test problem.
     solutions = solved(runs, "test", problems=8 if fast else 1000, samples=1, keep="all", split="test")
     test = judged(runs, "test_rated", solutions)
     critics = {"base": BASE, "sft": tuned, "rl": str(runs / "rl" / "model")}
@@ -99,7 +99,7 @@ def train(runs: Path, *, fast: bool) -> dict[str, float]:
 
 
 def solved(runs: Path, name: str, *, problems: int, samples: int, keep: str, split: str = "train") -> Path:
-    """Solutions by the generator, to problems of its own draw for each `name`."""
+    """Solutions by the generator, to problems drawn separately for each `name`."""
     drawn = prepare.PrepareOptions(seed=len(name))
     reader = functools.partial(source.problems, split=split, count=problems, seed=len(name))
     with folder(runs, f"prepare.{name}", drawn, source=reader.keywords) as place:
@@ -114,7 +114,7 @@ def solved(runs: Path, name: str, *, problems: int, samples: int, keep: str, spl
 
 
 def judged(runs: Path, name: str, solutions: Path) -> Path:
-    """The same solutions with the truth about each step."""
+    """The same solutions with the true label of each step."""
     options = prepare.PrepareOptions()
     reader = functools.partial(source.judged, path=str(solutions))
     with folder(runs, f"prepare.{name}", options, source=reader.keywords) as place:
@@ -132,7 +132,7 @@ def measured(runs: Path, name: str, model: str, test: Path, task: FirstError, sa
 
 
 def folder(runs: Path, name: str, options: Any, **more: Any) -> RunFolder:
-    """What a stage owns. Its options are kept beside its rows: started with others, it refuses to mix the two."""
+    """The folder of a stage. Its options are saved with its rows; starting it with other options is an error."""
     return RunFolder(runs / name, stage=name.partition(".")[0], config=asdict(options) | more)
 
 

@@ -1,9 +1,9 @@
-"""Train a generator on a critic's step reward alone, through the service, beside the outcome reward at equal samples.
+"""Train a generator on a critic's step reward, through the service, and on the outcome reward, with equally many samples.
 
     scripts/demo && python examples/train_generator.py runs/demo/rl/model --steps 40
 
-GRPO trains the same generator twice, on the same problems with as many samples: once on the critic's reward, for which no
-reference answer is used, and once on whether the final answer is right. Prints the share of right answers on test problems that
+GRPO trains the same generator twice, on the same problems with equally many samples: once on the critic's reward, without
+reference answers, and once on the correctness of the final answer. Prints the share of right answers on test problems that
 neither generator nor critic was trained on, and the paired differences, each with its 95% interval over the problems.
 """
 
@@ -73,7 +73,7 @@ def share(values: np.ndarray[Any, Any]) -> list[float]:
 
 @contextlib.contextmanager
 def service(critic: str, port: int) -> Iterator[str]:
-    """The address of a service in a process of its own, as it would run on another machine."""
+    """The address of a service in a separate process, as on another machine."""
     words = [f"model={critic}", f"task.template={SMALL}/templates/critique.txt", f"port={port}", "max_tokens=224"]
     process = subprocess.Popen([sys.executable, "-m", "deepcritic", "serve", *words])
     url, until = f"http://127.0.0.1:{port}", time.monotonic() + 120
@@ -93,7 +93,7 @@ def service(critic: str, port: int) -> Iterator[str]:
 
 
 def train(model: Any, tokenizer: Any, reward: Any, steps: int, seed: int) -> None:
-    """GRPO as TRL does it, with one reward function."""
+    """TRL's GRPO with one reward function."""
     rows = [
         {"prompt": question(row.item.problem), "problem": row.item.problem, "answer": row.gold.reference_answer}
         for row in problems(split="train", count=16 * steps, seed=seed, lengths=LENGTHS)
@@ -110,12 +110,12 @@ def train(model: Any, tokenizer: Any, reward: Any, steps: int, seed: int) -> Non
 
 
 def outcome_reward(completions: Any, answer: Any, **_: Any) -> list[float]:
-    """1 where the final answer is the reference answer."""
+    """1 if the final answer equals the reference answer, else 0."""
     return [float(last_boxed(reply_text(text)) == right) for text, right in zip(completions, answer, strict=True)]
 
 
 def answers_right(model: Any, tokenizer: Any, count: int, seed: int) -> np.ndarray[Any, Any]:
-    """For each test problem 100 where the answer of one sample at temperature 1 is right, else 0."""
+    """For each test problem: 100 if the answer of one sample at temperature 1 is right, else 0."""
     rows = {row.id: row for row in problems(split="test", count=count, seed=1000 + seed, lengths=LENGTHS)}
     keys = {name: Key(example_id=name, request="solve") for name in rows}
     requests = [

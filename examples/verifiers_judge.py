@@ -18,7 +18,7 @@ REPLIES = [WORK + "9+2=1\n\\boxed{1}", WORK + "9+2=2\n\\boxed{2}", ""]  # right,
 
 
 class CriticJudge(vf.Judge[float]):
-    """No reference answer is needed. Without a readable vote it raises: the rollout is in error, and not worth 0."""
+    """No reference answer is needed. Without a readable vote it raises: the rollout is an error, not a reward of 0."""
 
     def __init__(self, critic: Critic) -> None:
         super().__init__()
@@ -45,14 +45,14 @@ class Solve(vf.Task[vf.TaskData]):
 
 
 def rollout(task: Solve, reply: str) -> vf.Trace:
-    """What an environment hands over when its model has written `reply`."""
+    """The state that an environment passes after its model wrote `reply`."""
     nodes = [vf.MessageNode(message=vf.UserMessage(content=task.data.prompt_text))]
     nodes.append(vf.MessageNode(message=vf.AssistantMessage(content=reply), parent=0, sampled=True))
     return vf.Trace(task=vf.TraceTask(type="Solve", data=task.data), agent=vf.AgentInfo(config=vf.AgentConfig()), nodes=nodes)
 
 
 def main(model: str = f"{SMALL}/models/base") -> None:
-    instructions = FirstError(f"{SMALL}/templates/critique.txt")  # leave it out for a model that knows the built-in prompt
+    instructions = FirstError(f"{SMALL}/templates/critique.txt")  # omit for a model that knows the built-in prompt
     with Critic(model, task=instructions, samples=4, max_tokens=224) as critic:
         task = Solve(vf.TaskData(prompt=PROBLEM), CriticJudge(critic))
         for reply in REPLIES:

@@ -1,4 +1,4 @@
-"""Labelled solutions as the Parquet file that verl trains on: the task's prompt, and the first wrong step as ground truth.
+"""Convert labelled solutions to verl's Parquet file: the task's prompt, and the first wrong step as ground truth.
 
 python examples/verl_data.py runs/x/label/labelled.jsonl train.parquet
 """

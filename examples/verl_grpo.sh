@@ -5,8 +5,8 @@
 #   python examples/verl_data.py runs/x/prepare.validation/examples.jsonl validation.parquet
 #   examples/verl_grpo.sh runs/x/sft/model
 #
-# verl is installed by its own instructions. The rates and sizes are those of conf/experiment/deepcritic_7b_rl_prm800k.yaml, which
-# says which of them are unconfirmed. Further settings go at the end: examples/verl_grpo.sh MODEL trainer.nnodes=2
+# Install verl by its own instructions. The rates and sizes are those of conf/experiment/deepcritic_7b_rl_prm800k.yaml, which
+# marks the unconfirmed ones. Add more settings at the end: examples/verl_grpo.sh MODEL trainer.nnodes=2
 set -euo pipefail
 model=$1
 shift

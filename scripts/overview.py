@@ -1,8 +1,8 @@
-"""Draw docs/images/overview.svg: the stages of the recipe, and the F1 of a critic after them, from data/evidence/main.json.
+"""Draw docs/images/overview.svg: the stages of the recipe, and a critic's F1 after each of them, from data/evidence/main.json.
 
 "$(scripts/setup)/bin/python" scripts/overview.py
 
-Without the bars where that file was made by something else than what is here.
+The bars are omitted if that file is stale.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def found() -> list[dict[str, Any]]:
-    """The rows of the three bars; none where the file of evidence is stale."""
+    """The rows of the three bars; empty if the file of evidence is stale."""
     from made_by import changed
 
     content = json.loads(EVIDENCE.read_text("utf-8"))

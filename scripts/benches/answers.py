@@ -1,9 +1,9 @@
-"""The checker of answers beside bare math-verify: how many it gets right, how fast, and what hostile input costs the others.
+"""The answer checker beside bare math-verify: accuracy, speed, and how much hostile input delays other comparisons.
 
 scripts/bench answers
 
 Bare means `verify(parse(reference), parse(prediction))` in this process. The normal pairs are final answers of MATH's training
-problems, each with its own answer in another spelling or with another problem's. Needs the public data sets
+problems, each compared with another spelling of itself or with another problem's answer. Needs the public data sets
 ($DEEPCRITIC_DATASETS, else ../shared/datasets).
 """
 
@@ -109,7 +109,7 @@ def hostile_alone() -> Any:
 
 
 def normal_pairs() -> Iterator[tuple[str, Pairs, int]]:
-    """As they come, those that need no algebra, those that do; and how often each is timed."""
+    """All pairs, pairs without algebra, pairs with algebra; and how often each is timed."""
     draw = random.Random(0)
     answers = [problem["final_answer"] for problem in json.loads(gzip.decompress(MATH.read_bytes()))]
 
@@ -134,7 +134,7 @@ def respelled(draw: random.Random, answer: str) -> str:
 
 
 def beside_hostile(what: str, pairs: Pairs, rounds: int) -> Any:
-    """Seconds for the normal pairs with hostile ones strewn among them, beside seconds without; twice a round, in alternation."""
+    """Seconds for normal pairs mixed with hostile ones, and without; twice a round, in alternation."""
     every = NORMAL // HOSTILE
     mixed: Pairs = []
     for number, start in enumerate(range(0, NORMAL, every)):
@@ -158,7 +158,7 @@ def timed(pairs: Pairs) -> float:
 
 
 def left_behind() -> int:
-    """Processes that live in the forkserver's session five seconds after its owner was killed."""
+    """Number of processes alive in the forkserver's session five seconds after its owner was killed."""
     process = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     forkserver = process.stdout.readline().strip()

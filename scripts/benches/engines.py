@@ -1,10 +1,10 @@
-"""What an engine loses on the way through deepcritic: the same requests, bare and as a stage draws them, in alternation.
+"""Overhead of deepcritic over bare engines: the same requests, sent directly and through a stage, in alternation.
 
 scripts/bench engines
 
-As a stage draws them means: prompts made, replies read, every row on the disk, the file put in order at the end. The bare
-side has nothing to do but to ask: what it sends is made beforehand. The ratio is the median of the turns' ratios; in
-`intervals` stands what 95% of the resamples of the turns give for it, as the machine is not ours alone.
+A stage builds prompts, reads replies, writes every row to disk, and sorts the file at the end. The bare
+side only sends prepared requests. The ratio is the median of the turns' ratios. `intervals` has its 95% bootstrap interval over
+turns, because the machine is shared.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def asks(count: int, *, max_tokens: int = 64) -> list[Request]:
 
 
 def as_a_stage(engine: Sampler, requests: Iterable[Request]) -> int:
-    """Draw `requests` as a stage does, from an engine that is open already; returns the number of rows."""
+    """Draw `requests` as a stage does, from an open engine; returns the number of rows."""
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(Path(place) / "run" / "bench", stage="bench", config={})
         with folder, Draws(folder) as draws:
@@ -62,7 +62,7 @@ def as_a_stage(engine: Sampler, requests: Iterable[Request]) -> int:
 
 
 class _Open:
-    """An engine whose `with` block is somebody else's."""
+    """An engine that the caller opens and closes."""
 
     def __init__(self, engine: Sampler) -> None:
         self.stream, self.model_id = engine.stream, engine.model_id
@@ -77,9 +77,8 @@ class _Open:
 def alternate(
     what: str, ours: Callable[[], int], other: Callable[[], int], *, at_least: float, rounds: int = ROUNDS
 ) -> tuple[Bench, list[float]]:
-    """Requests a second of both, taken by turns after a first turn that does not count: the medians, with the median ratio
-    of the turns, since a machine that is not ours alone is faster in one minute than in the next; and those ratios. Each
-    side returns how many requests it made."""
+    """Median requests a second of both sides, in alternation after a warm-up turn; the median ratio of the turns, which is
+    robust to the changing load of a shared machine; and all ratios. Each side returns its number of requests."""
     rates: list[tuple[float, float]] = []
     for turn in range(rounds + 1):
         both = []
@@ -97,7 +96,7 @@ def alternate(
 
 
 def instant(count: int = 10_000) -> Part:
-    """Beside a bare loop of aiohttp, which sends the same bodies and reads the answers as JSON."""
+    """HTTP, compared with a bare aiohttp loop that sends the same bodies and reads the answers as JSON."""
     requests = asks(count)
     bodies = [
         {"model": "instant", "messages": [{"role": "user", "content": one.messages[0].content}], "max_tokens": 64,
@@ -145,8 +144,8 @@ def _instant_server() -> Iterator[str]:
 
 
 def served(count: int = 1000) -> Part:
-    """`vllm serve`, beside a bare loop of aiohttp: with prompts of token ids, which the bare one has made before, and with
-    messages, of which the server makes prompts for both."""
+    """`vllm serve`, compared with a bare aiohttp loop: with token-id prompts, prepared in advance for the bare loop, and with
+    messages, from which the server builds prompts for both."""
     if importlib.util.find_spec("vllm") is None:
         return
     from deepcritic.hub.models import load_tokenizer
@@ -180,8 +179,8 @@ def served(count: int = 1000) -> Part:
 
 
 def in_process(count: int = 2000) -> Part:
-    """vLLM in this process, beside the same engine with all prompts, token ids made before, handed over at once. The bare side
-    has vLLM make the text of the replies, as is its default: both sides end with the same."""
+    """vLLM in this process, compared with the same engine given all prepared token-id prompts at once. The bare side
+    also detokenizes the replies, vLLM's default, so both sides give the same result."""
     if importlib.util.find_spec("vllm") is None:
         return
     from vllm import SamplingParams
@@ -223,11 +222,11 @@ def in_process(count: int = 2000) -> Part:
 
 
 PARTS: tuple[Callable[[], Part], ...] = (instant, served, in_process)
-"""Each part gives rows with the ratios of their turns; one that needs what is not installed gives none."""
+"""Each part returns rows with the ratios of their turns, or none if its packages are not installed."""
 
 
 def interval(ratios: list[float]) -> list[float]:
-    """What the median may be as well: 95% of the medians of resampled turns."""
+    """95% bootstrap interval of the median over turns."""
     drawn = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
     return [round(end, 3) for end in percentiles(np.median(drawn, axis=1))]
 

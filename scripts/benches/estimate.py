@@ -1,17 +1,17 @@
-"""How often the intervals of stage=estimate hold, and how wide they are beside those of human labels alone.
+"""Coverage of the intervals of stage=estimate, and their width relative to human labels alone.
 
     scripts/bench estimate              # some minutes
-    scripts/bench estimate --quick      # a tenth of the draws: a try-out whose figures are not kept
+    scripts/bench estimate --quick      # a tenth of the draws, for a test: figures are not saved
 
-The truth is ProcessBench's labels (gsm8k, 400 rows, and math, 1,000 rows). Critics of several qualities are made up: each
-votes 8 times, finds an error with one chance and raises a false alarm with another, which both differ between rows, and gives
-no verdict on 3% of the rows. Three predictors are not made up: "the final answer is wrong", as ProcessBench has it, on both
-parts; and of JudgeBench the recorded decisions of claude-3-haiku on 270 pairs, each in both orders, for the share of pairs in
+The truth is ProcessBench's labels (gsm8k, 400 rows, and math, 1,000 rows). Critics of several qualities are simulated: each
+votes 8 times, with one probability of finding an error and another of a false alarm, both varying between rows, and gives
+no verdict on 3% of the rows. Three predictors are real: "the final answer is wrong", from ProcessBench, on both
+parts; and the recorded decisions of claude-3-haiku on 270 pairs of JudgeBench, each in both orders, for the share of pairs in
 which the first response is better.
 
-Again and again rows are drawn to be labelled, and the interval from their labels is held against the rate of all rows. The
-bounds of coverage are those of a binomial count with 95%, 3.29 standard deviations to both sides. Where one of 100 intervals
-or more is the exact one there is no upper bound, as exact intervals are wider than need be. Reads $DEEPCRITIC_DATASETS, else
+Each repetition draws rows to label and compares the interval from their labels with the rate of all rows. The
+bounds of coverage are 95% plus or minus 3.29 standard deviations of a binomial count. If at least one of 100 intervals
+is exact, there is no upper bound, because exact intervals are wider than necessary. Reads $DEEPCRITIC_DATASETS, else
 ../shared/datasets.
 """
 
@@ -36,11 +36,11 @@ from deepcritic.schema import ALL_CORRECT
 DATA = Path(os.environ.get("DEEPCRITIC_DATASETS") or Path(__file__).resolve().parents[3] / "shared" / "datasets")
 DRAWS, VOTES, FAR = 2000, 8, 3.29
 Draw = Callable[[np.random.Generator], tuple[Any, Any]]
-"""Gives the rows that are labelled, and their probabilities (None: all the same)."""
+"""Returns the labelled rows and their probabilities (None: uniform)."""
 
 
 class Critic(NamedTuple):
-    """How likely an error is found, and a right solution is called wrong; how much that differs between rows (0: not at all)."""
+    """Probability of finding an error, probability of a false alarm, and their variation between rows (0: none)."""
 
     finds: float
     alarms: float
@@ -57,13 +57,13 @@ CRITICS = {
 
 
 WIDEST = {"perfect critic": 0.6, "good critic": 0.9, "weak critic": 1.0}
-"""The bound of the width beside that of labels alone; of critics that know nothing a little more than the same. The few labels of
-exact intervals have none."""
+"""Bounds of the width relative to labels alone; slightly above 1 for uninformative critics. Runs with few labels and exact
+intervals have none."""
 
 
 class Outcome(NamedTuple):
-    """Over all draws: the share of intervals that hold, mean widths, the share of intervals made by exact bounds, and the bias of
-    the estimate in its own standard deviations."""
+    """Over all draws: the coverage, mean widths, the share of exact intervals, and the bias of
+    the estimate in its standard deviations."""
 
     holds: float
     width: float
@@ -110,7 +110,7 @@ def recorded(draws: int, biases: list[float]) -> Iterator[Bench]:
 
 
 def active(draws: int, biases: list[float]) -> Iterator[Bench]:
-    """60 labels at random and about 140 more: where votes are split, beside as many more at random."""
+    """60 random labels and about 140 more, chosen by split votes, compared with as many more at random."""
     truth, _ = labelled("math")
     total, first, more = len(truth), 60, 140
     for name in ("perfect critic", "good critic", "weak critic"):
@@ -179,7 +179,7 @@ def votes(truth: Any, critic: Critic) -> Any:
 
 
 def labelled(part: str) -> tuple[Any, Any]:
-    """Of each solution whether it has an error, and whether its final answer is wrong."""
+    """For each solution: whether it has an error, and whether its final answer is wrong."""
     file = next(DATA.joinpath("processbench").glob(f"{part}.json*"))
     rows = list(processbench.read(str(file)))
     wrong = np.array([float(not row.gold.answer_right) for row in rows])
@@ -187,7 +187,7 @@ def labelled(part: str) -> tuple[Any, Any]:
 
 
 def judged_pairs() -> tuple[Any, Any]:
-    """Of each pair whether the first response is better, and the share of the recorded decisions that say so."""
+    """For each pair: whether the first response is better, and the share of recorded decisions that say so."""
     file = next(DATA.joinpath("judgebench").glob("judgments_*"))
     truth = [float(record["label"] == "A>B") for _, record in read_records(file)]
     _, decisions = preference_pairs.judgments(file)

@@ -1,10 +1,10 @@
-"""What an evaluation from saved replies costs: seconds to its start, seconds with all statistics, and memory with 32 samples and
+"""Cost of an evaluation from saved replies: seconds until it starts, seconds with all statistics, and memory with 32 samples and
 with a million rows.
 
 scripts/bench evaluation
 
-The benchmark is made up, 3,400 solutions in ProcessBench's form with its lengths and ten generators, and so are the replies, of
-about 2,000 characters. Each run is a command of its own, on two cores. The million rows need 12 GB in the temporary folder.
+The benchmark is synthetic: 3,400 solutions in ProcessBench's format with its lengths and ten generators, and replies of
+about 2,000 characters. Each run is a separate command, on two cores. The million rows need 12 GB in the temporary folder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WORDS = [f"w{number}" for number in range(5000)]
 
 
 class Run(NamedTuple):
-    """One command: seconds until its folder was begun and until it ended, processor seconds, and its largest memory in MB."""
+    """Run one command: seconds until its folder exists and until it ends, processor seconds, and peak memory in MB."""
 
     begun: float
     ended: float
@@ -40,7 +40,7 @@ class Run(NamedTuple):
 
 
 def write_benchmark(folder: Path, rows: int, chance: random.Random) -> dict[str, tuple[int, int]]:
-    """`benchmark.jsonl`, two solutions to every tenth problem; the right verdict and the number of steps of each."""
+    """Write `benchmark.jsonl`, with two solutions for every tenth problem; returns the gold and number of steps of each."""
     said = _sayings(chance, rows)
     gold = {}
     with (folder / "benchmark.jsonl").open("w", encoding="utf-8") as file:
@@ -57,7 +57,7 @@ def write_benchmark(folder: Path, rows: int, chance: random.Random) -> dict[str,
 
 
 def write_replies(path: Path, gold: dict[str, tuple[int, int]], samples: int, chance: random.Random) -> None:
-    """Replies that are right three times out of five; one of 50 has no verdict."""
+    """Replies of which three in five are right and one in 50 has no verdict."""
     said = _sayings(chance, len(gold))
     with path.open("w", encoding="utf-8") as file:
         for name, (right, steps) in gold.items():
@@ -68,7 +68,7 @@ def write_replies(path: Path, gold: dict[str, tuple[int, int]], samples: int, ch
 
 
 def _sayings(chance: random.Random, rows: int) -> Callable[[int], str]:
-    """Makes texts of about so many characters; for very many rows they are pieces of one text, which is much faster."""
+    """Makes texts of a given approximate length; for many rows they are pieces of one text, which is much faster."""
     if rows <= ROWS:
         return lambda characters: " ".join(chance.choices(WORDS, k=characters // 6))
     text = " ".join(chance.choices(WORDS, k=200_000))
@@ -76,7 +76,7 @@ def _sayings(chance: random.Random, rows: int) -> Callable[[int], str]:
 
 
 def evaluate(folder: Path, replies: Path, run: str) -> Run:
-    """Run the command and look every millisecond whether its folder has been begun."""
+    """Run the command and check every millisecond whether its folder exists."""
     words = [
         "stage=evaluate", "benchmark=processbench", f"benchmark.path={folder / 'benchmark.jsonl'}",
         f"stage.generations={replies}", f"runs={folder / 'runs'}", f"run={run}",

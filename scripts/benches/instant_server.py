@@ -21,7 +21,7 @@ def whole(content: bytes) -> bytes:
 
 
 class Instant(asyncio.Protocol):
-    """One connection; requests come one after the other on it."""
+    """Serve one connection, with sequential requests."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

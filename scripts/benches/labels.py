@@ -1,11 +1,11 @@
-"""What step labels cost when rollouts are drawn as a rule needs them, simulated where real solutions have their first errors.
+"""Cost of step labels if only the rollouts that a rule needs are drawn, simulated on the first errors of real solutions.
 
 scripts/bench labels
 
-Solutions, their lengths, first errors and right or wrong answers are ProcessBench's (gsm8k and math). From a prefix before the
-first error a rollout succeeds with one rate, from one with the error in it with another; the deciding code is the package's own.
-The official way draws 8 from every prefix. Both ways solve first: 8 solutions a problem, of which the prefilter keeps those of
-problems with right and wrong ones (one right, all wrong); a solution succeeds with the rate of good prefixes.
+Solutions, their lengths, first errors and right or wrong answers are ProcessBench's (gsm8k and math). Rollouts from
+prefixes before the first error have one success rate, those from prefixes with the error another. The package's code decides.
+The official method draws 8 from every prefix. Both methods first draw 8 solutions per problem; the prefilter keeps solutions of
+problems with right and wrong ones (one right, all wrong). A solution succeeds with the rate of good prefixes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ DATA = Path(os.environ.get("DEEPCRITIC_DATASETS") or Path(__file__).resolve().pa
 
 
 class Cost(NamedTuple):
-    """Over the solutions that a rule labels, or discards: how many, the rollouts drawn, of how many, and the least possible;
-    and how many steps there are to write in those drawn, and in all."""
+    """Totals over the solutions that a rule labels or discards: their number; rollouts drawn, available and at least needed;
+    and steps to generate, in the drawn and in all rollouts."""
 
     solutions: int
     drawn: int
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def simulate(rule: str, solutions: list[Example], good: float, bad: float) -> tuple[dict[str, Cost], int]:
-    """The costs of labelled and of discarded solutions, and how many labels are not those of all rollouts."""
+    """The costs of labelled and of discarded solutions, and the number of labels that differ from those of all rollouts."""
     sums: dict[str, Counter[str]] = {"labelled": Counter(), "discarded": Counter()}
     different = 0
     for solution in solutions:
@@ -81,7 +81,7 @@ def simulate(rule: str, solutions: list[Example], good: float, bad: float) -> tu
 
 
 def draw_all(solution: Example, good: float, bad: float) -> Table:
-    """Every rollout of a solution; the same ones for every rule."""
+    """All rollouts of a solution, the same for every rule."""
     error, steps = solution.gold.first_error, len(solution.item.steps)
     assert isinstance(error, int)
     assert solution.gold.answer_right is not None
@@ -95,7 +95,7 @@ def draw_all(solution: Example, good: float, bad: float) -> Table:
 
 
 def least(rule: str, whole: Table, drawn: int) -> int:
-    """The fewest rollouts that could prove what `deepcritic` says, if one knew beforehand which to look at.
+    """The fewest rollouts that can prove the result of the rule `deepcritic`, with an optimal choice of prefixes.
 
     More than half of k are k // 2 + 1 successes, none are k failures; half of k failures, and a success there or later where
     the answer is wrong, prove a discard.
@@ -109,13 +109,13 @@ def least(rule: str, whole: Table, drawn: int) -> int:
 
 
 def kept_of_a_problem(rate: float) -> float:
-    """How many solutions of a problem the prefilter keeps on average."""
+    """Average number of solutions per problem that the prefilter keeps."""
     chance = [math.comb(K, right) * rate**right * (1 - rate) ** (K - right) for right in range(K + 1)]
     return sum(chance[right] * (1 + K - right) for right in range(1, K))
 
 
 def compared(rule: str, good: float, bad: float, costs: dict[str, Cost], solves: float) -> list[Bench]:
-    """Ours beside the official way, in draws for each solution."""
+    """Our method and the official one, in draws per solution."""
     name, count = f"{rule}, good {good}, bad {bad}", sum(cost.solutions for cost in costs.values())
     drawn, everything = (sum(getattr(cost, field) for cost in costs.values()) for field in ("drawn", "everything"))
     written, all_written = (sum(getattr(cost, field) for cost in costs.values()) for field in ("written", "all_written"))
@@ -135,7 +135,7 @@ def compared(rule: str, good: float, bad: float, costs: dict[str, Cost], solves:
 
 
 def line(rule: str, good: float, bad: float, costs: dict[str, Cost], solves: float) -> str:
-    """A line of the table for people: percent of the official cost; in brackets the least that could prove it."""
+    """A printed line: percent of the official cost; in brackets the minimum that could prove the result."""
 
     def share(drawn: float, of: float) -> str:
         return f"{100 * drawn / of:.0f}%" if of else "-"

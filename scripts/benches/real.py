@@ -3,10 +3,10 @@
 scripts/bench real --processbench gsm8k.json [--rounds 3] [--server http://127.0.0.1:8080/v1]
 
 The model is SmolLM2-135M-Instruct (`scripts/weights.py`), the prompts are those of `task=first_error` about rows of
-ProcessBench. Each side writes a reply to each, drawn at temperature 1 with top-p 0.9 and cut at the same length, eight at a time,
-in the same kind of number; the sides alternate, and a ratio is that of a round. Tokens are those of the replies, seconds those of
-the clock with the reading of the prompts, without loading. `model.generate` gets the prompts sorted by length, eight at a time.
-vLLM is timed where this runs in `.venv-engines`; `--server` is a llama.cpp server of the same GGUF file, asked through
+ProcessBench. Each side writes one reply per prompt, at temperature 1 with top-p 0.9 and the same length limit, eight at a time,
+in the same dtype. The sides alternate, and ratios are per round. Tokens are reply tokens. Seconds are wall-clock time
+with prefill, without loading. `model.generate` gets the prompts sorted by length, eight at a time.
+vLLM is timed if this runs in `.venv-engines`; `--server` is a llama.cpp server of the same GGUF file, asked through
 sampler=openai with eight requests in flight.
 """
 
@@ -36,7 +36,7 @@ from scripts.weights import fetch
 BATCH, ROWS, TOKENS = 8, 32, 192
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, max_tokens=TOKENS)
 Side = Callable[[int], tuple[int, float]]
-"""Writes the replies of a round; returns how many tokens they have, and the seconds it took."""
+"""Generate the replies of a round; returns their number of tokens, and the seconds."""
 
 
 def main() -> None:

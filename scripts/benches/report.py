@@ -1,10 +1,10 @@
-"""What the report of a large evaluation costs: seconds to build its page, and to load it in a headless Chromium.
+"""Cost of the report of a large evaluation: seconds to build its page, and to load it in a headless Chromium.
 
 scripts/bench report
 
-The evaluation is of 3,400 rows of ProcessBench with eight critiques of about 2,000 characters each. Rows are of the subsets at
-hand ($DEEPCRITIC_DATASETS, else ../shared/datasets), taken again under other names until there are enough; critiques are made of
-steps of other solutions. Building is a command of its own, on two cores at most; a page is loaded into a fresh context.
+The evaluation is of 3,400 rows of ProcessBench with eight critiques of about 2,000 characters each. Rows are from the available
+subsets ($DEEPCRITIC_DATASETS, else ../shared/datasets), repeated under other ids until there are enough. Critiques are built from
+steps of other solutions. Building is a separate command, on at most two cores; each page is loaded into a new context.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DATA = Path(os.environ.get("DEEPCRITIC_DATASETS") or Path(__file__).resolve().pa
 
 
 def solutions() -> list[dict[str, Any]]:
-    """ProcessBench's rows at hand, in its own form, as often as it takes."""
+    """The available rows of ProcessBench in its own format, repeated as needed."""
     found: list[dict[str, Any]] = []
     for file in sorted((DATA / "processbench").glob("*.json*")):
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
@@ -52,7 +52,7 @@ def solutions() -> list[dict[str, Any]]:
 
 
 def write_inputs(folder: Path, chance: random.Random) -> int:
-    """`benchmark.jsonl` and `replies.jsonl`; returns how many different solutions there are."""
+    """Write `benchmark.jsonl` and `replies.jsonl`; returns the number of distinct solutions."""
     rows = solutions()
     steps = [step for row in rows for step in row["steps"]]
     with (
@@ -75,7 +75,7 @@ def write_inputs(folder: Path, chance: random.Random) -> int:
 
 
 def command(folder: Path, *words: str) -> tuple[float, float]:
-    """Run a command; returns its seconds, by the clock and of the processor."""
+    """Run a command; returns its wall-clock and processor seconds."""
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     called = [sys.executable, "-m", "deepcritic", *words, f"runs={folder / 'runs'}", "run=large"]
     subprocess.run(called, check=True, stdout=subprocess.DEVNULL)
@@ -85,7 +85,7 @@ def command(folder: Path, *words: str) -> tuple[float, float]:
 
 
 def load(browser: Any, page_file: Path) -> tuple[float, float, float]:
-    """Seconds until the overview stands, until the first critique stands, and for the next row by key."""
+    """Seconds until the overview is shown, until the first critique is shown, and for the next row by key."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Seed critiques: how fast requests are built, and what the stage costs beside the teacher; writes data/bench/seeds.json.
+"""Seed critiques: speed of building requests, and the stage's own cost relative to the teacher; writes data/bench/seeds.json.
 
 scripts/bench seeds         # real solutions: PRM800K phase 1 in $DEEPCRITIC_DATASETS, else ../shared/datasets
 """
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def build(file: Path) -> tuple[int, float]:
-    """How many requests the three calls make about the first solutions of a file, and the processor's seconds."""
+    """The number of requests of the three calls for the first solutions of a file, and the processor seconds."""
     began = time.process_time()
     rows: list[Example] = []
     for row in read_rows(file, Example):
@@ -78,7 +78,7 @@ def reply(call: str, verdict: str = "\\boxed{1}") -> str:
 
 
 class Instant:
-    """Answers at once, and rightly but for one place in seven, whose label the stage does not tell; knows its own seconds."""
+    """Answers at once, with one wrong answer in seven, since the stage does not show it the label; measures its own seconds."""
 
     model_id = "instant"
 
@@ -110,7 +110,7 @@ class Instant:
 
 
 def run(file: Path, folder: Path) -> tuple[float, float]:
-    """Seconds of the stage without those of its teacher, and with a teacher's that writes 8,000 tokens a second."""
+    """Seconds of the stage without its teacher, and with a teacher that writes 8,000 tokens a second."""
     teacher = Instant()
     teacher.labels = {place: rating for row in read_rows(file, Example) for place, rating in Material([row]).ratings.items()}
     began = time.perf_counter()

@@ -1,10 +1,10 @@
-"""The service beside the engine that it serves: throughput with many clients, latency with one, memory over many requests.
+"""The service compared with its engine: throughput with many clients, latency with one, memory over many requests.
 
     scripts/bench service            # some minutes on two cores
-    scripts/bench service --quick    # a tenth of it: a try-out whose figures are not kept
+    scripts/bench service --quick    # a tenth of it, for a test: figures are not saved
 
-The critic is the small world's own, sampled by transformers in the same process; for latency and memory it replies by rule, at
-once. Clients and service share the processor. Both sides of a ratio take turns in one run.
+The critic is the small world's, sampled by transformers in the same process; for latency and memory a rule gives the replies at
+once. Clients and service share the processor. The two sides of a ratio alternate in one run.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def serve(kind: str, port: int) -> None:
 
 @contextlib.contextmanager
 def served(kind: str, port: int) -> Iterator[tuple[str, int]]:
-    """The address of a service in a process of its own, and the number of that process."""
+    """Start a service in a separate process; yields its address and process id."""
     process = start(kind, port)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -115,7 +115,7 @@ def rows_of(count: int, seed: int) -> list[Example]:
 
 
 async def asked(url: str, bodies: Sequence[dict[str, Any]], clients: int) -> list[float]:
-    """The seconds that each request took, with so many clients that send the next when they have an answer."""
+    """The seconds of each request, with `clients` clients that each send their next request after an answer."""
     waiting, seconds = iter(bodies), []
 
     async def client(session: aiohttp.ClientSession) -> None:
@@ -166,7 +166,7 @@ def latency(count: int) -> Bench:
 
 
 def memory(count: int) -> Bench:
-    """How much the service grows from the first tenth of the requests to the last, in MB."""
+    """Growth of the service's memory from the first tenth of the requests to the last, in MB."""
     bodies = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows_of(1000, 78)]
     with served("instant", free_port()) as (url, pid):
         asyncio.run(asked(url, bodies * (count // 10_000 or 1), 64))
@@ -176,7 +176,7 @@ def memory(count: int) -> Bench:
 
 
 def drill(count: int) -> Bench:
-    """200 clients, while the engine and then the service are killed and started again: who got other than one answer?"""
+    """200 clients, while the engine and then the service are killed and restarted; counts clients without exactly one answer."""
     engine_port, port = free_port(), free_port()
     engine = start_engine(engine_port)
     service = start(f"http://127.0.0.1:{engine_port}/v1", port)

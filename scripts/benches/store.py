@@ -1,10 +1,10 @@
-"""Keeping draws: rows a second written and gone on with, and the memory that a row takes, over a million rows.
+"""Storing draws: rows a second written and resumed, and memory per row, over a million rows.
 
     scripts/bench store            # a million rows
     scripts/bench store 200000     # fewer
 
-Each part runs in a process of its own, through the `Draws` that every stage uses, with an engine that answers at once.
-Processor time is measured beside the clock: on a machine that does other things it says what a quiet one would take.
+Each part runs in a separate process, through the `Draws` of the stages, with an engine that answers at once.
+Processor time is also measured: on a busy machine it estimates the time of an idle one.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ def requests(rows: int) -> Iterator[Request]:
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """Resident memory of this process in bytes."""
     status = Path("/proc/self/status").read_text("utf-8")
     return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
 
 
 def part(name: str, rows: int, path: Path) -> dict[str, float]:
-    """Seconds by the clock and of the processor, and bytes of memory, of one part."""
+    """Wall-clock seconds, processor seconds, and bytes of memory of one part."""
     for _ in requests(SAMPLES):  # what is imported on first use is no part of a row's memory
         pass
     before, clock, processor = resident(), time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""The rows of a bench: printed, and kept in data/bench/NAME.json with the machine that they were measured on."""
+"""Rows of a bench: printed, and saved in data/bench/NAME.json with a description of the machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "data" / "bench"
 
 
 class Bench(NamedTuple):
-    """One comparison. `ratio` is what `bound` speaks of, for example `>= 0.95`; `holds` whether it is kept."""
+    """One comparison. `bound` limits `ratio`, for example `>= 0.95`; `holds` is whether the bound is met."""
 
     what: str
     ours: float
@@ -31,7 +31,7 @@ def row(
     at_most: float | None = None,
     ratio: float | None = None,
 ) -> Bench:
-    """A row whose bound is on the ratio ours / other (or on one measured otherwise, `ratio`), or on `ours` alone where there is
+    """A row with a bound on the ratio ours / other (or on a given `ratio`), or on `ours` if there is
     no other side.
 
     >>> row("rows a second", 90.0, 100.0, at_least=0.8)
@@ -47,7 +47,7 @@ def row(
 
 
 def write(name: str, rows: list[Bench], **facts: Any) -> Path:
-    """Print the rows and write `data/bench/NAME.json`; `facts` stand beside them (settings, notes)."""
+    """Print the rows and write `data/bench/NAME.json`; `facts` are saved with them (settings, notes)."""
     width = max(len(one.what) for one in rows)
     for one in rows:
         other = "" if one.other is None else f" beside {one.other:,.4g}, ratio {one.ratio:.3f}"
@@ -60,7 +60,7 @@ def write(name: str, rows: list[Bench], **facts: Any) -> Path:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The machine of the measurement."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

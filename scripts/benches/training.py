@@ -1,11 +1,11 @@
-"""Training in the small world beside bare TRL scripts with the same settings, each side a process of its own, in alternation.
+"""Training in the small world beside plain TRL scripts with the same settings, in separate processes, in alternation.
 
 scripts/bench training
 
-SFT: tokens a second of the training loop; both sides group by length. GRPO: useful completions a second, which are those of
-groups whose rewards differ (the others have no advantage), over the time of the whole command once its libraries are imported:
-the filter of prompts and the groups that were discarded count. Seconds are those of the processor, on one thread, as a machine
-may be shared; those of the clock stand beside them. At last the bench of a GPU, which says so where there is none.
+SFT: tokens a second of the training loop; both sides group by length. GRPO: useful completions a second, those of groups
+with different rewards (the others have no advantage), over the time of the whole command after imports, including
+the prefilter and discarded groups. Seconds are processor seconds on one thread, since the machine may be
+shared; wall-clock seconds are also given. The GPU bench runs last, and prints a message if there is no GPU.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SFT = {
     "max_length": 512, "warmup_steps": 0.1, "save_steps": 50, "logging_steps": 10, "lr_scheduler_type": "cosine", "seed": 0,
 }  # fmt: skip
 CRITIC_STEPS, DIALOGUES, PROMPTS = 96, 220, 400
-"""The critic that GRPO begins with has had 96 steps of SFT. The more it knows, the fewer groups teach anything on either
-side: after 224 steps, when it is right 98 times of 100, the ratio of useful completions a second is 1.15 (one round)."""
+"""Steps of SFT before GRPO: 96. A better critic has fewer groups with an advantage on both sides: after 224
+steps, with 98 of 100 verdicts right, the ratio of useful completions a second is 1.15 (one round)."""
 GRPO: dict[str, Any] = {
     "max_steps": 40, "num_generations": 8, "per_device_train_batch_size": 128, "gradient_accumulation_steps": 1,
     "learning_rate": 1e-4, "beta": 0.0, "epsilon_high": 0.28, "temperature": 1.0, "max_completion_length": 200,
@@ -95,7 +95,7 @@ def tell(found: dict[str, list[dict[str, float]]]) -> None:
 
 
 def start(side: str, what: str, folder: Path, turn: int, steps: int | None) -> dict[str, float]:
-    """Run one side in a process of its own; returns what it measured."""
+    """Run one side in a separate process; returns its measurements."""
     place = folder / f"{what}.{side}.{turn}"
     place.mkdir()
     words = [sys.executable, str(HERE), "--side", side, "--what", "sft" if what == "critic" else what]
@@ -147,7 +147,7 @@ def critic_task() -> Any:
 
 
 def run_side(side: str, what: str, steps: int | None) -> None:
-    """One side, in its own process and folder: prints what it measured as the last line."""
+    """One side, in its own process and folder; prints its measurements as the last line."""
     import torch
     from transformers import Trainer
     from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer  # noqa: F401  # the time of imports is nobody's
@@ -184,7 +184,7 @@ def run_side(side: str, what: str, steps: int | None) -> None:
 
 
 def ours(what: str, settings: dict[str, Any]) -> list[dict[str, float]]:
-    """As a command of the package; the log is the trainer's own, as for the other side."""
+    """Train with the package's command; the log is the trainer's, as for the other side."""
     from transformers import Trainer
 
     from deepcritic.__main__ import main as command
@@ -210,7 +210,7 @@ def ours(what: str, settings: dict[str, Any]) -> list[dict[str, float]]:
 
 
 def bare(what: str, settings: dict[str, Any]) -> list[dict[str, float]]:
-    """What one writes with TRL alone: a data set of messages, its trainer, its generation, the model saved."""
+    """A script with only TRL: a data set of messages, TRL's trainer and generation, the saved model."""
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer

@@ -1,11 +1,11 @@
 """Training at 7B on a GPU: tokens a second, MFU and peak memory of SFT, and one GRPO step with transformers generation.
 
-    python scripts/benches/training_gpu.py          # needs torch, transformers and trl alone, and no network (LoRA: peft too)
+    python scripts/benches/training_gpu.py          # needs only torch, transformers and trl, and no network (LoRA: peft too)
 
-The model is Qwen2.5-7B with random weights, made from its configuration; weights are float32 with arithmetic in bfloat16 where
-all are trained, bfloat16 below an adapter, with gradient checkpointing. Rows are random ids of 4,096 tokens, of which all are
-learnt. Writes `data/bench/training_gpu.json` with the machine's name. Where there is no GPU it says so and writes nothing: a
-figure is measured or not given. `--tiny` goes through the same code on a processor with a small model, and writes nothing.
+The model is Qwen2.5-7B with random weights, built from its configuration, with gradient checkpointing. Full training uses float32
+weights and bfloat16 arithmetic; the base of an adapter is bfloat16. Rows are 4,096 random token ids, all in the loss.
+Writes `data/bench/training_gpu.json` with the machine's name. Without a GPU it prints a message and writes nothing.
+`--tiny` runs the same code on a CPU with a small model, and writes nothing.
 
 MFU: 6 operations a parameter and token (4 with an adapter), and 6 x layers x width x length for causal attention (Chowdhery et
 al. 2022, arXiv 2204.02311, appendix B), over the dense bfloat16 peak in the table below, by NVIDIA's data sheets.
@@ -83,7 +83,7 @@ def attention() -> str:
 
 
 def build(shape: dict[str, Any], *, half: bool, tiny: bool) -> Any:
-    """The model with random weights, where it will be trained."""
+    """The model with random weights, on its device."""
     import torch
     from transformers import AutoModelForCausalLM, Qwen2Config
 
@@ -95,7 +95,7 @@ def build(shape: dict[str, Any], *, half: bool, tiny: bool) -> Any:
 
 
 def tokenizer() -> Any:
-    """A tokenizer of single bytes, with a chat template: made here, as nothing may be fetched."""
+    """A byte tokenizer with a chat template, built here because there is no network."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -128,7 +128,7 @@ def adapter(lora: bool) -> Any:
 
 
 def sft(shape: dict[str, Any], length: int, *, lora: bool, tiny: bool, steps: int = 8, warm: int = 3) -> dict[str, Any]:
-    """Steps of one row of `length` tokens each; those after the first few are measured."""
+    """Train steps of one row of `length` tokens; the first few are not measured."""
     import torch
     from datasets import Dataset
     from transformers import TrainerCallback
@@ -171,7 +171,7 @@ def sft(shape: dict[str, Any], length: int, *, lora: bool, tiny: bool, steps: in
 
 
 def grpo(shape: dict[str, Any], *, tiny: bool) -> dict[str, Any]:
-    """Two steps of 4 prompts with 8 replies each, the second of which is measured; the generation is transformers' own."""
+    """Two steps of 4 prompts with 8 replies each; the second is measured. Generation is by transformers."""
     import torch
     from datasets import Dataset
     from transformers import TrainerCallback
@@ -226,7 +226,7 @@ def clear(tiny: bool) -> None:
 
 
 def use(rate: float | None, tiny: bool) -> dict[str, Any]:
-    """Peak memory, and the share of the GPU's arithmetic that `rate` operations a second make use of; of a processor neither."""
+    """Peak memory, and the MFU of `rate` operations a second; neither on a CPU."""
     import torch
 
     if tiny:

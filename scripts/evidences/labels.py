@@ -1,10 +1,10 @@
-"""Rules of step labels in the small world: what they cost, how right they are, and which makes the better critic.
+"""Label rules in the small world: their cost, their accuracy, and the critics trained on their labels.
 
-scripts/evidence labels                          # makes the demo's runs first where they are not there
+scripts/evidence labels                          # first makes missing runs of the demo
 scripts/evidence labels --seeds 1 --base runs    # one seed, beside the runs `BASE/evidence-1/` of `scripts/evidence main`
 
-Writes data/evidence/labels.json after each seed. Rollouts are drawn as each rule needs them until both have cost the same number
-of tokens; the critic of each rule then learns from what that bought, with equal steps of RL.
+Writes data/evidence/labels.json after each seed. Each rule draws the rollouts that it needs, up to the same number of tokens.
+A critic is then trained on each rule's labels, with equal steps of RL.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ COMPARED = ("zero_of_k", "deepcritic")
 KS = (4, 8, 16)
 K = 8
 GENERATORS = {"": (), ", unsure generator": ("stage.temperature=1.2", "stage.top_p=1.0")}
-"""At the paper's temperature of 0.7 rollouts of the small world nearly always succeed before the first error and fail after
-it, so that k hardly matters. At 1.2 the same generator is less sure."""
+"""At the paper's temperature of 0.7, rollouts of the small world nearly always succeed before the first error and fail after
+it, so k hardly matters. At 1.2 their success varies more."""
 AUDITED = 120
-"""Solutions of each seed that get all 16 rollouts from every prefix."""
+"""Solutions per seed with all 16 rollouts from every prefix."""
 RL = ("stage.steps=20", "stage.save_steps=20")
 ROWS = 1000
-"""Test solutions that each critic is measured on."""
+"""Test solutions per critic."""
 SETTINGS = {"k": K, "solutions_audited": AUDITED, "rl": RL, "test_rows": ROWS, "generators": GENERATORS}
 
 
@@ -63,7 +63,7 @@ def command(*words: str) -> None:
 
 
 def audit(base: Path, run: Path, seed: int) -> list[Found]:
-    """Costs, and precision and recall against the truth, on solutions with every rollout drawn."""
+    """Cost, and precision and recall against the truth, on solutions with all rollouts."""
     solutions = run / "audited.jsonl"
     truth = {row.id: row.gold.first_error for row in read_rows(base / "prepare.truth" / "examples.jsonl", Example)}
     chosen = [row for row in read_rows(base / "solve.rl" / "solutions.jsonl", Example) if row.id in truth][:AUDITED]
@@ -85,7 +85,7 @@ def audit(base: Path, run: Path, seed: int) -> list[Found]:
 
 
 def quality(name: str, rule: str, rows: list[Example], tables: dict[str, Table], truth: dict[str, Any]) -> list[Found]:
-    """Exact to the step, in percent; problems are drawn anew for the interval."""
+    """Exact match of the step, in percent; the interval resamples problems."""
     named: list[tuple[bool, str]] = []
     erroneous: list[tuple[bool, str]] = []
     for row in rows:
@@ -105,7 +105,7 @@ def quality(name: str, rule: str, rows: list[Example], tables: dict[str, Table],
 
 
 def costs(kind: str, rows: list[Example], tables: dict[str, Table], drawn: Path, solving: dict[str, Any]) -> list[Found]:
-    """Rollouts that a rule reads, in percent of all from every prefix; and whether they alone give the same labels."""
+    """Rollouts that a rule reads, in percent of all; and whether they give the same labels as all."""
     tokens: Counter[tuple[str, int, int]] = Counter()
     for draw in read_rows(drawn, Generation):
         tokens[draw.key.example_id, draw.key.step, draw.key.sample] = draw.completion_tokens
@@ -140,7 +140,7 @@ def draw(run: Path, name: str, solutions: Path, seed: int, *options: str) -> Non
 
 
 def critics(base: Path, run: Path, seed: int) -> list[Found]:
-    """A critic after RL on each rule's labels, for as many tokens of rollouts."""
+    """A critic after RL on each rule's labels, at equal tokens of rollouts."""
     everything = list(read_rows(base / "solve.rl" / "solutions.jsonl", Example))
     spent: dict[str, list[int]] = {}
     for rule in COMPARED:
@@ -179,7 +179,7 @@ def critics(base: Path, run: Path, seed: int) -> list[Found]:
 
 
 def label(run: Path, rule: str, bought: list[Example]) -> int:
-    """Label what was bought; how many got a label."""
+    """Label the drawn solutions; returns the number with a label."""
     solutions, rollouts = run / f"{rule}-bought.jsonl", run / f"{rule}-rollouts.jsonl"
     names = {row.id for row in bought}
     write_rows(solutions, bought)

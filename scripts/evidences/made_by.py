@@ -1,7 +1,7 @@
-"""What made a file of evidence, as hashes; and which files were made by something else than what is here: scripts/evidence stale
+"""Hashes of the code, settings and models behind a file of evidence; lists stale files: scripts/evidence stale
 
 - `package`: the modules that the script and the stages it calls can import, without comments and docstrings. The command line is
-  not among them: it composes the settings.
+  excluded: it only composes the settings.
 - `settings`: the script itself, and the YAML files of the experiments, stages, data sets and tasks that it names.
 - `models`: the files that it names by `deepcritic://`: weights, tokenizers, templates.
 """
@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONF, SCRIPTS, EVIDENCE = ROOT / "conf", ROOT / "scripts" / "evidences", ROOT / "data" / "evidence"
 TABLES = {"table", "rows", "made_by"}
-"""Scripts that lay out what was found."""
+"""Scripts that only format results."""
 _QUOTED = re.compile(r"[\"']([\w/]+)[\"']")
 _EXPERIMENT, _STAGE = re.compile(r"\bexperiment=([\w/]+)"), re.compile(r"(?:\bstage=|override /stage: )(\w+)")
 _OVERRIDE = re.compile(r"override /(dataset|task|scorer|trainer)(?:@\w+)?: (\w+)")
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def stale(folder: Path = EVIDENCE) -> list[str]:
-    """A line for each file of evidence that was made by something else than what is here."""
+    """A line for each stale file of evidence: one whose hashes differ from the current ones."""
     lines = []
     for file in sorted(folder.glob("*.json")):
         content = json.loads(file.read_text("utf-8"))
@@ -43,13 +43,13 @@ def stale(folder: Path = EVIDENCE) -> list[str]:
 
 
 def changed(name: str, content: dict[str, Any]) -> str:
-    """Which hashes of a file of evidence are not those of what is here, in words; empty where all are."""
+    """The hashes of a file of evidence that differ from the current ones, in words; empty if none do."""
     before, now = content.get("made_by", {}), made_by(name)
     return ", ".join(part for part in now if before.get(part) != now[part])
 
 
 def made_by(name: str) -> dict[str, str]:
-    """The hashes for scripts/evidences/NAME.py as it is here."""
+    """The current hashes for scripts/evidences/NAME.py."""
     scripts = list(_scripts(SCRIPTS / f"{name}.py"))
     texts = [script.read_text("utf-8") for script in scripts]
     files = sorted(_settings(texts))
@@ -69,7 +69,7 @@ def made_by(name: str) -> dict[str, str]:
 
 
 def _scripts(script: Path) -> Iterator[Path]:
-    """A script, and those beside it that it imports for more than tables."""
+    """A script, and the scripts beside it that it imports, except those that only format tables."""
     yield script
     for name in _imported(script):
         beside = SCRIPTS / f"{name}.py"
@@ -78,7 +78,7 @@ def _scripts(script: Path) -> Iterator[Path]:
 
 
 def _settings(texts: Iterable[str]) -> set[Path]:
-    """The YAML files that texts name, and those that these name."""
+    """The YAML files named in the texts, and those named in these files, recursively."""
     found, waiting = {CONF / "config.yaml", CONF / "sampler" / "transformers.yaml"}, list(texts)
     while waiting:
         text = waiting.pop()
@@ -92,7 +92,7 @@ def _settings(texts: Iterable[str]) -> set[Path]:
 
 
 def _closure(roots: Iterable[str]) -> dict[str, Path]:
-    """Our modules that can be imported from `roots`, with their files."""
+    """The package's modules that `roots` import, recursively, with their files."""
     found: dict[str, Path] = {}
     waiting = list(roots)
     while waiting:
@@ -110,7 +110,7 @@ def _closure(roots: Iterable[str]) -> dict[str, Path]:
 
 @functools.cache
 def _imported(file: Path) -> list[str]:
-    """Every module that a file imports, inside functions too."""
+    """Every module that a file imports, also inside functions."""
     names: list[str] = []
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -122,7 +122,7 @@ def _imported(file: Path) -> list[str]:
 
 @functools.cache
 def _code(file: Path) -> bytes:
-    """A module without comments, docstrings and form."""
+    """A module without comments, docstrings and formatting."""
     tree = ast.parse(file.read_text("utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

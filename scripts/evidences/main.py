@@ -1,6 +1,6 @@
 """The demo over three seeds, with two controls that must show no comparable gain; writes data/evidence/main.json.
 
-scripts/evidence main                     # about an hour on two cores; goes on where it was
+scripts/evidence main                     # about an hour on two cores; resumes if stopped
 scripts/evidence main --seeds 1           # one seed
 """
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def controls(folder: Path) -> dict[str, Any]:
-    """The gain of each control over SFT, and how much RL gains more, on the same rows."""
+    """The gain of each control over SFT, and the gain of RL over each control, on the same rows."""
     result: dict[str, Any] = {}
     for name in ("shuffled", "more"):
         result |= gain(f"{name}_gain", folder / f"evaluate.{name}", folder / "evaluate.sft")
@@ -48,7 +48,7 @@ def controls(folder: Path) -> dict[str, Any]:
 
 
 def claims(results: list[dict[str, Any]], seeds: list[int]) -> list[Row]:
-    """The rows of evidence; figures are percent or points, with one entry for each seed."""
+    """The rows of evidence, in percent or points, with one entry per seed."""
 
     def each(*path: str) -> list[Any]:
         values = []

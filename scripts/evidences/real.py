@@ -1,11 +1,11 @@
-"""Real models on real rows: as they are, and as critics that learnt from their own replies kept by human labels.
+"""Real models on real rows, before and after training on their own replies that agree with human labels.
 
     scripts/evidence real --processbench gsm8k.json --prm800k phase1_train_plus.stepwise.jsonl.gz
 
 Both models of `scripts/weights.py` are asked about rows of ProcessBench gsm8k, four replies each: F1 of a single reply (the
 mean of the four), and of their vote. Then `stage=reject` asks each about solutions of PRM800K, keeps the replies that the
-human labels call right, and `stage=sft` trains an adapter on them; the trained critic is asked about the same rows of
-ProcessBench. These models are weak, and an hour of two cores is little: the figures are given as they come, beside the
+human labels confirm, and `stage=sft` trains an adapter on them. The trained critic is asked about the same rows of
+ProcessBench. These models are weak, and an hour of two cores is little. All figures are reported, with the
 constant baseline.
 """
 
@@ -30,7 +30,7 @@ MEASURED = {"stage.limit": 100, "stage.samples": 4, "stage.temperature": 1.0, "s
 """Of ProcessBench gsm8k: 100 rows, half of them with an error."""
 REJECTED = {"stage.samples": 2, "stage.hinted_samples": 2, "stage.temperature": 1.0, "stage.top_p": 0.9, "stage.max_tokens": 160}
 SOLUTIONS = {"smollm2": 160, "qwen": 80}
-"""Solutions of PRM800K that each model is asked about, as many as its speed allows."""
+"""Solutions of PRM800K per model; the number depends on its speed."""
 LEARNT = {
     "stage.learning_rate": 1e-4, "stage.epochs": 2, "stage.batch_size": 8, "stage.device_batch_size": 2, "stage.max_length": 1024,
 }  # fmt: skip
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def one_model(name: str, processbench: str, prm800k: str) -> tuple[list[Found], dict[str, Any]]:
-    """What a model says as it is, and once it has learnt; and what it learnt from."""
+    """The figures of a model before and after training; and its training data."""
     model, run = str(fetch(name)), Path("runs/real")
     base = evaluated(run, f"{name}-base", model, processbench)
     command(

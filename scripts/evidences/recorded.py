@@ -1,8 +1,8 @@
-"""What public files and the replies recorded in them allow without a model, by this package's stages: scripts/evidence recorded
+"""Figures from public files and their recorded replies, without a model, by this package's stages: scripts/evidence recorded
 
-Of each set of solutions the baselines that do not read (`deepcritic.metrics.baselines`), beside a critic that calls every one of
-them right; of JudgeBench a recorded judge; of recorded scores of solutions their ROC-AUC. The files are those of
-$DEEPCRITIC_DATASETS, or ../shared/datasets; their hashes stand in data/evidence/recorded.json.
+For each set of solutions: the baselines that do not read the solution (`deepcritic.metrics.baselines`), and a critic that calls
+every solution right. For JudgeBench: a recorded judge. For recorded scores of solutions: ROC-AUC. The files are in
+$DEEPCRITIC_DATASETS, or ../shared/datasets; data/evidence/recorded.json has their hashes.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _judge(folder: Path, scratch: Path) -> Iterator[dict[str, Any]]:
 
 
 def _outcome_scores(file: Path) -> Iterator[dict[str, Any]]:
-    """The scores that Qwen2.5-Math's reward model gave to eight solutions of each problem, against the source's own grading."""
+    """Scores of Qwen2.5-Math's reward model for eight solutions per problem, compared with the source's grading."""
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         problems = [json.loads(line) for line in lines]
     scores = np.array([[score[0] for score in row["pred_score"]] for row in problems])

@@ -1,11 +1,11 @@
-"""Critics at work in the small world: does refinement help, against what, and does a critic make a vote better? Three seeds.
+"""Critics in the small world: the gain of refinement over baselines, and of votes weighted by a critic. Three seeds.
 
-scripts/evidence refine                          # makes the demo's runs first where they are not there
+scripts/evidence refine                          # first makes missing runs of the demo
 scripts/evidence refine --seeds 1 --base runs    # one seed, beside the run `BASE/evidence-1/` of `scripts/evidence main`
 
-Writes data/evidence/refine.json after each seed. Everything that the generator writes is drawn at temperature 1 and top_p 1:
-first solutions, new attempts and rewrites. (At 0.7 and 0.9, the stage's own settings, it hardly errs any more, whatever it is
-asked; a row says so.) Tokens are those of all prompts and all replies, the critic's and the generator's.
+Writes data/evidence/refine.json after each seed. The generator samples first solutions, new attempts and rewrites at
+temperature 1 and top_p 1. (At 0.7 and 0.9, the stage's defaults, it makes hardly any errors, with any prompt;
+one row shows this.) Tokens include all prompts and replies of critic and generator.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ SEEDS = (1, 2, 3)
 RUNS = Path("runs")
 BASE, GENERATOR = "deepcritic://microworld/models/base", "deepcritic://microworld/models/generator"
 PROBLEMS, ATTEMPTS = 1500, 6
-"""Test problems of each seed, and solutions drawn for each: the first is refined, the others are what trying again may buy."""
+"""Test problems per seed, and solutions drawn per problem: the first is refined, the others are for the retry baseline."""
 VOTES, SOLUTIONS, VOTED = 300, 32, 8
-"""Problems that are voted on, solutions drawn for each, and those that the critic reads; plain voting may buy the rest."""
+"""Problems with votes, solutions drawn per problem, and solutions that the critic reads; only the plain vote uses the rest."""
 KEPT = (0, 1, 3)
-"""Layers of the base critic, of four, that the small one keeps."""
+"""Layers of the small critic, of the base critic's four."""
 SMALL = "stage.epochs=24"
 SAME = "stage.temperature=1.0 stage.top_p=1.0"
 Pairs = dict[str, Any]
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def run(seed: int, base: Path, split: str) -> Pairs:
-    """All that is drawn for one seed, and its figures."""
+    """Run all stages of one seed, and compute its figures."""
     demo, folder = base / f"evidence-{seed}", RUNS / f"refine-{split}-{seed}"
     if not all((demo / name / "manifest.json").is_file() for name in ("rl", "seed")):
         do(f"experiment=demo run=evidence-{seed} seed={seed}", base)
@@ -106,7 +106,7 @@ def do(line: str, runs: Path) -> None:
 
 
 def asked_blindly(solution: Example) -> Example:
-    """The problem of rewriting `solution` from its first step on, in the words of the small world's `refine.txt`."""
+    """The prompt for rewriting `solution` from its first step, in the format of the small world's `refine.txt`."""
     steps = "\n".join(f"Step {number}: {step}" for number, step in enumerate(solution.item.steps, start=1))
     text = f"{solution.item.problem}\n{steps}\nStep 1 is wrong. Solve again."
     item = type(solution.item)(problem=text)
@@ -115,7 +115,7 @@ def asked_blindly(solution: Example) -> Example:
 
 
 def figures(folder: Path, first: list[Example]) -> Pairs:
-    """Figures in percent and tokens, as pairs of a value and its interval over problems (None where it has none)."""
+    """Figures in percent and tokens, as pairs of a value and its interval over problems (or None)."""
     names = [str(one.parent_id) for one in first]
     before = np.array([one.gold.answer_right is True for one in first], float)
     after = {name: refined(folder / f"refine.{name}") for name in ("base", "rl", "small")}
@@ -168,7 +168,7 @@ def refined(folder: Path) -> Any:
 
 
 def plain(attempts: dict[int, Example], count: int) -> float:
-    """How often the plain vote of the first `count` attempts is right, over how its ties may fall."""
+    """Accuracy of the plain vote of the first `count` attempts, averaged over tie-breaks."""
     solutions = [attempts.get(number) for number in range(count)]  # None: without a readable answer
     right = [one is not None and one.gold.answer_right is True for one in solutions]
     texts = [None if one is None else solution_answer(one.item.steps) for one in solutions]
@@ -178,7 +178,7 @@ def plain(attempts: dict[int, Example], count: int) -> float:
 
 
 def alone(folder: Path, names: list[str]) -> Any:
-    """Whether the one reply to each problem is right; one without a readable answer is not."""
+    """Whether the single reply to each problem is right; an unreadable answer is wrong."""
     right = {str(one.parent_id): one.gold.answer_right is True for one in read_rows(folder / "solutions.jsonl", Example)}
     return np.array([right.get(name, False) for name in names], float)
 
@@ -227,7 +227,7 @@ CLAIMS: tuple[tuple[str, str, Bounds | None, bool], ...] = (
 
 
 def claims(found: list[Pairs], seeds: list[int]) -> list[Row]:
-    """The rows of evidence, from what each seed found."""
+    """The rows of evidence, from the results of each seed."""
     rows = []
     for what, key, bounds, share in CLAIMS:
         values, intervals = zip(*(one[key] for one in found), strict=True)

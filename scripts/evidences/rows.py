@@ -1,6 +1,6 @@
-"""Rows of evidence: a claim says what would make it fail, and holds or not; a description is a figure.
+"""Rows of evidence: a claim has bounds and holds or fails; a description is only a figure.
 
-One criterion decides every claim: the interval of the mean over seeds (and over instances of the models, where there are
+One criterion for all claims: the interval of the mean over seeds (and over instances of the models, where there are
 several) must lie within the claim's bounds. See `deepcritic.metrics.nested`.
 """
 
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 
 class Bounds(NamedTuple):
-    """Where the interval of a claim must lie, in the units of the figure."""
+    """The bounds of a claim's interval, in the units of the figure."""
 
     above: float | None = None
     at_least: float | None = None
@@ -43,8 +43,8 @@ ABOVE_ZERO = Bounds(above=0.0)
 
 
 class Found(NamedTuple):
-    """What one seed says: a figure with its interval over rows, where it has one. With `bounds` it is part of a claim. `share`: a
-    percentage between 0 and 100, not a difference or a count."""
+    """The result of one seed: a figure, with its interval over rows if it has one. With `bounds` it is part of a claim. `share`:
+    a percentage between 0 and 100, not a difference or a count."""
 
     what: str
     value: float
@@ -63,7 +63,7 @@ def row(
     share: bool = False,
     instances: Sequence[int] = (),
 ) -> Row:
-    """A claim where there are `bounds`, else a description: the mean with its interval, and each seed with its own."""
+    """A claim if there are `bounds`, else a description: the mean and each seed's figure, with intervals."""
     over = nested_interval(values, intervals, instances, share=share)
     listed: list[Row] = [{"seed": seed, "value": round(value, 2)} for seed, value in zip(seeds, values, strict=True)]
     for entry, instance in zip(listed, instances, strict=False):
@@ -86,7 +86,7 @@ def row(
 
 
 def by_seed(found: Mapping[int, Sequence[Found]], instances: Mapping[int, int] | None = None) -> list[Row]:
-    """One row for each figure, from what the seeds say that have it."""
+    """One row for each figure, from the seeds that have it."""
     told: dict[str, dict[int, Found]] = {}
     for seed, figures in found.items():
         for one in figures:
@@ -101,8 +101,8 @@ def by_seed(found: Mapping[int, Sequence[Found]], instances: Mapping[int, int] |
 
 
 def begin(what: str, seeds: Sequence[int], minutes: int | None = None) -> None:
-    """Print the plan of a script before anything runs: the first line of its docstring, its seeds, and about how many minutes a
-    seed takes on two cores."""
+    """Print the plan of a script before it runs: the first line of its docstring, its seeds, and the approximate minutes per
+    seed on two cores."""
     time = f"about {minutes} minutes each on two cores, {minutes * len(seeds)} in all" if minutes else "time not measured"
     print(
         f"{what.splitlines()[0]}\nseeds {', '.join(map(str, seeds))}: {time}; started again, it continues where it stopped",
@@ -111,7 +111,7 @@ def begin(what: str, seeds: Sequence[int], minutes: int | None = None) -> None:
 
 
 def keep(name: str, rows: Sequence[Row], **more: Any) -> None:
-    """Write data/evidence/NAME.json, with the hashes of what made it."""
+    """Write data/evidence/NAME.json, with the hashes of its code, settings and models."""
     write_json(EVIDENCE / f"{name}.json", {"command": f"scripts/evidence {name}", "made_by": made_by(name), **more, "rows": rows})
 
 

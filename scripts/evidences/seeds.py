@@ -1,10 +1,10 @@
-"""What the teacher's three calls are worth: critics taught by three recipes, at equal numbers of dialogues, over three seeds.
+"""The gain from the teacher's three calls: critics trained by three recipes, with equally many dialogues, over three seeds.
 
-scripts/evidence seeds                     # about half an hour on one core; goes on where it was
+scripts/evidence seeds                     # about half an hour on one core; resumes if stopped
 scripts/evidence seeds --seeds 1           # one seed
 
-The shipped teacher knows its three calls and no more. For whole critiques it is taught further, here, with lessons that are
-no lazier than those of its checks of single steps.
+The shipped teacher is trained only for its three calls. For whole critiques this script trains it further, with lessons as
+thorough as those for checks of single steps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from deepcritic.shipped_models import shipped_path
 
 SEEDS = (1, 2, 3)
 MOST = 120
-"""Dialogues to learn from, for each recipe: so many, or as many as the poorest recipe gives."""
+"""Training dialogues per recipe: this many, or as many as the recipe with the fewest."""
 RUNS = Path("runs")
 TEACHER = RUNS / "seeds-teacher"
 # The numbers of the demo, with a third more problems. First looks hardly ever call a step wrong, so nearly all that agree
@@ -90,7 +90,7 @@ def run(seed: int) -> dict[str, Any]:
 
 
 def result(folder: Path) -> dict[str, Any]:
-    """The figures of one seed: for each recipe F1, dialogues learnt from, their labels; and paired differences."""
+    """The figures of one seed: F1, training dialogues and their labels for each recipe; and paired differences."""
     found: dict[str, Any] = {}
     for recipe in RECIPES:
         metrics = _json(folder / f"evaluate.{recipe}" / "metrics.json")
@@ -112,7 +112,7 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def claims(results: list[dict[str, Any]], seeds: list[int]) -> list[dict[str, Any]]:
-    """Rows of evidence; figures are percent or points, with one entry for each seed."""
+    """Rows of evidence, in percent or points, with one entry per seed."""
 
     def of(recipe: str, figure: str) -> list[Any]:
         return [one[recipe][figure] for one in results]

@@ -3,8 +3,8 @@
     scripts/demo && scripts/evidence selection            # some minutes; the critic is the demo's, after RL
 
 In the small world, on problems of the test split that the demo does not use. Tokens are prompts and replies of generator and
-critic together, the mean for each problem. Nothing was chosen on these problems: the settings are the functions' defaults, and
-temperature 1.0 as wherever the small world's generator is to err.
+critic together, the mean for each problem. No setting was tuned on these problems: the settings are the functions' defaults, and
+temperature 1.0, at which the small world's generator makes errors.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def one_seed(critic_model: str, count: int, seed: int) -> dict[str, tuple[float, list[float] | None]]:
-    """Figures in percent or points, each with its interval over problems; tokens have none."""
+    """Figures in percent or points, each with its interval over problems; tokens have no interval."""
     rows = {row.id: row for row in problems(split="test", count=count, seed=5000 + seed, lengths=[4, 5, 6])}
     solve = Template.of(f"{SMALL}/templates/solve.txt", "")
     rewrite = Template.of(f"{SMALL}/templates/refine.txt", "")
@@ -114,7 +114,7 @@ def one_seed(critic_model: str, count: int, seed: int) -> dict[str, tuple[float,
 
 
 def _vote(rows: Mapping[str, Example], drawn: Mapping[str, Sequence[Generation | Failure]], size: int) -> np.ndarray[Any, Any]:
-    """Whether the commonest answer of the first `size` solutions is right; of equally common ones the first drawn."""
+    """Whether the most common answer of the first `size` solutions is right; ties go to the first drawn."""
     winners: dict[str, str | None] = {}
     for name, replies in drawn.items():
         answers = [solution_answer([one.text]) for one in replies[:size] if isinstance(one, Generation)]

@@ -1,13 +1,13 @@
 """The second recipe (SPCT) in the small world over three seeds: rejective fine-tuning, RL, votes, and a Meta RM for both tasks.
 
-scripts/evidence spct                          # makes the demo's runs first where they are not there
+scripts/evidence spct                          # first makes missing runs of the demo
 scripts/evidence spct --seeds 1 --base runs    # one seed, beside the runs `BASE/evidence-1/` of `scripts/evidence main`
 
-Writes data/evidence/spct.json when a seed is done. The base judge is taught here once for all seeds, by rule-made replies with
-faults; everything else is drawn anew for each. Items for training come from problems of the train split, and those that are
-measured from the test split. How long the judge is taught, the steps of RL and the epochs of the Meta RM were chosen on seed
-100 with items of the validation split; the other rates and sizes were set beforehand. The wording of the judge's lessons was
-last changed after a look at seed 1, when the judge was taught a third as long and hardly better than a blind guess.
+Writes data/evidence/spct.json when a seed is done. The base judge is trained once for all seeds, on rule-made replies with
+errors; everything else is drawn again for each seed. Training items use problems of the train split, and measured items those of
+the test split. The judge's training steps, the steps of RL and the epochs of the Meta RM were chosen on seed 100 with items
+of the validation split; other rates and sizes were set in advance. The wording of the judge's lessons was last
+changed after a look at seed 1, when the judge had a third of the training and was hardly better than chance.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ SEEDS = (1, 2, 3)
 RUNS = Path("runs")
 JUDGE = RUNS / "spct-judge"
 CRITIC = ("rl", "sft", "label", "prepare.judged")
-"""What the demo has that the Meta RM of step critics needs."""
+"""Files of the demo that the Meta RM of step critics needs."""
 SAMPLES, FEW, STEP_SAMPLES = 32, 4, 16
 Figure = tuple[float, list[float] | None, Bounds | None, bool]
-"""A figure, its interval over queries, the bounds where it is claimed, and whether it is a share in percent."""
+"""A figure, its interval over queries, its bounds if it is a claim, and whether it is a share in percent."""
 QUIET = ("plain vote", "guided vote", "(the reward's rule)")
-"""Ends of the claims that stand in the file and not in the README."""
+"""Suffixes of the claims that are in the file but not in the README."""
 ITEMS = "{run}/prepare.train/examples.jsonl"
 TEST = "benchmark.path={run}/prepare.test/examples.jsonl stage.temperature=1.0"
 PLAIN = (
@@ -153,8 +153,8 @@ def command(line: str, *more: str) -> None:
 
 
 def figures(folder: Path) -> dict[str, Figure]:
-    """The figures of one seed in percent: what it is -> its figure. What was not run
-    is absent."""
+    """The figures of one seed in percent: what it is -> its figure. Stages that were not
+    run have no figures."""
     done = {
         place.parent.name: _json(place) for place in folder.glob("*/metrics.json") if (place.parent / "manifest.json").is_file()
     }
@@ -208,7 +208,7 @@ def figures(folder: Path) -> dict[str, Figure]:
 
 
 def gain(ours: Path, theirs: Path) -> tuple[float, list[float]]:
-    """How much higher one evaluation's accuracy from single replies is than another's, over the same items."""
+    """Difference of the single-reply accuracies of two evaluations, over the same items."""
     task = Pointwise()
     first, second = ({row.id: row for row in read_judged(place) if row.responses > 1} for place in (ours, theirs))
     names = sorted(first.keys() & second.keys())
@@ -217,14 +217,14 @@ def gain(ours: Path, theirs: Path) -> tuple[float, list[float]]:
 
 
 def singles(folder: Path) -> Figure:
-    """How well the first replies tell a right single response from a wrong one."""
+    """How well the first replies separate right single responses from wrong ones."""
     rows = [replace(row, verdicts=row.verdicts[:FEW]) for row in read_judged(folder) if row.responses == 1]
     found = single_figures(rows, Pointwise())
     return 100 * found["roc_auc"], [100 * end for end in found["roc_auc_interval"]], None, True
 
 
 def votes_over_one(folder: Path) -> tuple[float, list[float]]:
-    """How much higher the accuracy of the sum of all replies is than that of one."""
+    """Gain in accuracy of the sum of all replies over one reply."""
     rows = [row for row in read_judged(folder) if row.responses > 1]
     plain, _ = vote_chances(rows, Pointwise(), [1, SAMPLES])
     return _percent(plain[1] - plain[0], [row.cluster for row in rows])

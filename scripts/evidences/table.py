@@ -1,8 +1,8 @@
-"""Put data/evidence/*.json and data/bench/*.json into README.md and docs/, each where it has a place: scripts/evidence table
+"""Write the tables of data/evidence/*.json and data/bench/*.json into README.md and docs/: scripts/evidence table
 
-A place is `<!-- evidence NAME -->` ... `<!-- end of evidence NAME -->`, or the same with `bench`. A place of `short` begins with
-the rows that it takes of a file of evidence, a line each: the beginning of the row's name, `=`, and what the table calls it. It
-shows no figure of a file that was made by something else than what is here.
+A place is `<!-- evidence NAME -->` ... `<!-- end of evidence NAME -->`, or the same with `bench`. A place of `short` begins
+with its rows of a file of evidence, one per line: the beginning of the row's name, `=`, and its name in the table. It
+shows no figures of a stale file.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def main() -> None:
 
 
 def pages() -> list[Path]:
-    """The files with places."""
+    """The pages with places."""
     return [Path("README.md"), *sorted(Path("docs").rglob("*.md"))]
 
 
 def filled(text: str) -> str:
-    """A page with the tables that the files of evidence make now."""
+    """The page with its tables updated from the files of evidence."""
     return _PLACE.sub(_filled, text)
 
 
@@ -47,7 +47,7 @@ def _filled(place: re.Match[str]) -> str:
 
 
 def short(rows: list[dict[str, Any]], chosen: str) -> list[str]:
-    """One line for each row of `chosen`: its mean over seeds with the interval. `ValueError` where no row is it."""
+    """One line for each row of `chosen`: its mean over seeds with the interval. Raises `ValueError` if no row matches."""
     lines = ["| what | mean | 95% interval |", "|---|---|---|"]
     for entry in filter(None, map(str.strip, chosen.splitlines())):
         begins, _, name = (part.strip() for part in entry.partition("="))
@@ -59,7 +59,7 @@ def short(rows: list[dict[str, Any]], chosen: str) -> list[str]:
 
 
 def evidence(rows: list[dict[str, Any]]) -> list[str]:
-    """One line a row: the mean with its interval over seeds, then each seed with its own; a claim fails or holds."""
+    """One line per row: the mean and each seed's figure, with intervals, and whether a claim holds."""
     lines = ["| what | claim | mean | by seed |", "|---|---|---|---|"]
     for row in rows:
         mean = f"{row['estimate']:.1f}" + (f" ({_interval(row['interval'])})" if row["interval"] else "")
@@ -71,7 +71,7 @@ def evidence(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _claimed(row: dict[str, Any]) -> str:
-    """What a claim says of the interval, and whether it holds; nothing for a description."""
+    """The bounds of a claim, and whether it holds; empty for a description."""
     if row["kind"] == "description":
         return ""
     said = row["fails_if"].removeprefix("the interval does not lie ")
@@ -79,7 +79,7 @@ def _claimed(row: dict[str, Any]) -> str:
 
 
 def bench(rows: list[dict[str, Any]]) -> list[str]:
-    """One line a comparison; ratio and bound are of ours over the other side, or of ours alone where there is none."""
+    """One line per comparison; ratio and bound are for ours over the other side, or for ours if there is no other side."""
     lines = ["| what | ours | other | ratio | bound | holds |", "|---|---|---|---|---|---|"]
     for row in rows:
         ours, other, ratio = (_figure(row[name]) for name in ("ours", "other", "ratio"))

@@ -1,10 +1,10 @@
-"""RL in the small world: on true and on automatic labels, and with each of the switches that are to keep it from collapsing.
+"""RL in the small world: on true and on automatic labels, and with each option against collapse.
 
-scripts/evidence training                          # makes the demo's runs first where they are not there
+scripts/evidence training                          # first makes missing runs of the demo
 scripts/evidence training --seeds 1 --base runs    # one seed, beside the runs `BASE/evidence-1/` of `scripts/evidence main`
 
-Writes data/evidence/training.json after each seed. Every critic starts from the demo's SFT critic and learns for as many steps;
-each is measured on the same test solutions. A switch helps where the interval of its gain over seeds lies above 0.
+Writes data/evidence/training.json after each seed. Every critic starts from the demo's SFT critic and trains for equally many
+steps; each is measured on the same test solutions. An option helps if the interval of its gain over seeds is above 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SEEDS = (1, 2, 3)
 NEEDED = ("sft", "label", "rl", "prepare.truth", "prepare.judged", "evaluate.sft")
 STEPS = 20
 ROWS = 1000
-"""Test solutions that each critic is measured on."""
+"""Test solutions per critic."""
 AUTOMATIC, TRUE = "label/labelled.jsonl", "prepare.truth/examples.jsonl"
 CRITICS = {
     "automatic": (AUTOMATIC, ()),
@@ -34,7 +34,7 @@ CRITICS = {
     "batches": (AUTOMATIC, ("stage.balanced_batches=true",)),
     "dynamic": (AUTOMATIC, ("stage.dynamic_sampling=3",)),
 }
-"""What each learns from, and what it is told beside: `automatic` is the demo's RL, with half of its prompts all correct."""
+"""Training rows and options of each critic: `automatic` is the demo's RL, with half of its prompts all correct."""
 COMPARED = (
     ("RL on true labels over RL on automatic labels", "truth", "automatic"),
     ("half of the prompts all correct over the share that they come in", "automatic", "unbalanced"),
@@ -65,7 +65,7 @@ def command(*words: str) -> None:
 
 
 def claims(base: Path, run: Path, seed: int) -> list[Found]:
-    """One seed: the critics, what became of them, and what separates them on the same rows."""
+    """One seed: the critics, their figures, and paired differences on the same rows."""
     measured = {name: critic(base, run, seed, name) for name in CRITICS}
     told: list[Found] = []
     for name, metrics in measured.items():
@@ -116,7 +116,7 @@ def training(folder: Path) -> list[dict[str, Any]]:
 
 
 def mean(lines: list[dict[str, Any]], name: str) -> float:
-    """Over all steps: each line is an average of as many."""
+    """The mean over all steps; each line averages equally many steps."""
     return float(sum(line[name] for line in lines) / len(lines))
 
 

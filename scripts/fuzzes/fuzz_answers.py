@@ -6,12 +6,12 @@ Real answers and the golden cases are cut, spliced, nested, repeated and enlarge
 by hand.
 
 - `time`, `memory`, `depth`, `died`, `error: ...`, `forbidden: ...`: the reason why a pair is undecided
-- `slow`: the part in the caller's own process took more than a twentieth of a second
+- `slow`: the part in the caller's process took more than a twentieth of a second
 - `late`: the result came after its deadline
-- `asymmetric`: equal one way round and different the other way, and neither side is an equation or an inequality
+- `asymmetric`: equal in one order and different in the other, and neither side is an equation or an inequality
 - `restyled`: the same answer in another styling has another result
 - `not itself`: an answer differs from itself in another styling
-- `scaled`: two numbers are equal, and their doubles are not, or the other way round
+- `scaled`: two numbers are equal but their doubles are not, or vice versa
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _RELATION = re.compile(r"[=<>:]|\\(?:le|ge|ne|in|approx|sim|equiv|to|lt|gt|neq|l
 
 
 def corpus() -> list[str]:
-    """Answers of people and of other checkers' tests, and what was found before."""
+    """Human answers, answers from other checkers' tests, and earlier finds."""
     pairs = golden("answers")["pairs"]
     texts = [case[side] for cases in pairs.values() for case in cases for side in ("prediction", "reference")]
     texts += [case["text"] for case in golden("hostile_answers")]
@@ -78,7 +78,7 @@ def restyled(draw: random.Random, text: str) -> str:
 
 
 def balanced(text: str) -> bool:
-    """Whether brackets close and nothing ends within a command, so that styling around `text` covers all of it."""
+    """Whether brackets close and no command is cut off, so that styling around `text` covers all of it."""
     depth = 0
     for sign in text:
         depth += (sign in "({[") - (sign in ")}]")
@@ -88,7 +88,7 @@ def balanced(text: str) -> bool:
 
 
 def finds(draw: random.Random, pair: tuple[str, str]) -> Iterator[str]:
-    """What is wrong about the comparison of a pair."""
+    """The faults in the comparison of a pair."""
     prediction, reference = pair
     began = time.thread_time()
     at_once(prediction, reference)

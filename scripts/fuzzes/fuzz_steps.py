@@ -2,18 +2,18 @@ r"""Searches for solutions that are split wrongly, lose characters, or take long
 
 scripts/fuzz steps --minutes 10
 
-A third of the inputs are built, from steps in one of the layouts that are known; the others are the golden texts and solutions of
+A third of the inputs are built from steps in a known layout. The others are the golden texts and solutions of
 people and models, cut, spliced and repeated.
 
-- `layout`: a solution that was built falls into other steps
-- `lost`: what can be seen of the text does not stand in one of the steps, or stands in two
-- `map`: a step's text is not what stands in its place
+- `layout`: a built solution is split into other steps
+- `lost`: visible text is in none of the steps, or in two
+- `map`: a step's text differs from the text at its position
 - `cut`: a step begins within a formula, an environment or a code fence
 - `empty`: a step without text, or with space around it
-- `line ends`: the same text with the line ends of Windows has other steps
-- `again`: the steps, written with tags and split once more, are others
-- `rule`, `model`: the same of a text that is split by the rule, or where a model's reply says so; or too many steps
-- `heading`: a heading that is taken off cannot be put back
+- `line ends`: the same text with Windows line ends has other steps
+- `again`: the steps, written with tags and split again, differ
+- `rule`, `model`: the same faults in a text split by the rule or by a model's reply; or too many steps
+- `heading`: a removed heading cannot be restored
 - `slow`: splitting took more than a fifth of a second
 """
 
@@ -46,7 +46,7 @@ BODIES = (
     "By (1), x = 2.",
 )  # fmt: skip
 SIGNS = "0123456789ab+-*_#>.:()[]{}|\\ $`~<\n\n\n：。\u200b\xa0\r"
-_MOVED = str.maketrans("", "", "*_`{}\\$>#<()[]")  # emphasis and brackets of a title move in front of it
+_MOVED = str.maketrans("", "", "*_`{}\\$>#<()[]")  # emphasis and brackets of a title are moved before it
 
 
 def built(draw: random.Random) -> tuple[str, list[str]]:
@@ -60,7 +60,7 @@ def built(draw: random.Random) -> tuple[str, list[str]]:
 
 
 def inputs(draw: random.Random) -> Iterator[tuple[str, list[str] | None]]:
-    """Solutions, with their steps where they are known."""
+    """Solutions, with their steps if known."""
     texts = [case["text"] for cases in golden("steps").values() for case in cases]
     for row in rows_of("answer_equivalence", "qwen_math_cot_samples_first50.jsonl.gz"):
         texts += row["pred"]
@@ -79,7 +79,7 @@ def inputs(draw: random.Random) -> Iterator[tuple[str, list[str] | None]]:
 
 
 def finds(draw: random.Random, tried: tuple[str, list[str] | None]) -> Iterator[str]:
-    """What is wrong about how a solution is split."""
+    """The faults in the split of a solution."""
     text, known = tried
     began = time.thread_time()
     steps = find_steps(text)
@@ -113,9 +113,9 @@ def finds(draw: random.Random, tried: tuple[str, list[str] | None]) -> Iterator[
 
 
 def _of_map(text: str, steps: Sequence[Step], name: str) -> Iterator[str]:
-    """What is wrong about the places of steps in the text."""
+    """The faults in the positions of steps in the text."""
     at, gaps = 0, []
-    if not steps:  # nothing but headings
+    if not steps:  # only headings
         return
     for step in steps:
         if step.start < at or step.end < step.start:
@@ -138,7 +138,7 @@ def _of_map(text: str, steps: Sequence[Step], name: str) -> Iterator[str]:
 
 
 def _of_model(draw: random.Random, text: str) -> Iterator[str]:
-    """What is wrong about a text that is split where a model says so, whatever it says."""
+    """The faults in a text split by a model's reply, for any reply."""
     cut = pieces(text)
     named = sorted(draw.sample(range(1, len(cut) + 1), min(len(cut), draw.randrange(1, 6)))) if cut else []
     said = draw.choice([", ".join(map(str, named)), f"{len(cut) + 3}", "1, 1", "0", "x", "1; 2"])
@@ -166,7 +166,7 @@ def _plain(text: str) -> str:
 
 
 def _within(part: str, text: str) -> bool:
-    """Whether the signs of `part` stand in `text`, in their order."""
+    """Whether `text` contains the characters of `part` in their order."""
     signs = iter("".join(text.translate(_MOVED).split()).replace("\\n", ""))
     return all(sign in signs for sign in "".join(part.translate(_MOVED).split()).replace("\\n", ""))
 

@@ -2,16 +2,16 @@ r"""Searches for replies whose verdict is guessed, lost, or takes long to read.
 
 scripts/fuzz verdicts --minutes 10
 
-Half of the inputs are built: one step in a form that must be read, or several steps or an answer that must not be. The other half
-are the golden replies and texts of models, cut, spliced and repeated, of which only properties are known.
+Half of the inputs are built: one step in a form that must be read, or several steps or an answer that must not be read. The other
+half are the golden replies and texts of models, cut, spliced and repeated; only properties are checked on them.
 
 - `not read`: a form of one number has another verdict, or none
-- `guessed`: several steps, or what is no step, has a verdict; or the verdict's number does not stand in the last box alone
-- `not corrected`: a readable box behind the reply does not count, or an unreadable one does not undo the verdict
+- `guessed`: several steps, or text without a step, have a verdict; or the verdict's number is not alone in the last box
+- `not corrected`: a readable box after the reply is ignored, or an unreadable one does not cancel the verdict
 - `restyled`: a styling around the content of the last box changes the verdict
 - `before`: prose before the reply changes it
-- `marker`: with a marker, something else counts than the box behind the last one
-- `task`: the task reads another verdict than the one it wrote, or another one than the reader
+- `marker`: with a marker, the verdict is not from the box after the last one
+- `task`: the task reads a verdict other than the one it wrote, or other than the reader's
 - `slow`: reading took more than a twentieth of a second
 """
 
@@ -59,7 +59,7 @@ WORDS = re.compile(r"\\[A-Za-z]+|(?i:step|paragraph|index|no)\.?|第|步骤?|步
 
 
 def built(draw: random.Random, texts: list[str]) -> tuple[str, int | None]:
-    """A reply, and its verdict: None where there must be none."""
+    """A reply and its verdict, or None if it must have none."""
     number = draw.choice([1, 2, 3, draw.randrange(1, 100), draw.randrange(1, 10**6)])
     kind = draw.randrange(4)
     if kind == 0:
@@ -83,7 +83,7 @@ def built(draw: random.Random, texts: list[str]) -> tuple[str, int | None]:
 
 
 def inputs(draw: random.Random) -> Iterator[tuple[str, int | str | None]]:
-    """Replies with the verdict that is known, or `"?"`."""
+    """Replies with their known verdict, or `"?"`."""
     texts = [case["text"] for case in golden("verdicts")] + [case["text"] for case in golden("parsing")["last_boxed"]]
     for row in rows_of("answer_equivalence", "qwen_math_cot_samples_first50.jsonl.gz"):
         texts += row["pred"]
@@ -101,7 +101,7 @@ def inputs(draw: random.Random) -> Iterator[tuple[str, int | str | None]]:
 
 
 def numbers(content: str) -> set[int]:
-    """The numbers that stand in a box, each as it is read alone."""
+    """The numbers in a box, each read alone."""
     shown = re.sub("[\u200b-\u200f\u2060\ufeff\xad]", "", content.replace("．", "."))
     shown = "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in shown)
     found = {int(digits) for digits in re.findall(r"\d{1,9}", re.sub(r"(?<=\d)\.0+(?!\d)", "", shown))}
@@ -110,7 +110,7 @@ def numbers(content: str) -> set[int]:
 
 
 def finds(draw: random.Random, tried: tuple[str, int | str | None]) -> Iterator[str]:
-    """What is wrong about how a reply is read."""
+    """The faults in the reading of a reply."""
     text, known = tried
     began = time.thread_time()
     verdict = read_number(text)
@@ -120,7 +120,7 @@ def finds(draw: random.Random, tried: tuple[str, int | str | None]) -> Iterator[
         yield f"{'guessed' if known is None else 'not read'}: {verdict}, not {known}"
     answer = strip_thinking(text)
     box = last_box(answer) if answer is not None else None
-    if verdict is not None and (verdict == -1 or verdict >= 1):  # others are no verdict of any task
+    if verdict is not None and (verdict == -1 or verdict >= 1):  # other numbers are no task's verdict
         yield from _doubts(text, answer, box.content if box else None, verdict)
     if answer is not None and not text.endswith("\\"):
         number = draw.randrange(1, 99)

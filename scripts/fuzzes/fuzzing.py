@@ -1,4 +1,4 @@
-"""What the searches `scripts/fuzz NAME` share: their texts, changes to a text, and the loop that counts and keeps finds."""
+"""Shared code of the searches `scripts/fuzz NAME`: texts, changes to a text, and the loop that counts and saves finds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def golden(name: str) -> Any:
 
 
 def rows_of(*names: str) -> list[Any]:
-    """The rows of a file among the public data sets, JSON or JSON Lines; none where it is not there."""
+    """The rows of a file of the public data sets, JSON or JSON Lines; empty if it is missing."""
     path = DATASETS.joinpath(*names)
     if not path.is_file():
         return []
@@ -37,7 +37,7 @@ def rows_of(*names: str) -> list[Any]:
 
 
 def spliced(draw: random.Random, text: str, other: str, signs: str = SIGNS) -> str:
-    """`text` after one change: a part cut, a sign put in, a part repeated, or the end of `other` behind its beginning."""
+    """`text` after one change: a part cut, a character inserted, a part repeated, or its start joined to the end of `other`."""
     at, to = sorted((draw.randrange(len(text) + 1), draw.randrange(len(text) + 1)))
     kind = draw.randrange(4)
     if kind == 0:
@@ -52,7 +52,7 @@ def spliced(draw: random.Random, text: str, other: str, signs: str = SIGNS) -> s
 def search(
     name: str, inputs: Callable[[random.Random], Iterator[Any]], finds: Callable[[random.Random, Any], Iterator[str]]
 ) -> None:
-    """Try inputs until the time is over; an exception is a find as well. Exits with 1 where there were finds."""
+    """Try inputs until the time is over; an exception is also a find. Exits with 1 if there were finds."""
     parser = argparse.ArgumentParser(prog=f"scripts/fuzz {name}")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,11 +1,11 @@
-# What the jobs of this folder share; sourced by them, from the root of the checkout.
+# Shared functions of the jobs in this folder, which source it from the root of the checkout.
 
-usage() { # SCRIPT: print how it is called
+usage() { # SCRIPT: print its usage
   sed -n 's/^#   /usage: /p' "$1" >&2
   exit 2
 }
 
-submit() { # SCRIPT FIRST [--dry-run] [options of sbatch] -- words: queue SCRIPT with FIRST (an array's name) and words
+submit() { # SCRIPT FIRST [--dry-run] [options of sbatch] -- words: submit SCRIPT with FIRST (an array's name) and words
   local script=$1 dry='' options=()
   local -n leading=$2
   shift 2
@@ -24,7 +24,7 @@ submit() { # SCRIPT FIRST [--dry-run] [options of sbatch] -- words: queue SCRIPT
   exec sbatch "$@"
 }
 
-go_on() { # COMMAND: stopped before the time is up (USR1), the job is queued again, and the command goes on where it was
+go_on() { # COMMAND: on USR1, before the time limit, stop it and requeue the job, which resumes the command
   local code=0 again='' child
   "$@" &
   child=$!
@@ -33,7 +33,7 @@ go_on() { # COMMAND: stopped before the time is up (USR1), the job is queued aga
   while true; do
     code=0
     wait "$child" || code=$?
-    kill -0 "$child" 2> /dev/null || break # else it was a signal that ended the wait
+    kill -0 "$child" 2> /dev/null || break # otherwise a signal ended the wait
   done
   trap - TERM USR1
   if [[ -n "$again" ]]; then
