@@ -5,8 +5,8 @@
 
 It uses the small world: arithmetic modulo ten, where the truth of every step is known, with models included in the package.
 For real mathematics, replace the models by folders or hub ids, `TransformersSampler` by `VLLMSampler`, the problems by
-`deepcritic.datasets.math_problems.numina`, omit the templates. Each stage is also a command: `python -m deepcritic stage=...`.
-A killed program resumes when it is started again.
+`deepcritic.datasets.math_problems.numina`, and omit the templates. Each stage is also a command:
+`python -m deepcritic stage=...`. A killed program resumes when it is started again.
 """
 
 import argparse

@@ -78,7 +78,7 @@ def reply(call: str, verdict: str = "\\boxed{1}") -> str:
 
 
 class Instant:
-    """Answers at once, with one wrong answer in seven, since the stage does not show it the label; measures its own seconds."""
+    """Answers at once, one in seven wrong; `labels` holds the labels, which requests do not contain. Measures its own seconds."""
 
     model_id = "instant"
 
