@@ -22,13 +22,15 @@ from deepcritic.schema import Failure, Generation, Key
 class Cancellation:
     """The keys that an engine has pulled and not answered yet, and which of them were cancelled. Thread-safe.
 
-    Cancelling a key that the engine has not pulled, or has answered, has no effect.
+    Cancelling a key that the engine has not pulled, or has answered, has no effect. Several streams may ask for one key at once;
+    cancelling it ends their draws of it.
     """
 
     def __init__(self) -> None:
         self._open: set[Key] = set()
         self._cancelled: set[Key] = set()
-        self._tasks: dict[Key, asyncio.Task[Any]] = {}
+        self._tasks: dict[Key, set[asyncio.Task[Any]]] = {}
+        self._ended: set[asyncio.Task[Any]] = set()
         self._lock = threading.Lock()
 
     def pulled(self, keys: Iterable[Key]) -> None:
@@ -47,7 +49,8 @@ class Cancellation:
         with self._lock:
             ended = self._open.intersection(keys)
             self._cancelled |= ended
-            tasks = [task for key in ended if (task := self._tasks.get(key)) is not None]
+            tasks = [task for key in ended for task in self._tasks.get(key, ())]
+            self._ended.update(tasks)
         for task in tasks:
             task.get_loop().call_soon_threadsafe(task.cancel)
 
@@ -63,19 +66,22 @@ class Cancellation:
         task = asyncio.current_task()
         assert task is not None
         with self._lock:
-            self._tasks[key] = task
+            self._tasks.setdefault(key, set()).add(task)
         try:
             if key in self._cancelled:
                 work.close()
                 return cancelled(key)
             return await work
         except asyncio.CancelledError:
-            if key not in self._cancelled or task.uncancel() > 0:  # the whole stream was cancelled
+            if task not in self._ended or task.uncancel() > 0:  # the whole stream was cancelled
                 raise
             return cancelled(key)
         finally:
             with self._lock:
-                del self._tasks[key]
+                self._ended.discard(task)
+                self._tasks[key].discard(task)
+                if not self._tasks[key]:
+                    del self._tasks[key]
             self.answered(key)
 
 

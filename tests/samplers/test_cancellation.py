@@ -60,6 +60,32 @@ def test_a_task_is_cancelled_before_and_after_it_has_begun() -> None:
     assert not unwanted
 
 
+def test_several_streams_may_ask_for_one_key() -> None:
+    unwanted, begun = Cancellation(), threading.Semaphore(0)
+
+    async def work(key: Key) -> Generation | Failure:
+        begun.release()
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    with Background() as background:
+        found: list[list[Generation | Failure]] = []
+
+        def stream() -> None:
+            unwanted.pulled(KEYS[:1])
+            found.append(list(background.stream(iter(KEYS[:1]), lambda key: unwanted.run(key, work(key)), room=4)))
+
+        threads = [threading.Thread(target=stream) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        assert all(begun.acquire(timeout=10) for _ in threads)
+        unwanted.cancel(KEYS)
+        for thread in threads:
+            thread.join(10)
+    assert found == [[cancelled(KEYS[0])]] * 3
+    assert not unwanted
+
+
 class TestOpenAI:
     def _sampler(self, server: FakeServer, **options: Any) -> OpenAISampler:
         return OpenAISampler("m", urls=server.url, patience=5.0, **options)
