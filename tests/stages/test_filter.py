@@ -280,7 +280,7 @@ def test_a_dry_run_a_probe_and_more_samples_by_command(command: Any, tmp_path: P
     assert command(*words, "stage.samples=2", "stage.temperature=1").code == 0
     first = _lines(Path("runs/x/filter/generations.jsonl"))
     code, out, _ = command(*words, "stage.samples=3", "stage.temperature=1")
-    assert (code, "which was 2; what was drawn is kept" in out) == (0, True)
+    assert (code, "(before: 2); existing replies are kept" in out) == (0, True)
     more = _lines(Path("runs/x/filter/generations.jsonl"))
     assert (len(first), len(more)) == (10, 15)
     assert [row for row in more if row["key"]["sample"] < 2] == first
