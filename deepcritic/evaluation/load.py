@@ -16,7 +16,7 @@ import msgspec
 
 from deepcritic.errors import InputError, UsageError
 from deepcritic.evaluation.error_rates import ErrorRate
-from deepcritic.runs.jsonl import read_json, read_rows, write_json
+from deepcritic.runs.jsonl import as_written, read_json, read_rows, write_json
 from deepcritic.runs.manifest import Manifest, read_manifest
 from deepcritic.schema import Judged
 from deepcritic.tasks.metrics_types import Baseline, Figures, Interval, Part, Replies, figures_of, kind_of_figures
@@ -223,10 +223,8 @@ def _evaluation_in(folder: Path) -> Path:
 def read_metrics(folder: Path) -> Metrics:
     """The metrics of a finished evaluation. Raises `InputError` for any other file."""
     values = read_json(folder / METRICS)
-    try:
+    with as_written(folder / METRICS):
         return Metrics.of(values)
-    except msgspec.ValidationError as error:
-        raise InputError(f"not the metrics of an evaluation ({error})", file=folder / METRICS) from None
 
 
 def write_metrics(path: Path, values: dict[str, Any]) -> None:

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from deepcritic.datasets import examples as example_rows
 from deepcritic.datasets.base import Report
-from deepcritic.errors import InputError
+from deepcritic.datasets.made_up import LICENSE, distinct_problems, judged_solutions
 from deepcritic.microworld.lessons import ERRORS
-from deepcritic.microworld.world import Problem, draw_problem, judge, write_solution
+from deepcritic.microworld.world import Problem, Truth, draw_problem, judge, write_solution
 from deepcritic.schema import ALL_CORRECT, Example, Gold, Item, content_id
 
 SOURCE = "microworld"
-LICENSE = "Apache-2.0"
 
 
 def problems(
@@ -28,23 +25,8 @@ def problems(
     >>> [row.gold.reference_answer for row in problems(split="train", count=1, seed=0)]
     ['0']
     """
-    kept = report or Report()
     rng = random.Random(f"problems/{split}/{seed}")
-    seen: set[str] = set()
-    while len(seen) < count:
-        problem = draw_problem(rng, split, lengths)
-        if problem.text in seen:
-            continue
-        seen.add(problem.text)
-        kept.counts["rows"] += 1
-        kept.counts["examples"] += 1
-        yield Example(
-            id=content_id(SOURCE, problem.text),
-            item=Item(problem=problem.text),
-            gold=Gold(reference_answer=str(problem.answer)),
-            source=SOURCE,
-            license=LICENSE,
-        )
+    return distinct_problems(lambda: draw_problem(rng, split, lengths), count, source=SOURCE, report=report)
 
 
 def written(*, split: str, count: int, seed: int, lengths: Sequence[int], report: Report | None = None) -> Iterator[Example]:
@@ -80,40 +62,8 @@ def judged(
 
     At most `count`, in file order. With `half_with_error`, exactly `count`, half of them with an error.
     """
-    kept = report or Report()
-    room: dict[bool, int | None] = {True: None, False: None} if count is None else {True: count // 2, False: count - count // 2}
-    for row in example_rows.read(path, report=Report()):
-        kept.counts["rows"] += 1
-        truth = judge(Problem.read(row.item.problem), row.item.steps)
-        if truth is None:
-            kept.counts["not a solution"] += 1
-            continue
-        wrong = truth.first_error != ALL_CORRECT
-        left = room[wrong] if half_with_error else None if count is None else count - kept.counts["examples"]
-        if left == 0:
-            kept.counts["more than asked"] += 1
-            continue
-        if half_with_error and left is not None:
-            room[wrong] = left - 1
-        kept.counts["examples"] += 1
-        ratings = tuple(_rating(index, truth.first_error) for index in range(1, len(row.item.steps) + 1))
-        gold = Gold(
-            first_error=truth.first_error,
-            step_ratings=ratings,
-            reference_answer=row.gold.reference_answer,
-            answer_right=row.gold.answer_right,
-            error_kind=truth.kind,
-        )
-        yield Example(id=row.id, item=row.item, gold=gold, source=SOURCE, parent_id=row.parent_id, license=LICENSE)
-    if half_with_error and any(room.values()):
-        raise InputError(
-            f"too few solutions: {room[True]} with an error and {room[False]} without are missing", file=Path(path),
-            expected="more problems, or a smaller count",
-        )  # fmt: skip
 
+    def truth(problem: str, steps: Sequence[str]) -> Truth | None:
+        return judge(Problem.read(problem), steps)
 
-def _rating(index: int, first_error: int) -> int | None:
-    """Ratings as people give them: for every step up to the first wrong one, and none after it."""
-    if first_error == ALL_CORRECT or index < first_error:
-        return 1
-    return -1 if index == first_error else None
+    return judged_solutions(path, truth, source=SOURCE, count=count, half_with_error=half_with_error, report=report)

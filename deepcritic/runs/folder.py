@@ -35,6 +35,8 @@ from deepcritic.runs.manifest import MANIFEST, manifest_of
 LOG = logging.getLogger(__name__)
 
 FAILURES = "*failures.jsonl"
+COMPLETE = "complete"
+"""The file that a checkpoint of a training has once all of it is written."""
 _T = TypeVar("_T")
 
 
@@ -314,8 +316,8 @@ def _followed(path: Path) -> Path:
 
 
 def _half_written(folder: Path) -> bool:
-    """Whether it is a checkpoint whose writer was killed: `complete` is written last."""
-    return folder.name.startswith("checkpoint-") and not (folder / "complete").exists()
+    """Whether it is a checkpoint whose writer was killed: the file `COMPLETE` is written last."""
+    return folder.name.startswith("checkpoint-") and not (folder / COMPLETE).is_file()
 
 
 def _told(value: Any) -> str:

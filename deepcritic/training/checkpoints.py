@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepcritic.errors import InputError
 from deepcritic.hub.models import ADAPTER_FILES, find_model, load_model
+from deepcritic.runs.folder import COMPLETE
 from deepcritic.runs.jsonl import write_json
 from deepcritic.training.processes import leads
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 MODEL, BEST, ADAPTER = "model", "best", "adapter"
-COMPLETE = "complete"
 FACTS = "validation.json"
 _SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 

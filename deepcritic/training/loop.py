@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from deepcritic.runs.folder import COMPLETE
 from deepcritic.runs.jsonl import replacing
 from deepcritic.schema import Key, sample_seed
 from deepcritic.training.checkpoints import (
-    COMPLETE,
     best_of,
     check_checkpoint,
     keep_best,

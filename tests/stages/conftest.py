@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,6 +26,16 @@ def call(stage: ModuleType, folder: RunFolder, **given: Any) -> Any:
     """Run a stage with options and engines in one list of keywords."""
     options, engines = split(stage.run, given)
     return stage.run(folder, options, **engines)
+
+
+def json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """Write rows that may lack fields of ours, or have others."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 class FakeSampler:

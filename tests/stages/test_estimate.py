@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import random
 import re
 import shlex
@@ -22,17 +21,9 @@ from deepcritic.evaluation.error_rates import ALL, Label, error_rates
 from deepcritic.evaluation.recorded_votes import RowVotes
 from deepcritic.runs.jsonl import read_rows
 from deepcritic.stages.estimate import ToLabel
+from tests.stages.conftest import json_lines, read_lines
 
 ROWS = 600
-
-
-def _write(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return path
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 @pytest.fixture
@@ -44,7 +35,7 @@ def truth(tmp_path: Path) -> dict[str, int]:
         truth[name] = rng.choice([-1, 1, 2]) if at < 400 else rng.choice([-1, -1, -1, 2])
         said = [None if rng.random() < 0.05 else truth[name] if rng.random() < 0.8 else -1 for _ in range(4)]
         verdicts.append({"id": name, "verdicts": said, "part": "hard" if at < 400 else "easy"})
-    _write(tmp_path / "verdicts.jsonl", verdicts)
+    json_lines(tmp_path / "verdicts.jsonl", verdicts)
     return truth
 
 
@@ -53,7 +44,7 @@ def estimated(command: Any, tmp_path: Path) -> Callable[..., Any]:
     def run(labels: list[dict[str, Any]] | str | None, *words: str, verdicts: str = "verdicts.jsonl") -> Any:
         given = []
         if labels is not None:
-            given = [f"stage.labels={labels if isinstance(labels, str) else _write(tmp_path / 'labels.jsonl', labels).name}"]
+            given = [f"stage.labels={labels if isinstance(labels, str) else json_lines(tmp_path / 'labels.jsonl', labels).name}"]
         return command("stage=estimate", f"stage.verdicts={verdicts}", *given, "run=x", *words)
 
     return run
@@ -102,8 +93,8 @@ def test_the_verdicts_of_an_evaluation(estimated: Any, command: Any, samples_dir
         {"id": f"m-{at}", "problem": f"{at} + 1?", "steps": ["so", f"{at + 1 + at % 2}"], "label": 1 if at % 2 else -1}
         for at in range(40)
     ]
-    _write(tmp_path / "rows.jsonl", rows)
-    _write(tmp_path / "replies.jsonl", [{"example_id": row["id"], "sample": 0, "text": "\\boxed{-1}"} for row in rows])
+    json_lines(tmp_path / "rows.jsonl", rows)
+    json_lines(tmp_path / "replies.jsonl", [{"example_id": row["id"], "sample": 0, "text": "\\boxed{-1}"} for row in rows])
     words = ["benchmark=table", "benchmark.path=rows.jsonl", "benchmark.index_base=0", "stage.generations=replies.jsonl", "run=x"]
     assert command("stage=evaluate", *words).code == 0
     labels = [{"id": row["id"], "label": row["label"]} for row in rows[:20]]
@@ -122,7 +113,7 @@ def test_rows_to_label_first_and_next_and_their_labels(estimated: Any, truth: di
     code, out, _ = estimated(None, "stage.next=120", "name=first")
     assert code == 0
     assert "no labels yet" in out
-    drawn = _lines(Path("runs/x/estimate.first/next.jsonl"))
+    drawn = read_lines(Path("runs/x/estimate.first/next.jsonl"))
     assert len(drawn) == 120
     chances = (
         {row["probability"] for row in drawn if row["share"] in (0, 1)},
@@ -135,7 +126,7 @@ def test_rows_to_label_first_and_next_and_their_labels(estimated: Any, truth: di
     assert (found.labels, found.interval[0] < _rate(truth) < found.interval[1]) == (120, True)  # type: ignore[operator]
     assert deepcritic.load_results("runs/x/estimate.filled").metrics.more["next"]["rows"] == 0
     assert estimated(_some(truth, 60), "stage.next=80", "name=second").code == 0
-    both = _lines(Path("runs/x/estimate.second/next.jsonl"))
+    both = read_lines(Path("runs/x/estimate.second/next.jsonl"))
     new = [row for row in both if row["first_error"] is None]
     assert len(both) == len(new) + 60
     assert 60 <= len(new) <= 100
@@ -149,7 +140,7 @@ def test_rows_to_label_first_and_next_and_their_labels(estimated: Any, truth: di
 
 def test_rows_that_nobody_could_label_are_said(estimated: Any, truth: dict[str, int]) -> None:
     assert estimated(None, "stage.next=100", "name=first").code == 0
-    drawn = _lines(Path("runs/x/estimate.first/next.jsonl"))
+    drawn = read_lines(Path("runs/x/estimate.first/next.jsonl"))
     filled = [{**row, "first_error": truth[row["id"]] if at else None} for at, row in enumerate(drawn)]
     code, out, _ = estimated(filled)
     assert code == 0
@@ -221,7 +212,7 @@ def test_labels_that_cannot_be_used(estimated: Any, truth: dict[str, int], label
     ],
 )
 def test_verdicts_that_cannot_be_used(estimated: Any, tmp_path: Path, verdicts: Any, said: str) -> None:
-    file = verdicts if isinstance(verdicts, str) else _write(tmp_path / "v.jsonl", verdicts).name
+    file = verdicts if isinstance(verdicts, str) else json_lines(tmp_path / "v.jsonl", verdicts).name
     code, _, err = estimated(None, verdicts=file)
     assert code == 1
     assert err.startswith(f"error: {said}"), err
@@ -299,12 +290,12 @@ def test_rows_without_a_verdict_stay_in() -> None:
 
 def test_a_filter_says_where_its_rows_are(estimated: Any, command: Any, tmp_path: Path) -> None:
     rows = [{"name": f"m-{at}", "question": f"{at} + 1?", "solution": ["so", f"{at + 1}"]} for at in range(30)]
-    _write(tmp_path / "rows.jsonl", rows)
-    _write(tmp_path / "said.jsonl", [{"id": row["name"], "verdict": -1} for row in rows])
+    json_lines(tmp_path / "rows.jsonl", rows)
+    json_lines(tmp_path / "said.jsonl", [{"id": row["name"], "verdict": -1} for row in rows])
     columns = "stage.columns={id: name, problem: question, steps: solution}"
     assert command("stage=filter", "stage.examples=rows.jsonl", columns, "stage.verdicts=said.jsonl", "run=x").code == 0
     assert estimated(None, "stage.next=4", verdicts="runs/x/filter").code == 0
-    assert [row["steps"][0] for row in _lines(Path("runs/x/estimate/next.jsonl"))] == ["so"] * 4
+    assert [row["steps"][0] for row in read_lines(Path("runs/x/estimate/next.jsonl"))] == ["so"] * 4
     code, out, _ = estimated(None, "stage.next=4", "name=bare", verdicts="said.jsonl")
     assert (code, "next.jsonl holds no texts" in out) == (0, True)
 
@@ -313,7 +304,7 @@ def test_a_hundred_thousand_rows_take_seconds(estimated: Any, tmp_path: Path) ->
     rng = random.Random(0)
     truth = {f"r-{at}": rng.choice([-1, -1, 1]) for at in range(100_000)}
     rows = [{"id": name, "verdicts": [label if rng.random() < 0.9 else 1] * 3, "part": name[-1]} for name, label in truth.items()]
-    _write(tmp_path / "many.jsonl", rows)
+    json_lines(tmp_path / "many.jsonl", rows)
     began = time.monotonic()
     assert estimated(_some(truth, 500), verdicts="many.jsonl").code == 0
     assert time.monotonic() - began < 60

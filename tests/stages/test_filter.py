@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ from deepcritic.schema import Example, Gold, Item, Judged
 from deepcritic.stages import filter as filter_stage
 from deepcritic.tasks.first_error import FirstError
 from deepcritic.tasks.pointwise import Pointwise
-from tests.stages.conftest import FakeSampler, call
+from tests.stages.conftest import FakeSampler, call, json_lines, read_lines
 
 ROWS: list[dict[str, Any]] = [
     {"id": "fine", "problem": "1 + 1?", "steps": ["It is 2."], "label": -1, "tags": ["a"], "score": 0.5},
@@ -42,20 +41,11 @@ REPLIES: dict[str, list[str | None]] = {
 }
 
 
-def _write(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return path
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-
-
 @pytest.fixture
 def filtered(tmp_path: Path, open_folder: Any) -> Callable[..., Any]:
     def run(rows: Any = ROWS, replies: Any = REPLIES, name: str = "filter", reason: str = "too_long", **options: Any) -> Any:
         critic = FakeSampler(lambda request, sample: replies[request.keys[0].example_id][sample], reason)
-        file = rows if isinstance(rows, str) else str(_write(tmp_path / f"{name}.rows.jsonl", rows))
+        file = rows if isinstance(rows, str) else str(json_lines(tmp_path / f"{name}.rows.jsonl", rows))
         given = {"model": "critic", "samples": 4, "accept": 0.5, **options}
         with open_folder(name) as folder:
             summary = call(filter_stage, folder, examples=file, task=FirstError(), sampler=critic, **given)
@@ -66,8 +56,8 @@ def filtered(tmp_path: Path, open_folder: Any) -> Callable[..., Any]:
 
 def test_kept_dropped_and_failed(filtered: Any) -> None:
     summary, path, _, manifest = filtered()
-    assert _lines(path / "kept.jsonl") == [ROWS[0], ROWS[2]], "the rows as they stood"
-    dropped = {row["id"]: row for row in _lines(path / "dropped.jsonl")}
+    assert read_lines(path / "kept.jsonl") == [ROWS[0], ROWS[2]], "the rows as they stood"
+    dropped = {row["id"]: row for row in read_lines(path / "dropped.jsonl")}
     assert [*dropped] == ["wrong", "mute", "bare", "long"]
     assert {name: row["deepcritic"]["reason"] for name, row in dropped.items()} == {
         "wrong": "error", "mute": "unparsed", "bare": "no steps", "long": "too_long",
@@ -121,7 +111,7 @@ def test_rows_of_our_own_keep_their_gold(filtered: Any) -> None:
 
 def test_the_same_row_twice_is_asked_about_once_and_kept_twice(filtered: Any) -> None:
     summary, path, critic, _ = filtered(rows=[ROWS[0], ROWS[1], {**ROWS[0], "score": 9}])
-    assert [row["score"] for row in _lines(path / "kept.jsonl")] == [0.5, 9]
+    assert [row["score"] for row in read_lines(path / "kept.jsonl")] == [0.5, 9]
     assert len(critic.asked) == 2
     assert summary["in"] == 3
     with pytest.raises(InputError, match=r"rows.jsonl:2: id: the id occurs twice, with other content; found 'fine'"):
@@ -134,11 +124,11 @@ def test_other_names_of_columns_and_other_kinds_of_file(filtered: Any, tmp_path:
     pandas.DataFrame(rows).to_parquet(tmp_path / "rows.parquet")
     columns = {"problem": "question", "steps": "solution"}
     summary, path, _, _ = filtered(rows=str(tmp_path / "rows.parquet"), columns=columns)
-    assert (summary["kept"], _lines(path / "kept.jsonl")) == (2, [rows[0], rows[2]])
+    assert (summary["kept"], read_lines(path / "kept.jsonl")) == (2, [rows[0], rows[2]])
     folder = tmp_path / "many"
     folder.mkdir()
     for at, row in enumerate(rows):
-        _write(folder / f"{at}.jsonl", [row])
+        json_lines(folder / f"{at}.jsonl", [row])
     assert filtered(rows=str(folder), columns=columns, name="folder")[0]["kept"] == 2
     with pytest.raises(InputError, match="is it 'solution' here"):
         filtered(rows=str(tmp_path / "rows.parquet"), columns={"problem": "question"}, name="unnamed")
@@ -159,14 +149,14 @@ def test_recorded_verdicts_and_replies_in_place_of_a_model(filtered: Any, tmp_pa
     strict, _, critic, _ = filtered(name="strict", verdicts=str(path), accept=1.0, model=None)
     assert (strict["kept"], strict["kept_at"], critic.asked) == (1, first["kept_at"], [])
     assert strict["failed"] == {"no verdict": 1}, "of the row that failed there is nothing"
-    recorded = _write(
+    recorded = json_lines(
         tmp_path / "replies.jsonl",
         [{"example_id": name, "sample": at, "text": text} for name, of in REPLIES.items() for at, text in enumerate(of) if text],
     )
     again, _, critic, _ = filtered(name="again", generations=str(recorded), model=None, samples=None)
     assert {**again, "failed": 1} == {**first, "failed": 1}
     assert (again["failed"], critic.asked) == ({"not_recorded": 1}, [])
-    _write(recorded, [{"example_id": "fime", "sample": 0, "text": "x"}])
+    json_lines(recorded, [{"example_id": "fime", "sample": 0, "text": "x"}])
     with pytest.raises(InputError, match="found 'fime'; expected an id of the data set, such as 'fine'"):
         filtered(name="other", generations=str(recorded), model=None, samples=None)
 
@@ -178,7 +168,7 @@ def test_a_passing_failure_is_asked_for_again(filtered: Any) -> None:
     summary, path, critic, _ = filtered(replies=replies)
     assert (summary["kept"], summary["failed"]) == (3, {})
     assert [request.keys[0].example_id for request in critic.asked] == ["long"]
-    assert [row["id"] for row in _lines(path / "kept.jsonl")] == ["fine", "split", "long"]
+    assert [row["id"] for row in read_lines(path / "kept.jsonl")] == ["fine", "split", "long"]
 
 
 def test_a_finished_filter_says_so_and_asks_nothing(filtered: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +182,7 @@ def test_a_finished_filter_says_so_and_asks_nothing(filtered: Any, capsys: pytes
 def test_a_limit_takes_some_rows(filtered: Any) -> None:
     summary, path, _, _ = filtered(limit=3)
     assert summary["in"] == 3
-    assert len(_lines(path / "kept.jsonl")) + len(_lines(path / "dropped.jsonl")) == 3
+    assert len(read_lines(path / "kept.jsonl")) + len(read_lines(path / "dropped.jsonl")) == 3
 
 
 def test_a_released_critic_is_asked_as_its_preset_says(filtered: Any) -> None:
@@ -214,7 +204,7 @@ def test_a_critic_that_is_asked_step_by_step(tmp_path: Path) -> None:
     sampler = FakeSampler(lambda request, _: f"\\boxed{{{'Yes' if request.keys[0].example_id in right else 'No'}}}")
     with RunFolder(tmp_path / "runs" / "mine" / "steps", stage="filter", config={}) as folder:
         summary = call(
-            filter_stage, folder, examples=str(_write(tmp_path / "steps.jsonl", ROWS)), task=FirstError(), sampler=sampler,
+            filter_stage, folder, examples=str(json_lines(tmp_path / "steps.jsonl", ROWS)), task=FirstError(), sampler=sampler,
             model="critic", critic=critic, samples=1,
         )  # fmt: skip
     assert (summary["kept"], summary["dropped"]) == (2, {"error": 3, "no steps": 1})
@@ -245,7 +235,7 @@ def test_every_row_is_kept_dropped_or_failed(made: list[tuple[str, int, list[str
         replies[f"{name}{steps}"] = replied
     critic = FakeSampler(lambda request, sample: (replies[request.keys[0].example_id] * 4)[sample], "refused")
     with tempfile.TemporaryDirectory() as place:
-        file = _write(Path(place) / "rows.jsonl", rows)
+        file = json_lines(Path(place) / "rows.jsonl", rows)
         with RunFolder(Path(place) / "runs" / "filter", stage="filter", config={}) as folder:
             options = {"examples": str(file), "model": "m", "samples": 4, "accept": accept, "min_votes": least}
             if not rows:
@@ -253,7 +243,7 @@ def test_every_row_is_kept_dropped_or_failed(made: list[tuple[str, int, list[str
                     call(filter_stage, folder, task=FirstError(), sampler=critic, **options)
                 return
             summary = call(filter_stage, folder, task=FirstError(), sampler=critic, **options)
-            kept, dropped = _lines(folder / "kept.jsonl"), _lines(folder / "dropped.jsonl")
+            kept, dropped = read_lines(folder / "kept.jsonl"), read_lines(folder / "dropped.jsonl")
             counts = (folder.manifest or {})["counts"]["rows"]
     why = collections.Counter(row.pop("deepcritic")["reason"] for row in dropped)
     assert sorted(kept + dropped, key=lambda row: row["n"]) == rows, "each row is in one file, as it was"
@@ -264,7 +254,7 @@ def test_every_row_is_kept_dropped_or_failed(made: list[tuple[str, int, list[str
 
 
 def test_a_dry_run_a_probe_and_more_samples_by_command(command: Any, tmp_path: Path, tiny_model: Path) -> None:
-    _write(tmp_path / "rows.jsonl", ROWS)
+    json_lines(tmp_path / "rows.jsonl", ROWS)
     words = [
         "stage=filter",
         "stage.examples=rows.jsonl",
@@ -278,10 +268,10 @@ def test_a_dry_run_a_probe_and_more_samples_by_command(command: Any, tmp_path: P
     code, out, _ = command(*words, "stage.samples=2", "stage.temperature=1", "probe=2")
     assert (code, "2 of 5 rows were asked about" in out) == (0, True)
     assert command(*words, "stage.samples=2", "stage.temperature=1").code == 0
-    first = _lines(Path("runs/x/filter/generations.jsonl"))
+    first = read_lines(Path("runs/x/filter/generations.jsonl"))
     code, out, _ = command(*words, "stage.samples=3", "stage.temperature=1")
     assert (code, "(before: 2); existing replies are kept" in out) == (0, True)
-    more = _lines(Path("runs/x/filter/generations.jsonl"))
+    more = read_lines(Path("runs/x/filter/generations.jsonl"))
     assert (len(first), len(more)) == (10, 15)
     assert [row for row in more if row["key"]["sample"] < 2] == first
     code, _, err = command(*words, "stage.samples=3", "stage.temperature=1", "stage.accept=0.9")
@@ -289,9 +279,9 @@ def test_a_dry_run_a_probe_and_more_samples_by_command(command: Any, tmp_path: P
 
 
 def test_by_command(command: Any, tmp_path: Path) -> None:
-    _write(tmp_path / "rows.jsonl", ROWS)
+    json_lines(tmp_path / "rows.jsonl", ROWS)
     recorded = [{"example_id": name, "sample": 0, "text": of[0]} for name, of in REPLIES.items() if of[0]]
-    _write(tmp_path / "replies.jsonl", recorded)
+    json_lines(tmp_path / "replies.jsonl", recorded)
     words = ["stage=filter", "stage.examples=rows.jsonl", "stage.generations=replies.jsonl", "run=x"]
     code, out, err = command(*words)
     assert (code, err) == (0, "")

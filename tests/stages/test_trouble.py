@@ -123,9 +123,9 @@ def test_a_stage_with_trouble_is_written_and_gone_on_with(
     if stage == "rollout by a rule":  # what was lost was made up for with other samples, and the label is that of all
         assert {*read_rows(path / "generations.jsonl", Generation)} > {*read_rows(quiet / "generations.jsonl", Generation)}
     else:
-        kept, undisturbed = contents(path), contents(quiet)
-        del kept["README.md"], undisturbed["README.md"]  # its title is the folder's name
-        assert kept == undisturbed
+        kept = contents(path)
+        kept["README.md"] = kept["README.md"].replace(b"# troubled", b"# quiet")  # its title is the folder's name
+        assert kept == contents(quiet)
     with _folder(path) as folder:
         idle = fake_sampler(_reply)
         stages[stage](folder, idle)
