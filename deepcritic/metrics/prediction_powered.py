@@ -88,7 +88,7 @@ def prediction_powered(
         weight = float(w @ ((y - rate) * (f - at))) / spread if spread > 1e-12 else 1.0
     residuals = (y - rate) - weight * (f - at)
     rate += weight * (mean - at)
-    floor, ceiling = float(y.sum()) / total, 1 - float((1 - y).sum()) / total  # what the labels alone leave possible
+    floor, ceiling = float(y.sum()) / total, (total - float((1 - y).sum())) / total  # what the labels alone leave possible
     if n >= LEAST_LABELS and _surprises(y, known) >= LEAST_SURPRISES:
         half = _t(n - 2) * math.sqrt(float(((1 - p) * (w * residuals) ** 2).sum()) * n / (n - 2))
         low, high, method = rate - half, rate + half, "ppi++"

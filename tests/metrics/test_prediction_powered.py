@@ -105,6 +105,11 @@ def test_exact_intervals_of_two_classes_hold() -> None:
         assert covered >= 0.95 * 400
 
 
+def test_where_all_rows_have_a_label_rounding_does_not_turn_the_interval_round() -> None:
+    found = prediction_powered([0.0, 0.0, 0.0, 0.0, 1.0], [0.0] * 5, [0.0] * 5)
+    assert found.low == found.rate == found.high == 0.2, "1 - 4/5 is a little less than 1/5"
+
+
 def test_what_is_known_needs_no_interval() -> None:
     y, f = np.array([1.0, 0.0, 1.0, 0.0] * 10), np.array([1.0, 0.0, 0.0, NAN] * 10)
     found = prediction_powered(y, f, f)
