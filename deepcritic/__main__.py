@@ -182,7 +182,7 @@ def _start(overrides: list[str]) -> None:
         _run_pipeline(config, [word for word in overrides if word.startswith("debug=")])
         return
     if config.stage is None:
-        raise UsageError("no stage is named: give stage=STAGE or experiment=EXPERIMENT; see python -m deepcritic --help")
+        raise UsageError("no stage is given; set stage=STAGE or experiment=EXPERIMENT (see python -m deepcritic --help)")
     run_stage(config)
 
 

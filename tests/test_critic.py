@@ -145,7 +145,7 @@ def test_an_engine_that_is_not_there() -> None:
         engine_named("vlm")
     with pytest.raises(InputError, match="no such model folder"):
         Critic(model="./nowhere")
-    with pytest.raises(UsageError, match="give model=PATH"):
+    with pytest.raises(UsageError, match="set model=PATH"):
         Critic()
     with pytest.raises(InputError, match="samples"):
         Critic(sampler=ScriptedSampler(""), samples=0)

@@ -205,7 +205,7 @@ def load_results(folder: str | Path) -> Results:
     place = _evaluation_in(Path(folder))
     manifest = read_manifest(place)
     if manifest is None:
-        raise InputError("the evaluation is not finished", file=place, remedy="run its command again first")
+        raise InputError("the evaluation is not finished", file=place, remedy="rerun its command to finish it")
     return Results(place, read_metrics(place), manifest)
 
 
@@ -217,7 +217,7 @@ def _evaluation_in(folder: Path) -> Path:
         return found[0]
     if found:
         raise InputError("a run with several evaluations", file=folder, expected=f"one of {', '.join(map(str, found))}")
-    raise InputError("no evaluation there", file=folder, expected="the folder of a finished stage=evaluate")
+    raise InputError("no evaluation found", file=folder, expected="the folder of a finished stage=evaluate")
 
 
 def read_metrics(folder: Path) -> Metrics:

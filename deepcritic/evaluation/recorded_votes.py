@@ -52,7 +52,7 @@ def find_verdicts(given: str, field: str) -> Source:
         raise InputError("no verdicts there", field=field, found=given, expected=expected)
     manifest = manifest_of(file.parent) if file.name == "verdicts.jsonl" else None
     if path.is_dir() and manifest is None:
-        raise InputError("the stage is not finished", field=field, found=given, remedy="run its command again first")
+        raise InputError("the stage is not finished", field=field, found=given, remedy="rerun its command to finish it")
     model = (manifest or {}).get("label") or (manifest or {}).get("model")
     if manifest is None:
         return Source(file, model, None)

@@ -88,7 +88,7 @@ def user(text: str, system: str | None = None) -> tuple[Message, ...]:
 def engine_for(engine: Callable[..., E], model: str | None, option: str) -> E:
     """The sampler or scorer that `engine` makes for `model`; an error about the model names the option that set it."""
     if model is None:
-        raise UsageError(f"no {option} is named: give {option}=PATH")
+        raise UsageError(f"no {option} is given; set {option}=PATH")
     try:
         return engine(model=model)
     except InputError as error:

@@ -39,7 +39,7 @@ class CompareOptions(Options):
     """Compare two evaluations on the same rows: difference, interval, p-value and the smallest difference they could show."""
 
     compare: Sequence[Any] | None = option(
-        None, "two evaluations [A,B], or several seeds of each [[A1,A2],[B1,B2]]", group="Data", top=True, was="runs"
+        None, "evaluations to compare: [A,B], or several seeds of each: [[A1,A2],[B1,B2]]", group="Data", top=True, was="runs"
     )
 
     def __post_init__(self) -> None:
@@ -82,11 +82,11 @@ def find_evaluation(name: str, root: Path) -> Path:
                 "the evaluation is not finished",
                 field="compare",
                 found=name,
-                remedy="run its command again first",
+                remedy="rerun its command to finish it",
             )
     near = [f"{name}/{place.parent.name}" for base in (Path(name), root / name) for place in sorted(base.glob(f"*/{ROWS}"))]
     expected = " or ".join(near) if near else f"a run in {root}, or the folder of an evaluation"
-    raise InputError("no evaluation there", field="compare", found=name, expected=expected)
+    raise InputError("no evaluation found", field="compare", found=name, expected=expected)
 
 
 def _rows(place: Path) -> list[Judged]:
@@ -107,10 +107,8 @@ def _shown(found: dict[str, Any]) -> dict[str, Any]:
             table.add_row("mean", title, *_cells(found[f"mean_{name}"]))
     (Console() if sys.stdout.isatty() else Console(width=120)).print(table)
     if found["left_out"]:
-        print(
-            f"{found['left_out']} rows are excluded: they failed in one of the runs, so they count neither as right nor as wrong"
-        )
-    print("could show: the smallest true difference that these rows find with a power of 80%, at 5% on two sides")
+        print(f"{found['left_out']} rows are excluded because they failed in at least one run")
+    print("could show: the smallest true difference detectable with 80% power (two-sided test at the 5% level)")
     return found
 
 

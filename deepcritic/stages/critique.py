@@ -40,27 +40,27 @@ class CritiqueOptions(Options):
 
     COUNTS_COST: ClassVar = False
 
-    input: str | None = option(None, "@FILE with the problem and its solution; null: standard input", group="Data", top=True)
-    format: str = option("text", "how the critique is printed", top=True, choices=("text", "json"))
+    input: str | None = option(None, "@FILE with a problem and its solution; null: standard input", group="Data", top=True)
+    format: str = option("text", "output format", top=True, choices=("text", "json"))
     split: str = option(
-        "layout", "how a solution that is one text is split into steps; rule: at its sentences where the layout shows none",
+        "layout", "how to split a solution given as one text; rule: at sentences if the layout shows no steps",
         choices=SPLITS,
     )  # fmt: skip
     model: str | None = option(None, "critic: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Model", top=True)
-    samples: int = option(8, "critiques, which vote", group="Sampling", at_least=1)
+    samples: int = option(8, "critiques sampled; the majority verdict is reported", group="Sampling", at_least=1)
     temperature: float | None = option(None, "sampling temperature; null: 0.6 for one critique, 1.0 for several", at_least=0)
     top_p: float = option(0.9, "nucleus sampling")
-    max_tokens: int | None = option(None, "maximum length of a critique in tokens; null: what the context leaves")
+    max_tokens: int | None = option(None, "maximum tokens per critique; null: up to the context length")
     seed: int = option(0, "random seed", top=True)
 
 
 def run(folder: RunFolder, options: CritiqueOptions, *, task: CriticTask[Any], sampler: Callable[..., Sampler]) -> Critique:
     """Print the critique and return it. Nothing is written."""
     if task.name != "first_error":
-        raise UsageError(f"stage=critique asks for the first wrong step; task={task.name} asks something else")
+        raise UsageError(f"stage=critique needs task=first_error; found task={task.name}")
     item = parse(*read(options.input), options.split)
     if folder.limits.trial:
-        raise Stopped(f"{folder.path}: {options.samples} critiques of one solution would be asked for")
+        raise Stopped(f"{folder.path}: {options.samples} critiques of one solution would be requested")
     with Critic(
         sampler=engine_for(sampler, options.model, "model"), samples=options.samples, temperature=options.temperature,
         top_p=options.top_p, max_tokens=options.max_tokens, task=task, split=options.split, seed=options.seed,
@@ -81,12 +81,12 @@ def read(input: str | None) -> tuple[str, str]:
     """The text and its source."""
     if input is None:
         if sys.stdin.isatty():
-            raise UsageError("what is to be criticised? give input=@FILE, or the text on standard input")
+            raise UsageError("no input; expected input=@FILE, or text on standard input")
         name, content = "standard input", sys.stdin.buffer.read()
     elif input.startswith("@"):
         name, content = input[1:], Path(input[1:]).read_bytes()
     else:
-        raise UsageError("the text itself does not go on the command line: give input=@FILE, or the text on standard input")
+        raise UsageError("input does not start with @; expected input=@FILE, or text on standard input")
     try:
         return content.decode("utf-8-sig"), name
     except UnicodeDecodeError as error:
@@ -110,11 +110,11 @@ def parse(text: str, name: str = "input", split: str = "layout") -> Item:
         if isinstance(problem, str) and (isinstance(solution, str) or _is_texts(solution)):
             return read_item(problem, solution, split)
         expected = 'JSON with "problem" and "solution" (or "steps")'
-        raise InputError("not a problem with its solution", file=name, found=text[:80], expected=expected)
+        raise InputError("the input has no problem and solution", file=name, found=text[:80], expected=expected)
     parts = re.split(r"^\s*-{3,}\s*$", text, maxsplit=1, flags=re.MULTILINE)
     if len(parts) < 2:
         expected = "the problem, a line of dashes (---), and the solution"
-        raise InputError("no line between problem and solution", file=name, found=text[:80], expected=expected)
+        raise InputError("no line separates the problem from the solution", file=name, found=text[:80], expected=expected)
     return read_item(parts[0].strip(), parts[1].strip(), split)
 
 
@@ -142,11 +142,11 @@ def show(item: Item, found: Critique) -> None:
         votes = found.votes.get(number, 0)
         body = Text(visible(step), style="dim" if style == "dim" else "")
         if votes:
-            body.append(f"\n^ named first by {votes:g} of {_counted(found):g} critiques", style="bold" if style == "red" else "")
+            body.append(f"\n^ named by {votes:g} of {_counted(found):g} critiques", style="bold" if style == "red" else "")
         steps.add_row(Text(f"{mark} {number}", style=style), body)
     console.print(steps)
     if item.meta and len(item.steps) == 1:
-        console.print(Text("\nOne step: no heading, list or blank line parts the solution (stage.split=rule).", style="dim"))
+        console.print(Text("\nOne step: the solution has no headings, lists or blank lines (see stage.split=rule).", style="dim"))
     if found.text:
         console.print(Text("\nThe critique", style="bold"))
         console.print(Padding(Text(visible(found.text), overflow="fold"), (0, 0, 0, 2)))
@@ -167,8 +167,8 @@ def _verdict(found: Critique) -> str:
     if found.first_error is None:
         return f"No verdict: {visible(found.note)}."
     share = f" ({found.agreement:.0%} of {_counted(found):g} votes)"
-    what = "Every step is right" if found.first_error == ALL_CORRECT else f"Step {found.first_error} is the first wrong one"
-    return f"{what}, the critic finds{share}."
+    what = "all steps are correct" if found.first_error == ALL_CORRECT else f"step {found.first_error} is the first wrong step"
+    return f"Verdict: {what}{share}."
 
 
 def _mark(number: int, first_error: int | None) -> tuple[str, str]:

@@ -40,19 +40,17 @@ class EstimateOptions(Options):
 
     verdicts: str = option(
         REQUIRED,
-        "a critic's verdicts on all rows: the folder of stage=evaluate or stage=filter, or a file of verdicts",
+        "a critic's verdicts on all rows: the folder of stage=evaluate or stage=filter, or a verdicts file",
         group="Data",
     )
     labels: str | None = option(
-        None, "human labels of rows that were drawn at random, or next.jsonl filled in: id, first_error (-1: none)"
+        None, "human labels of randomly sampled rows, or a completed next.jsonl, with id and first_error (-1: no error)"
     )
     columns: Mapping[str, str] | None = option(
-        None, "what the columns of the labels are called, where their names are others: {first_error: verdict}", needs="labels"
+        None, "column names of the labels file, if they differ: {first_error: verdict}", needs="labels"
     )
-    examples: str | None = option(
-        None, "the rows themselves, for the texts in next.jsonl; null: those that the verdicts were made of"
-    )
-    next: int = option(50, "rows to label next; 0: none", group="Labels", at_least=0)
+    examples: str | None = option(None, "examples to copy texts from into next.jsonl; null: the examples of the verdicts")
+    next: int = option(50, "number of rows to suggest for labelling; 0: none", group="Labels", at_least=0)
     seed: int = option(0, "random seed", top=True)
 
 
@@ -122,8 +120,8 @@ def _read_labels(options: EstimateOptions, known: set[str], ledger: Ledger) -> d
         if not name:
             near = difflib.get_close_matches(label.id, known, n=1) or [min(known)]
             raise InputError(
-                "a label of a row that has no verdict", file=place.file, line=place.line, field="id", found=label.id,
-                expected=f"an id of the verdicts, such as {near[0]!r}",
+                "the label's row has no verdict", file=place.file, line=place.line, field="id", found=label.id,
+                expected=f"an id with a verdict, such as {near[0]!r}",
             )  # fmt: skip
         before = found.get(name)
         if before is not None:
@@ -134,7 +132,7 @@ def _read_labels(options: EstimateOptions, known: set[str], ledger: Ledger) -> d
                     line=place.line,
                     field="id",
                     found=label.id,
-                    expected="one label a row",
+                    expected="one label per row",
                 )
             ledger.drop("repeated")
             continue
@@ -146,8 +144,8 @@ def _read_labels(options: EstimateOptions, known: set[str], ledger: Ledger) -> d
     without = [one.id for one in found.values() if one.probability is None]
     if without and len(without) < len(found):
         raise InputError(
-            f"{len(found) - len(without)} labels have a probability and {len(without)} have none", file=options.labels,
-            field="probability", found=without[0], expected="a probability for all, as next.jsonl has them, or for none",
+            f"{len(found) - len(without)} labels have a probability, {len(without)} do not", file=options.labels,
+            field="probability", found=without[0], expected="a probability for every label, as in next.jsonl, or for none",
         )  # fmt: skip
     return found
 
@@ -159,9 +157,7 @@ def _of_those_that_answered(labels: dict[str, Label], given: Mapping[str, HumanL
         return labels, []
     share = len(labels) / len(given)
     kept = {name: Label(one.has_error, (one.probability or 1.0) * share) for name, one in labels.items()}
-    warning = (
-        f"{missing} of {len(given)} rows that were drawn have no label: the estimate takes them to be like the labelled ones"
-    )
+    warning = f"{missing} of {len(given)} sampled rows have no label; the estimate assumes that they resemble the labelled rows"
     return kept, [warning]
 
 
@@ -174,7 +170,7 @@ def _next(
     if count <= 0:
         return [], {"rows": 0}
     if any(one.probability is not None for one in given.values()):
-        why = "the labels come from a next.jsonl: for more of them, start from the labels before it with a larger stage.next"
+        why = "these labels come from a next.jsonl; for more rows, rerun with the earlier labels and a larger stage.next"
         return [], {"rows": 0, "why": why}
     before = len(labelled) / len(rows)
     everything = min(len(rows), round(count / (1 - before)))  # some already have a label
@@ -206,15 +202,15 @@ def _texts(examples: Path | None, columns: Mapping[str, str] | None, wanted: set
 
 def _show(path: Path, rates: Mapping[str, ErrorRate], warnings: Sequence[str], next_: Mapping[str, Any]) -> None:
     if rates:
-        print(f"{path}: the labelled rows are taken to be drawn at random, as next.jsonl draws them or evenly")
-    print("\n".join(rate_lines(rates)) if rates else f"{path}: no labels yet, and so no estimate")
+        print(f"{path}: estimates assume randomly sampled labels, uniform or as in next.jsonl")
+    print("\n".join(rate_lines(rates)) if rates else f"{path}: no labels, so no estimate")
     for warning in warnings:
-        print(f"look at this: {warning}")
+        print(f"warning: {warning}")
     if next_["rows"]:
-        with_old = f", behind them the {next_['labelled']} that have a label" if next_["labelled"] else ""
-        even = "; one vote a row says little of doubt, so that they are drawn nearly evenly" if next_["one_vote"] else ""
-        print(f"{path / NEXT}: {next_['rows']} rows to label{with_old}: fill in first_error, give it as stage.labels={even}")
+        with_old = f", followed by the {next_['labelled']} labelled rows" if next_["labelled"] else ""
+        even = "; with one vote per row the sampling is nearly uniform" if next_["one_vote"] else ""
+        print(f"{path / NEXT}: {next_['rows']} rows to label{with_old}; fill in first_error and set stage.labels={even}")
         if not next_["texts"]:
-            print(f"look at this: {NEXT} holds no texts, as the rows are not there: give their file as stage.examples=")
+            print(f"warning: {NEXT} has no texts because the examples were not found; set stage.examples=FILE")
     elif "why" in next_:
         print(f"no rows to label next: {next_['why']}")

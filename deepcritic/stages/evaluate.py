@@ -60,39 +60,35 @@ class EvaluateOptions(Options):
         "scorer": f"sampler {OF_REPLIES}",
     }
 
-    limit: int | None = option(None, "rows of each part, each class with its share; null: all", group="Data", at_least=1)
-    generations: str | None = option(None, "file of recorded replies to evaluate, in place of a model")
-    judgments: str | None = option(None, "file of recorded decisions about pairs, each in both orders, in place of a model")
-    scores: str | None = option(None, "file of recorded step scores, in place of a scorer")
+    limit: int | None = option(None, "rows per part, with class proportions kept; null: all", group="Data", at_least=1)
+    generations: str | None = option(None, "file of recorded replies to evaluate instead of a model")
+    judgments: str | None = option(None, "file of recorded pairwise decisions, each in both orders, instead of a model")
+    scores: str | None = option(None, "file of recorded step scores, instead of a scorer")
     allow_missing: bool = option(False, "count examples without a recorded reply as wrong", needs="generations")
-    contamination: Sequence[str] | str = option(
-        [], "files of training data, in which the benchmark's problems are looked for", top=True
-    )
+    contamination: Sequence[str] | str = option([], "training data files to search for the benchmark's problems", top=True)
     model: str | None = option(
-        None, "critic, or PRM with scorer=: local folder, GGUF file or hub id (ORG/NAME@revision); of what is recorded its name",
+        None, "critic, or PRM with scorer=: local folder, GGUF file or hub id (ORG/NAME@revision); the name of recorded data",
         group="Models", top=True,
     )  # fmt: skip
     grader: str | None = option(
-        None, "model that grades the stated reasons, for the MR-Score of benchmarks that have it", top=True, was="judge"
+        None, "model that grades the stated reasons, for benchmarks with an MR-Score", top=True, was="judge"
     )
     grader_max_tokens: int | None = option(
-        1024, "maximum length of its reply in tokens; null: what the context leaves", was="judge_tokens", needs="grader"
+        1024, "maximum tokens per grader reply; null: up to the context length", was="judge_tokens", needs="grader"
     )
-    meta_rm: str | None = option(None, "Meta RM of stage=meta_rm, whose choice of replies votes too", was="guide")
+    meta_rm: str | None = option(None, "Meta RM of stage=meta_rm, for an additional guided vote", was="guide")
     samples: int | None = option(
-        None, "replies per example, which vote; null: as many as critic= draws, or 1", group="Sampling", at_least=1, extends=True
+        None, "replies per example, combined by a vote; null: that of critic=, or 1", group="Sampling", at_least=1, extends=True
     )
-    temperature: float | None = option(None, "sampling temperature; null: that of critic=, or the benchmark's", at_least=0)
-    top_p: float | None = option(None, "nucleus sampling; null: that of critic=, or the benchmark's")
-    max_tokens: int | None = option(
-        None, "maximum length of a reply in tokens; null: that of critic=, and at most what the context leaves"
-    )
+    temperature: float | None = option(None, "sampling temperature; null: the default of critic= or of the benchmark", at_least=0)
+    top_p: float | None = option(None, "nucleus sampling; null: the default of critic= or of the benchmark")
+    max_tokens: int | None = option(None, "maximum tokens per reply; null: the default of critic=, or up to the context length")
     seed: int = option(0, "random seed", top=True)
     ties: str | None = option(
-        None, "how a tied vote is decided; null: as critic= does, or random", group="Votes", choices=TIES, extends=True
+        None, "how ties are broken; null: the rule of critic=, or random", group="Votes", choices=TIES, extends=True
     )
     threshold: float | None = option(None, "step score below which a step counts as wrong", group="Step scores")
-    threshold_on: str | None = option(None, "file, or part of the benchmark, on which the threshold is chosen")
+    threshold_on: str | None = option(None, "file, or part of the benchmark, to choose the threshold on")
     push: str | None = option(
         None, "add the results to the card of a model: its folder, or ORG/NAME on the hub (token: HF_TOKEN)",
         group="Publishing", top=True, not_hashed=True,
@@ -123,7 +119,7 @@ def run(
     files = {f"contamination {file}": Path(file) for file in corpora if Path(file).is_file()}
     rows_hash = lines_hash(line for part in parts for line in part.examples.encoded())
     if measured.critic.remark:
-        print(f"{measured.critic.shown}: {measured.critic.remark}; tables say so beside each figure")
+        print(f"{measured.critic.shown}: {measured.critic.remark}; tables mark each result with it")
     if not folder.begin(benchmark=rows_hash, **evaluator.depends, **files):
         with as_written(folder.path / METRICS):
             metrics = _renamed(folder, measured.label)
@@ -136,7 +132,7 @@ def run(
     _shown(metrics, measured.task)
     _write_table(folder, metrics)
     for hint in outcome.hints:
-        print(f"look at this: {hint}")
+        print(f"warning: {hint}")
     data = {part.name: part.facts for part in evaluator.parts}
     ignored, hints = _ignored(evaluator), list(outcome.hints)
     folder.finish(metrics="metrics.json", data=data, ignored_fields=ignored, hints=hints, **outcome.facts)
@@ -155,12 +151,12 @@ class _Measured:
     def __post_init__(self) -> None:
         options, name = self.options, self.critic.name
         if name and (options.judgments or options.scores):
-            raise UsageError(f"critic={name} asks for replies: stage.generations= holds recorded ones, the others are no replies")
+            raise UsageError(f"critic={name} needs replies; expected stage.generations=, not stage.judgments= or stage.scores=")
         if options.generations and self.critic.prompt is None:
             object.__setattr__(self, "critic", self.critic.for_recording())
         asked = self.critic.task()
         if asked is not None and self.given.template.sha not in (type(self.given)().template.sha, asked.template.sha):
-            raise UsageError(f"critic={name} has a question of its own: leave task.template=, task.system= and task.marker= out")
+            raise UsageError(f"critic={name} has its own prompt; remove task.template=, task.system= and task.marker=")
         object.__setattr__(self, "task", asked or self.given)
 
     @property
@@ -225,7 +221,7 @@ def _evaluator(
         judged_by, decisions = recorded_judgments(file)
         return RecordedPairwise(parts=parts, task=task, file=file, judged_by=judged_by, decisions=decisions)
     if measured.critic.name and scorer is not None:
-        raise UsageError(f"critic={measured.critic.name} is asked for replies, scorer= gives numbers: leave one out")
+        raise UsageError(f"critic={measured.critic.name} writes replies and scorer= returns numbers; remove one of them")
     scored: Scorer[Item] | None = None
     if options.scores:
         scored = RecordedScorer(options.scores)
@@ -242,7 +238,7 @@ def _evaluator(
     engine = recorded or engine_for(sampler, measured.model, "model")
     if isinstance(task, StepByStep):
         if options.grader or options.meta_rm:
-            raise UsageError(f"critic={measured.critic.name} gives no reasons to grade: leave grader= and stage.meta_rm= out")
+            raise UsageError(f"critic={measured.critic.name} gives no reasons to grade; remove grader= and stage.meta_rm=")
         return StepwiseEvaluator(
             parts=parts, task=task, engine=engine, sampling=measured.sampling, samples=measured.samples,
             step_votes=measured.critic.step_votes and measured.samples > 1, seed=options.seed, ties=measured.ties,
@@ -306,10 +302,10 @@ def _renamed(folder: RunFolder, label: str | None) -> dict[str, Any]:
 def _ended(folder: RunFolder, metrics: dict[str, Any], push: str | None) -> dict[str, Any]:
     """Print where the results are; with `push`, add them to a model card."""
     table = folder.path / "table.md"
-    print(f"results: {folder.path / METRICS}, verdicts.jsonl{' and table.md' if table.is_file() else ''} beside it")
-    print(f"to see them: python -m deepcritic stage=report run={folder.path.parent.name}")
+    print(f"results: {folder.path / METRICS}, verdicts.jsonl{' and table.md' if table.is_file() else ''}")
+    print(f"to view them: python -m deepcritic stage=report run={folder.path.parent.name}")
     if push is not None:
-        print(f"results put into {put_results(push, metrics)}")
+        print(f"results added to {put_results(push, metrics)}")
     return metrics
 
 
@@ -321,25 +317,25 @@ def _problems(parts: list[Part]) -> dict[str, str]:
 def _parts(benchmark: Benchmark | Mapping[str, Benchmark] | None, limit: int | None) -> list[Part]:
     """The parts of a benchmark, or of a suite's available benchmarks. Ids must be unique across all parts."""
     if benchmark is None:
-        raise UsageError("no benchmark is named: give benchmark=processbench benchmark.path=FILE, or another data set of --help")
+        raise UsageError("no benchmark is given; expected benchmark=NAME benchmark.path=FILE (see --help for the names)")
     if not isinstance(benchmark, Benchmark | Mapping):
-        raise UsageError("benchmark: this data set can be prepared (source=), not measured on; see the data sets of --help")
+        raise UsageError("benchmark: this data set works only as source=; see --help for benchmarks")
     if isinstance(benchmark, Benchmark):
         parts = benchmark.read(limit)
     else:
         for name, one in benchmark.items():
             if one.path is None:
-                print(f"{name} is left out: suite.{name}.path names no file")
+                print(f"skipping {name}: suite.{name}.path is not set")
         parts = [part for one in benchmark.values() if one.path is not None for part in one.read(limit)]
     seen: dict[str, str] = {}
     for part in parts:
         for name in part.examples.ids if len(parts) > 1 else ():
             if name in seen:
-                expected = "benchmarks that share no row"
-                raise InputError(f"an id of {seen[name]} occurs in {part.name} too", found=name, expected=expected)
+                expected = "benchmarks without common ids"
+                raise InputError(f"{seen[name]} and {part.name} share an id", found=name, expected=expected)
             seen[name] = part.name
     if not parts:
-        raise UsageError("the suite has no benchmark with a path")
+        raise UsageError("no benchmark of the suite has a path; set suite.NAME.path=FILE")
     return parts
 
 
@@ -348,7 +344,7 @@ def _check(parts: list[Part], task: CriticTask[Any]) -> None:
     for part, example in ((one, example) for one in parts for example in one.examples):
         if not isinstance(example, task.row):
             others = "task=pointwise" if isinstance(example, Preference) else "task=first_error"
-            raise UsageError(f"{part.name} has rows of type {type(example).__name__}, not {task.row.__name__}: give {others}")
+            raise UsageError(f"{part.name} has rows of type {type(example).__name__}, not {task.row.__name__}; use {others}")
         try:
             task.ask(example.item)
             task.score(None, example.gold, example.item)

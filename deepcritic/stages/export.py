@@ -15,7 +15,7 @@ from deepcritic.runs.folder import RunFolder
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(Options):
-    """Export an evaluation as a log of Inspect AI (.eval)."""
+    """Export an evaluation as an Inspect AI log (.eval)."""
 
     evaluation: str = option("evaluate", "stage folder of the evaluation, in the same run", group="Data")
 
@@ -24,5 +24,5 @@ def run(folder: RunFolder, options: ExportOptions) -> Path:
     """Write the log and return its path. Every start rewrites it."""
     target = folder.path / f"{options.evaluation}.eval"
     count = write_log(folder.path.parent / options.evaluation, target)
-    print(f"{target}: {count:,} samples; look at them with: inspect view --log-dir {folder.path}")
+    print(f"{target}: {count:,} samples; view them with: inspect view --log-dir {folder.path}")
     return target

@@ -41,44 +41,40 @@ _DRAWING = "samples temperature top_p max_tokens seed"
 
 @dataclass(frozen=True, kw_only=True)
 class FilterOptions(Options):
-    """Keep the solutions of a data set that a critic's votes accept, and say of the others why not."""
+    """Keep the solutions of a data set that a critic's votes accept; drop the others with a reason."""
 
     REPLACES: ClassVar = {
         "verdicts": f"task sampler critic model generations {_DRAWING}",
         "generations": f"sampler model {_DRAWING}",
     }
 
-    examples: str = option(
-        REQUIRED, "the data set: a file, a folder or a hub id with problems and solutions in steps", group="Data"
-    )
+    examples: str = option(REQUIRED, "data set of problems and solutions in steps: file, folder or hub id", group="Data")
     columns: Mapping[str, str] | None = option(
-        None, "what its columns are called, where their names are others: {problem: question, steps: solution}"
+        None, "column names of the data set, if they differ: {problem: question, steps: solution}"
     )
     limit: int | None = option(None, "number of rows; null: all", at_least=1)
-    generations: str | None = option(None, "file of recorded replies of a critic, in place of a model")
+    generations: str | None = option(None, "file of a critic's recorded replies, instead of a model")
     verdicts: str | None = option(
-        None, "a critic's verdicts on the rows, in place of a model: the folder of stage=evaluate or stage=filter, or a file"
+        None, "a critic's verdicts on the rows, instead of a model: the folder of stage=evaluate or stage=filter, or a file"
     )
     model: str | None = option(
-        None, "critic: local folder, GGUF file or hub id (ORG/NAME@revision); null: that of critic=", group="Model", top=True
+        None, "critic: local folder, GGUF file or hub id (ORG/NAME@revision); null: the model of critic=", group="Model", top=True
     )
     samples: int | None = option(
-        None, "critiques of each solution, which vote; null: as many as critic= draws, or 1", group="Sampling", at_least=1,
+        None, "critiques per solution, combined by a vote; null: that of critic=, or 1", group="Sampling", at_least=1,
         extends=True,
     )  # fmt: skip
     temperature: float | None = option(
-        None, "sampling temperature; null: that of critic=, else 0.6 for one critique and 1.0 for several", at_least=0
+        None, "sampling temperature; null: that of critic=, or 0.6 for one critique and 1.0 for several", at_least=0
     )
     top_p: float | None = option(None, "nucleus sampling; null: that of critic=, or 0.9")
-    max_tokens: int | None = option(
-        None, "maximum length of a critique in tokens; null: that of critic=, or what the context leaves"
-    )
+    max_tokens: int | None = option(None, "maximum tokens per critique; null: that of critic=, or up to the context length")
     seed: int = option(0, "random seed", top=True)
     accept: float = option(
-        0.5, "share of its readable votes that must find every step right for a solution to be kept", group="Votes",
+        0.5, "minimum share of readable votes for \"all correct\" to keep a solution", group="Votes",
         at_least=0, at_most=1,
     )  # fmt: skip
-    min_votes: int = option(1, "readable votes that a solution needs; with fewer it is dropped as unparsed", at_least=1)
+    min_votes: int = option(1, "minimum number of readable votes; solutions with fewer are dropped as unparsed", at_least=1)
 
 
 def run(
@@ -93,7 +89,7 @@ def run(
     `verdicts.jsonl` and `filter.json`."""
     judge, facts = _judge(options, task, sampler, critic or ReleasedCritic())
     if options.verdicts and folder.limits.trial:
-        raise Stopped(f"{folder.path}: the verdicts are there: nothing would be sent")
+        raise Stopped(f"{folder.path}: verdicts are given, so no requests would be sent")
     if not folder.begin(**_content(options), **judge.depends):
         _show(folder.path, summary := read_json(folder.path / SUMMARY))
         return summary
@@ -106,7 +102,7 @@ def run(
     judge.prepare(folder, solutions, whole=chosen is None)
     summary = _split(folder, solutions(), judge, options)
     for hint in judge.hints():
-        print(f"look at this: {hint}")
+        print(f"warning: {hint}")
     write_json(folder / SUMMARY, summary)
     _show(folder.path, summary)
     folder.finish(**facts, summary=SUMMARY, hints=judge.hints())
@@ -124,12 +120,10 @@ def _judge(
         critic = critic.for_recording()
     own = critic.task()
     if own is not None and task.template.sha not in (type(task)().template.sha, own.template.sha):
-        raise UsageError(
-            f"critic={critic.name} has a question of its own: leave task.template=, task.system= and task.marker= out"
-        )
+        raise UsageError(f"critic={critic.name} has its own prompt; remove task.template=, task.system= and task.marker=")
     asked: CriticTask[Any] = own or task
     if asked.name != "first_error" and not isinstance(asked, StepByStep):
-        raise UsageError(f"stage=filter asks for the first wrong step; {asked.name} asks something else")
+        raise UsageError(f"stage=filter needs task=first_error; found task={asked.name}")
     if critic.remark:
         print(f"{critic.shown}: {critic.remark}")
     samples = options.samples or critic.samples or 1
@@ -218,5 +212,6 @@ def _show(path: Path, summary: Mapping[str, Any]) -> None:
 
     gone = f"{said(summary['dropped'], 'dropped')}, {said(summary['failed'], 'failed')}"
     print(f"{path}: {summary['in']:,} rows, {summary['kept']:,} kept, {gone}")
-    print(f"  kept at another stage.accept: {', '.join(f'{limit}: {count:,}' for limit, count in summary['kept_at'].items())}")
-    print(f"  {KEPT} holds the rows as they were, {DROPPED} the others with their reason, {VERDICTS} the votes")
+    kept_at = ", ".join(f"{limit}: {count:,}" for limit, count in summary["kept_at"].items())
+    print(f"  kept with other values of stage.accept: {kept_at}")
+    print(f"  {KEPT}: kept rows; {DROPPED}: dropped rows with reasons; {VERDICTS}: votes")

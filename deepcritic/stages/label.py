@@ -40,16 +40,16 @@ class LabelOptions(Options):
 
     NEEDS: ClassVar = {"task": "consensus"}
 
-    solutions: str = option(REQUIRED, "solutions: solutions.jsonl of stage=solve", group="Data")
-    rollouts: str = option(REQUIRED, "rollouts: generations.jsonl of stage=rollout")
-    rule: str = option("deepcritic", "how rollouts become a label", group="Labels", choices=tuple(RULES))
+    solutions: str = option(REQUIRED, "solutions.jsonl of stage=solve", group="Data")
+    rollouts: str = option(REQUIRED, "generations.jsonl of stage=rollout")
+    rule: str = option("deepcritic", "label rule", group="Labels", choices=tuple(RULES))
     samples: int | None = option(
-        None, "rollouts used per prefix, the k of the rule; null: as many as stage=rollout asked for", at_least=1
+        None, "rollouts used per prefix, k in the rules; null: as many as stage=rollout requested", at_least=1
     )
     consensus: str | None = option(
-        None, "verdicts.jsonl of stage=evaluate, or replies of a critic: keep only labels that the critic agrees with"
+        None, "verdicts.jsonl of stage=evaluate or a critic's replies; only labels that match the critic's verdict are kept"
     )
-    truth: str | None = option(None, "the same solutions with their true first errors, used for report.json only", group="Report")
+    truth: str | None = option(None, "the same solutions with true first errors; used only for report.json", group="Report")
 
 
 def run(folder: RunFolder, options: LabelOptions, *, task: CriticTask[Any]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def run(folder: RunFolder, options: LabelOptions, *, task: CriticTask[Any]) -> d
         return folder.manifest or {}
     rows = list(example_rows.read(options.solutions))
     if not rows:
-        raise InputError("no rows", file=options.solutions, expected="solutions: solutions.jsonl of stage=solve")
+        raise InputError("no rows", file=options.solutions, expected="solutions.jsonl of stage=solve")
     undecided: Counter[str] = Counter()
     tables = read_tables(rows, Path(options.rollouts), samples, folder / COMPARED, undecided)
     known = {row.id: row.gold.first_error for row in example_rows.read(options.truth)} if options.truth else {}
@@ -150,8 +150,8 @@ def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Pat
             if not 1 <= key.step < steps.get(key.example_id, 0):
                 field, found = ("key.step", key.step) if key.example_id in steps else ("key.example_id", key.example_id)
                 raise InputError(
-                    "a rollout of another solution", file=rollouts, line=number, field=field, found=found,
-                    expected="the rollouts of these solutions",
+                    "the rollout belongs to an unknown solution or step", file=rollouts, line=number, field=field, found=found,
+                    expected="rollouts of the given solutions",
                 )  # fmt: skip
             if key.sample < 0:
                 raise InputError(
@@ -161,8 +161,8 @@ def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Pat
                 place = key.step * samples + key.sample
                 if taken[key.example_id][place]:
                     raise InputError(
-                        "the same rollout twice", file=rollouts, line=number, field="key.sample", found=key.sample,
-                        expected="each sample of a prefix once",
+                        "duplicate rollout", file=rollouts, line=number, field="key.sample", found=key.sample,
+                        expected="one rollout per prefix and sample",
                     )  # fmt: skip
                 taken[key.example_id][place] = 1
                 yield draw
@@ -170,7 +170,7 @@ def read_tables(rows: list[Example], rollouts: Path, samples: int, compared: Pat
     for key, reached in reached_answer(usable(), references.__getitem__, compared, undecided):
         tables[key.example_id].put(key.step, key.sample, reached)
     if not number:
-        raise InputError("no rows", file=rollouts, expected="rollouts: generations.jsonl of stage=rollout")
+        raise InputError("no rows", file=rollouts, expected="generations.jsonl of stage=rollout")
     return tables
 
 
@@ -178,7 +178,7 @@ def read_verdicts(path: Path, task: CriticTask[Any]) -> dict[str, Any]:
     """A critic's verdict on each solution, from `verdicts.jsonl` of `evaluate` or from replies; None if unparsed."""
     first: Any = next((json.loads(line) for _, line in read_lines(path)), None)
     if first is None:
-        raise InputError("no rows", file=path, expected="verdicts.jsonl of stage=evaluate, or replies of a critic")
+        raise InputError("no rows", file=path, expected="verdicts.jsonl of stage=evaluate, or a critic's replies")
     if isinstance(first, dict) and "verdicts" in first:
         return {row.id: row.vote for row in rows_of(path, Judged)}
     recorded = RecordedSampler(path)
@@ -196,5 +196,5 @@ def _asked(rollouts: Path) -> int:
     beside = rollouts.parent / "config.json"
     samples = read_json(beside).get("samples") if rollouts.is_file() and beside.is_file() else None
     if rollouts.is_file() and not isinstance(samples, int):
-        raise UsageError(f"{beside} does not say how many rollouts were asked for at each prefix: give stage.samples=K")
+        raise UsageError(f"{beside} does not contain the number of rollouts per prefix; set stage.samples=K")
     return samples if isinstance(samples, int) else 1

@@ -28,15 +28,15 @@ class MetaRMOptions(Options):
     """Train a Meta RM: the probability that a saved reply is right, for guided votes."""
 
     examples: str = option(REQUIRED, "labelled rows", group="Data")
-    generations: Sequence[str] | str = option(REQUIRED, "files of saved replies to them: [FILE,FILE]")
-    max_length: int = option(16_384, "longest prompt and reply in tokens; longer ones are left out and counted")
+    generations: Sequence[str] | str = option(REQUIRED, "files of saved replies to these rows: [FILE,FILE]")
+    max_length: int = option(16_384, "maximum tokens of prompt and reply; longer rows are excluded and counted")
     model: str | None = option(None, "model to start from: local folder or hub id (ORG/NAME@revision)", group="Model", top=True)
     learning_rate: float = option(0.00001, "peak learning rate, as in arXiv 2504.02495", group="Training")
-    epochs: float = option(1.0, "passes over the replies")
-    max_steps: int = option(-1, "optimizer steps, in place of `epochs`; -1: as `epochs` says")
+    epochs: float = option(1.0, "training epochs")
+    max_steps: int = option(-1, "optimizer steps, overriding `epochs`; -1: use `epochs`")
     batch_size: int = option(512, "replies per optimizer step, as in arXiv 2504.02495", at_least=1)
     device_batch_size: int = option(8, "replies per forward pass", at_least=1)
-    warmup_ratio: float = option(0.1, "share of the steps with a rising learning rate", was="warmup", at_least=0, at_most=1)
+    warmup_ratio: float = option(0.1, "fraction of steps used for warmup", was="warmup", at_least=0, at_most=1)
     seed: int = option(0, "random seed", top=True)
     save_steps: int = option(100, "steps between checkpoints", group="Logging", not_hashed=True, at_least=1)
     logging_steps: int = option(10, "steps between lines of training.jsonl", not_hashed=True, at_least=1)
@@ -53,7 +53,7 @@ class MetaRMOptions(Options):
 def run(folder: RunFolder, options: MetaRMOptions, *, task: CriticTask[Any]) -> dict[str, Any]:
     """Return the manifest. The model is saved to `model/`."""
     if options.model is None:
-        raise UsageError("no model is named: give model=PATH")
+        raise UsageError("no model is given; set model=PATH")
     files = [options.generations] if isinstance(options.generations, str) else [str(one) for one in options.generations]
     saved = {f"generations {at}": existing(Path(file), "stage.generations") for at, file in enumerate(files)}
     if not folder.begin(examples=Path(options.examples), model=model_id(options.model), **saved):
@@ -62,7 +62,7 @@ def run(folder: RunFolder, options: MetaRMOptions, *, task: CriticTask[Any]) -> 
     tokenizer = load_tokenizer(options.model)
     rows = labelled_replies(folder, options.examples, files, task, tokenizer, options.max_length)
     right = sum(row["labels"][0] for row in rows)
-    print(f"{folder.path}: {len(rows)} replies, {right:g} of them right")
+    print(f"{folder.path}: {len(rows)} replies, {right:g} correct")
     settings = {
         "learning_rate": options.learning_rate, "num_train_epochs": options.epochs, "max_steps": options.max_steps,
         "per_device_train_batch_size": options.device_batch_size,

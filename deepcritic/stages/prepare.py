@@ -34,25 +34,25 @@ Row = Example | Dialogue | Preference
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareOptions(Options):
-    """Read a data set, convert its conventions once, and write Example rows."""
+    """Convert a data set to Example rows."""
 
     NEEDS: ClassVar = {"sampler": "split=model"}
 
-    limit: int | None = option(None, "rows to write, each class with its share; null: all", group="Data", at_least=0)
-    shuffle: bool = option(False, "shuffle before `limit` is applied, which holds all rows in memory")
+    limit: int | None = option(None, "number of rows to write, with class proportions kept; null: all", group="Data", at_least=0)
+    shuffle: bool = option(False, "shuffle before applying `limit`; loads all rows into memory")
     seed: int = option(0, "random seed", top=True)
     split: str | None = option(
-        None, "split solutions without steps, and long thoughts, at their sentences (rule) or where a model says so (model)",
+        None, "split solutions without steps, and long thoughts, at sentences (rule) or where a model decides (model)",
         group="Splitting", choices=("rule", "model"),
     )  # fmt: skip
     min_steps: int = option(LEAST, "solutions with fewer steps are split", at_least=2, needs="split")
-    max_steps: int = option(MOST, "steps of a split solution, at most", at_least=2, needs="split")
+    max_steps: int = option(MOST, "maximum steps of a split solution", at_least=2, needs="split")
     model: str | None = option(
-        None, "model that splits: local folder, GGUF file or hub id (ORG/NAME@revision)", top=True, needs="split=model"
+        None, "model that splits solutions: local folder, GGUF file or hub id (ORG/NAME@revision)", top=True, needs="split=model"
     )
-    template: str | None = option(None, "file with its prompt; null: the built-in one", needs="split=model")
+    template: str | None = option(None, "file with the splitting prompt; null: built-in", needs="split=model")
     max_tokens: int | None = option(
-        4096, "maximum length of its reply in tokens; null: what the context leaves", needs="split=model"
+        4096, "maximum tokens per splitting reply; null: up to the context length", needs="split=model"
     )
 
     def __post_init__(self) -> None:
@@ -74,9 +74,9 @@ def run(
     Raises `InputError` if no row can be used.
     """
     if source is None:
-        raise UsageError("no source is named: give source=prm800k source.path=FILE, or another data set of --help")
+        raise UsageError("no source is given; expected source=NAME source.path=FILE (see --help for the names)")
     if folder.limits.trial and options.split != "model":
-        raise Stopped(f"{folder.path}: stage=prepare asks no model: nothing would be sent")
+        raise Stopped(f"{folder.path}: stage=prepare sends no requests unless stage.split=model")
     path = source.path if isinstance(source, Benchmark) else getattr(source, "keywords", {}).get("path")
     inside: dict[str, Any] = {"source": Path(shipped_path(path))} if path and Path(shipped_path(path)).is_file() else {}
     engine = engine_for(sampler, options.model, "model") if options.split == "model" and sampler is not None else None
@@ -115,15 +115,15 @@ def run(
         print(f"set aside: {error}")
     print(f"{folder.path}: {kept} {Path(file).stem}")
     if report.unread:
-        print(f"{folder.path}: columns that were not read: {', '.join(report.unread)} (source.columns says what a column holds)")
+        print(f"{folder.path}: unused columns: {', '.join(report.unread)} (map them with source.columns)")
     if duplicates := report.counts["duplicates"]:
-        print(f"{folder.path}: {duplicates} rows that repeat an earlier one were passed over")
+        print(f"{folder.path}: {duplicates} duplicate rows were skipped")
     if not kept:
-        why = f"{len(report.bad)} rows were set aside, the first one: {report.bad[0]}" if report.bad else "the source has none"
-        raise InputError(f"no row can be used: {why}", field="source", expected="at least one row in the form of the source")
+        why = f"{len(report.bad)} rows were set aside, the first: {report.bad[0]}" if report.bad else "the source is empty"
+        raise InputError(f"no usable row: {why}", field="source", expected="at least one row in the source's format")
     if single:
         print(
-            f"{folder.path}: {single} of {solutions} solutions are one step"
+            f"{folder.path}: {single} of {solutions} solutions have only one step"
             + ("" if options.split else " (stage.split=rule splits them)")
         )
     return folder.finish(read=dict(report.counts), set_aside=[str(error) for error in report.bad], one_step=single, **facts)

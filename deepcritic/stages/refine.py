@@ -41,18 +41,18 @@ class RefineOptions(Options):
     solutions: str = option(REQUIRED, "solutions with reference answers: solutions.jsonl of stage=solve", group="Data")
     limit: int | None = option(None, "number of solutions; null: all", at_least=0)
     model: str | None = option(None, "critic: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Models", top=True)
-    generator: str | None = option(None, "model that rewrites, named in the same way", top=True)
-    template: str | None = option(None, "file with the prompt for rewriting; null: the built-in one")
+    generator: str | None = option(None, "model that rewrites: local folder, GGUF file or hub id", top=True)
+    template: str | None = option(None, "file with the rewriting prompt; null: built-in")
     rounds: int = option(1, "rounds of critique and rewrite", at_least=1)
-    samples: int = option(1, "critiques per solution, which vote", group="Sampling of critiques", at_least=1)
+    samples: int = option(1, "critiques per solution, combined by a vote", group="Sampling of critiques", at_least=1)
     critique_temperature: float = option(0.6, "sampling temperature", at_least=0)
     critique_top_p: float = option(0.9, "nucleus sampling")
     critique_max_tokens: int | None = option(
-        None, "maximum length of a critique in tokens; null: what the context leaves", was="critique_tokens"
+        None, "maximum tokens per critique; null: up to the context length", was="critique_tokens"
     )
     temperature: float = option(0.7, "sampling temperature", group="Sampling of rewrites", at_least=0)
     top_p: float = option(0.9, "nucleus sampling")
-    max_tokens: int | None = option(None, "maximum length of a rewrite in tokens; null: what the context leaves")
+    max_tokens: int | None = option(None, "maximum tokens per rewrite; null: up to the context length")
     seed: int = option(0, "random seed", top=True)
 
 
@@ -100,7 +100,7 @@ def run(folder: RunFolder, options: RefineOptions, *, task: CriticTask[int], sam
     metrics = {**figures(rows, refined, right), "undecided": undecided, **counts}
     write_json(folder / "metrics.json", metrics)
     print(
-        f"{folder.path}: right answers {metrics['before']:.1f}% before, {metrics['after']:.1f}% after "
+        f"{folder.path}: correct answers {metrics['before']:.1f}% before, {metrics['after']:.1f}% after "
         f"({metrics['wrong_to_right']} wrong to right, {metrics['right_to_wrong']} right to wrong)"
     )
     folder.finish(**inputs, metrics="metrics.json")
@@ -226,5 +226,5 @@ def _usable(rows: list[Example], folder: RunFolder, file: str) -> list[Example]:
         else:
             kept.append(row)
     if not kept:
-        raise InputError("no solution can be used", file=file, expected="rows with steps and gold.reference_answer")
+        raise InputError("no usable solution", file=file, expected="rows with steps and gold.reference_answer")
     return kept

@@ -35,21 +35,19 @@ class RejectOptions(Options):
     """Rejective fine-tuning: select which of a model's own replies become dialogues for stage=sft."""
 
     examples: str = option(REQUIRED, "labelled rows", group="Data")
-    columns: Mapping[str, str] | None = option(
-        None, "what their columns are called, where they are no rows of stage=prepare: {problem: question}"
-    )
-    index_base: int | None = option(None, "their labels count steps from 0 or from 1", at_least=0, at_most=1)
+    columns: Mapping[str, str] | None = option(None, "column names, if the rows are not from stage=prepare: {problem: question}")
+    index_base: int | None = option(None, "index of the first step in the labels: 0 or 1", at_least=0, at_most=1)
     limit: int | None = option(None, "number of labelled rows; null: all", at_least=0)
     model: str | None = option(
-        None, "model that replies: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Model", top=True
+        None, "model to sample: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Model", top=True
     )
-    samples: int = option(3, "replies per row without a hint, 3 in arXiv 2504.02495", group="Sampling", at_least=1)
+    samples: int = option(3, "replies per row without a hint (3 in arXiv 2504.02495)", group="Sampling", at_least=1)
     hinted_samples: int = option(
-        1, "further replies per row with the gold answer in the prompt; 0: none", was="hinted", at_least=0
+        1, "additional replies per row with the gold answer in the prompt; 0: none", was="hinted", at_least=0
     )
     temperature: float = option(1.0, "sampling temperature", at_least=0)
     top_p: float = option(1.0, "nucleus sampling")
-    max_tokens: int | None = option(None, "maximum length of a reply in tokens; null: what the context leaves")
+    max_tokens: int | None = option(None, "maximum tokens per reply; null: up to the context length")
     seed: int = option(0, "random seed", top=True)
 
 
@@ -61,7 +59,7 @@ def run(folder: RunFolder, options: RejectOptions, *, task: CriticTask[Any], sam
     read = own.read(options.examples, task.row, columns=options.columns, index_base=options.index_base)
     rows = list(limited((row for row in read if task.stratum(row.gold) is not None), options.limit))
     if not rows:
-        raise InputError("no row says what is right", file=options.examples, expected="labelled rows")
+        raise InputError("no row has a label", file=options.examples, expected="labelled rows")
     rows = folder.sampled_for_probe(rows, lambda row: row.id, class_of)
     sampling = Sampling(temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens)
 
@@ -93,6 +91,6 @@ def run(folder: RunFolder, options: RejectOptions, *, task: CriticTask[Any], sam
     metrics = account.figures(kept)
     write_json(folder / "metrics.json", metrics)
     if not kept:
-        raise InputError("no reply is right", file=folder / "generations.jsonl", expected="a better model, or easier rows")
+        raise InputError("no reply is correct", file=folder / "generations.jsonl", expected="a better model, or easier rows")
     folder.finish(metrics="metrics.json", dialogues=kept, **counts)
     return metrics

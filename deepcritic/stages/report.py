@@ -27,10 +27,10 @@ from deepcritic.runs.manifest import finished_manifests
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(Options):
-    """Draw a run as one page: figures, plots and every critique."""
+    """Write a run's report: one HTML page with figures, plots and every critique."""
 
     compare_with: str | None = option(
-        None, "folder of another run, whose critiques are shown next to this one's", group="Report", was="beside"
+        None, "folder of another run, to show its critiques next to this run's", group="Report", was="beside"
     )
     seed: int = option(0, "the run's seed, as written into summary.json", top=True)
 

@@ -43,45 +43,43 @@ class RLOptions(Options):
     NEEDS: ClassVar = {"sampler": "prefilter_samples"}
 
     examples: str = option(REQUIRED, "labelled solutions: labelled.jsonl of stage=label, or examples.jsonl", group="Data")
-    columns: Mapping[str, str] | None = option(
-        None, "what their columns are called, where they are no rows of stage=prepare: {problem: question}"
-    )
-    index_base: int | None = option(None, "their labels count steps from 0 or from 1", at_least=0, at_most=1)
-    max_prompt_tokens: int | None = option(None, "longest prompt in tokens; longer ones are left out and counted", at_least=1)
+    columns: Mapping[str, str] | None = option(None, "column names, if the rows are not from stage=prepare: {problem: question}")
+    index_base: int | None = option(None, "index of the first step in the labels: 0 or 1", at_least=0, at_most=1)
+    max_prompt_tokens: int | None = option(None, "maximum prompt tokens; longer prompts are excluded and counted", at_least=1)
     prefilter_samples: int = option(
-        4, "keep prompts with a pass rate of the starting model strictly between 0 and 1 over so many replies; 0: keep all",
+        4, "replies per prompt to filter by: keep pass rates of the starting model strictly between 0 and 1; 0: keep all",
         at_least=0,
     )  # fmt: skip
-    prefilter_limit: int | None = option(None, "prompts considered; null: all", at_least=1, needs="prefilter_samples")
+    prefilter_limit: int | None = option(None, "number of prompts to filter; null: all", at_least=1, needs="prefilter_samples")
     all_correct_share: float | None = option(
-        None, "share of the class all-correct among the prompts; null: as it comes", at_least=0, at_most=1
+        None, "share of all-correct solutions among the prompts; null: unchanged", at_least=0, at_most=1
     )
-    balanced_batches: bool = option(False, "each batch holds the classes in their overall shares")
-    shuffle_labels: bool = option(False, "permute the labels among the prompts: a control that must not improve the critic")
+    balanced_batches: bool = option(False, "keep the overall class shares in each batch")
+    shuffle_labels: bool = option(False, "permute the labels among the prompts, as a control that should not improve the critic")
     model: str | None = option(None, "critic to train: local folder or hub id (ORG/NAME@revision)", group="Model", top=True)
-    steps: int | None = option(100, "optimizer steps, at most; null: as `epochs` says", group="Training", at_least=1)
-    epochs: float | None = option(None, "passes over the prompts, at most; null: as `steps` says")
-    prompts_per_step: int = option(16, "prompts, each with a group of replies, per step over all processes", at_least=1)
-    num_generations: int = option(8, "replies per prompt, the group size of GRPO", was="group", at_least=2)
-    device_batch_size: int = option(128, "replies per forward pass of a device", at_least=1)
+    steps: int | None = option(100, "maximum optimizer steps; null: use `epochs`", group="Training", at_least=1)
+    epochs: float | None = option(None, "maximum epochs over the prompts; null: use `steps`")
+    prompts_per_step: int = option(16, "prompts per step over all processes, each with a group of replies", at_least=1)
+    num_generations: int = option(8, "replies per prompt (group size of GRPO)", was="group", at_least=2)
+    device_batch_size: int = option(128, "replies per forward pass on each device", at_least=1)
     learning_rate: float = option(0.000001, "peak learning rate")
-    warmup_ratio: float = option(0.05, "share of the steps with a rising learning rate", was="warmup", at_least=0, at_most=1)
+    warmup_ratio: float = option(0.05, "fraction of steps used for warmup", was="warmup", at_least=0, at_most=1)
     beta: float = option(0.001, "weight of the KL divergence from the starting model; 0: no reference model", at_least=0)
-    weight_decay: float = option(0.0, "decay of the weights (AdamW)", at_least=0)
-    entropy_coef: float = option(0.0, "weight of a bonus for the entropy of the tokens", at_least=0)
+    weight_decay: float = option(0.0, "weight decay (AdamW)", at_least=0)
+    entropy_coef: float = option(0.0, "coefficient of the token entropy bonus", at_least=0)
     epsilon_high: float | None = option(
-        None, "upper bound of clipping, the lower is 0.2; null: 0.28, and 5 with loss_type=cispo", at_least=0
+        None, "upper clipping bound (lower: 0.2); null: 0.28, or 5 with loss_type=cispo", at_least=0
     )
-    loss_type: str = option("dapo", "loss, by TRL's name", choices=tuple(LOSSES))
-    mask_truncated: bool = option(True, "leave replies that were cut out of the loss; false: they count, and earn 0")
+    loss_type: str = option("dapo", "loss, as named by TRL", choices=tuple(LOSSES))
+    mask_truncated: bool = option(True, "exclude truncated replies from the loss; false: include them with reward 0")
     dynamic_sampling: int = option(
-        0, "times that groups with equal rewards are replaced by others of their class (DAPO's dynamic sampling)", at_least=0
+        0, "maximum times to replace groups with equal rewards by others of the same class (DAPO's dynamic sampling)", at_least=0
     )
     seed: int = option(0, "random seed", top=True)
     temperature: float = option(1.0, "sampling temperature", group="Sampling", at_least=0)
-    max_tokens: int | None = option(None, "maximum length of a reply in tokens; null: what the context leaves")
+    max_tokens: int | None = option(None, "maximum tokens per reply; null: up to the context length")
     vllm_mode: str | None = option(
-        None, "draw with vLLM in this process (colocate) or from a server; null: with transformers", group="vLLM", was="vllm",
+        None, "generate with vLLM in this process (colocate) or on a server; null: with transformers", group="vLLM", was="vllm",
         choices=("colocate", "server"),
     )  # fmt: skip
     vllm_server_base_url: str | None = option(
@@ -89,28 +87,30 @@ class RLOptions(Options):
         needs="vllm_mode=server",
     )  # fmt: skip
     vllm_gpu_memory_utilization: float = option(
-        0.3, "share of a GPU's memory for the engine", was="vllm_memory", at_least=0, at_most=1, needs="vllm_mode=colocate"
+        0.3, "fraction of GPU memory for vLLM", was="vllm_memory", at_least=0, at_most=1, needs="vllm_mode=colocate"
     )
     vllm_tensor_parallel_size: int = option(
-        1, "GPUs per engine", was="vllm_tensor_parallel", at_least=1, needs="vllm_mode=colocate"
+        1, "GPUs for tensor parallelism", was="vllm_tensor_parallel", at_least=1, needs="vllm_mode=colocate"
     )
     vllm_importance_sampling_mode: str = option(
-        "token_truncate", "weights of replies drawn with vLLM: by token or by reply, cut to 3 or left out above it",
+        "token_truncate", "importance sampling weights with vLLM: per token or per reply, truncated to 3 or masked above 3",
         choices=WEIGHTS, needs="vllm_mode",
     )  # fmt: skip
     validation_examples: str | None = option(
-        None, "labelled solutions; F1 and the F1 of votes on them are measured, and the best weights kept in best/",
+        None, "labelled solutions to compute F1 and the F1 of votes on; best/ keeps the best weights",
         group="Validation", was="validation", needs="eval_steps",
     )  # fmt: skip
-    validation_limit: int | None = option(None, "number of them; null: all", at_least=1, needs="validation_examples")
-    eval_steps: int = option(0, "steps between measurements; 0: never", at_least=0)
+    validation_limit: int | None = option(
+        None, "number of validation examples; null: all", at_least=1, needs="validation_examples"
+    )
+    eval_steps: int = option(0, "steps between validations; 0: never", at_least=0)
     collapse_threshold: float | None = option(
-        0.95, "stop if one verdict has a larger share of the replies for `patience` steps; null: never", group="Monitoring",
+        0.95, "stop if one verdict exceeds this share of the replies for `patience` steps; null: never", group="Monitoring",
         was="collapse", at_least=0, at_most=1,
     )  # fmt: skip
     patience: int = option(20, "steps before a collapse stops training", at_least=1, needs="collapse_threshold")
     max_logprob_gap: float | None = option(
-        0.1, "stop if engine and trainer differ more in nats per token, a sign of stale weights; null: never", was="max_gap",
+        0.1, "stop if log-probabilities of vLLM and trainer differ by more, in nats per token; null: never", was="max_gap",
         at_least=0, needs="vllm_mode",
     )  # fmt: skip
     log_groups: int = option(
@@ -129,10 +129,10 @@ class RLOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steps is None and self.epochs is None:
-            raise UsageError("stage.steps and stage.epochs are both null; expected: a number for one of them")
+            raise UsageError("stage.steps and stage.epochs are both null; expected a number for at least one")
         if self.save_steps % self.logging_steps:
             expected = (
-                f"a multiple of stage.logging_steps={self.logging_steps}: each line of the log is an average since the last"
+                f"a multiple of stage.logging_steps={self.logging_steps}, as each log line averages the steps since the last"
             )
             raise wrong("stage.save_steps", self.save_steps, expected, "no multiple")
         check_loss(self.loss_type, self.epsilon_high, self.vllm_importance_sampling_mode, self.vllm_mode)
@@ -158,7 +158,7 @@ def run(
     With vLLM a resumed run samples different replies.
     """
     if options.model is None:
-        raise UsageError("no model is named: give model=PATH")
+        raise UsageError("no model is given; set model=PATH")
     model = options.model
     replies = options.prompts_per_step * options.num_generations
     times = accumulation(replies, options.device_batch_size, "prompts_per_step x stage.num_generations")
@@ -194,9 +194,9 @@ def run(
     if folder.limits.dry_run:
         copied = bool(options.beta) and not plan.shape.adapter  # an adapter's base is the reference model
         second = f"\n{plan.on_gpus().memory['weights'] / GIB:.3g} GiB more for the reference model (stage.beta)" if copied else ""
-        print(f"with all prompts, and replies as long as they may be:\n{plan.dry_run()}{second}")
+        print(f"for all prompts, with replies of the maximum length:\n{plan.dry_run()}{second}")
         if not options.prefilter_samples:  # otherwise counting the prefilter's requests ends the run
-            raise Stopped(f"{folder.path}: a dry run: nothing is trained")
+            raise Stopped(f"{folder.path}: dry run, nothing was trained")
     prompts, counts = _filtered(folder, options, prompts, max_tokens, task, sampler)
     folder.require_complete()
     plan.check_memory()
@@ -272,7 +272,7 @@ def _account(folder: RunFolder, options: RLOptions, prompts: list[Prompt]) -> No
     ledger.drop("balance of classes", ledger.entered - ledger.kept - ledger.filtered.total() - ledger.failed.total())
     if len(prompts) < options.prompts_per_step:
         raise InputError(
-            "too few prompts are left", file=options.examples, found=len(prompts),
+            "too few prompts remain", file=options.examples, found=len(prompts),
             expected=f"at least prompts_per_step={options.prompts_per_step}",
         )  # fmt: skip
     print(f"{folder.path}: {len(prompts)} prompts, {_classes(prompts)}")

@@ -36,23 +36,25 @@ CALL = "rollout"
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutOptions(Options):
-    """Continue the beginnings of solutions several times: all of them, or only those that a rule needs."""
+    """Sample rollouts from each prefix of a solution, or only those that a label rule needs."""
 
-    solutions: str = option(REQUIRED, "solutions: solutions.jsonl of stage=solve", group="Data")
+    solutions: str = option(REQUIRED, "solutions.jsonl of stage=solve", group="Data")
     generator: str | None = option(
         None, "model that continues the solutions: local folder, GGUF file or hub id (ORG/NAME@revision)",
         group="Model", top=True,
     )  # fmt: skip
-    template: str | None = option(None, "file with the prompt; null: the one of stage=solve")
+    template: str | None = option(None, "file with the prompt; null: that of stage=solve")
     samples: int = option(8, "rollouts per prefix", group="Sampling", at_least=1, extends=True)
     temperature: float = option(0.7, "sampling temperature", at_least=0)
     top_p: float = option(0.9, "nucleus sampling")
-    max_tokens: int | None = option(None, "maximum length of a rollout in tokens; null: what the context leaves")
+    max_tokens: int | None = option(None, "maximum tokens per rollout; null: up to the context length")
     seed: int = option(0, "random seed", top=True)
     rule: str | None = option(
-        None, "draw only what this rule needs for its labels; null: all rollouts", group="Labels", choices=tuple(RULES)
+        None, "sample only the rollouts that this label rule needs; null: all", group="Labels", choices=tuple(RULES)
     )
-    adaptive: bool = option(True, "false: draw all rollouts even with a rule; the labels are the same", needs="rule")
+    adaptive: bool = option(
+        True, "stop early where the label is decided; false: sample all rollouts, with the same labels", needs="rule"
+    )
 
 
 def run(folder: RunFolder, options: RolloutOptions, *, sampler: Callable[..., Sampler]) -> dict[str, Any]:

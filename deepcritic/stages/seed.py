@@ -54,59 +54,59 @@ class SeedOptions(Options):
 
     examples: str = option(REQUIRED, "rated solutions: examples.jsonl of stage=prepare", group="Data")
     max_problems: int = option(10_000, "number of problems, one solution of each", at_least=1)
-    max_step_characters: int = option(10_000, "solutions with a longer step are left out", at_least=1)
-    generations: str | None = option(None, "file of recorded replies, in place of a teacher")
+    max_step_characters: int = option(10_000, "maximum characters per step; others are excluded", at_least=1)
+    generations: str | None = option(None, "file of recorded replies, instead of a teacher")
     teacher: str | None = option(
         None, "model that writes the critiques: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Teacher", top=True
     )
     recipe: str = option(
-        "deliberate", "deliberate: initial, in-depth and merged critiques; initial: the first alone; direct: one call",
+        "deliberate", "deliberate: initial, in-depth and merged critiques; initial: only initial; direct: one call per solution",
         choices=RECIPES,
     )  # fmt: skip
     system: str | None = option(SYSTEM, "system prompt of the teacher; null: none")
-    initial_template: str | None = option(None, "file with the prompt for initial critiques; null: the built-in one")
-    in_depth_template: str | None = option(None, "file with the prompt for in-depth critiques")
-    merge_template: str | None = option(None, "file with the prompt for merging")
-    heading: str = option("\nStep {{index}}. ", "written before the critique of each step")
-    initial_samples: int = option(1, "initial critiques per step, as in arXiv 2505.00662", group="Sampling", at_least=1)
-    initial_temperature: float = option(0.7, "their sampling temperature", at_least=0)
+    initial_template: str | None = option(None, "file with the prompt for initial critiques; null: built-in")
+    in_depth_template: str | None = option(None, "file with the prompt for in-depth critiques; null: built-in")
+    merge_template: str | None = option(None, "file with the prompt for merging; null: built-in")
+    heading: str = option("\nStep {{index}}. ", "heading before the critique of each step")
+    initial_samples: int = option(1, "initial critiques per step (as in arXiv 2505.00662)", group="Sampling", at_least=1)
+    initial_temperature: float = option(0.7, "sampling temperature of initial critiques", at_least=0)
     in_depth_samples: int = option(
-        16, "in-depth critiques per step, at most, as in arXiv 2505.00662", at_least=1, needs="recipe=deliberate"
+        16, "maximum in-depth critiques per step (as in arXiv 2505.00662)", at_least=1, needs="recipe=deliberate"
     )
-    in_depth_temperature: float = option(1.0, "their sampling temperature", at_least=0, needs="recipe=deliberate")
-    merge_attempts: int = option(2, "attempts to merge; arXiv 2505.00662 has one", at_least=1, needs="recheck_merges")
-    merge_temperature: float = option(0.7, "their sampling temperature", at_least=0, needs="recipe=deliberate")
+    in_depth_temperature: float = option(1.0, "sampling temperature of in-depth critiques", at_least=0, needs="recipe=deliberate")
+    merge_attempts: int = option(2, "attempts to merge (1 in arXiv 2505.00662)", at_least=1, needs="recheck_merges")
+    merge_temperature: float = option(0.7, "sampling temperature of merged critiques", at_least=0, needs="recipe=deliberate")
     recheck_merges: bool = option(
         True,
-        "accept a merged critique only if it agrees with the label; false: as in arXiv 2505.00662",
+        "accept only merged critiques that agree with the label; false: as in arXiv 2505.00662",
         needs="recipe=deliberate",
     )
-    direct_samples: int = option(16, "whole critiques per solution, at most", at_least=1, needs="recipe=direct")
-    direct_temperature: float = option(1.0, "their sampling temperature", at_least=0, needs="recipe=direct")
-    top_p: float = option(0.9, "nucleus sampling, of all calls")
+    direct_samples: int = option(16, "maximum whole critiques per solution", at_least=1, needs="recipe=direct")
+    direct_temperature: float = option(1.0, "sampling temperature of whole critiques", at_least=0, needs="recipe=direct")
+    top_p: float = option(0.9, "nucleus sampling, for all calls")
     critique_max_tokens: int | None = option(
         None,
-        "maximum length of a step's critique in tokens; null: what the context leaves",
+        "maximum tokens per critique of a step; null: up to the context length",
         was="critique_tokens",
         needs="recipe=deliberate,initial",
     )
     merge_max_tokens: int | None = option(
         None,
-        "maximum length of a merged critique in tokens; null: what the context leaves",
+        "maximum tokens per merged critique; null: up to the context length",
         was="merge_tokens",
         needs="recipe=deliberate",
     )
     direct_max_tokens: int | None = option(
         None,
-        "maximum length of a whole critique in tokens; null: what the context leaves",
+        "maximum tokens per whole critique; null: up to the context length",
         was="direct_tokens",
         needs="recipe=direct",
     )
-    adaptive: bool = option(True, "stop drawing once a sample agrees with the label; false: draw all; the rows are the same")
-    wave_size: int = option(4, "samples drawn at once", was="wave", at_least=1, needs="adaptive")
+    adaptive: bool = option(True, "stop sampling once a critique agrees with the label; false: sample all, with the same result")
+    wave_size: int = option(4, "samples requested at once", was="wave", at_least=1, needs="adaptive")
     seed: int = option(0, "random seed", top=True)
     plain_correct: int = option(
-        250, "all-correct solutions kept although their critique corrects no initial one; with an error all are kept",
+        250, "maximum all-correct solutions whose critique corrects no initial one; solutions with an error are all kept",
         group="Selection", at_least=0,
     )  # fmt: skip
     push: str | None = option(
@@ -148,7 +148,7 @@ def run(folder: RunFolder, options: SeedOptions, *, task: CriticTask[Any], sampl
     material = Material(chosen)
     if not material.rows:
         expected = "solutions with steps and gold.first_error"
-        raise InputError("no solution can be critiqued", file=options.examples, found=funnel.rows, expected=expected)
+        raise InputError("no usable solution", file=options.examples, found=funnel.rows, expected=expected)
     plan = _plan(options, task, material, prompts)
     fates, answers, names = dict[str, str](), dict[str, Answers](), folder.sampled_for_probe(material.rows, str)
     with Draws(folder) as draws:
@@ -219,7 +219,7 @@ def _tell(folder: RunFolder, facts: dict[str, Any]) -> None:
     if "corrections" in facts:
         corrections = facts["corrections"]
         print(f"{corrections['dialogues']:,} dialogues correct an initial critique, {corrections['steps']:,} steps in all")
-    print(f"{folder.path}: {facts['dialogues']:,} dialogues; some of them to read: {folder / 'examples.txt'}")
+    print(f"{folder.path}: {facts['dialogues']:,} dialogues; examples in {folder / 'examples.txt'}")
 
 
 def _pushed(folder: RunFolder, push: str | None, manifest: dict[str, Any]) -> dict[str, Any]:

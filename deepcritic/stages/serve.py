@@ -27,26 +27,26 @@ from deepcritic.tasks.base import CriticTask
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions(Options):
-    """Serve a critic over HTTP: critiques, scores of steps, rewards."""
+    """Serve a critic over HTTP: critiques, step scores and rewards."""
 
     COUNTS_COST: ClassVar = False
 
     model: str | None = option(None, "critic: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Model", top=True)
-    prm: str | None = option(None, "process reward model for /v1/scores, with scorer=NAME; null: the critic's vote shares")
-    samples: int = option(8, "critiques that vote, where a request does not say", group="Sampling", at_least=1)
+    prm: str | None = option(None, "process reward model for /v1/scores, with scorer=NAME; null: use the critic's vote shares")
+    samples: int = option(8, "critiques per vote, unless the request sets it", group="Sampling", at_least=1)
     temperature: float | None = option(None, "sampling temperature; null: 0.6 for one critique, 1.0 for several", at_least=0)
     top_p: float = option(0.9, "nucleus sampling")
-    max_tokens: int | None = option(None, "maximum length of a critique in tokens; null: what the context leaves")
+    max_tokens: int | None = option(None, "maximum tokens per critique; null: up to the context length")
     seed: int = option(0, "random seed", top=True)
-    host: str = option("127.0.0.1", "address to listen on; one that others can reach needs a key", group="Service")
-    port: int = option(8765, "port to listen on; 0: any that is free", at_least=0, at_most=65535)
-    key_env: str = option("DEEPCRITIC_API_KEY", "environment variable with the bearer key")
-    lanes: int | None = option(None, "calls of the engine side by side; null: 1 for weights in this process, else 64", at_least=1)
-    queue: int = option(1024, "draws that may wait for the engine; then 429", group="Limits", at_least=1)
-    body_bytes: int = option(8 << 20, "size of a request; then 413", at_least=1)
-    timeout: float = option(600.0, "seconds until a request is given up; then 504")
-    stall: float = option(120.0, "seconds without a reply, while work is under way, until /health answers 503")
-    drain: float = option(600.0, "seconds to finish what runs when the service is stopped")
+    host: str = option("127.0.0.1", "address to listen on; a public address requires a key", group="Service")
+    port: int = option(8765, "port to listen on; 0: any free port", at_least=0, at_most=65535)
+    key_env: str = option("DEEPCRITIC_API_KEY", "environment variable that holds the bearer key")
+    lanes: int | None = option(None, "concurrent engine calls; null: 1 for a model in this process, else 64", at_least=1)
+    queue: int = option(1024, "maximum queued samples; beyond that, 429", group="Limits", at_least=1)
+    body_bytes: int = option(8 << 20, "maximum size of a request in bytes; beyond that, 413", at_least=1)
+    timeout: float = option(600.0, "deadline of a request in seconds; after that, 504")
+    stall: float = option(120.0, "seconds without a reply under load until /health returns 503")
+    drain: float = option(600.0, "seconds to finish running requests at shutdown")
 
 
 def run(
@@ -59,12 +59,12 @@ def run(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Nothing is written."""
     if task.name != "first_error":
-        raise UsageError(f"the service asks for the first wrong step; task={task.name} asks something else")
+        raise UsageError(f"stage=serve needs task=first_error; found task={task.name}")
     if (options.prm is None) != (scorer is None):
-        raise UsageError("stage.prm=PATH and scorer=NAME go together: a process reward model and how its numbers are read")
+        raise UsageError("stage.prm=PATH and scorer=NAME must be set together")
     engine = engine_for(sampler, options.model, "model")
     if folder.limits.trial:
-        raise Stopped("what a service will be asked is not known beforehand")
+        raise Stopped("stage=serve cannot estimate its requests in advance")
     with contextlib.suppress(OSError):
         folder.path.rmdir()  # it is empty
     critic = Critic(

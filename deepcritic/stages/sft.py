@@ -31,35 +31,37 @@ class SFTOptions(Options):
     """Supervised fine-tuning on dialogues (TRL)."""
 
     dialogues: str = option(
-        REQUIRED, "dialogues.jsonl of stage=seed, reject or prepare, or your own (file, folder, hub id)", group="Data",
+        REQUIRED, "dialogues.jsonl of stage=seed, reject or prepare, or your own data (file, folder or hub id)", group="Data",
     )  # fmt: skip
-    columns: Mapping[str, str] | None = option(None, "what their columns are called: {problem: question, steps: solution_steps}")
-    index_base: int | None = option(None, "their labels count steps from 0 or from 1", at_least=0, at_most=1)
-    max_bad: int = option(0, "bad dialogues that are set aside before the stage fails", at_least=0)
+    columns: Mapping[str, str] | None = option(None, "column names of your own data: {problem: question, steps: solution_steps}")
+    index_base: int | None = option(None, "index of the first step in the labels: 0 or 1", at_least=0, at_most=1)
+    max_bad: int = option(0, "maximum invalid dialogues to set aside before the stage fails", at_least=0)
     limit: int | None = option(None, "number of dialogues; null: all", at_least=0)
-    max_length: int = option(16_384, "longest dialogue in tokens")
+    max_length: int = option(16_384, "maximum tokens per dialogue")
     on_too_long: str = option(
-        "drop", "what happens to longer ones, each counted; truncate cuts the end of the reply", choices=TOO_LONG
+        "drop", "what to do with longer dialogues, which are counted; truncate: cut the end of the reply", choices=TOO_LONG
     )
     validation_split: float = option(
-        0.0, "share of the dialogues held out for a loss at the end of each epoch", was="validation", at_least=0, at_most=1
+        0.0, "fraction of dialogues held out for a validation loss after each epoch", was="validation", at_least=0, at_most=1
     )
     model: str | None = option(None, "model to train: local folder or hub id (ORG/NAME@revision)", group="Model", top=True)
     learning_rate: float = option(0.00001, "peak learning rate", group="Training")
-    epochs: float = option(3.0, "passes over the dialogues")
-    max_steps: int = option(-1, "optimizer steps, in place of `epochs`; -1: as `epochs` says")
+    epochs: float = option(3.0, "training epochs")
+    max_steps: int = option(-1, "optimizer steps, overriding `epochs`; -1: use `epochs`")
     batch_size: int = option(64, "dialogues per optimizer step, over all devices", at_least=1)
-    device_batch_size: int = option(1, "dialogues per forward pass of a device", at_least=1)
-    warmup_ratio: float = option(0.1, "share of the steps with a rising learning rate", was="warmup", at_least=0, at_most=1)
+    device_batch_size: int = option(1, "dialogues per forward pass on each device", at_least=1)
+    warmup_ratio: float = option(0.1, "fraction of steps used for warmup", was="warmup", at_least=0, at_most=1)
     seed: int = option(0, "random seed", top=True)
     validation_examples: str | None = option(
-        None, "labelled solutions; F1 on them is measured at the end of each epoch, and the best weights kept in best/",
+        None, "labelled solutions to compute F1 on after each epoch; best/ keeps the best weights",
         group="Validation",
     )  # fmt: skip
-    validation_limit: int | None = option(500, "number of them; null: all", at_least=1, needs="validation_examples")
+    validation_limit: int | None = option(
+        500, "number of validation examples; null: all", at_least=1, needs="validation_examples"
+    )
     validation_max_tokens: int | None = option(
         None,
-        "maximum length of a reply in tokens; null: what the context leaves",
+        "maximum tokens per reply; null: up to the context length",
         was="validation_tokens",
         needs="validation_examples",
     )
@@ -86,7 +88,7 @@ def run(
 ) -> dict[str, Any]:
     """Return the manifest. The model is saved to `model/`, with a card, and the best weights by validation to `best/`."""
     if options.model is None:
-        raise UsageError("no model is named: give model=PATH")
+        raise UsageError("no model is given; set model=PATH")
     model = options.model
     times = accumulation(options.batch_size, options.device_batch_size)
     if options.push is not None:
@@ -117,11 +119,11 @@ def run(
     lengths = [len(row["input_ids"]) for row in rows[held:]]
     plan = Plan.of(model, trainer, lengths=lengths, reads=reads, steps=steps, rows=options.device_batch_size)
     shared = (
-        f"{options.batch_size} dialogues a step = {world_size()} (devices) x {options.device_batch_size} (at a time) x {times} "
-        "(accumulated)"
+        f"{options.batch_size} dialogues per step = {world_size()} (devices) x {options.device_batch_size} (per device) "
+        f"x {times} (accumulated)"
     )
     if folder.limits.dry_run:
-        raise Stopped(f"{plan.dry_run()}\n{shared}\n{folder.path}: a dry run: nothing is trained")
+        raise Stopped(f"{plan.dry_run()}\n{shared}\n{folder.path}: dry run, nothing was trained")
     plan.check_memory()
     print(f"{folder.path}: {shared}; {len(rows) - held:,} dialogues, {steps:,} steps")
     sft = sft_trainer(

@@ -28,30 +28,30 @@ FILE = "solutions.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class SolveOptions(Options):
-    """Solve problems step by step with a generator, and compare the answers with the reference."""
+    """Sample step-by-step solutions and compare their answers with the reference."""
 
-    problems: str = option(REQUIRED, "problems: examples.jsonl of stage=prepare", group="Data")
+    problems: str = option(REQUIRED, "examples.jsonl of stage=prepare", group="Data")
     limit: int | None = option(None, "number of problems; null: all", at_least=0)
     contamination: Sequence[str] | str | None = option(
-        [], "benchmark files or hub data sets; problems that occur in them are left out", top=True
+        [], "benchmark files or hub data sets; problems that occur in them are excluded", top=True
     )
     generator: str | None = option(
         None, "model that writes the solutions: local folder, GGUF file or hub id (ORG/NAME@revision)",
         group="Model", top=True,
     )  # fmt: skip
-    template: str | None = option(None, "file with the prompt; null: the built-in one")
+    template: str | None = option(None, "file with the prompt; null: built-in")
     prefix: str = option("Step 1:", "beginning of every solution")
     samples: int = option(8, "solutions per problem", group="Sampling", at_least=1, extends=True)
     temperature: float = option(1.0, "sampling temperature", at_least=0)
     top_p: float = option(1.0, "nucleus sampling")
-    max_tokens: int | None = option(None, "maximum length of a solution in tokens; null: what the context leaves")
+    max_tokens: int | None = option(None, "maximum tokens per solution; null: up to the context length")
     seed: int = option(0, "random seed", top=True)
     keep: str = option(
         "contrast", "contrast: only problems with both a correct and a wrong solution; all: every readable solution",
         group="Selection", choices=("contrast", "all"),
     )  # fmt: skip
-    max_correct: int = option(1, "correct solutions kept per problem", was="max_right", at_least=0, needs="keep=contrast")
-    min_steps: int = option(1, "solutions with fewer steps are left out and counted", at_least=1)
+    max_correct: int = option(1, "maximum correct solutions kept per problem", was="max_right", at_least=0, needs="keep=contrast")
+    min_steps: int = option(1, "minimum steps per solution; shorter solutions are excluded and counted", at_least=1)
 
 
 def run(folder: RunFolder, options: SolveOptions, *, sampler: Callable[..., Sampler]) -> dict[str, Any]:
@@ -86,11 +86,11 @@ def run(folder: RunFolder, options: SolveOptions, *, sampler: Callable[..., Samp
     folder.ledger("solutions").fail("no reply", len(rows) * options.samples - len(drawn))
     solutions = judge_answers(rows, drawn, folder / COMPARED, options.min_steps)
     kept = write_rows(folder / FILE, (row for _, of in by_problem(solutions) for row in chosen.of(list(of))))
-    print(f"{folder.path}: {len(drawn)} solutions, {chosen.right} with the right answer; {kept} kept")
+    print(f"{folder.path}: {len(drawn)} solutions, {chosen.right} with the correct answer; {kept} kept")
     if chosen.unsplit:
         print(
-            f"{folder.path}: {chosen.unsplit} of {chosen.readable} readable solutions are one step: nothing parts them "
-            "(stage.min_steps=2 leaves them out; stage=prepare stage.split=rule splits them)"
+            f"{folder.path}: {chosen.unsplit} of {chosen.readable} readable solutions have only one step "
+            "(stage.min_steps=2 excludes them; stage=prepare stage.split=rule splits them)"
         )
     facts = {"right": chosen.right, "readable": chosen.readable, "unsplit": chosen.unsplit, "solving": chosen.cost}
     if benchmarks:

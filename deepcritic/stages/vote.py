@@ -36,18 +36,18 @@ FILE = "votes.jsonl"
 class VoteOptions(Options):
     """Vote over several solutions of a problem, with and without a critic."""
 
-    problems: str = option(REQUIRED, "problems with reference answers: examples.jsonl of stage=prepare", group="Data")
-    solutions: str = option(REQUIRED, "their solutions: generations.jsonl of stage=solve")
+    problems: str = option(REQUIRED, "examples.jsonl of stage=prepare, with reference answers", group="Data")
+    solutions: str = option(REQUIRED, "generations.jsonl of stage=solve")
     limit: int | None = option(None, "number of problems; null: all", at_least=0)
     model: str | None = option(None, "critic: local folder, GGUF file or hub id (ORG/NAME@revision)", group="Model", top=True)
     critiqued: int = option(
-        8, "solutions of each problem that the critic reads; the others serve plain voting on equal tokens",
+        8, "solutions per problem that the critic reads; the others are used for plain voting with equal tokens",
         group="Sampling", was="criticised", at_least=1, extends=True,
     )  # fmt: skip
     samples: int = option(1, "critiques per solution", at_least=1, extends=True)
     temperature: float = option(0.6, "sampling temperature", at_least=0)
     top_p: float = option(0.9, "nucleus sampling")
-    max_tokens: int | None = option(None, "maximum length of a critique in tokens; null: what the context leaves")
+    max_tokens: int | None = option(None, "maximum tokens per critique; null: up to the context length")
     seed: int = option(0, "random seed", top=True)
 
 
@@ -88,7 +88,7 @@ def run(folder: RunFolder, options: VoteOptions, *, task: CriticTask[int], sampl
     folder.finish(model=engine.model_id, metrics="metrics.json", hints=hints)
     _show(folder.path, metrics)
     for hint in hints:
-        print(f"look at this: {hint}")
+        print(f"warning: {hint}")
     return metrics
 
 
@@ -111,9 +111,7 @@ def _with_reference(rows: list[Example], folder: RunFolder, file: str) -> dict[s
     if len(kept) < len(rows):
         ledger.drop("no reference answer", len(rows) - len(kept))
     if not kept:
-        raise InputError(
-            "no problem can be used", file=file, field="gold.reference_answer", expected="rows with a reference answer"
-        )
+        raise InputError("no usable problem", file=file, field="gold.reference_answer", expected="rows with a reference answer")
     return kept
 
 
@@ -126,7 +124,10 @@ def _by_problem(generations: Iterable[Generation], rows: dict[str, Example]) -> 
     for name, draws_of in drawn.items():
         if not draws_of:
             raise InputError(
-                "a problem without solutions", field="stage.solutions", found=name, expected="generations for every problem"
+                "the problem has no solutions",
+                field="stage.solutions",
+                found=name,
+                expected="at least one generation per problem",
             )
         draws_of.sort(key=lambda draw: draw.key.sample)
     return drawn
@@ -168,10 +169,11 @@ def _candidates(
 
 
 def _show(path: Path, metrics: dict[str, Any]) -> None:
-    print(f"{path}: {metrics['problems']} problems, {metrics['criticised']} solutions criticised, {metrics['rejected']} rejected")
+    print(f"{path}: {metrics['problems']} problems, {metrics['criticised']} solutions critiqued, {metrics['rejected']} rejected")
     for method, points in metrics["curves"].items():
         last = points[-1]
         low, high = last["interval"]
         print(
-            f"  {method:<9} of {last['k']}: {last['accuracy']:.1f}% right ({low:.1f} to {high:.1f}), {last['tokens']:,.0f} tokens"
+            f"  {method:<9} of {last['k']}: {last['accuracy']:.1f}% correct ({low:.1f} to {high:.1f}), "
+            f"{last['tokens']:,.0f} tokens"
         )

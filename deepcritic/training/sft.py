@@ -60,7 +60,7 @@ def encode_dialogues(
         origins[f"{dialogue.source or 'no source'} ({dialogue.license or 'no licence'})"] += 1
         rows.append({"input_ids": ids, "completion_mask": mask})
     if not rows:
-        why = f": {len(report.bad)} were set aside, the first one: {report.bad[0]}" if report.bad else ""
+        why = f": {len(report.bad)} were set aside, the first: {report.bad[0]}" if report.bad else ""
         raise InputError(f"no dialogue to learn from{why}", file=str(path), expected="conversations that fit into max_length")
     for error in report.bad:
         ledger.enter()

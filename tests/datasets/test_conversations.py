@@ -164,10 +164,10 @@ def test_sft_takes_conversations_of_ones_own(command: Callable[..., Any], tmp_pa
     assert "index_base: label holds labels" in command(*words, "dry_run=true").err
     outcome = command(*words, "stage.index_base=1", "dry_run=true")
     assert outcome.code == 0, outcome.err
-    assert "a dry run: nothing is trained" in outcome.out
+    assert "dry run, nothing was trained" in outcome.out
     (tmp_path / "bad.jsonl").write_text("".join(json.dumps({**FORMS["messages"], "verdict": 2}) + "\n" for _ in range(3)))
     words[2] = f"stage.dialogues={tmp_path}/bad.jsonl"
     assert "bad.jsonl:1: verdict: another verdict than that of the reply; found 2; expected 1" in command(*words).err
     outcome = command(*words, "stage.max_bad=9")
     assert outcome.code == 1
-    assert "no dialogue to learn from: 3 were set aside, the first one: " in outcome.err
+    assert "no dialogue to learn from: 3 were set aside, the first: " in outcome.err

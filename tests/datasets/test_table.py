@@ -171,7 +171,7 @@ def test_own_rows_by_the_command_line(command: Callable[..., Any], tmp_path: Pat
     assert "index_base: first_error holds labels" in command(*words).err
     outcome = command(*words, "source.index_base=0")
     assert outcome.code == 0, outcome.err
-    assert "columns that were not read: note" in outcome.out
+    assert "unused columns: note" in outcome.out
     rows = list(read_rows(Path("runs/mine/prepare/examples.jsonl"), Example))
     assert [row.gold.first_error for row in rows] == [2, ALL_CORRECT, 1]
     outcome = command(

@@ -75,8 +75,8 @@ def test_an_evaluation_says_what_looks_wrong(command: Callable[..., Any], from_o
     words.append(f"stage.generations={from_one}/replies.jsonl")
     outcome = command(*words)
     assert outcome.code == 0, outcome.err
-    assert "look at this: processbench/q: no label names the first step, and 4 of 4 verdicts are one step before" in outcome.out
-    assert "look at this: all samples of a row are the same text, on each of 10 rows" in outcome.out
+    assert "warning: processbench/q: no label names the first step, and 4 of 4 verdicts are one step before" in outcome.out
+    assert "warning: all samples of a row are the same text, on each of 10 rows" in outcome.out
     outcome = command(*words[:-2], "run=other", words[-1], "benchmark.index_base=1")
     assert "no label names" not in outcome.out
     assert "F1 100.0" in outcome.out

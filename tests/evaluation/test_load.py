@@ -68,7 +68,7 @@ def test_a_run_with_one_evaluation_is_enough(evaluated: Path) -> None:
 
 
 def test_where_there_is_none_or_several(evaluated: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"runs: no evaluation there; expected the folder of a finished stage=evaluate"):
+    with pytest.raises(InputError, match=r"runs: no evaluation found; expected the folder of a finished stage=evaluate"):
         load_results("runs")
     other = evaluated.parent / "evaluate.other"
     other.mkdir()
@@ -77,7 +77,7 @@ def test_where_there_is_none_or_several(evaluated: Path, tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"several evaluations; expected one of .*evaluate, .*evaluate\.other"):
         load_results("runs/mine")
     (other / "manifest.json").unlink()
-    with pytest.raises(InputError, match=r"evaluate\.other: the evaluation is not finished; run its command again first"):
+    with pytest.raises(InputError, match=r"evaluate\.other: the evaluation is not finished; rerun its command to finish it"):
         load_results(other)
 
 

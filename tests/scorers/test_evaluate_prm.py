@@ -150,7 +150,7 @@ def test_thresholds_that_cannot_be(
 
 def test_no_model_for_the_scorer(command: Command, files: tuple[Path, Path]) -> None:
     outcome = command(*_words(files[0], "scorer=prm", "stage.threshold=0.5"))
-    assert (outcome.code, "no model is named: give model=PATH" in outcome.err) == (2, True)
+    assert (outcome.code, "no model is given; set model=PATH" in outcome.err) == (2, True)
 
 
 def test_what_is_too_long_is_counted_and_not_scored_again(

@@ -83,7 +83,7 @@ def test_a_run_that_was_evaluated_anew_is_not_compared_as_before(command: Comman
 @pytest.mark.parametrize(
     ("words", "said", "code"),
     [
-        (["compare=[A,Z]"], "compare: no evaluation there; found 'Z'; expected a run in runs", 1),
+        (["compare=[A,Z]"], "compare: no evaluation found; found 'Z'; expected a run in runs", 1),
         (["compare=[A,N]"], "found 'N'; expected N/evaluate.late", 1),
         (["compare=[A]"], "compare: two evaluations are needed; found ['A']; expected compare=[A,B]", 2),
         (["compare=[A,B,C]"], "compare: two evaluations are needed", 2),

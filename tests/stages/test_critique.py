@@ -48,12 +48,12 @@ def ask(open_folder: Any, fake_sampler: Any, capsys: pytest.CaptureFixture[str],
 def test_steps_marks_votes_and_the_critique(ask: Any, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text(SOLUTION, "utf-8")
     shown = ask(f"@{tmp_path / 'in.txt'}", lambda sample: "It is 5. \\boxed{2}" if sample else "\\boxed{-1}")
-    assert "Step 2 is the first wrong one, the critic finds (75% of 4" in shown
+    assert "Verdict: step 2 is the first wrong step (75% of 4" in shown
     for line in (
         "✓ 1 1 + 1 = 2",
         "✗ 2 2 + 3 = 6, so \\boxed{6}",
         "· 3 done",
-        "^ named first by 3 of 4 critiques",
+        "^ named by 3 of 4 critiques",
         "It is 5. \\boxed{2}",
     ):
         assert line in shown
@@ -89,13 +89,13 @@ def test_no_verdict_says_why(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("only a problem", "no line between problem and solution"),
-        ('{"problem": "1 + 1?"}', "not a problem with its solution"),
-        ('{"problem": 3, "steps": ["1"]}', "not a problem with its solution"),
-        ('{"item": [1]}', "not a problem with its solution"),
+        ("only a problem", "no line separates the problem from the solution"),
+        ('{"problem": "1 + 1?"}', "the input has no problem and solution"),
+        ('{"problem": 3, "steps": ["1"]}', "the input has no problem and solution"),
+        ('{"item": [1]}', "the input has no problem and solution"),
         ("---\nStep 1: two", "the problem is empty"),
         ("1 + 1?\n-----\n", "the solution has no steps"),
-        ("{" * 100_000, "no line between"),
+        ("{" * 100_000, "no line separates"),
     ],
 )
 def test_bad_input_is_named(text: str, problem: str) -> None:
@@ -120,7 +120,7 @@ def test_the_text_does_not_go_on_the_command_line(command: Command, tmp_path: Pa
     assert "format: no such choice; found 'xml'; expected text, json" in outcome.err
     outcome = command("stage=critique", "input=@in.txt", "model=deepcritic://microworld/models/base", "dry_run=true")
     assert outcome.code == 0
-    assert "8 critiques of one solution would be asked for" in outcome.out
+    assert "8 critiques of one solution would be requested" in outcome.out
 
 
 @pytest.mark.slow

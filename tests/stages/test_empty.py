@@ -70,9 +70,12 @@ def test_an_empty_file_is_an_error(command: Callable[..., Any], files: dict[str,
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([_rollout("p0", 0), _rollout("p0", 0)], "rollouts.jsonl:2: key.sample: the same rollout twice; found 0"),
+        ([_rollout("p0", 0), _rollout("p0", 0)], "rollouts.jsonl:2: key.sample: duplicate rollout; found 0"),
         ([_rollout("p0", 0), _rollout("p0", -1)], "rollouts.jsonl:2: key.sample: no such sample; found -1"),
-        ([_rollout("p0", 1), _rollout("p9", 0)], "rollouts.jsonl:2: key.example_id: a rollout of another solution; found 'p9'"),
+        (
+            [_rollout("p0", 1), _rollout("p9", 0)],
+            "rollouts.jsonl:2: key.example_id: the rollout belongs to an unknown solution or step; found 'p9'",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_rollout_has_its_file_and_line(

@@ -78,7 +78,7 @@ def test_the_rate_whole_and_by_part_beside_both_baselines(estimated: Any, truth:
     assert whole.same_width is not None
     assert whole.same_width > 250
     assert "all rows: 600 rows, 200 labels, error rate" in out
-    assert "taken to be drawn at random" in out
+    assert "estimates assume randomly sampled labels" in out
     assert found.manifest.counts["rows"].kept == ROWS
     assert (found.verdicts, found.figures) == ([], {})
     parts = [found.estimates[name] for name in ("hard", "easy")]
@@ -101,7 +101,7 @@ def test_the_verdicts_of_an_evaluation(estimated: Any, command: Any, samples_dir
     code, out, err = estimated(labels, "stage.next=5", verdicts="runs/x/evaluate")
     assert (code, err) == (0, "")
     assert "critic alone 0.0%" in out
-    assert "one vote a row says little of doubt" in out
+    assert "with one vote per row" in out
     next_ = list(read_rows(Path("runs/x/estimate/next.jsonl"), ToLabel))
     assert next_[0].problem is not None, "the texts stand beside the verdicts of an evaluation"
     assert next_[0].steps[0] == "so"
@@ -112,7 +112,7 @@ def test_rows_to_label_first_and_next_and_their_labels(estimated: Any, truth: di
     """Without labels rows are drawn; filled in they give an estimate; so do the first labels with those that are drawn next."""
     code, out, _ = estimated(None, "stage.next=120", "name=first")
     assert code == 0
-    assert "no labels yet" in out
+    assert "no labels, so no estimate" in out
     drawn = read_lines(Path("runs/x/estimate.first/next.jsonl"))
     assert len(drawn) == 120
     chances = (
@@ -144,7 +144,7 @@ def test_rows_that_nobody_could_label_are_said(estimated: Any, truth: dict[str, 
     filled = [{**row, "first_error": truth[row["id"]] if at else None} for at, row in enumerate(drawn)]
     code, out, _ = estimated(filled)
     assert code == 0
-    assert "look at this: 1 of 100 rows that were drawn have no label" in out
+    assert "warning: 1 of 100 sampled rows have no label" in out
     counts = deepcritic.load_results("runs/x/estimate").manifest.counts["labels"]
     assert (counts.entered, counts.kept, counts.failed) == (100, 99, {"not labelled": 1})
     assert "by their probabilities" not in out
@@ -179,7 +179,7 @@ def test_labels_in_other_forms(estimated: Any, truth: dict[str, int], tmp_path: 
     ("labels", "said"),
     [
         ([{"id": "r-1", "label": -1}] * 9, "stage.labels: too few labels for an estimate; found 1; expected at least 10; leave"),
-        ([{"id": "q-1", "label": -1}], "labels.jsonl:1: id: a label of a row that has no verdict; found 'q-1'"),
+        ([{"id": "q-1", "label": -1}], "labels.jsonl:1: id: the label's row has no verdict; found 'q-1'"),
         (
             [{"id": "r-1", "label": -2}],
             "labels.jsonl:1: label: not a label; found -2; expected the first wrong step, -1 for none",
@@ -191,7 +191,7 @@ def test_labels_in_other_forms(estimated: Any, truth: dict[str, int], tmp_path: 
         ([{"id": "r-1", "label": -1, "probability": 0}], "labels.jsonl:1: probability: not a probability; found 0"),
         (
             [{"id": "r-1", "label": -1, "probability": 0.1}, {"id": "r-2", "label": -1}],
-            "labels.jsonl: probability: 1 labels have a probability and 1 have none; found 'r-2'",
+            "labels.jsonl: probability: 1 labels have a probability, 1 do not; found 'r-2'",
         ),
     ],
 )
@@ -297,7 +297,7 @@ def test_a_filter_says_where_its_rows_are(estimated: Any, command: Any, tmp_path
     assert estimated(None, "stage.next=4", verdicts="runs/x/filter").code == 0
     assert [row["steps"][0] for row in read_lines(Path("runs/x/estimate/next.jsonl"))] == ["so"] * 4
     code, out, _ = estimated(None, "stage.next=4", "name=bare", verdicts="said.jsonl")
-    assert (code, "next.jsonl holds no texts" in out) == (0, True)
+    assert (code, "next.jsonl has no texts" in out) == (0, True)
 
 
 def test_a_hundred_thousand_rows_take_seconds(estimated: Any, tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def test_results_go_into_a_model_card_when_asked_and_only_then(command: Command,
     assert not list(model.iterdir())
     outcome = command(*words, f"push={model}")  # the evaluation is finished: its results are put there now
     assert outcome.code == 0, outcome.err
-    assert f"results put into {model / 'README.md'}" in outcome.out
+    assert f"results added to {model / 'README.md'}" in outcome.out
     assert "model-index:" in (model / "README.md").read_text("utf-8")
     _refused(command(*words, "push=no such place"), "push: neither a folder nor a hub id; found 'no such place'")
 

@@ -148,9 +148,9 @@ def test_a_small_model_goes_through(command: Command, tiny_model: Path) -> None:
     [
         (
             ("task=pointwise", "benchmark=examples", "benchmark.path=solutions.jsonl"),
-            "Example, not Preference: give task=first",
+            "Example, not Preference; use task=first",
         ),
-        (("benchmark=preferences", "benchmark.path=rows.jsonl"), "Preference, not Example: give task=pointwise"),
+        (("benchmark=preferences", "benchmark.path=rows.jsonl"), "Preference, not Example; use task=pointwise"),
     ],
 )
 def test_rows_of_another_task_are_refused(command: Command, words: tuple[str, ...], says: str) -> None:

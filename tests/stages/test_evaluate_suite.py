@@ -76,7 +76,7 @@ def test_all_benchmarks_in_one_run(command: Command, samples_dir: Path, tmp_path
     recording = _record(tmp_path / "r.jsonl", _rows(samples_dir), _oracle)
     outcome = command(*_suite(samples_dir, f"stage.generations={recording}"))
     assert outcome.code == 0, outcome.err
-    assert "prm800k is left out: suite.prm800k.path names no file" in outcome.out
+    assert "skipping prm800k: suite.prm800k.path is not set" in outcome.out
     metrics = _metrics()
     names = [
         "processbench/sample", "mr_gsm8k/original", "mr_gsm8k/POT", "mr_gsm8k/reversed", "mr_ben", "big_bench_mistake",
@@ -145,13 +145,13 @@ def test_an_id_that_two_benchmarks_share(command: Command, samples_dir: Path, tm
     words = _suite(samples_dir, f"suite.prm800k.path={samples_dir / 'processbench.json'}", f"stage.generations={recording}")
     outcome = command(*words)
     assert (outcome.code, len(outcome.err.splitlines())) == (1, 1)
-    assert "an id of processbench/sample occurs in prm800k too; found 'sample-0'" in outcome.err
+    assert "processbench/sample and prm800k share an id; found 'sample-0'" in outcome.err
 
 
 def test_a_suite_without_any_path(command: Command) -> None:
     outcome = command("experiment=eval_suite", "suite.processbench.path=null", "run=mine")
     assert outcome.code == 2
-    assert "the suite has no benchmark with a path" in outcome.err
+    assert "no benchmark of the suite has a path" in outcome.err
 
 
 def test_a_template_that_does_not_declare_its_index_base(command: Command, samples_dir: Path, tmp_path: Path) -> None:

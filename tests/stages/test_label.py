@@ -114,7 +114,7 @@ def test_the_number_of_samples_stands_beside_the_rollouts(command: Command) -> N
     words = ["stage=label", "stage.solutions=solutions.jsonl", "stage.rollouts=rollouts.jsonl", "run=mine"]
     outcome = command(*words)
     assert outcome.code == 2
-    assert "give stage.samples=K" in outcome.err
+    assert "set stage.samples=K" in outcome.err
     Path("config.json").write_text('{"samples": 4}', "utf-8")
     assert command(*words).code == 0
     assert json.loads(Path("runs/mine/label/manifest.json").read_text("utf-8"))["samples"] == 4

@@ -109,7 +109,7 @@ def test_the_small_world(command: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["stage=prepare", "run=mine"], 2, "no source is named: give source=prm800k"),
+        (["stage=prepare", "run=mine"], 2, "no source is given; expected source=NAME"),
         (["stage=prepare", "source=prm800k", "run=mine"], 2, "an option is missing: "),
         (["stage=prepare", "source=prm800k", "source.path=nowhere.jsonl", "run=mine"], 1, "nowhere.jsonl"),
         (["stage=prepare", "source=prm80k", "run=mine"], 2, "did you mean prm800k?"),
@@ -158,7 +158,7 @@ def test_solutions_without_steps_are_split_by_a_rule_and_keep_their_places(comma
     assert rows["wrong"].item.steps == ("It is 8. Sure.",)
     assert place_of(rows["two"].item, 1) is None
     assert _manifest()["split"] == {"split": 2, "by_rule_instead": 0, "not_splittable": 1, "labelled": 1}
-    assert "2 of 5 solutions are one step" in outcome.out
+    assert "2 of 5 solutions have only one step" in outcome.out
 
 
 def test_at_most_so_many_steps(command: Command, plain: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_source_of_which_no_row_can_be_used_fails(command: Command, tmp_path: 
     (tmp_path / "bad.jsonl").write_text('{"question": {}}\n' * 3, "utf-8")
     outcome = command("stage=prepare", "source=prm800k", f"source.path={tmp_path / 'bad.jsonl'}", "run=mine")
     assert outcome.code == 1
-    assert "no row can be used: 3 rows were set aside, the first one: " in outcome.err
+    assert "no usable row: 3 rows were set aside, the first: " in outcome.err
     assert not (FOLDER / "manifest.json").exists()
 
 
@@ -201,7 +201,7 @@ def test_a_source_of_which_no_row_can_be_used_fails(command: Command, tmp_path: 
     [
         (["stage.split=words"], "stage.split: no such choice; found 'words'; expected rule, model"),
         (["stage.min_steps=1", "stage.split=rule"], "stage.min_steps: out of range; found 1; expected a whole number from 2"),
-        (["stage.split=model"], "no model is named: give model=PATH"),
+        (["stage.split=model"], "no model is given; set model=PATH"),
     ],
 )
 def test_options_of_splitting(command: Command, plain: Path, words: list[str], said: str) -> None:

@@ -149,7 +149,7 @@ def test_a_draw_that_failed_is_asked_again_and_nothing_is_decided(
 
 
 def test_nothing_right_and_nothing_labelled(rows: Any, open_folder: Any, fake_sampler: Any, tmp_path: Path) -> None:
-    with open_folder("reject") as folder, pytest.raises(InputError, match="no reply is right"):
+    with open_folder("reject") as folder, pytest.raises(InputError, match="no reply is correct"):
         _run(folder, tmp_path, fake_sampler(lambda request, sample: "no box"))
     with open_folder("other") as folder, pytest.raises(InputError, match="samples: out of range; found 0"):
         _run(folder, tmp_path, fake_sampler(lambda request, sample: ""), samples=0)

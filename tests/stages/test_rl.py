@@ -209,7 +209,7 @@ def test_rows_without_a_label_are_passed_over(command: Command, labelled: list[E
             2,
             "stage.prompts_per_step x stage.num_generations=8 is no multiple of stage.device_batch_size=3",
         ),
-        (["model=null"], 2, "no model is named: give model=PATH"),
+        (["model=null"], 2, "no model is given; set model=PATH"),
         (
             ["stage.save_steps=3", "stage.logging_steps=2"],
             2,
@@ -218,12 +218,12 @@ def test_rows_without_a_label_are_passed_over(command: Command, labelled: list[E
         (["stage.loss_type=gpro"], 2, "stage.loss_type: no such choice; found 'gpro'; expected grpo, dr_grpo"),
         (["stage.vllm_mode=collocate"], 2, "stage.vllm_mode: no such choice; found 'collocate'; expected colocate, server"),
         (["stage.eval_steps=2"], 2, "stage.eval_steps needs stage.validation_examples=FILE"),
-        (["stage.max_prompt_tokens=5", "stage.prefilter_samples=0"], 1, "labelled.jsonl: too few prompts are left; found 0"),
+        (["stage.max_prompt_tokens=5", "stage.prefilter_samples=0"], 1, "labelled.jsonl: too few prompts remain; found 0"),
         (["stage.steps=null"], 2, "stage.steps and stage.epochs are both null"),
         (
             ["stage.prompts_per_step=40", "stage.num_generations=2", "stage.prefilter_samples=0"],
             1,
-            "labelled.jsonl: too few prompts are left",
+            "labelled.jsonl: too few prompts remain",
         ),
         (["stage.examples=nowhere.jsonl"], 1, "examples: no such file"),
     ],

@@ -195,5 +195,5 @@ def test_a_dry_run_without_a_prefilter_trains_nothing(command: Callable[..., Any
     words = "experiment=microworld/rl stage.examples=labelled.jsonl stage.prefilter_samples=0 run=mine dry_run=true"
     outcome = command(f"model={BASE}", *words.split())
     assert outcome.code == 0, outcome.err
-    assert "a dry run: nothing is trained" in outcome.out + outcome.err
+    assert "dry run, nothing was trained" in outcome.out + outcome.err
     assert not Path("runs/mine/rl").exists()

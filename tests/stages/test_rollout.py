@@ -212,7 +212,7 @@ def test_without_a_generator(command: Command, make_solutions: Any) -> None:
     write_rows(Path("solutions.jsonl"), make_solutions(1))
     outcome = command("stage=rollout", "stage.solutions=solutions.jsonl", "run=mine")
     assert outcome.code == 2
-    assert "no generator is named: give generator=PATH" in outcome.err
+    assert "no generator is given; set generator=PATH" in outcome.err
 
 
 def test_rows_of_another_kind_are_refused(command: Command) -> None:

@@ -320,7 +320,7 @@ def test_without_a_teacher(command: Command) -> None:
     write_rows(Path("rows.jsonl"), [_row("a", (1, -1))])
     outcome = command("stage=seed", "stage.examples=rows.jsonl", "run=mine")
     assert outcome.code == 2
-    assert "no teacher is named: give teacher=PATH" in outcome.err
+    assert "no teacher is given; set teacher=PATH" in outcome.err
 
 
 @pytest.mark.slow

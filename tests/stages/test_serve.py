@@ -87,8 +87,8 @@ def _until_up(url: str, service: subprocess.Popen[str]) -> None:
     ("words", "code", "says"),
     [
         (["host=0.0.0.0"], 1, "host: an address that others can reach needs a key; found '0.0.0.0'"),
-        (["task=pointwise"], 2, "the service asks for the first wrong step; task=pointwise asks something else"),
-        (["stage.prm=PATH"], 2, "stage.prm=PATH and scorer=NAME go together"),
+        (["task=pointwise"], 2, "stage=serve needs task=first_error; found task=pointwise"),
+        (["stage.prm=PATH"], 2, "stage.prm=PATH and scorer=NAME must be set together"),
         (["port=70000"], 1, "stage.port: out of range; found 70000"),
         (["prot=80"], 2, "prot"),
         (["dry_run=true"], 0, ""),

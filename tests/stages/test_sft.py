@@ -289,7 +289,7 @@ def test_a_dry_run_tells_the_plan_and_leaves_nothing_behind(command: Command, di
     tokens = sum(len(dialogue_ids(load_tokenizer(BASE), dialogue.messages)[0]) for dialogue in dialogues)
     for said in (
         "parameters: 515,712, all of them trained", f"{3 * tokens:,} tokens in 9 steps", "of 8 GPUs", "MFU of 0.5", "weights",
-        "gradients", "optimizer", "activations", "4 dialogues a step", "a dry run: nothing is trained",
+        "gradients", "optimizer", "activations", "4 dialogues per step", "dry run, nothing was trained",
     ):  # fmt: skip
         assert said in outcome.out, said
     assert not Path("runs").exists()
@@ -380,7 +380,7 @@ def _refused(outcome: Any, code: int, *said: str) -> None:
 def test_bad_input_is_refused(command: Command, dialogues: list[Dialogue]) -> None:
     _refused(_train(command, "stage.max_length=5"), 1, "dialogues.jsonl: no dialogue to learn from")
     _refused(_train(command, "stage.device_batch_size=3"), 2, "stage.batch_size=4 is no multiple of stage.device_batch_size=3")
-    _refused(command("stage=sft", *SMALL), 2, "no model is named: give model=PATH")
+    _refused(command("stage=sft", *SMALL), 2, "no model is given; set model=PATH")
     _refused(_train(command, "stage.dialogues=nowhere.jsonl"), 1, "nowhere.jsonl: there is no such file")
 
 

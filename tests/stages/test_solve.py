@@ -243,7 +243,7 @@ def test_solutions_of_one_step_are_counted_and_can_be_left_out(solved: Any, caps
 
     done = solved(answers, reply=reply, keep="all")
     assert done.manifest["unsplit"] == 2
-    assert "2 of 4 readable solutions are one step" in capsys.readouterr().out
+    assert "2 of 4 readable solutions have only one step" in capsys.readouterr().out
     assert [len(row.item.steps) for row in done.solutions] == [2, 1, 2, 1]
 
 

@@ -120,10 +120,10 @@ def test_plain_voting_may_spend_the_same_tokens(voted: Any) -> None:
 
 
 def test_a_problem_without_solutions_or_without_a_reference(voted: Any, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a problem without solutions"):
+    with pytest.raises(InputError, match="the problem has no solutions"):
         voted({"a": [("7", "\\boxed{-1}")], "b": []})
     rows = [Example(id="a", item=Item(problem="a"), gold=Gold(), source="made")]
-    with pytest.raises(InputError, match="no problem can be used"):
+    with pytest.raises(InputError, match="no usable problem"):
         vote._with_reference(rows, _Folder(), "problems.jsonl")  # type: ignore[arg-type]
 
 

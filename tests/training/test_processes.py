@@ -96,7 +96,7 @@ def test_two_processes_train_as_one(command: Callable[..., Any], make_solutions:
     assert command(*words, "run=one").code == 0
     done = _two(["-m", "deepcritic", *words, "run=two"], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("8 dialogues a step = 2 (devices) x 2 (at a time) x 2 (accumulated)") == 1, "one speaks for both"
+    assert done.stdout.count("8 dialogues per step = 2 (devices) x 2 (per device) x 2 (accumulated)") == 1, "one speaks for both"
     curves = []
     for run in ("one", "two"):
         lines = [json.loads(line) for line in Path(f"runs/{run}/sft/training.jsonl").read_text("utf-8").splitlines()]
