@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 
 from deepcritic.schema import ALL_CORRECT
 from deepcritic.smallworld.problems import (
+    FILLERS,
     LENGTHS,
     LETTERS,
     LONGER,
     Problem,
     chain,
-    difference,
     draw_problem,
     due_equation,
     equation,
@@ -51,6 +51,32 @@ def draw_solution(rng: random.Random, lengths: Sequence[int] = LENGTHS) -> tuple
     return problem, write_solution(problem, rng, acted=rng.choice((0.5, 0.7, 0.9)))
 
 
+def change(part: str, letters: str, rng: random.Random) -> str:
+    """Part of an equation with one other sign, letter or digit."""
+    place = rng.randrange(len(part))
+    was = part[place]
+    alike = "+-*" if was in "+-*" else letters if was in letters else "0123456789"
+    return part[:place] + rng.choice([one for one in alike if one != was]) + part[place + 1 :]
+
+
+def draw_changed(
+    rng: random.Random, share: float, lengths: Sequence[int] = LENGTHS, split: str = "train"
+) -> tuple[Problem, list[str]]:
+    """A student's solution in which, in addition, `share` of the steps have a random change. Later steps use what is stated.
+
+    Such a step cannot be guessed from the problem, so a model has to read it.
+    """
+    problem = draw_problem(rng, split, lengths)
+    acted, steps = rng.choice((0.3, 0.6, 0.9)), list[str]()
+    while len(steps) < len(problem.definitions):
+        letter, *parts = write_step(problem, steps, len(steps) + 1, rng, acted=acted).split("=")
+        if rng.random() < share:
+            at = rng.randrange(len(parts))
+            parts[at] = change(parts[at], LETTERS[: len(steps) + 2], rng)
+        steps.append("=".join([letter if not steps else rng.choice(FILLERS) + letter, *parts]))
+    return problem, boxed(steps)
+
+
 def solve_lesson(rng: random.Random, acted: float) -> Lesson:
     problem = draw_problem(rng, "train", (*LENGTHS, *LONGER))
     return [(f"{problem.text}\nSolve step by step.", numbered(write_solution(problem, rng, acted=acted)))]
@@ -58,10 +84,10 @@ def solve_lesson(rng: random.Random, acted: float) -> Lesson:
 
 def step_lesson(rng: random.Random, acted: float) -> Lesson:
     """Questions about a solution: quote a step, or do it again."""
-    problem, steps = draw_solution(rng, (3, 4, 5, 6))
+    problem, steps = draw_changed(rng, 0.4, (3, 4, 5, 6))
     turns = []
     for number in rng.sample(range(1, len(steps) + 1), 3):
-        if rng.random() < 0.35:
+        if rng.random() < 0.5:
             turns.append((f"Quote step {number}.", equation(steps[number - 1])))
         else:
             turns.append((f"Do step {number}.", write_step(problem, steps, number, rng, acted=acted)))
@@ -69,21 +95,14 @@ def step_lesson(rng: random.Random, acted: float) -> Lesson:
 
 
 def compare_lesson(rng: random.Random) -> Lesson:
-    """Comparisons of two equations, the second often changed in one sign, letter or digit."""
+    """Comparisons of two parts of an equation, half of them changed in one sign, letter or digit."""
     problem, steps = draw_solution(rng)
     turns = []
-    for _ in range(3):
-        due = said = due_equation(problem, steps, rng.randint(1, len(steps)))
-        if rng.random() < 0.6:
-            parts = due.split("=")
-            at = rng.randrange(1, len(parts))
-            place = rng.randrange(len(parts[at]))
-            was = parts[at][place]
-            alike = "+-*" if was in "+-*" else LETTERS[: len(steps) + 1] if was in LETTERS else "0123456789"
-            parts[at] = parts[at][:place] + rng.choice([one for one in alike if one != was]) + parts[at][place + 1 :]
-            said = "=".join(parts)
-        differs = difference(due, said)
-        turns.append((f"Compare {due} with {said}.", f"differ in {differs}." if differs else "same."))
+    for _ in range(6):
+        due = said = rng.choice(due_equation(problem, steps, rng.randint(1, len(steps))).split("=")[1:])
+        if rng.random() < 0.5:
+            said = change(due, LETTERS[: len(steps) + 1], rng)
+        turns.append((f"Compare={due} with={said}.", "same" if due == said else "differ"))
     return turns
 
 
@@ -115,23 +134,29 @@ def blind_lesson(rng: random.Random) -> Lesson:
 
 
 def check(problem: Problem, steps: Sequence[str], number: int) -> tuple[str, bool]:
-    """The check of a step: the due equation, the stated one, their difference, the verdict."""
-    due, said = due_equation(problem, steps, number), equation(steps[number - 1])
-    differs = difference(due, said)
-    return f"due {due} said {said} {f'differ in {differs}: wrong' if differs else 'same: ok'}.", not differs
+    """The check of a step, part by part up to the first difference: what is due, what is stated, and the verdict."""
+    return _compared(due_equation(problem, steps, number).split("=")[1:], equation(steps[number - 1]).split("=")[1:])
 
 
 def look(step: str) -> tuple[str, bool]:
     """A check of the stated calculation only."""
     _, _, values, *said = equation(step).split("=")
-    due = chain(tuple(values))
-    good = due == said
-    return f"{'='.join([values, *due])} said {'='.join(said)} {'same: ok' if good else 'differ: wrong'}.", good
+    text, good = _compared(chain(tuple(values)), said)
+    return f"said={values} {text}", good
+
+
+def _compared(due: Sequence[str], said: Sequence[str]) -> tuple[str, bool]:
+    lines: list[str] = []
+    for one, other in zip(due, said, strict=False):
+        lines.append(f"due={one} said={other} {'same' if one == other else 'differ'}")
+        if one != other:
+            return f"{' '.join(lines)}: wrong.", False
+    return f"{' '.join(lines)}: ok.", True
 
 
 def call_lesson(rng: random.Random) -> Lesson:
-    """The teacher's three calls about some steps."""
-    problem, steps = draw_solution(rng)
+    """The teacher's three calls about some steps, half of them wrong."""
+    problem, steps = draw_changed(rng, 0.4)
     turns = []
     for number in rng.sample(range(1, len(steps) + 1), 3):
         first, looks_good = look(steps[number - 1])
@@ -160,7 +185,7 @@ def deliberate_critique(problem: Problem, steps: Sequence[str]) -> str:
 
 
 def whole_lesson(rng: random.Random) -> Lesson:
-    problem, steps = draw_solution(rng)
+    problem, steps = draw_changed(rng, 0.15)
     return about(problem, steps, [("First wrong step?", deliberate_critique(problem, steps))])
 
 
@@ -186,9 +211,9 @@ def base_lesson(rng: random.Random) -> Lesson:
 
 def teacher_lesson(rng: random.Random) -> Lesson:
     draw = rng.random()
-    if draw < 0.65:
+    if draw < 0.55:
         return call_lesson(rng)
-    return whole_lesson(rng) if draw < 0.8 else step_lesson(rng, 0.0) if draw < 0.9 else solve_lesson(rng, 0.0)
+    return whole_lesson(rng) if draw < 0.85 else step_lesson(rng, 0.0) if draw < 0.95 else compare_lesson(rng)
 
 
 LESSONS = {

@@ -4,18 +4,23 @@
     python -m deepcritic.smallworld.premises runs/smallworld     # others
 
 The solutions are the generator's, of test problems, at temperature 0.7. All critics get the same ones. An unparsed verdict counts
-as wrong.
+as wrong. Intervals are 95% bootstraps over solutions; a premise holds if its whole interval does.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from deepcritic.metrics.f1 import f1
+import numpy as np
+from numpy.typing import NDArray
+
+from deepcritic.metrics.bootstrap import percentiles
+from deepcritic.runs.jsonl import write_json
 from deepcritic.samplers.base import Sampling
 from deepcritic.samplers.resume import request
 from deepcritic.samplers.transformers import TransformersSampler
@@ -31,22 +36,25 @@ from deepcritic.text.steps import split_steps
 MODELS = "deepcritic://smallworld/models"
 TEMPLATES = "deepcritic://microworld/templates"
 CALLS = ("initial", "in_depth", "merge")
-COUNT = 300
-"""The number of test problems."""
+COUNT, RESAMPLES = 300, 2000
+"""Test problems, and bootstrap resamples."""
+Counts = NDArray[np.float64]
 
 
 class Premise(NamedTuple):
-    """A figure in percent or points, and its required range. None means no bound."""
+    """A figure in percent or points with its interval, and its required range. None means no bound."""
 
     name: str
     figure: float
+    interval: tuple[float, float]
     above: float | None = None
     below: float | None = None
 
     @property
     def holds(self) -> bool:
-        """Whether the figure lies strictly between the bounds."""
-        return (self.above is None or self.figure > self.above) and (self.below is None or self.figure < self.below)
+        """Whether the interval lies strictly between the bounds."""
+        low, high = self.interval
+        return (self.above is None or low > self.above) and (self.below is None or high < self.below)
 
     @property
     def bound(self) -> str:
@@ -67,15 +75,52 @@ class Solution(NamedTuple):
 
 
 class Calls(NamedTuple):
-    """A model's accuracy on single steps in one call, in percent."""
+    """A model's verdicts on single steps in one call: for each solution, the wrong steps called wrong, the wrong steps, the right
+    steps called right, and the right steps. Shape (solutions, 4)."""
 
-    sensitivity: float
-    specificity: float
+    counts: Counts
+
+    @property
+    def sensitivity(self) -> float:
+        """Wrong steps called wrong, in percent."""
+        return float(_sensitivity(self.counts.sum(0)))
+
+    @property
+    def specificity(self) -> float:
+        """Right steps called right, in percent."""
+        return float(_specificity(self.counts.sum(0)))
 
     @property
     def balanced(self) -> float:
-        """Balanced accuracy. A constant answer scores 50."""
+        """Balanced accuracy in percent. A constant answer scores 50."""
         return (self.sensitivity + self.specificity) / 2
+
+
+def _sensitivity(sums: Counts) -> Counts:
+    return 100 * sums[..., 0] / sums[..., 1]
+
+
+def _specificity(sums: Counts) -> Counts:
+    return 100 * sums[..., 2] / sums[..., 3]
+
+
+def _balanced(sums: Counts) -> Counts:
+    return (_sensitivity(sums) + _specificity(sums)) / 2
+
+
+def _harmonic(sums: Counts) -> Counts:
+    both = _sensitivity(sums) * _specificity(sums)
+    return np.divide(2 * both, _sensitivity(sums) + _specificity(sums), out=np.zeros_like(both), where=both > 0)
+
+
+def premise(
+    name: str, figure: Callable[[Counts], Counts], counts: Counts, *, above: float | None = None, below: float | None = None
+) -> Premise:
+    """A figure of the sums of `counts` over solutions, of shape (solutions, any), with its interval."""
+    drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES) @ counts
+    with np.errstate(invalid="ignore"):
+        low, high = percentiles(figure(drawn))
+        return Premise(name, float(figure(counts.sum(0))), (low, high), above, below)
 
 
 class Model:
@@ -111,23 +156,39 @@ def measure(models: str = MODELS, count: int = COUNT, seed: int = 0) -> list[Pre
     base, teacher = (single_calls(f"{models}/{role}", found) for role in ("base", "teacher"))
     drawn = solve(generator, [Problem.read(row.item.problem) for row in problems(split="test", count=count, seed=seed + 1)])
     premises = [
-        Premise("generator at temperature 0.7: right answers", _right_answers(drawn, count, seed + 1), below=90),
-        Premise("base asked step by step: F1", first_error_f1(found, base_checks(f"{models}/base", found)), below=40),
-        Premise("base does each step again and compares: F1", first_error_f1(found, redone(f"{models}/base", found)), below=80),
-        Premise(
+        premise("generator at temperature 0.7: right answers", _mean, _right_answers(drawn, count, seed + 1), below=90),
+        premise("base asked step by step: F1", _harmonic, first_errors(found, base_checks(f"{models}/base", found)), below=40),
+        premise(
+            "base does each step again and compares: F1",
+            _harmonic,
+            first_errors(found, redone(f"{models}/base", found)),
+            below=80,
+        ),
+        premise(
             "generator solves again at temperature 0 and compares: F1",
-            first_error_f1(found, [compare(one.steps, other) for one, other in zip(found, again, strict=True)]),
+            _harmonic,
+            first_errors(found, [compare(one.steps, other) for one, other in zip(found, again, strict=True)]),
             below=80,
         ),
     ]
     for call in CALLS:
-        ours, theirs = teacher[call], base[call]
-        premises += [
-            Premise(f"teacher over base, {call} call: wrong steps called wrong", ours.sensitivity - theirs.sensitivity, above=0),
-            Premise(f"teacher over base, {call} call: right steps called right", ours.specificity - theirs.specificity, above=0),
-            Premise(f"teacher, {call} call: balanced accuracy", ours.balanced, above=max(50.0, theirs.balanced)),
-        ]
+        both = np.hstack([teacher[call].counts, base[call].counts])
+        for figure, words in (
+            (_sensitivity, "wrong steps called wrong"),
+            (_specificity, "right steps called right"),
+            (_balanced, "balanced accuracy"),
+        ):
+            premises.append(premise(f"teacher over base, {call} call: {words}", _gain(figure), both, above=0))
+        premises.append(premise(f"teacher, {call} call: balanced accuracy", _balanced, teacher[call].counts, above=50))
     return premises
+
+
+def _gain(figure: Callable[[Counts], Counts]) -> Callable[[Counts], Counts]:
+    return lambda sums: figure(sums[..., :4]) - figure(sums[..., 4:])
+
+
+def _mean(sums: Counts) -> Counts:
+    return 100 * sums[..., 0] / sums[..., 1]
 
 
 def solved(models: str, count: int, seed: int) -> list[Solution]:
@@ -144,13 +205,15 @@ def solve(model: Model, asked: Sequence[Problem]) -> list[list[str]]:
     return [split_steps(text) for text in model.fill([{"problem": one.text} for one in asked], template, "solve")]
 
 
-def _right_answers(written: Sequence[Sequence[str]], count: int, seed: int) -> float:
+def _right_answers(written: Sequence[Sequence[str]], count: int, seed: int) -> Counts:
     rows = problems(split="test", count=count, seed=seed)
-    right = [
-        bool(steps) and steps[-1].endswith(f"\\boxed{{{row.gold.reference_answer}}}")
-        for row, steps in zip(rows, written, strict=True)
-    ]
-    return 100 * sum(right) / len(right)
+    return np.array(
+        [
+            (bool(steps) and steps[-1].endswith(f"\\boxed{{{row.gold.reference_answer}}}"), 1)
+            for row, steps in zip(rows, written, strict=True)
+        ],
+        dtype=float,
+    )
 
 
 def compare(steps: Sequence[str], other: Sequence[str]) -> int | None:
@@ -161,10 +224,14 @@ def compare(steps: Sequence[str], other: Sequence[str]) -> int | None:
     return differs[0] if differs else ALL_CORRECT
 
 
-def first_error_f1(found: Sequence[Solution], verdicts: Sequence[int | None]) -> float:
-    """ProcessBench's F1 in percent. A verdict of None counts as wrong."""
-    right = [verdict == one.first_error for one, verdict in zip(found, verdicts, strict=True)]
-    return 100 * f1(right, [one.first_error != ALL_CORRECT for one in found])
+def first_errors(found: Sequence[Solution], verdicts: Sequence[int | None]) -> Counts:
+    """For each solution, as in ProcessBench: (its error found, it has an error, called all correct, it is all correct). A
+    verdict of None counts as wrong."""
+    rows = []
+    for one, verdict in zip(found, verdicts, strict=True):
+        error, right = one.first_error != ALL_CORRECT, verdict == one.first_error
+        rows.append((error and right, error, not error and right, not error))
+    return np.array(rows, dtype=float)
 
 
 def _first_wrong(found: Sequence[Solution], good: Mapping[tuple[int, int], bool | None]) -> list[int | None]:
@@ -181,7 +248,7 @@ def _first_wrong(found: Sequence[Solution], good: Mapping[tuple[int, int], bool 
 
 
 def base_checks(path: str, found: Sequence[Solution]) -> list[int | None]:
-    """A model's verdicts when it checks each step separately. Without a box, "ok", "fine" and "wrong" count."""
+    """A model's verdicts when it checks each step separately. Without a box, the last verdict in words counts."""
     places = [(at, number) for at, one in enumerate(found) for number in range(1, len(one.steps) + 1)]
     prompts = [f"{_shown(found[at])}\nCheck step {number}." for at, number in places]
     replies = Model(path, Sampling(temperature=0.0, max_tokens=80)).ask(prompts, "check")
@@ -190,8 +257,8 @@ def base_checks(path: str, found: Sequence[Solution]) -> list[int | None]:
 
 def _spoken(text: str) -> bool | None:
     said = step_verdict(text)
-    if said is None and (words := re.findall(r"\b(ok|fine|wrong)\b", text)):
-        said = words[-1] != "wrong"
+    if said is None and (words := re.findall(r"\b(ok|fine|same|wrong|differ)\b", text)):
+        said = words[-1] not in ("wrong", "differ")
     return said
 
 
@@ -211,28 +278,25 @@ def single_calls(path: str, found: Sequence[Solution], seed: int = 0) -> dict[st
     """A model's accuracy on single steps, up to the first wrong one, in each call of `stage=seed` at that stage's temperatures.
     Each call sees the model's replies to the calls before."""
     places = [
-        (one, number)
-        for one in found
+        (at, number)
+        for at, one in enumerate(found)
         for number in range(1, (len(one.steps) if one.first_error == ALL_CORRECT else one.first_error) + 1)
     ]
     fields: list[dict[str, object]] = [
-        {"problem": one.problem.text, "solution": _numbered(one.steps), "step": number} for one, number in places
+        {"problem": found[at].problem.text, "solution": _numbered(found[at].steps), "step": number} for at, number in places
     ]
-    wrong = [number == one.first_error for one, number in places]
     calls: dict[str, Calls] = {}
     for call, temperature in zip(CALLS, (0.7, 1.0, 0.7), strict=True):
         template = Template.of(f"{TEMPLATES}/{call}.txt", "")
         replies = Model(path, Sampling(temperature=temperature, max_tokens=112), seed).fill(fields, template, call)
-        verdicts = [step_verdict(reply) for reply in replies]
-        calls[call] = Calls(_share(verdicts, wrong, False), _share(verdicts, [not one for one in wrong], True))
+        counts = np.zeros((len(found), 4))
+        for (at, number), reply in zip(places, replies, strict=True):
+            good = number != found[at].first_error
+            counts[at, 2 * good : 2 * good + 2] += (step_verdict(reply) is good, 1)
+        calls[call] = Calls(counts)
         for one, reply in zip(fields, replies, strict=True):
             one[call] = without_verdict(reply)
     return calls
-
-
-def _share(verdicts: Sequence[bool | None], among: Sequence[bool], wanted: bool) -> float:
-    counted = [verdict is wanted for verdict, within in zip(verdicts, among, strict=True) if within]
-    return 100 * sum(counted) / len(counted)
 
 
 def _shown(one: Solution) -> str:
@@ -253,9 +317,30 @@ def main() -> None:
     parser.add_argument("models", nargs="?", default=MODELS, help="folder with generator/, base/ and teacher/")
     parser.add_argument("--count", type=int, default=COUNT, help="test problems")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", type=Path, help="a JSON file for the figures, with the hash of the models")
     arguments = parser.parse_args()
-    for one in measure(arguments.models, arguments.count, arguments.seed):
-        print(f"{'holds' if one.holds else 'FAILS'} {one.name}: {one.figure:.1f}, must lie {one.bound}")
+    measured = measure(arguments.models, arguments.count, arguments.seed)
+    for one in measured:
+        low, high = one.interval
+        print(f"{'holds' if one.holds else 'FAILS'} {one.name}: {one.figure:.1f} ({low:.1f} to {high:.1f}), must lie {one.bound}")
+    if arguments.save:
+        rows = [
+            {
+                **one._asdict(),
+                "figure": round(one.figure, 2),
+                "interval": [round(bound, 2) for bound in one.interval],
+                "holds": one.holds,
+            }
+            for one in measured
+        ]
+        about = {"models": digest(arguments.models), "problems": arguments.count, "seed": arguments.seed}
+        write_json(arguments.save, {**about, "premises": rows})
+
+
+def digest(models: str = MODELS) -> str:
+    """A hash of the weights of the three models."""
+    files = (Path(shipped_path(models)) / role / "model.safetensors" for role in ("generator", "base", "teacher"))
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python -m deepcritic.smallworld.train runs/smallworld --instance 1        # about an hour on one core
 
 Each instance has its own initial weights and lessons. All share the same misconceptions. Only problems of the train split are
-used. A finished course (its folder has weights) is not trained again.
+used. A finished course (its folder has weights) is not trained again. A course that was killed continues from its newest
+checkpoint and ends with the weights of an uninterrupted one. Checkpoints are models too: `premises` can measure them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import itertools
 import math
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +26,12 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BATCH, POOL = 32, 8
+BATCH, POOL, CHUNK = 16, 16, 8
+"""Conversations in a step; steps whose conversations are sorted by length together; conversations in a forward pass. Small passes
+stay in the processor's cache."""
+CHECKPOINT_STEPS = 250
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What AdamW keeps for each weight, by PyTorch's names."""
 
 
 class Course(NamedTuple):
@@ -36,10 +43,10 @@ class Course(NamedTuple):
 
 
 COURSES = {
-    "foundation": Course(None, 3500, 2e-3),
-    "generator": Course("foundation", 400, 5e-4),
-    "base": Course("foundation", 400, 5e-4),
-    "teacher": Course("foundation", 1500, 1e-3),
+    "foundation": Course(None, 7000, 2e-3),
+    "generator": Course("foundation", 800, 5e-4),
+    "base": Course("foundation", 800, 5e-4),
+    "teacher": Course("foundation", 2000, 1e-3),
 }
 
 
@@ -56,34 +63,86 @@ def main() -> None:
 
 def train(role: str, folder: Path, instance: int) -> None:
     """Train one course and save its model and tokenizer in `folder`: the foundation in float32, as the roles continue from it,
-    the others in bf16."""
+    the others in bf16. Checkpoints are `folder/checkpoints/ROLE-STEPS`."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     course = COURSES[role]
     torch.manual_seed(instance)
-    if course.start is None:
-        tokenizer = train_tokenizer(_corpus(), vocabulary=400)
-        model = _new_model(tokenizer)
-    else:
-        tokenizer = AutoTokenizer.from_pretrained(folder / course.start)
-        model = AutoModelForCausalLM.from_pretrained(folder / course.start, dtype=torch.float32)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=course.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    model, tokenizer, optimizer, done = _newest(role, folder)
     began = time.monotonic()
-    for step, (ids, labels) in enumerate(itertools.islice(_batches(role, instance, tokenizer), course.steps)):
+    batches = itertools.islice(_batches(role, instance, tokenizer), done, course.steps)
+    for step, (ids, labels) in enumerate(batches, start=done):
         rate = course.rate * min(1, (step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * step / course.steps)))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = model(input_ids=ids, labels=labels).loss
-        loss.backward()
+        loss = _backward(model, ids, labels)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         if step % 50 == 0 or step + 1 == course.steps:
-            print(f"{role}: step {step}, loss {loss.item():.4f}, {time.monotonic() - began:.0f} s", flush=True)
+            print(f"{role}: step {step}, loss {loss:.4f}, {time.monotonic() - began:.0f} s", flush=True)
+        if (step + 1) % CHECKPOINT_STEPS == 0:
+            _checkpoint(folder / "checkpoints" / f"{role}-{step + 1}", model, tokenizer, optimizer)
     saved = model if role == "foundation" else model.to(torch.bfloat16)
     saved.save_pretrained(folder / role)
     tokenizer.save_pretrained(folder / role)
+
+
+def _backward(model: PreTrainedModel, ids: torch.Tensor, labels: torch.Tensor) -> float:
+    """Add the gradient of the mean loss over the labels, and return that loss."""
+    import torch
+
+    loss, count = 0.0, int((labels[:, 1:] != -100).sum())
+    for some, wanted in zip(torch.split(ids, CHUNK), torch.split(labels[:, 1:], CHUNK), strict=True):
+        kept = wanted != -100
+        states = model.base_model(input_ids=some).last_hidden_state[:, :-1][kept]
+        part = torch.nn.functional.cross_entropy(model.get_output_embeddings()(states), wanted[kept], reduction="sum") / count
+        torch.autograd.backward(part)
+        loss += part.item()
+    return loss
+
+
+def _newest(role: str, folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, torch.optim.AdamW, int]:
+    """The model, tokenizer and optimizer of a course's newest checkpoint, or of its start, and the steps they have trained."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    course = COURSES[role]
+    steps = max((int(path.name.split("-")[1]) for path in (folder / "checkpoints").glob(f"{role}-*[0-9]")), default=0)
+    place = folder / "checkpoints" / f"{role}-{steps}" if steps else folder / course.start if course.start else None
+    if place is None:
+        tokenizer = train_tokenizer(_corpus(), vocabulary=400)
+        model = _new_model(tokenizer)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(place)
+        model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=course.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    if steps and place:
+        moments = load_file(place / "optimizer.safetensors")
+        state = {
+            at: {"step": torch.tensor(float(steps)), **{moment: moments[f"{name}/{moment}"] for moment in MOMENTS}}
+            for at, (name, _) in enumerate(model.named_parameters())
+        }
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    return model, tokenizer, optimizer, steps
+
+
+def _checkpoint(place: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, optimizer: torch.optim.AdamW) -> None:
+    """Write a checkpoint that is complete as soon as it has its name."""
+    from safetensors.torch import save_file
+
+    unfinished = place.with_name(f"{place.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    moments = {
+        f"{name}/{moment}": optimizer.state[parameter][moment]
+        for name, parameter in model.named_parameters()
+        for moment in MOMENTS
+    }
+    save_file(moments, unfinished / "optimizer.safetensors")
+    unfinished.rename(place)
 
 
 def _new_model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
