@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deepcritic.smallworld import train
+from deepcritic.schema import ALL_CORRECT
+from deepcritic.smallworld import curve, train
 from deepcritic.smallworld.lessons import lessons
 
 torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 KILLED_AT = 5
 
 
@@ -71,6 +74,32 @@ def test_a_checkpoint_is_a_model(tmp_path: Path, short: None) -> None:
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {
         path.name for path in (tmp_path / "checkpoints" / names[0]).iterdir()
     }
+
+
+def test_a_learning_curve_is_measured_on_new_problems_half_of_them_solved_wrongly() -> None:
+    found = curve.solutions(40, 100)
+    assert {one.problem.split for one in found} == {"validation"}
+    assert sum(one.first_error == ALL_CORRECT for one in found) == 20
+
+
+def test_next_tokens_are_compared_with_the_right_ones(tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that knows the reply is right everywhere; one that always says "same" is right on the steps that are."""
+    train.train("foundation", tmp_path, 1)
+    path, found = str(tmp_path / "foundation"), curve.solutions(8, 100)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    same, differ = (tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in ("same", "differ"))
+
+    def forward(answers: Any) -> Any:
+        def replied(self: Any, input_ids: Any) -> Any:
+            following = torch.cat([input_ids[:, 1:], input_ids[:, :1]], dim=1).apply_(answers)
+            return types.SimpleNamespace(logits=torch.nn.functional.one_hot(following, len(tokenizer)).float())
+
+        return replied
+
+    monkeypatch.setattr(transformers.Qwen2ForCausalLM, "forward", forward(lambda token: token))
+    assert curve.next_tokens(path, found) == {"computes": 100, "differ": 100, "reads": 100, "same": 100}
+    monkeypatch.setattr(transformers.Qwen2ForCausalLM, "forward", forward(lambda token: same if token == differ else token))
+    assert curve.next_tokens(path, found) == {"computes": 100, "differ": 0, "reads": 100, "same": 100}
 
 
 def _weights(model: Path) -> bytes:
