@@ -31,6 +31,7 @@ from deepcritic.samplers.servers.critics import Answer, ServiceClient
 from deepcritic.schema import ALL_CORRECT, Failure, Generation, Item, Row
 from deepcritic.tasks.base import CriticTask, verdict_of
 from deepcritic.tasks.first_error import FirstError
+from deepcritic.tasks.proof import Proof
 from deepcritic.text.parsing import strip_thinking
 from deepcritic.text.splitting import split_by_rule
 from deepcritic.text.steps import find_steps
@@ -56,6 +57,9 @@ class Critique(Row, frozen=True, kw_only=True):
     of all samples. For a solution given as one text, `spans` holds the `(start, end)` of each step in it, and `place` that of the
     first error.
 
+    With `task=Proof()`, `grade` is the grade of the solution, `grades` counts the votes for each, and `issues` lists what `text`
+    claims to be wrong; the fields about steps are empty.
+
     >>> from deepcritic.samplers.scripted import ScriptedSampler
     >>> replies = ["Right. \\boxed{-1}", "Step 1 is off. \\boxed{1}", "No idea.", "Wrong. \\boxed{1}"]
     >>> critic = Critic(sampler=ScriptedSampler(lambda request, sample: replies[sample]), samples=4)
@@ -74,6 +78,10 @@ class Critique(Row, frozen=True, kw_only=True):
     failed: int = 0
     tokens: int = 0
     note: str = ""
+    grade: float | None = None
+    grades: dict[float, float] = {}
+    issues: tuple[str, ...] = ()
+    full_marks: float = 1.0
 
     @property
     def place(self) -> tuple[int, int] | None:
@@ -90,12 +98,15 @@ class Critique(Row, frozen=True, kw_only=True):
 
     @property
     def accepts(self) -> bool:
-        """Whether the critic finds every step right. False without a readable verdict."""
-        return self.first_error == ALL_CORRECT
+        """Whether the critic finds every step right, or gives full marks. False without a readable verdict."""
+        return self.first_error == ALL_CORRECT or self.grade == self.full_marks
 
     @property
     def acceptance(self) -> float | None:
-        """The share of the readable votes that find every step right, 0 to 1. None without a readable vote."""
+        """The share of the readable votes that find every step right, 0 to 1; of grades, their mean as a share of the full marks.
+        None without a readable vote."""
+        if graded := sum(self.grades.values()):
+            return sum(grade * votes for grade, votes in self.grades.items()) / graded / self.full_marks
         readable = sum(self.votes.values())
         return self.votes.get(ALL_CORRECT, 0.0) / readable if readable else None
 
@@ -139,7 +150,7 @@ class Critic:
         temperature: float | None = None,
         top_p: float = 0.9,
         max_tokens: int | None = None,
-        task: CriticTask[int] | None = None,
+        task: CriticTask[Any] | None = None,
         split: str = "layout",
         seed: int = 0,
         **options: Any,
@@ -150,7 +161,7 @@ class Critic:
             raise InputError("no way to split a solution", field="split", found=split, expected=" or ".join(SPLITS))
         chosen = (0.6 if samples == 1 else 1.0) if temperature is None else temperature
         self.sampling = Sampling(temperature=chosen, top_p=top_p, max_tokens=max_tokens)
-        self.task: CriticTask[int] = task or FirstError()
+        self.task: CriticTask[Any] = task or FirstError()
         self.samples, self.split, self.seed = samples, split, seed
         self._named = None if not isinstance(sampler, str) else (model, sampler, options)
         self._engine = engine_for(engine_named(sampler, **options), model, "model") if isinstance(sampler, str) else sampler
@@ -383,24 +394,28 @@ class _Asked:
             yield Critique(steps=(), note=self._notes.pop(name)) if item is None else self._critic.judge(item, outcomes)
 
 
-def judge(task: CriticTask[int], item: Item, outcomes: Iterable[Generation | Failure]) -> Critique:
+def judge(task: CriticTask[Any], item: Item, outcomes: Iterable[Generation | Failure]) -> Critique:
     """The vote of several samples. A verdict that names a missing step counts as unparsed."""
     replies = sorted((one for one in outcomes if isinstance(one, Generation)), key=lambda one: one.key.sample)
     failures = [one for one in outcomes if isinstance(one, Failure)]
     verdicts = [verdict_of(reply, task) for reply in replies]
-    verdicts = [None if verdict is not None and verdict > len(item.steps) else verdict for verdict in verdicts]
+    if not isinstance(task, Proof):
+        verdicts = [None if verdict is not None and verdict > len(item.steps) else verdict for verdict in verdicts]
     vote = task.vote(verdicts, seed=int(content_name(item), 16))
     winner = next((reply for reply, verdict in zip(replies, verdicts, strict=True) if verdict == vote.verdict), None)
     note = ""
     if vote.verdict is None:
         note = "no readable verdict" if replies else _why(failures) or "no reply"
+    text = (strip_thinking(winner.text) or winner.text) if winner else ""
+    found: dict[str, Any] = {"first_error": vote.verdict, "votes": vote.tally}
+    if isinstance(task, Proof):
+        found = {"grade": vote.verdict, "grades": vote.tally, "issues": task.issues(text), "full_marks": task.scale.full}
     return Critique(
         steps=item.steps,
         spans=item.meta.get("spans", ()),
-        first_error=vote.verdict,
-        votes=vote.tally,
+        **found,
         agreement=vote.agreement,
-        text=(strip_thinking(winner.text) or winner.text) if winner else "",
+        text=text,
         unparsed=vote.unparsed,
         failed=len(failures),
         tokens=sum(reply.prompt_tokens + reply.completion_tokens for reply in replies),

@@ -69,6 +69,8 @@ class Gold(Row, frozen=True, kw_only=True):
     """The kind of the first error, if the source gives it: a word to group rows by."""
     error_reasons: tuple[str, ...] = ()
     """Why the first wrong step is wrong, in the annotators' words."""
+    grade: float | None = None
+    """The grade of a proof as a share of the full marks: 0 to 1."""
 
 
 class Example(Row, frozen=True, kw_only=True):

@@ -162,7 +162,7 @@ def convert_each(
     lenient: bool = False,
 ) -> Iterator[R]:
     """Apply `convert` to each of `records`; bad records are set aside in `report` with their place.
-    `convert` may return several rows for one record.
+    `convert` may return several rows for one record, or none for a record of another kind, which is counted.
 
     Ids must be unique. With `max_bad` above 0 or `lenient`, a row that repeats an earlier one is counted as a duplicate and
     skipped, and the error for one that contradicts an earlier row says so.
@@ -175,6 +175,8 @@ def convert_each(
         except InputError as error:
             report.set_aside(placed(error, place), max_bad)
             continue
+        if not rows:
+            report.counts.update(rows=1, of_another_kind=1)
         for row in rows:
             if not row.id:
                 row = msgspec.structs.replace(row, id=f"{row.source}-{number}")
@@ -222,7 +224,12 @@ def _check_new(row: Example | Dialogue | Preference, place: Place, seen: dict[st
 def _content(row: Example | Dialogue | Preference) -> tuple[bytes, Any]:
     """A hash of the question of a row, and its label."""
     asked: Any = row.messages if isinstance(row, Dialogue) else (row.item, getattr(row, "parent_id", None))
-    label: Any = row.verdict if isinstance(row, Dialogue) else row.gold.first_error if isinstance(row, Example) else row.gold.best
+    if isinstance(row, Dialogue):
+        label: Any = row.verdict
+    elif isinstance(row, Example):
+        label = row.gold.first_error if row.gold.grade is None else row.gold.grade
+    else:
+        label = row.gold.best
     return hashlib.blake2b(msgspec.json.encode(asked), digest_size=8).digest(), getattr(label, "value", label)
 
 

@@ -46,7 +46,7 @@ def _flat(content: bytes) -> InputError | None:
 
 
 def check_gold(row: Example) -> None:
-    """Refuse a first error outside the steps, and ratings that are invalid or do not match the steps."""
+    """Refuse a first error outside the steps, ratings that are invalid or do not match the steps, and a grade off the scale."""
     steps, gold = len(row.item.steps), row.gold
     if gold.first_error is not UNLABELLED and gold.first_error != ALL_CORRECT and not 1 <= gold.first_error <= steps:
         expected = f"1 to {steps}, or {ALL_CORRECT} for none" if steps else "unlabelled, as there are no steps"
@@ -67,3 +67,5 @@ def check_gold(row: Example) -> None:
     if values is not None and (len(values) != steps or not all(0 <= value <= 1 for value in values)):
         expected = f"{steps} values from 0 to 1"
         raise InputError("the values do not go with the steps", field="gold.step_values", found=list(values), expected=expected)
+    if gold.grade is not None and not 0 <= gold.grade <= 1:
+        raise InputError("no grade", field="gold.grade", found=gold.grade, expected="a share of the full marks: 0 to 1")

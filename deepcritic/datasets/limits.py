@@ -50,5 +50,6 @@ def limited(rows: Iterable[R], count: int | None) -> Iterator[R]:
 def class_of(row: Any) -> Hashable:
     """The class of a row by its gold or its verdict."""
     if isinstance(row, Example):
-        return row.gold.first_error == ALL_CORRECT if isinstance(row.gold.first_error, int) else None, row.gold.answer_right
+        gold = row.gold
+        return gold.first_error == ALL_CORRECT if isinstance(gold.first_error, int) else None, gold.answer_right, gold.grade
     return row.verdict == ALL_CORRECT if isinstance(row, Dialogue) else None

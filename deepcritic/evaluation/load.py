@@ -101,6 +101,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     mean_maj_f1: float | None = None
     mean_maj_f1_interval: Interval | None = None
     mean_accuracy: float | None = None
+    mean_mae: float | None = None
+    mean_kappa: float | None = None
     mean_baselines: dict[str, Baseline] = {}
     means: dict[str, MeanFigures] = {}
     model: str | None = None

@@ -17,7 +17,7 @@ from deepcritic.metrics.baselines import CONSTANT
 from deepcritic.report.evaluations import Evaluation
 from deepcritic.runs.budget import amount
 from deepcritic.runs.manifest import Manifest, RowCounts
-from deepcritic.tasks.metrics_types import Figures, FirstErrorFigures, Interval, PointwiseFigures
+from deepcritic.tasks.metrics_types import Figures, FirstErrorFigures, Interval, PointwiseFigures, ProofFigures
 
 FEW = 100
 """Below this many rows in a class, a rate is unreliable."""
@@ -176,6 +176,8 @@ def _main(one: Evaluation) -> Iterator[tuple[str, float | None, Interval | None]
     if isinstance(only, FirstErrorFigures):
         yield f"F1, {one.title}", only.f1, only.f1_interval
         yield f"F1, {one.title}, Maj@{votes}", only.maj_f1, only.maj_f1_interval
+    elif isinstance(only, ProofFigures):
+        yield f"exact grades, {one.title}", only.accuracy, only.accuracy_interval
     elif isinstance(only, PointwiseFigures):
         yield f"better one found, {one.title}", only.accuracy, only.accuracy_interval
     else:
@@ -277,3 +279,22 @@ def _reads(config: Mapping[str, Any]) -> str:
     if not files and len(source) > 2:
         files = [source[-2] if source[-1] == "read" else f"{source[-3]} {source[-1]}"]
     return ", ".join("/".join(file.split("/")[-2:]) for file in files)
+
+
+def proof_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
+    """One row per grader of proofs and benchmark."""
+    parts = [(one, name, part) for one in found for name, part in one.parts.items() if isinstance(part, ProofFigures)]
+    head = ["critic", "benchmark", "rows", "exact grades", "mean absolute error", "kappa", "exact, by vote", "unparsed",
+            "error of the best constant"]  # fmt: skip
+    rows = [
+        [
+            one.title, name, part.examples, _with_range(part.accuracy, part.accuracy_interval),
+            _with_range(part.mae, part.mae_interval), _with_range(part.kappa, part.kappa_interval),
+            _with_range(part.vote_accuracy, part.vote_accuracy_interval),
+            _with_range(part.unparsed_rate, part.unparsed_rate_interval),
+            None if part.constant_baseline is None else part.constant_baseline.mae,
+        ]
+        for one, name, part in parts
+    ]  # fmt: skip
+    table = {"title": "Graded proofs, in percent", "head": head, "words": 2}
+    return {**table, "rows": [[shown(cell) for cell in row] for row in rows]} if rows else None

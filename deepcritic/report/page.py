@@ -27,7 +27,7 @@ from deepcritic.report.chunks import FOLDER, INSIDE, Chunks, write_beside
 from deepcritic.report.draw import Plot
 from deepcritic.report.evaluations import evaluations
 from deepcritic.report.groups import browse_groups
-from deepcritic.report.overview import headline, preference_table, sample, stage_table, warnings
+from deepcritic.report.overview import headline, preference_table, proof_table, sample, stage_table, warnings
 from deepcritic.report.results_tables import differences, results_tables, sentence
 from deepcritic.report.tables import tables
 from deepcritic.runs.folder import package_version
@@ -70,7 +70,7 @@ def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: P
         "warnings": list(warnings(run, manifests, found)),
         "tables": [
             *results_tables(found, compared),
-            *filter(None, [preference_table(found)]),
+            *filter(None, [preference_table(found), proof_table(found)]),
             *_own_tables(summary),
             stage_table(run, manifests),
         ],

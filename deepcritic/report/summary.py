@@ -47,7 +47,7 @@ def summarise(run: Path) -> dict[str, Any]:
     for name, first, second in (("sft_gain", "sft", "base"), ("rl_gain", "rl", "sft")):
         if first in summary and second in summary:
             summary.update(gain(name, run / f"evaluate.{first}", run / f"evaluate.{second}"))
-    judges = {name: metrics for name, metrics in measured.items() if "accuracy" in metrics}
+    judges = {name: metrics for name, metrics in measured.items() if "accuracy" in metrics and "mae" not in metrics}
     if judges:
         figures = ("examples", "samples", *JUDGED)
         summary["judges"] = {name: {key: one[key] for key in figures if key in one} for name, one in judges.items()}

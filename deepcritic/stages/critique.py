@@ -32,6 +32,7 @@ from deepcritic.samplers.base import Sampler
 from deepcritic.samplers.resume import engine_for
 from deepcritic.schema import ALL_CORRECT, Item
 from deepcritic.tasks.base import CriticTask
+from deepcritic.tasks.proof import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +57,8 @@ class CritiqueOptions(Options):
 
 def run(folder: RunFolder, options: CritiqueOptions, *, task: CriticTask[Any], sampler: Callable[..., Sampler]) -> Critique:
     """Print the critique and return it. Nothing is written."""
-    if task.name != "first_error":
-        raise UsageError(f"stage=critique needs task=first_error; found task={task.name}")
+    if task.name not in ("first_error", "proof"):
+        raise UsageError(f"stage=critique needs task=first_error or task=proof; found task={task.name}")
     item = parse(*read(options.input), options.split)
     if folder.limits.trial:
         raise Stopped(f"{folder.path}: {options.samples} critiques of one solution would be requested")
@@ -133,12 +134,14 @@ def show(item: Item, found: Critique) -> None:
         sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False)
     console.print(Text(_verdict(found), style="bold"))
+    for number, issue in enumerate(found.issues, start=1):
+        console.print(Padding(Text(f"{number}. {visible(issue)}", style="red", overflow="fold"), (0, 0, 0, 2)))
     console.print(Padding(Text(visible(item.problem)), (1, 0, 1, 2)))
     steps = Table.grid(padding=(0, 1))
     steps.add_column(justify="right", no_wrap=True)
     steps.add_column(overflow="fold")
     for number, step in enumerate(item.steps, start=1):
-        mark, style = _mark(number, found.first_error)
+        mark, style = ("·", "") if found.grade is not None else _mark(number, found.first_error)
         votes = found.votes.get(number, 0)
         body = Text(visible(step), style="dim" if style == "dim" else "")
         if votes:
@@ -164,9 +167,11 @@ def visible(text: str) -> str:
 
 
 def _verdict(found: Critique) -> str:
+    share = f" ({found.agreement:.0%} of {_counted(found):g} votes)"
+    if found.grade is not None:
+        return f"Grade: {shown(found.grade)} of {shown(found.full_marks)}{share}. Issues: {len(found.issues)}."
     if found.first_error is None:
         return f"No verdict: {visible(found.note)}."
-    share = f" ({found.agreement:.0%} of {_counted(found):g} votes)"
     what = "all steps are correct" if found.first_error == ALL_CORRECT else f"step {found.first_error} is the first wrong step"
     return f"Verdict: {what}{share}."
 
@@ -180,11 +185,12 @@ def _mark(number: int, first_error: int | None) -> tuple[str, str]:
 
 
 def _counted(found: Critique) -> float:
-    return sum(found.votes.values())
+    return sum(found.votes.values()) + sum(found.grades.values())
 
 
 def _votes(found: Critique) -> str:
     names = {step: "all correct" if step == ALL_CORRECT else f"step {step}" for step in found.votes}
     parts = [f"{names[step]}: {votes:g}" for step, votes in found.votes.items()]
+    parts += [f"grade {shown(grade)}: {votes:g}" for grade, votes in found.grades.items()]
     parts += [f"{word}: {count}" for word, count in (("unparsed", found.unparsed), ("failed", found.failed)) if count]
     return f"votes {', '.join(parts) or 'none'} · {found.tokens:,} tokens"

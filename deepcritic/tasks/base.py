@@ -91,7 +91,7 @@ class CriticTask(Protocol[V]):
         ...
 
     def reward(self, verdict: V | None, gold: Any) -> float:
-        """The RL reward, above 0 if the verdict is right. Only here does an unparsed verdict become a number."""
+        """The RL reward: 1 if the verdict is right, and less otherwise. Only here does an unparsed verdict become a number."""
         ...
 
     def stratum(self, gold: Any) -> str | None:

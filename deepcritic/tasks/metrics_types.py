@@ -309,6 +309,49 @@ class PointwiseFigures(Figures, frozen=True, kw_only=True, forbid_unknown_fields
     singles: int = 0
 
 
+class GradeBaseline(Part, frozen=True, kw_only=True):
+    """The best critics that grade every proof alike: `grade` has the least error, the commonest one the highest accuracy. The
+    differences are those of the critic minus the baseline; `beaten`: that interval is below 0."""
+
+    grade: str
+    mae: float | None
+    mae_interval: Interval
+    mae_difference: float | None
+    mae_difference_interval: Interval
+    beaten: bool
+    accuracy: float | None
+    accuracy_interval: Interval
+
+
+class ProofFigures(Figures, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The figures of `task=proof` and `task=meta_verification`; see `deepcritic.tasks.proof_metrics.figures`. Errors are in
+    percent of the full marks."""
+
+    full_marks: int = 1
+    mae: float | None = None
+    mae_interval: Interval = (None, None)
+    kappa: float | None = None
+    kappa_interval: Interval = (None, None)
+    mae_parsed: float | None = None
+    mae_parsed_interval: Interval = (None, None)
+    bias: float | None = None
+    bias_interval: Interval = (None, None)
+    constant_baseline: GradeBaseline | None = None
+    vote_accuracy: float | None = None
+    vote_accuracy_interval: Interval | None = None
+    vote_mae: float | None = None
+    vote_mae_interval: Interval | None = None
+    vote_kappa: float | None = None
+    vote_kappa_interval: Interval | None = None
+    mae_of_mean: float | None = None
+    mae_of_mean_interval: Interval | None = None
+    accuracy_by_votes: dict[str, VoteAccuracy] = {}
+    accuracy_by_grade: dict[str, Accuracy] = {}
+    accuracy_by_generator: dict[str, Accuracy] = {}
+    confusion: dict[str, dict[str, float | None]] = {}
+    """For each true grade, the shares of the replies with each grade, in percent."""
+
+
 def figures_of(values: Mapping[str, Any]) -> Figures:
     """The figures of one benchmark from JSON values. For an unknown task, only the figures that all tasks share.
 
@@ -321,4 +364,6 @@ def kind_of_figures(values: Mapping[str, Any]) -> type[Figures]:
     """The type that holds these figures."""
     if "f1" in values:
         return FirstErrorFigures
+    if "mae" in values:
+        return ProofFigures
     return PointwiseFigures if "accuracy" in values or "roc_auc" in values else Figures

@@ -43,7 +43,7 @@ def labelled_replies(
                 continue
             ledger.keep()
             verdict = verdict_of(reply, task)
-            rows.append({"input_ids": ids, "labels": [float(task.reward(verdict, row.gold) > 0)]})
+            rows.append({"input_ids": ids, "labels": [float(task.reward(verdict, row.gold) == 1)]})
     if len({row["labels"][0] for row in rows}) < 2:
         expected = "replies some of which are right, and some not"
         raise InputError("nothing to tell apart", file=files[0], found=f"{len(rows)} replies of one kind", expected=expected)

@@ -131,7 +131,8 @@ def prefilter(
     samples: int,
     seed: int,
 ) -> tuple[list[Prompt], dict[str, int]]:
-    """The prompts for which the starting model gets some replies right, but not all; and the counts.
+    """The prompts for which the starting model's replies earn different rewards, such as some right and some wrong; and the
+    counts.
 
     With several processes the leader samples, and the others wait for its list.
     """
@@ -143,21 +144,21 @@ def prefilter(
         for prompt in prompts
     )
     gold = {prompt.id: prompt.gold for prompt in prompts}
-    judged: dict[str, list[bool]] = {}
+    judged: dict[str, list[float]] = {}
     with Draws(folder) as draws:
         drawn = draws.collect(requests, sampler(model=model), "prefilter", total=len(prompts) * samples)
         counts = draws.finish()
     for draw in drawn:
         verdict = verdict_of(draw, task)
-        judged.setdefault(draw.key.example_id, []).append(task.reward(verdict, gold[draw.key.example_id]) > 0)
+        judged.setdefault(draw.key.example_id, []).append(task.reward(verdict, gold[draw.key.example_id]))
     ledger = folder.ledger("prompts")
     kept = []
     for prompt in prompts:
-        hits = judged.get(prompt.id)
-        if hits is None:
+        rewards = judged.get(prompt.id)
+        if rewards is None:
             ledger.fail("no reply")
-        elif all(hits) or not any(hits):  # failed replies do not count as wrong
-            ledger.drop("always right" if all(hits) else "never right")
+        elif len(set(rewards)) == 1:  # failed replies do not count as wrong
+            ledger.drop("always right" if rewards[0] == 1 else "never right")
         else:
             kept.append(prompt)
     if world_size() > 1:

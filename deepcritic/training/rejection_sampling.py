@@ -33,7 +33,7 @@ class Statistics:
         calls: dict[str, list[tuple[Generation, Any, bool]]] = {PLAIN: [], HINTED: []}
         for reply in replies.get(row.id, []):
             verdict = task.parse(reply.prefix + reply.text, reply.context) if reply.finish_reason != "length" else None
-            calls[reply.key.request].append((reply, verdict, task.reward(verdict, row.gold) > 0))
+            calls[reply.key.request].append((reply, verdict, task.reward(verdict, row.gold) == 1))
         easy = bool(calls[PLAIN]) and all(right for _, _, right in calls[PLAIN])
         self.counts += Counter(rows=1, too_easy=easy, never_right=not any(right for _, _, right in calls[PLAIN]))
         became = 0
