@@ -10,13 +10,15 @@ import re
 import unicodedata
 from typing import Final
 
+from deepcritic.answers.han import in_digits
+
 _PAIRS: Final = {
     "×": "\\times ", "✕": "\\times ", "⨯": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "∙": "\\cdot ", "÷": "\\div ", "∕": "/",
     "⁄": "/", "∞": "\\infty ", "π": "\\pi ", "≤": "\\le ", "≦": "\\le ", "⩽": "\\le ", "≥": "\\ge ", "≧": "\\ge ", "⩾": "\\ge ",
     "≠": "\\ne ", "≈": "\\approx ", "≃": "\\approx ", "≅": "\\approx ", "∈": "\\in ", "∪": "\\cup ", "∩": "\\cap ",
     "∅": "\\emptyset ", "⌀": "\\emptyset ", "∖": "\\setminus ", "±": "\\pm ", "∓": "\\mp ", "…": "\\ldots ", "⋯": "\\ldots ",
     "ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "ℚ": "\\mathbb{Q}", "ℂ": "\\mathbb{C}", "∛": "\\sqrt[3]",
-    "∜": "\\sqrt[4]", "°": "^\\circ ", "º": "^\\circ ", "˚": "^\\circ ", "℃": "^\\circ C", "℉": "^\\circ F", "′": "'",
+    "∜": "\\sqrt[4]", "°": "^\\circ ", "º": "^\\circ ", "˚": "^\\circ ", "℃": "^\\circ C", "℉": "^\\circ F", "′": "'", "″": "\"",
     "∠": "\\angle ", "△": "\\triangle ", "→": "\\to ", "⇒": "\\implies ", "⟨": "\\langle ", "⟩": "\\rangle ", "〈": "\\langle ",
     "〉": "\\rangle ", "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "∣": "|", "∧": " and ", "∨": " or ",
     "∴": " ", "∵": " ", "、": ",", "。": ".", "【": "[", "】": "]", "〔": "[", "〕": "]", "「": " ", "」": " ", "“": " ",
@@ -44,14 +46,14 @@ _HIGH: Final = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ]+")
 _LOW: Final = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙₐₑₓ]+")
 _VULGAR: Final = re.compile("[¼-¾⅐-⅞]")
 _SPACE: Final = re.compile(r"[^\S\n]")
-_LETTERS: Final = re.compile("[\U0001d400-\U0001d7ff]")
+_LETTERS: Final = re.compile("[\U0001d400-\U0001d7ff\u24b6-\u24e9]")  # styled and circled
 
 
 def ascii_spelling(text: str) -> str:
     """`text` in ASCII and LaTeX commands; other characters, such as Chinese words, stay."""
     if text.isascii():
         return text
-    text = _LETTERS.sub(_plain, text)
+    text = in_digits(_LETTERS.sub(_plain, text))
     text = _ROOT.sub(_root, _OR.sub(" or ", _AND.sub(" and ", text)))
     text = _HIGH.sub(lambda run: f"^{{{_plain(run)}}}", text)
     text = _LOW.sub(lambda run: f"_{{{_plain(run)}}}", text)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from deepcritic.answers.conventions import DEFAULT, Conventions
 from deepcritic.answers.extract import boxed_part, end_of, stated_part
 from deepcritic.answers.matching import Matcher
-from deepcritic.answers.reading import read
+from deepcritic.answers.reading import read, same_integer
 from deepcritic.answers.spelling import spelled
 from deepcritic.answers.too_big import LIMIT, text_too_big, too_deep
 from deepcritic.answers.verdicts import ALGEBRA, Formulas
@@ -90,6 +90,8 @@ def answer_of(text: str) -> str:
 def compare_answers(reference: str, prediction: str, conventions: Conventions, formulas: Formulas) -> Comparison | None:
     """The result for answers found by `answer_of`; None if `formulas` leaves it to algebra."""
     one, other = _part(reference), _part(prediction)
+    if ("\\in" in one or "integer" in one) and ("\\in" in other or "integer" in other):
+        other = same_integer(other, one)
     if one == other and one:
         return Comparison(True)
     for side, part in (("reference", one), ("prediction", other)):

@@ -43,11 +43,13 @@ _MARKER: Final = re.compile(
       | (?:答案|结果)[ ]?(?:是|为|应为|等于|[:：=])[ ]?|(?:故|应)?选(?:择)?[:：]?|答[:：]|\bfinal[ ]answer[*_#]*\s*\n)""",
     re.I | re.VERBOSE,
 )
+_BUT: Final = re.compile(r"^not [^.]{1,40}?,? but ", re.I)
 _REASON: Final = re.compile(r",? (?:because|since|due to)\b|，?因为")
 _CALLED: Final = re.compile(
     r"(?<![A-Za-z0-9\\])\(?([A-J])\)? (?:is|was) (?:the )?"
     r"(?:(?:only )?(?:correct|right)|(?:best|true) (?:answer|choice|option))(?![A-Za-z])"
 )
+_PICKED: Final = re.compile(r"(?i:choose|pick|select)(?: option| choice| answer)? \(?([A-J])\)?[.!]*\Z")
 _CHOSEN: Final = re.compile(r"(?:选项|选择|选)(?:是|为)?[:：]?[ *]*[(（]?([A-J])(?![A-Za-z])")
 _SENTENCE: Final = re.compile(r"\.(?=\s|$)(?!\s*(?:m\.|[0-9]))|[。！\n]|\s*<")
 _FORMULA: Final = re.compile(
@@ -55,7 +57,8 @@ _FORMULA: Final = re.compile(
 )
 _LEAD: Final = re.compile(
     r"(?:(?:so|thus|hence|therefore|then|finally|and|now|that is|(?:we|i) (?:get|have|find|obtain|see|conclude)(?: that)?"
-    r"|it follows that|this (?:gives|means)(?: that)?|所以|因此|故|解得)(?![A-Za-z])[ ,:]*)+",
+    r"|it follows that|this (?:gives|means)(?: that)?"
+    r"|所以|因此|故|解得|综上(?:所述)?|由此可得|可得|从而|于是)(?![A-Za-z])[ ,:，：]*)+",
     re.I,
 )
 _SUBJECT: Final = re.compile(r"(?:[A-Za-z']{2,} )+[$€£¥]?[0-9]")  # Tom needs 7
@@ -83,6 +86,10 @@ _CONDITION: Final = re.compile(
     r",? (?:(?:which is |and (?:it )?(?:is )?)?(?:attained|achieved|reached|obtained|occurring) )?"
     r"(?:at|when|where|for|if|with|as|by) "
 )
+_PLAIN_CONDITION: Final = re.compile(
+    r",? (?:(?:attained|achieved|reached|obtained|occurring) )?(?:at|when|where|for|if|with) [A-Za-z] ?=.*\Z"
+)
+_SO: Final = re.compile(r",? (?:so|thus|therefore|hence|making|giving|which (?:gives|makes|means)|(?:for|or) a total of) ")
 _COMPLEMENT: Final = re.compile(
     r"(?<![\\A-Za-z])(?:is|are|was|were|be|equals?|gives?|yields?|has|have|get|gets|pays?|costs?|needs?|makes?|earns?)(?![A-Za-z])"
     r"(?: (?:equal to|approximately|about|exactly|given by))?:?|[是为]",
@@ -172,16 +179,21 @@ def stated_part(text: str) -> str:
         return str(hashes[-1]).strip()
     if text.endswith("!") and is_prose(text):
         text = text.rstrip("!")
+    if "\\text" in text and _MARKER.search(text):
+        text = _TEXT.sub(r"\1", text)
     called = _CALLED.findall(text)
     if called:
         return str(called[-1])
+    picked = _PICKED.search(text)
+    if picked:
+        return picked[1]
     chosen = _CHOSEN.findall(text) if not text.isascii() else []
     if chosen:
         return str(chosen[-1])
     markers = [found for found in _MARKER.finditer(text) if text[found.end() :].strip(" \n*_.:")]
     if markers:
         part = _in_sentence(text[markers[-1].end() :].strip(" \n*_:"))
-        part = part.rstrip("*_") if part.count("**") % 2 else part
+        part = _BUT.sub("", part.rstrip("*_") if part.count("**") % 2 else part)
         given = _REASON.split(part, maxsplit=1)[0]
         part = part if is_prose(given) else given
         return (_numbers(part) or _last(part)) if is_prose(part) else part
@@ -233,7 +245,13 @@ def _last(text: str) -> str:
     last = runs[-1] if runs else (0, "")
     said = "" if runs and _CONDITION.match(text, last[0]) else text[last[0] :].strip(" .。\n")
     rest = _SENTENCE.split(said)[-1]
-    complement = _COMPLEMENT.split(rest)[-1].rpartition("=")[2].strip()
+    if condition := _PLAIN_CONDITION.search(rest):  # the maximum is 5 when x = 2
+        rest = rest[: condition.start()] if _NUMBER.search(rest, 0, condition.start()) else rest
+    rest = next((part for part in reversed(_SO.split(rest)) if _NUMBER.search(part)), rest)
+    whole = _COMPLEMENT.split(rest)[-1].strip()
+    if whole != rest.strip() and _NUMBER.search(whole) and not _WORD.search(whole):  # the range is [0, 1]
+        return whole
+    complement = whole.rpartition("=")[2].strip()
     numbers = list(_NUMBER.finditer(rest))
     if numbers:
         return _numbers(complement) or _numbers(rest[numbers[-1].start() :]) or numbers[-1][0]

@@ -20,20 +20,26 @@ from deepcritic.answers.shapes import Answer, Piece, Quantity, Region
 
 _RELATION: Final = r"\\(?:le|ge|ne)(?![A-Za-z])|[<>]"
 _SIDES: Final = _RELATION + "|="
-_HAS: Final = re.compile(_RELATION + r"|\\cup|\)\s?U\s?[(\[]|\\setminus|\\mathbb\{R\}|[\[(].*[)\]]")
+_HAS: Final = re.compile(_RELATION + r"|\\cup|\)\s?U\s?[(\[]|\\setminus|\\mathbb\{R\}|\\in ?R|[\[(].*[)\]]")
 _VARIABLE: Final = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?[A-Za-z0-9]+\}?)?")
 _NO_VARIABLE: Final = ("\\infty", "\\pi")
 _OR: Final = r"(?:, ?)?(?<![A-Za-z])or(?![A-Za-z])|\\cup(?![A-Za-z])|(?<=[)\]])\s?U\s?(?=[(\[])"
 _AND: Final = r"(?:, ?)?(?<![A-Za-z])and(?![A-Za-z])|[,;]"
 _FLIPPED: Final = {"=": "=", "<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
-_ALL: Final = re.compile(r"(?:(?:all|any|every|the(?: set of)?) )?(?:(?:all )?reals?(?: numbers?)?)|\\mathbb\{R\}|\\Re", re.I)
+_ALL: Final = re.compile(
+    r"(?:(?:all|any|every|the(?: set of)?) )?(?:(?:all )?reals?(?: numbers?)?)|\\mathbb\{R\}|\\Re"
+    r"|(?:全体|一切|所有|任意)实数|实数集",
+    re.I,
+)
 _NONE: Final = re.compile(
-    r"\\emptyset|\\\{\\\}|(?:the )?empty set|(?:there (?:is|are) )?no (?:real |such |valid )?(?:solutions?|roots?)(?: exists?)?",
+    r"\\emptyset|\\\{\\\}|(?:the )?empty set|(?:there (?:is|are) )?no (?:real |such |valid )?(?:solutions?|roots?)(?: exists?)?"
+    r"|(?:无|没有)(?:实数)?解|空集",
     re.I,
 )
 _INFINITY: Final = Answer("\\infty")
 _MINUS_INFINITY: Final = Answer("-\\infty")
 _EVERYTHING: Final = Piece(_MINUS_INFINITY, _INFINITY, True, True)
+_REAL: Final = re.compile(r"(\\?[A-Za-z]+(?:_\{?\w+\}?)?)\\in ?(?:\\mathbb\{R\}|R)")
 _IN: Final = re.compile(r"(\\?[A-Za-z]+)(?:\\in\\mathbb\{R\})?[|:](.+)", re.DOTALL)
 
 
@@ -48,6 +54,8 @@ def region(text: str) -> Region | None:
     pieces: list[Piece] = []
     names: set[str] = set()
     parts = split(text, _OR)
+    if all("=" in part and not re.search(_RELATION, part) for part in parts):  # x = (1, 2) is a point
+        return None
     joined = len(parts) > 1 and re.search(r"\\cup|\)\s?U\s?[(\[]|\\infty", text) is not None
     for part in parts:
         found = _interval(part, alone=not joined) or _without(part) or _conditions(part)
@@ -115,7 +123,12 @@ def _conditions(text: str) -> tuple[list[Piece], str] | None:
     """Inequalities that all hold: at most one lower and one upper bound, or excluded values."""
     below, above, names = list[tuple[str, bool]](), list[tuple[str, bool]](), set[str]()
     left_out, points = list[str](), list[str]()
-    for condition in split(text, _AND):
+    conditions = split(text, _AND)
+    for condition in conditions:
+        real = _REAL.fullmatch(condition)
+        if real:
+            names.add(real[1])
+            continue
         relations = re.findall(_SIDES, condition)
         sides = split(condition, _SIDES)
         if not relations or len(sides) != len(relations) + 1 or len(sides) > 3 or not all(sides):
@@ -130,7 +143,7 @@ def _conditions(text: str) -> tuple[list[Piece], str] | None:
             if relation == "=":
                 points.append(bound)
             elif relation == "\\ne":
-                left_out.append(bound)
+                left_out += [bound[4:].strip(), f"-{bound[4:].strip()}"] if bound.startswith("\\pm ") else [bound]
             else:
                 (below if relation in (">", "\\ge") else above).append((bound, relation in "<>"))
     if len(names) != 1 or len(below) > 1 or len(above) > 1 or (points and (below or above or left_out or len(points) > 1)):

@@ -20,6 +20,7 @@ _MIXED: Final = re.compile(r"[0-9]+ and (?:[0-9]+/[0-9]+|\\frac\{[0-9]+\}\{[0-9]
 _COMMA: Final = re.compile(r"([^,]*[0-9]),([0-9]+(?![0-9])[^,]*)")
 _INDIAN: Final = re.compile(r"[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}")
 _GROUPED: Final = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")
+_POINT: Final = re.compile(r"[A-Z]\(.+,.+\)\Z")
 _INDEX: Final = re.compile(r"_\{?[0-9]+\}?")
 
 
@@ -44,6 +45,8 @@ class ListMatcher(ValueMatcher):
             return unless(self._ordered(items.items, cells), "vector") if vector else False
         if all(isinstance(item, Choice) for item in items.items) and _CHOICES.fullmatch(other.text):
             return {item.letter for item in items.items if isinstance(item, Choice)} == set(other.text)
+        if type(other) is Answer and _POINT.match(other.text):  # A(1, 2)
+            return self._in_order(items, read(other.text[1:]), items is p)
         return self.as_formulas(r, p) if type(other) is Answer else False
 
     def matrices(self, r: Matrix, p: Matrix) -> Verdict:
@@ -111,7 +114,12 @@ class ListMatcher(ValueMatcher):
         values = [*named.values()]
         one, other = ([*items.items], values) if swap else (values, [*items.items])
         verdict = self._ordered(one, other)
-        if verdict is not False or items.kind not in ("bare", "set"):
+        if items.kind not in ("bare", "set"):  # y = 2, x = 1 and (1, 2)
+            values = [named[name] for name in sorted(named)]
+            one, other = ([*items.items], values) if swap else (values, [*items.items])
+            in_order = self._ordered(one, other)
+            return in_order if set(named) <= {"x", "y", "z"} else any_of((verdict, unless(in_order, "order")))
+        if verdict is not False:
             return verdict
         return self._unordered(one, other) if _indexed(named) else unless(self._unordered(one, other), "order")
 

@@ -12,7 +12,8 @@ from deepcritic.answers.conventions import Conventions
 from deepcritic.answers.numbers import Number, leading_number, may_be_rounded, same_number, spoken_number
 from deepcritic.answers.reading import read
 from deepcritic.answers.shapes import Answer, Based, Choice, Clock, Day, Measured, Quantity, Ratio, Residue, Words
-from deepcritic.answers.units import NO_UNIT, Agreement, Unit, agreement
+from deepcritic.answers.units import NO_UNIT, Agreement, Unit, agreement, unit
+from deepcritic.answers.values import DAY_NAMES, value_in_base
 from deepcritic.answers.verdicts import Formulas, Verdict, all_of, any_of, unless
 
 _DECIMAL: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
@@ -22,7 +23,10 @@ _LAST_LETTER: Final = re.compile(r" [A-Za-z]\Z")
 _LETTERS: Final = re.compile(r"\\?[A-Za-z]+")
 _SAME_WORDS: Final = {
     ("true",): ("yes",), ("correct",): ("yes",), ("false",): ("no",), ("incorrect",): ("no",), ("does", "not", "exist"): ("dne",),
+    ("not", "possible"): ("impossible",), ("not", "equal"): ("unequal",),
 }  # fmt: skip
+_CELSIUS: Final = (("celsius", 1),)
+_FAHRENHEIT: Final = (("fahrenheit", 1),)
 _FUNCTION_WORDS: Final = frozenset(("of", "is", "are", "and", "in", "to", "for", "with", "only"))
 
 
@@ -56,6 +60,9 @@ class ValueMatcher(ABC):
         for one, other in ((r, p), (p, r)):
             if isinstance(one, Quantity) and type(other) is Answer:
                 found = leading_number(other.text)
+                glued = unit(f" {found[1]}") if found and found[1] in _GLUED and one.unit.measures else None
+                if found and glued and glued.measures == one.unit.measures:  # 1.5L, 1500 mL
+                    return self._quantities(one, Quantity(other.text, found[0], glued))
                 if found and found[1] in _GLUED and same_number(found[0], one.number, self._tolerance):
                     return "unit"
                 if _LETTER_DIGITS.fullmatch(other.text):
@@ -101,6 +108,8 @@ class ValueMatcher(ABC):
     def _quantities(self, a: Quantity, b: Quantity) -> Verdict:
         if a.percent != b.percent:
             return self._percent(a.number, b) if a.percent else self._percent(b.number, a)
+        if {a.unit.measures, b.unit.measures} == {_CELSIUS, _FAHRENHEIT} and self.conventions.units == "compared":
+            return _celsius(a) == _celsius(b)
         units, one, other = self._units(a.unit, b.unit), a.number, b.number
         if units == "same" and self.conventions.units == "compared" and a.unit.measures and b.unit.measures:
             one, other = _scaled(one, a.unit.factor), _scaled(other, b.unit.factor)
@@ -154,8 +163,8 @@ class ValueMatcher(ABC):
 
     def _based(self, one: Based, other: Answer) -> Verdict:
         if isinstance(other, Based):
-            return int(one.digits, one.base) == int(other.digits, other.base)
-        if isinstance(other, Quantity) and other.number.value == int(one.digits, one.base):
+            return value_in_base(one.digits, one.base) == value_in_base(other.digits, other.base)
+        if isinstance(other, Quantity) and other.number.value == value_in_base(one.digits, one.base):
             return True
         if isinstance(other, Quantity) or re.fullmatch("[0-9A-Za-z]+", other.text):
             alike = (other.text.lower().lstrip("0") or "0") == one.digits
@@ -172,6 +181,9 @@ class ValueMatcher(ABC):
             if unsaid.minutes >= 780 or unsaid.minutes < 60:  # 15:30 and 0:15 leave no choice
                 return said.minutes == unsaid.minutes
             return said.minutes % 720 == unsaid.minutes % 720 and "am or pm"
+        if isinstance(other, Quantity) and ":" not in one.text and one.minutes % 60 == 0:  # 8 o'clock, or 3 PM and 3
+            alike = other.number.value % 12 == one.minutes // 60 % 12
+            return alike and ("unit" if one.half or other.unit != NO_UNIT else other.number.value == one.minutes // 60)
         hours, _, minutes = one.text.partition(":")
         if not one.half and minutes.isdigit() and isinstance(other, Quantity | Ratio):
             return self._ratio(Ratio(one.text, (read(hours), read(minutes))), other, swap=False)
@@ -209,8 +221,14 @@ class ValueMatcher(ABC):
             return "words"
         if _LETTERS.fullmatch(other.text):
             theirs = (other.text.lower(),)
-            return _SAME_WORDS.get(theirs, theirs) == ours or (theirs[0] in ours and "words")
+            part = theirs[0] in ours or (len(theirs[0]) > 2 and ours[0] in DAY_NAMES and ours[0].startswith(theirs[0]))
+            return _SAME_WORDS.get(theirs, theirs) == ours or (part and "words")
         return re.search("[A-Za-z]{3}", other.text.replace("\\", "")) is not None and "words"
+
+
+def _celsius(temperature: Quantity) -> Fraction:
+    value = temperature.number.value
+    return value if temperature.unit.measures == _CELSIUS else (value - 32) * Fraction(5, 9)
 
 
 def _scaled(number: Number, factor: Fraction) -> Number:

@@ -93,6 +93,12 @@ class Matcher(ListMatcher):
             return verdict if one.name and not _UNSOLVED.search(p.text) else unless(verdict, "unsolved")
         if type(r) is Answer or type(p) is Answer:
             return self.formulas(r.text, p.text)
+        for union, answer in ((r, p), (p, r)):  # intervals that are listed, as those in which a function rises
+            if isinstance(union, Region) and isinstance(answer, Items) and answer.kind == "bare":
+                listed = [_as_region(item) for item in answer.items]
+                pieces = tuple(piece for item in listed if item for piece in item.pieces)
+                if None not in listed and "\\infty" in answer.text:
+                    return unless(self._pieces(union, Region(answer.text, pieces)), "interval")
         nothing = (side.text == "\\emptyset" or (isinstance(side, Words) and _NEGATIONS & set(side.words)) for side in (r, p))
         return all(nothing) and "words"
 

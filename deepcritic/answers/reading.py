@@ -21,12 +21,12 @@ from deepcritic.answers.units import NO_UNIT, unit
 from deepcritic.answers.values import based, choice, clock, day, quantity, residue, spoken_mixed, words
 
 _HEDGE: Final = re.compile(
-    r"(?:about|approximately|approx|roughly|around|exactly|only|just|\\approx|~)(?![A-Za-z])\.?\s*"
+    r"(?:about|approximately|approx|roughly|around|exactly|only|just|\\approx|~)(?![A-Za-z])\.?\s*|the (?=[0-9])"
     r"|[\u4e00-\u9fff]{1,12}(?=-?[0-9$\\])",
     re.IGNORECASE,
 )
 _QUALIFIER: Final = re.compile(
-    r"[,;( ] ?(?:where |for |with )?(?:all |any |some |every |each )?[A-Za-z](?:,[A-Za-z])*"
+    r"[,;( ] ?(?:where |for |with )?(?:all |any |some |every |each )?(?:(?P<name>[A-Za-z])(?!,)|[A-Za-z](?:,[A-Za-z])*)"
     r"(?:\\in ?\\mathbb\{[ZN]\}(?:\^\{?\+\}?|_\{?\+\}?)?|\\in ?[ZN]|(?: is| are| being)?(?: an| any)? integers?)\)?\Z"
 )
 _CLAUSE: Final = re.compile(
@@ -51,6 +51,7 @@ _NO_NAME: Final = re.compile(
 )
 _CALL: Final = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'*(?:\^\{?\(?-?\w+\)?\}?)?\([^=]*\)")
 _NAMES: Final = re.compile(r"\((?=[^A-Za-z]*[A-Za-z])[A-Za-z_0-9{},\\ ]*\)")
+_SIGN: Final = re.compile(r"\\[A-Za-z]+|[A-Za-z]")
 _COMMAND: Final = re.compile(r"\\[A-Za-z]+")
 _RATIO: Final = re.compile(r"[^:]+(?::[^:]+){1,4}|[0-9]+(?: to [0-9]+){1,2}")
 _UNIT_BEHIND: Final = re.compile(
@@ -67,7 +68,7 @@ _BRACKETS: Final[tuple[tuple[str, str, Kind], ...]] = (
 @lru_cache(10_000)
 def read(text: str) -> Answer:
     """Parse `text` in canonical spelling (`spelled`); a formula if it is no other known kind."""
-    timed = clock(text) if ":" in text or text[-1:] in "mM" else None
+    timed = clock(text) if ":" in text or text[-1:] in "mMk" or "点" in text or "时" in text else None
     found = timed or (day(text) if text[:1].isdigit() and text[-1:].isalnum() and " " in text else None) or quantity(text)
     if found is not None:
         return found
@@ -89,6 +90,21 @@ def read(text: str) -> Answer:
         if answer is not None:
             return answer
     return Answer(text)
+
+
+def same_integer(text: str, reference: str) -> str:
+    r"""`text` with the name of its integer as in `reference`, without the clause that declares it.
+
+    >>> same_integer(r"2k\\pi,k\\in\\mathbb{Z}", r"2n\\pi,n\\in\\mathbb{Z}")
+    '2n\\\\pi'
+    """
+    ours, theirs = _QUALIFIER.search(text), _QUALIFIER.search(reference)
+    if not ours or not theirs or not ours["name"] or not theirs["name"] or ours["name"] == theirs["name"]:
+        return text
+    value = text[: ours.start()]
+    if theirs["name"] in _COMMAND.sub("", value):
+        return text
+    return _SIGN.sub(lambda sign: theirs["name"] if sign[0] == ours["name"] else sign[0], value)
 
 
 def _numbered(text: str) -> Answer | None:
@@ -164,7 +180,7 @@ def _bracketed(text: str) -> Answer | None:
 
 def _held(text: str, inside: str, kind: Kind) -> Answer | None:
     """The content of brackets of a kind; a single value in round brackets is that value."""
-    built = builder(inside) if kind == "set" else None
+    built = builder(inside) if kind in ("set", "bare") else None
     if built is not None:
         return built
     measured = quantity(inside) if kind == "round" else None

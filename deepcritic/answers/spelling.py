@@ -82,7 +82,9 @@ _ABSOLUTE: Final = re.compile(r"(?<![A-Za-z\\])abs\(([^()]*)\)")
 _ANGLES: Final = re.compile(r"\A<([^<>]*,[^<>]*)>\Z")
 _HARD: Final = "\x01"  # a space around words in LaTeX, kept before letters
 _SOFT: Final = re.compile(rf"(?<![0-9A-Za-z)}}\]]){_HARD}+|(?<=[)}}\]]){_HARD}+(?![A-Za-z])|{_HARD}+(?![0-9A-Za-z\\])")
-_EDGES: Final = re.compile(r"\A(?:[\s:,;]|=(?!=)|\\\\|\\implies)+|(?:[\s.,;:]|\\\\)+\Z")
+_START: Final = re.compile(r"(?:[\s:,;]|=(?!=)|\\\\|\\implies)*+")
+_PLUS_MINUS: Final = re.compile(r"\+ ?/ ?-|(?:\A|(?<=[=(,])) ?\+-(?=[0-9\\A-Za-z])")
+_TURNED: Final = re.compile(r"(?P<opens>[\[\](])(?P<ends>[^\[\]()\s][^\[\]]*?[,;][^\[\]]*)(?P<closes>[\[\])])")
 
 
 def spelled(answer: str) -> str:
@@ -109,10 +111,35 @@ def spelled(answer: str) -> str:
         text = _SPACE.sub("", " ".join(text.split()))
     if _HARD in text:
         text = " ".join(_SOFT.sub("", text).replace(_HARD, " ").split())
-    text = _EDGES.sub("", text)
+    text = _without_edges(text)
+    if "+" in text:
+        text = _PLUS_MINUS.sub(r"\\pm ", text)
+    if text[:1] == "]" or text[-1:] == "[":
+        text = _standard_brackets(text)
     if "abs(" in text:
         text = _ABSOLUTE.sub(r"|\1|", text)
     return _ANGLES.sub(r"\\langle \1\\rangle", text) if text[:1] == "<" else text
+
+
+def _without_edges(text: str) -> str:
+    """`text` without punctuation and line breaks at its ends."""
+    start = _START.match(text)
+    text, before = text[start.end() :] if start else text, ""
+    while text != before:
+        before, text = text, text.rstrip(" \t\n\r\f\v.,;:").removesuffix("\\\\")
+    return text
+
+
+def _standard_brackets(text: str) -> str:
+    """Intervals in the notation `]2,5[` with round brackets at open ends."""
+    parts = text.split("\\cup")
+    found = [_TURNED.fullmatch(part.strip()) for part in parts]
+    if None in found:
+        return text
+    turned = {"]": "(", "[": "["}, {"[": ")", "]": "]"}
+    return "\\cup".join(
+        f"{turned[0].get(one['opens'], '(')}{one['ends']}{turned[1].get(one['closes'], ')')}" for one in found if one
+    )
 
 
 def unescaped(text: str) -> str:

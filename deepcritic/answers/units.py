@@ -18,6 +18,7 @@ _TABLE: Final = """
 length mm millimeter millimetre 毫米 = 1/1000 | cm centimeter centimetre 厘米 = 1/100 | dm 分米 = 1/10 | m meter metre 米 = 1
 length km kilometer kilometre 千米 公里 = 1000 | in inch = 127/5000 | ft foot feet = 381/1250 | yd yard = 1143/1250
 length mi mile = 201168/125 | nm nanometer = 1/1000000000
+length^3 gallon gal = 473176473/125000000000 | quart = 473176473/500000000000 | pint = 473176473/1000000000000
 length^3 ml mL milliliter millilitre 毫升 = 1/1000000 | l L liter litre 升 = 1/1000
 time ms = 1/1000 | s sec second 秒 = 1 | min minute 分钟 = 60 | h hr hour 小时 = 3600 | day 天 = 86400 | week = 604800
 month month = 1 | year yr = 12
@@ -25,7 +26,7 @@ mass mg = 1/1000000 | g gram 克 = 1/1000 | kg kilogram 千克 公斤 = 1 | lb l
 dollar $ dollar USD buck = 1 | cent = 1/100
 euro € euro EUR = 1
 sterling £ GBP = 1
-yuan yuan RMB CNY 元 = 1
+yuan yuan RMB CNY 元 = 1 | 角 = 1/10
 yen yen JPY = 1
 rupee ₹ rupee Rs INR = 1
 degree ^\\circ degree deg 度 = 1
@@ -37,10 +38,14 @@ energy J joule = 1 | kJ = 1000
 """
 _LARGE: Final = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
                  "万": 10**4, "亿": 10**8}  # fmt: skip
-_SPELLED_OUT: Final = ((re.compile(r"\bmph\b"), "mile/hour"), (re.compile(r"\bk(?:m|p|mp)h\b"), "km/hour"))
+_SPELLED_OUT: Final = (
+    (re.compile(r"\bmph\b"), "mile/hour"), (re.compile(r"\bk(?:m|p|mp)h\b"), "km/hour"),
+    (re.compile("平方"), "square "), (re.compile("立方"), "cubic "), (re.compile("每"), "/"), (re.compile("(?<=/)时"), "小时"),
+)  # fmt: skip
 _TOKEN: Final = re.compile(r"\^\\circ ?[CF]?(?![A-Za-z])|[A-Za-z]+|[$€£₹¥]|[\u4e00-\u9fff]+|\^\{?(-?[0-9])\}?|/|\\cdot|[*.-]|\S")
 _CLAUSE: Final = re.compile(
-    r"(?<![A-Za-z])(?:and|or|mod|if|when|where|with|is|are|equals?|base|plus|minus|times|to|by|than|not)(?![A-Za-z])",
+    r"(?<![A-Za-z])(?:and|or|mod|if|when|where|with|is|are|equals?|base|plus|minus|to|by|than|not"
+    r"|times(?= ?(?:[0-9(\\\\]|(?!a )[A-Za-z](?![A-Za-z]))))(?![A-Za-z])",
     re.IGNORECASE,
 )
 _NOTHING: Final = frozenset(

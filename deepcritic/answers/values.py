@@ -19,17 +19,29 @@ from deepcritic.answers.units import NO_UNIT, unit
 _CURRENCY: Final = re.compile(r"(-?)(?:([$€£₹¥])|(Rs|USD|EUR|GBP|RMB|CNY|INR)(?![A-Za-z])\.?) ?(?=-?[0-9.])")
 _PERCENT: Final = re.compile(r" ?(?:%|(?:percent(?:age)?|pct|per cent)(?![A-Za-z]))")
 _IN_BRACKETS: Final = re.compile(r"\A ?\(([A-Za-z ]{2,})\)\Z")
-_COMPOUND: Final = re.compile(r"(?<=[A-Za-z]) (?:and )?(?=[0-9])")
+_COMPOUND: Final = re.compile(r"(?<=[A-Za-z\u4e00-\u9fff]) ?(?:and )?(?=[0-9])")
+_ARC: Final = re.compile(r"([0-9]+)\^\\circ ?([0-9]+(?:\.[0-9]+)?)'(?: ?([0-9]+(?:\.[0-9]+)?)(?:\"|''))?")
+_FEET: Final = re.compile(r"([0-9]+)'[ -]?([0-9]+(?:\.[0-9]+)?)(?:\"|'')")
+_NTH: Final = re.compile(r"(?:st|nd|rd|th)(?![A-Za-z]) ?")
+_AFTER: Final = {("time", "m"): "minute", ("time", "分"): "分钟"}
 _BASED: Final = re.compile(
-    r"""\(?(?P<digits>-?[0-9][0-9A-Za-z]*|[0-9A-F]{2,})\)?
-    (?:_\{?\(?(?P<below>[0-9]{1,2}|[a-z]{3,8})\)?\}?|\ ?\(?base[ -](?P<behind>[0-9]{1,2}|[a-z]{3,8})\)?)""",
+    r"""(?:(?i:in\ )?(?i:base)[ -](?P<before>[0-9]{1,2}|[a-z]{3,8})[:,]?\ ?)?
+    (?:\\overline\{|\()?(?P<digits>-?[0-9][0-9A-Za-z]*(?:\.[0-9A-Za-z]+)?|[0-9A-F]{2,})[)}]?
+    (?(before)|(?:_\{?\(?(?:base\ ?)?(?P<below>[0-9]{1,2}|[a-z]{3,8})\)?\}?
+      |\ ?\(?(?:in\ )?(?i:base)[ -](?P<behind>[0-9]{1,2}|[a-z]{3,8})\)?))""",
     re.VERBOSE,
 )
 _PREFIXED: Final = re.compile("0b([01]+)|0x([0-9A-Fa-f]+)")
 _BASES: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _CLOCK: Final = re.compile(
-    r"([0-9]{1,2}):([0-5][0-9])(?::00)?(?: ?([ap])\.? ?m\.?)?|([0-9]{1,2}) ?([ap])\.? ?m\.?", re.IGNORECASE
+    r"(?P<hours>[0-9]{1,2}):(?P<minutes>[0-5][0-9])(?::00)?(?: ?(?P<half>[ap])\.? ?m\.?)?"
+    r"|(?P<hour>[0-9]{1,2})(?: ?(?P<day>[ap])\.? ?m\.?| ?o'? ?clock)",
+    re.IGNORECASE,
 )
+_CHINESE_CLOCK: Final = re.compile(
+    r"(?P<half>上午|早上|凌晨|下午|晚上)?(?P<hours>[0-9]{1,2})[点时](?P<minutes>半|[0-5]?[0-9](?=分|\Z)|(?(half)|整))分?"
+)
+DAY_NAMES: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH: Final = rf"({'|'.join(_MONTHS)})[a-z]{{0,6}}\.?"
 _ORDINAL: Final = r"([0-9]{1,2})(?:st|nd|rd|th)?"
@@ -67,6 +79,9 @@ def quantity(text: str) -> Quantity | None:
     if found is None:
         return None
     value, rest = found
+    nth = _NTH.match(rest)
+    if nth and not value.step:
+        rest = f" {rest[nth.end() :]}".rstrip()
     currency = (unit(money[2] or money[3]) if money else None) or NO_UNIT
     if money and money[1]:
         value = value._replace(value=-value.value)
@@ -90,10 +105,13 @@ def quantity(text: str) -> Quantity | None:
 def _compound(text: str) -> Quantity | None:
     """`2 hours 30 minutes`: quantities of one dimension, each unit smaller than the one before."""
     total, last = Fraction(0), NO_UNIT
+    if "'" in text:
+        return _primes(text)
     parts = _COMPOUND.split(text)
     for part in parts:
         found = leading_number(part)
-        measure = unit(found[1]) if found else None
+        name = found[1].strip() if found else ""
+        measure = unit(f" {_AFTER.get((last.measures[0][0], name), name) if last.measures else name}")
         if found is None or measure is None or not measure.measures:
             return None
         if last.measures and (last.measures != measure.measures or measure.factor >= last.factor):
@@ -103,37 +121,62 @@ def _compound(text: str) -> Quantity | None:
     return Quantity(text, Number(total), last._replace(factor=Fraction(1))) if len(parts) > 1 else None
 
 
+def _primes(text: str) -> Quantity | None:
+    """Minutes and seconds of arc, or feet and inches."""
+    arc, feet = _ARC.fullmatch(text), _FEET.fullmatch(text)
+    if arc:
+        degrees = Fraction(arc[1]) + Fraction(arc[2]) / 60 + Fraction(arc[3] or 0) / 3600
+        return Quantity(text, Number(degrees), unit("^\\circ") or NO_UNIT)
+    length = unit(" feet")
+    return Quantity(text, Number(Fraction(feet[1]) + Fraction(feet[2]) / 12), length) if feet and length else None
+
+
 def based(text: str) -> Answer | None:
-    """Digits with their base: `101_2`, `101 (base 2)`, `0b101`."""
+    """Digits with their base: `101_2`, `101 (base 2)`, `base 2: 101`, `0b101`."""
     prefixed = _PREFIXED.fullmatch(text)
     if prefixed:
         return Based(text, prefixed[1] or prefixed[2].lower(), 2 if prefixed[1] else 16)
     found = _BASED.fullmatch(text)
     if found is None:
         return None
-    written = found["below"] or found["behind"]
+    written = (found["before"] or found["below"] or found["behind"]).lower()
     base = int(written) if written.isdigit() else _BASES.index(written) if written in _BASES else 0
     if not 2 <= base <= 36:
         return None
     try:
-        int(found["digits"], base)
+        value_in_base(found["digits"], base)
     except ValueError:
         return None
     return Based(text, re.sub("^(-?)0+(?=.)", r"\1", found["digits"].lower()), base)
+
+
+def value_in_base(digits: str, base: int) -> Fraction:
+    """The value of `digits`, which may have a point. Raises `ValueError` for a digit that the base does not have.
+
+    >>> value_in_base("2.1", 3)
+    Fraction(7, 3)
+    """
+    whole, _, part = digits.partition(".")
+    return Fraction(int(whole + part, base), base ** len(part))
 
 
 def clock(text: str) -> Answer | None:
     """A time of day: `3:30 PM`, `15:30`, `3 p.m.`, `noon`."""
     if text.lower() in ("noon", "midnight"):
         return Clock(text, 720, "p") if text.lower() == "noon" else Clock(text, 0, "a")
+    chinese = None if text.isascii() else _CHINESE_CLOCK.fullmatch(text)
+    if chinese:
+        half = "" if not chinese["half"] else "p" if chinese["half"] in ("下午", "晚上") else "a"
+        minutes = {"半": "30", "整": "00", "": "00"}.get(chinese["minutes"], chinese["minutes"])
+        return clock(f"{chinese['hours']}:{minutes:0>2}{half and f' {half}m'}")
     found = _CLOCK.fullmatch(text)
     if found is None:
         return None
-    hours, half = int(found[1] or found[4]), (found[3] or found[5] or "").lower()
+    hours, half = int(found["hours"] or found["hour"]), (found["half"] or found["day"] or "").lower()
     if hours > (12 if half else 24):
         return None
     hours = hours % 12 + 12 * (half == "p") if half else hours
-    return Clock(text, 60 * hours + int(found[2] or 0), half)
+    return Clock(text, 60 * hours + int(found["minutes"] or 0), half)
 
 
 def day(text: str) -> Answer | None:

@@ -155,7 +155,7 @@ def _doubts(text: str, answer: str | None, content: str | None, verdict: int) ->
     shown = (answer or "") if content is None else content
     if abs(verdict) not in numbers(shown):
         yield f"guessed: {verdict} does not stand there"
-    if content is None and len(text.strip()) >= 80:
+    if content is None and len((answer or "").strip()) >= 80:
         yield "guessed: without a box"
     rest = WORDS.sub("", shown)
     if not re.search(r"[^\W\d_]", rest) and len(numbers(shown)) > 1 and "/" not in rest and " of " not in shown:
