@@ -235,8 +235,10 @@ def _notes(entries: Sequence[Entry]) -> list[str]:
     notes = []
     lines: dict[str, dict[str, None]] = {}
     for entry in entries:
-        for name in entry.not_above:
-            said = f"{entry.critic} is not shown to beat the baseline “{name}” on "
+        if entry.not_above:
+            names = ", ".join(f"“{name}”" for name in entry.not_above)
+            baselines = f"the baseline{'s' if len(entry.not_above) > 1 else ''} {names}"
+            said = f"{entry.critic} is not shown to beat {baselines} on "
             lines.setdefault(said, {})[_column(entry.benchmark)] = None
     notes += [f"† {line}{', '.join(columns)}." for line, columns in lines.items()]
     ours = {entry.benchmark: entry.rows for entry in entries if entry.confirmed is None}

@@ -92,6 +92,7 @@ class RunFolder:
         follows: bool = False,
         renamed: Mapping[str, str] | None = None,
     ) -> None:
+        self.run = path.parent.name
         path = _followed(path)
         self.path, self.stage, self.limits = path, stage, limits or Limits()
         self.effort = UsageLog(path)

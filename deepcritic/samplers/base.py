@@ -177,6 +177,18 @@ class Ready(Protocol):
 
 
 @runtime_checkable
+class Refilling(Protocol):
+    """A sampler that forms its batches inside one call of `stream`, and takes new requests while it writes replies.
+
+    Its `stream` accepts None among the requests: no request at the moment. It asks again while replies are being written, and
+    ends when none is.
+    """
+
+    @property
+    def refills(self) -> bool: ...
+
+
+@runtime_checkable
 class Cancelling(Protocol):
     """An engine that can cancel draws (see `deepcritic.samplers.cancellation`)."""
 

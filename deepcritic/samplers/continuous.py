@@ -28,6 +28,8 @@ GROWTH = 128
 """The number of columns by which a buffer grows."""
 REFILL = 4
 """New prompts are read together once a quarter of the rows is free: one by one they would delay the others."""
+BETWEEN = 4
+"""Steps between two readings of prompts, so that prompts that arrive one by one are read together."""
 PREFILL_TOKENS = 8192
 """The most prompt tokens that are read together."""
 _PLAIN = frozenset({"full_attention", "sliding_attention"})
@@ -93,13 +95,16 @@ class ContinuousBatch:
         self._unwanted = unwanted
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self._rows: list[Job | None] = []
+        self._steps = 0
+        """Steps since prompts were last read."""
         self._window = Window()
         self._buffers: list[Buffer] = []
         self._native: Any = None
         """The model's own cache, if its rows cannot be exchanged."""
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Yield each job when its reply ends, reaches its limit or is `cancelled`."""
+    def run(self, jobs: Iterable[Job | None]) -> Iterator[Job]:
+        """Yield each job when its reply ends, reaches its limit or is `cancelled`. None: no job at the moment; `jobs` is asked
+        again while replies are being written."""
         import torch
 
         waiting, coming = deque[Job](), iter(jobs)
@@ -131,10 +136,10 @@ class ContinuousBatch:
         self._window.begin = self._first_column()
         return gone
 
-    def _refill(self, waiting: deque[Job], coming: Iterator[Job]) -> list[Job]:
+    def _refill(self, waiting: deque[Job], coming: Iterator[Job | None]) -> list[Job]:
         """Read new prompts if there is room; returns the jobs whose reply is complete with its first token."""
-        free = self._size - self._busy
-        if self._busy and (free < max(1, self._size // REFILL) or not self._plain):
+        free, self._steps = self._size - self._busy, self._steps + 1
+        if self._busy and (free < max(1, self._size // REFILL) or self._steps < BETWEEN or not self._plain):
             return []
         new: list[Job] = []
         longest = read = 0
@@ -155,6 +160,8 @@ class ContinuousBatch:
     def _begin(self, new: list[Job]) -> list[Job]:
         import torch
         from transformers import DynamicCache
+
+        self._steps = 0
 
         unique: dict[int, int] = {}
         prompts: list[list[int]] = []

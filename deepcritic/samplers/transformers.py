@@ -104,13 +104,19 @@ class TransformersSampler:
         """Cancel the draws of these keys after at most one more token."""
         self._cancellation.cancel(keys)
 
-    def stream(self, requests: Iterable[Request]) -> Iterator[Generation | Failure]:
+    @property
+    def refills(self) -> bool:
+        """See `deepcritic.samplers.base.Refilling`."""
+        return True
+
+    def stream(self, requests: Iterable[Request | None]) -> Iterator[Generation | Failure]:
         owed: set[Key] = set()
 
-        def pulled() -> Iterator[Request]:
+        def pulled() -> Iterator[Request | None]:
             for request in requests:
-                owed.update(request.keys)
-                self._cancellation.pulled(request.keys)
+                if request is not None:
+                    owed.update(request.keys)
+                    self._cancellation.pulled(request.keys)
                 yield request
 
         try:
@@ -122,13 +128,15 @@ class TransformersSampler:
             for key in owed:
                 self._cancellation.answered(key)
 
-    def _outcomes(self, waiting: Iterator[Request]) -> Iterator[Generation | Failure]:
+    def _outcomes(self, waiting: Iterator[Request | None]) -> Iterator[Generation | Failure]:
         assert self._model is not None, "the sampler is used outside its with block"
         failures, draws, numbers, gone = deque[Failure](), dict[int, _Draw](), itertools.count(), self._cancellation
 
-        def jobs() -> Iterator[Job]:
-            for window in iter(lambda: list(itertools.islice(waiting, max(1, WINDOW * self._batch_size))), []):
+        def jobs() -> Iterator[Job | None]:
+            for window in _windows(waiting, max(1, WINDOW * self._batch_size)):
                 found = [draw for one in window for draw in self._draws(one, failures)]
+                if not found:
+                    yield None
                 for draw in sorted(found, key=lambda draw: -len(draw.ids)):
                     if draw.key in gone:
                         failures.append(cancelled(draw.key))
@@ -185,6 +193,13 @@ class TransformersSampler:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._source:  # a model passed to `of` belongs to the caller
             self._model = None
+
+
+def _windows(requests: Iterator[Request | None], size: int) -> Iterator[list[Request]]:
+    """Lists of at most `size` requests; a shorter or empty one where no request is there at the moment."""
+    for first in requests:
+        rest = itertools.islice(requests, size - 1) if first is not None else ()
+        yield [one for one in itertools.chain([first], itertools.takewhile(lambda one: one is not None, rest)) if one is not None]
 
 
 def draw_replies(

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from deepcritic.schema import Failure, Generation, Key, Scores
 
@@ -66,19 +66,22 @@ class Batcher(Generic[W]):
     """Passes work from many clients to `stream`, the engine's own batching loop.
 
     `lanes` is the number of concurrent calls of `stream`: 1 for an engine that forms batches inside one call, more for one that
-    forms them across calls. A single lane's call takes work until the queue is empty. `cancel`, if the engine has it, stops the
-    draws of some keys (see `Cancelling`). `most_waiting` limits the queue: beyond it `draw` raises `QueueFullError`.
+    forms them across calls. A single lane's call takes work until the queue is empty, or with `refills` as long as the engine
+    writes replies (see `Refilling`). `cancel`, if the engine has it, stops the draws of some keys (see `Cancelling`).
+    `most_waiting` limits the queue: beyond it `draw` raises `QueueFullError`.
     """
 
     def __init__(
         self,
-        stream: Callable[[Iterable[W]], Iterator[Outcome]],
+        stream: Callable[[Iterable[Any]], Iterator[Outcome]],
         *,
         lanes: int = 1,
         most_waiting: int = 1024,
         cancel: Callable[[Iterable[Key]], None] | None = None,
+        refills: bool = False,
     ) -> None:
         self._stream, self._lanes, self._most_waiting, self._cancel = stream, lanes, most_waiting, cancel
+        self._refills = refills and lanes == 1
         self._waiting: deque[_Draw[W]] = deque()
         self._by_name: dict[Hashable, _Draw[W]] = {}
         self._by_key: dict[Key, _Draw[W]] = {}
@@ -174,11 +177,13 @@ class Batcher(Generic[W]):
                 error = raised
             self._fail(lane, error)
 
-    def _source(self, first: _Draw[W], lane: int) -> Iterator[W]:
-        """Yield `first`, and with a single lane, also queued work whenever the engine asks for more."""
+    def _source(self, first: _Draw[W], lane: int) -> Iterator[W | None]:
+        """Yield `first`, and with a single lane, also queued work whenever the engine asks for more; None if there is none."""
         draw: _Draw[W] | None = first
-        while draw is not None:
-            if self._by_name.get(draw.name) is draw:  # else all its clients have left
+        while draw is not None or self._refills:
+            if draw is None:
+                yield None
+            elif self._by_name.get(draw.name) is draw:  # else all its clients have left
                 yield draw.work
             draw = self._take(lane, wait=False) if self._lanes == 1 else None
 

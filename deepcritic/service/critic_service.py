@@ -8,7 +8,7 @@ from typing import Any
 
 from deepcritic.critic import Critic
 from deepcritic.errors import InputError
-from deepcritic.samplers.base import Cancelling
+from deepcritic.samplers.base import Cancelling, Refilling
 from deepcritic.samplers.base import Request as Draws
 from deepcritic.schema import Failure, Item, Scores
 from deepcritic.scorers.base import Scorer
@@ -32,7 +32,9 @@ class Service:
         engine = await asyncio.to_thread(self.critic.opened)
         cancel = engine.cancel if isinstance(engine, Cancelling) else None
         queue = self.limits.queue
-        self.draws: Batcher[Draws] = Batcher(engine.stream, lanes=self._lanes, most_waiting=queue, cancel=cancel).__enter__()
+        self.draws: Batcher[Draws] = Batcher(
+            engine.stream, lanes=self._lanes, most_waiting=queue, cancel=cancel, refills=isinstance(engine, Refilling)
+        ).__enter__()
         self.scores: Batcher[ToScore] | None = None
         if self.scorer is not None:
             await asyncio.to_thread(self.scorer.__enter__)

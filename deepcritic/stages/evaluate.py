@@ -303,7 +303,7 @@ def _ended(folder: RunFolder, metrics: dict[str, Any], push: str | None) -> dict
     """Print where the results are; with `push`, add them to a model card."""
     table = folder.path / "table.md"
     print(f"results: {folder.path / METRICS}, verdicts.jsonl{' and table.md' if table.is_file() else ''}")
-    print(f"to view them: python -m deepcritic stage=report run={folder.path.parent.name}")
+    print(f"to view them: python -m deepcritic stage=report run={folder.run}")
     if push is not None:
         print(f"results added to {put_results(push, metrics)}")
     return metrics

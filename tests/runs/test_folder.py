@@ -246,6 +246,7 @@ def test_a_link_is_the_folder_that_it_leads_to(path: Path, tmp_path: Path) -> No
     path.parent.mkdir(parents=True)
     path.symlink_to(real)
     with _open(path) as folder:
+        assert folder.run == path.parent.name != folder.path.parent.name, "messages name the run as its user does"
         assert folder.begin()
         _work(folder)
         with pytest.raises(RunConflict, match="in use"), RunFolder(real, stage="draw", config=CONFIG):

@@ -253,6 +253,33 @@ def test_requests_are_pulled_as_there_is_room(tiny_model: Path) -> None:
     assert pulled < 100
 
 
+def test_a_request_that_comes_later_joins_the_batch(sampler: TransformersSampler) -> None:
+    long, short = (_ask(name, "7", Sampling(temperature=0, max_tokens=most)) for name, most in (("long", 60), ("short", 2)))
+    pauses = 0
+
+    def coming() -> Iterator[Request | None]:
+        nonlocal pauses
+        yield long
+        while pauses < 4:
+            pauses += 1
+            yield None  # nothing to ask at the moment
+        yield short
+
+    first, second = sampler.stream(coming())
+    assert (first.key.example_id, second.key.example_id, pauses) == ("short", "long", 4)
+    alone = _all(sampler, [long, short])
+    assert [first.text, second.text] == [alone[short.keys[0]].text, alone[long.keys[0]].text]  # type: ignore[union-attr]
+
+
+def test_a_stream_ends_when_nothing_is_written_and_nothing_to_ask(sampler: TransformersSampler) -> None:
+    def coming() -> Iterator[Request | None]:
+        yield _ask("p", "7", Sampling(max_tokens=2))
+        while True:
+            yield None
+
+    assert len(list(sampler.stream(coming()))) == 1
+
+
 def test_weights_in_memory_draw_the_same(tiny_model: Path, sampler: TransformersSampler) -> None:
     other = TransformersSampler.of(sampler._model, sampler._tokenizer, sampler.model_id, batch_size=2)
     requests = _requests(Sampling(max_tokens=6))
