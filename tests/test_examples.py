@@ -17,7 +17,9 @@ from types import SimpleNamespace
 import pytest
 
 from deepcritic import Critic
+from deepcritic.microworld.source import written
 from deepcritic.rewards import CriticReward
+from deepcritic.runs.jsonl import write_rows
 from deepcritic.samplers.scripted import ScriptedSampler
 from deepcritic.schema import ALL_CORRECT
 
@@ -36,6 +38,7 @@ def needs(package: str, extra: str) -> None:
      ("filter_dataset", "datasets", "train", "features: ['problem', 'solution', 'first_error'"),
      ("generator_reward", "trl", "train", "["),
      ("inspect_scorer", "inspect_ai", "inspect", "{'accepted': 0.0}"),
+     ("verifiers_environment", "verifiers", "verifiers", "{'judgment': Reward(score=1.0"),
      ("verifiers_judge", "verifiers", "verifiers", "{'accepted': Reward(score=0.0")],
 )  # fmt: skip
 def test_an_example(name: str, package: str, extra: str, says: str, tmp_path: Path) -> None:
@@ -142,6 +145,19 @@ def test_the_judge_in_verifiers(reply: str, value: float | None) -> None:
     else:
         asyncio.run(task.score(trace))
         assert trace.reward == value
+
+
+def test_verifiers_finds_the_taskset_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("verifiers", "verifiers")
+    from verifiers.v1.utils.loaders import load_taskset, taskset_config_type
+
+    rows = list(written(split="train", count=3, seed=0, lengths=(3, 4)))
+    write_rows(tmp_path / "labelled.jsonl", rows)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    config = taskset_config_type("verifiers_environment")(id="verifiers_environment", path=str(tmp_path / "labelled.jsonl"))
+    tasks = list(load_taskset(config))
+    assert [(one.data.id, one.data.first_error) for one in tasks] == [(row.id, row.gold.first_error) for row in rows]
+    assert all(row.item.steps[0] in one.data.prompt_text for one, row in zip(tasks, rows, strict=True))
 
 
 def test_the_problem_may_stand_in_a_column_of_its_own() -> None:

@@ -123,7 +123,8 @@ class StepwiseEvaluator:
         stops = self.task.question.calls[call].stop
         written: dict[tuple[str, int], str] = {}
         cut: Counter[tuple[str, int]] = Counter()
-        for reply in draws.collect(self._requests(walks, call), self.engine, label):
+        total = sum(len(walk.written) for walk in walks)
+        for reply in draws.collect(self._requests(walks, call), self.engine, label, total=total):
             ended = stops[0] if stops and reply.finish_reason == "stop" and not reply.text.endswith(stops) else ""
             place = (reply.key.example_id, reply.key.sample)
             written[place] = reply.prefix + reply.text + ended

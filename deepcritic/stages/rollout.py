@@ -77,7 +77,7 @@ def run(folder: RunFolder, options: RolloutOptions, *, sampler: Callable[..., Sa
     with Draws(folder) as draws:
         requests = (ask(row, given, range(options.samples)) for row in rows for given in range(1, len(row.item.steps)))
         if options.rule is None or not options.adaptive:
-            draws.collect(requests, engine, "rollouts")
+            draws.collect(requests, engine, "rollouts", total=everything)
             asked = everything
         elif folder.limits.dry_run:
             draws.count_at_most(requests, engine, "rollouts")
