@@ -3,6 +3,9 @@
 found = compare([rows_of_a], [rows_of_b])              # rows of `verdicts.jsonl`; pass one list per seed
 found["benchmarks"]["processbench/math"]["f1"]["difference"]
 
+`maj_f1` compares votes. If some runs have several replies per row and others one, `final_f1` compares what each decides: the
+vote, or the only reply.
+
 With one run per side, the p-value is exact for these rows. It comes from a randomisation test that swaps the critics' scores by
 problem or, for an accuracy whose scores are 0 or 1 with no problem twice, from McNemar's test. With several seeds per side, seeds
 and problems are resampled. P-values are not corrected for multiple comparisons.
@@ -24,6 +27,7 @@ from deepcritic.tasks.metrics_shared import in_percent
 
 Run = Sequence[Judged]
 _Figure = Callable[[Array, Array], Array]
+FINAL: Final = "final_f1"
 _ACCURACIES: Final[dict[str, _Figure]] = {"error_accuracy": lambda error, _: error, "correct_accuracy": lambda _, fine: fine}
 
 
@@ -54,7 +58,7 @@ def compare(a: Sequence[Run], b: Sequence[Run], names: Sequence[str] = ()) -> di
     judged = all(row.responses or isinstance(row.gold, float) for run in runs for row in run)  # responses, or grades of proofs
     single_name, vote_name = ("accuracy", "vote_accuracy") if judged else ("f1", "maj_f1")
     main: _Figure = _pooled if judged else harmonic_f1s
-    scores: dict[str, list[_Scores]] = {single_name: [], vote_name: []}
+    scores: dict[str, list[_Scores]] = {single_name: [], vote_name: [], FINAL: []}
     left_out = 0
     for seed, (benchmark, every) in enumerate(benchmarks.items()):
         table = [rows for rows in every if all(row.correct is not None for row in rows)]
@@ -66,10 +70,12 @@ def compare(a: Sequence[Run], b: Sequence[Run], names: Sequence[str] = ()) -> di
         parts[benchmark] = {"rows": len(table), single_name: _difference([single], main)}
         for name, figure in () if judged else _ACCURACIES.items():
             parts[benchmark][name] = _difference([single], figure) | _mcnemar(single, name)
-        if all(len(row.verdicts) > 1 for rows in table for row in rows):
+        votes = [any(len(row.verdicts) > 1 for row in run) for run in zip(*table, strict=True)]
+        name = vote_name if all(len(row.verdicts) > 1 for rows in table for row in rows) else FINAL
+        if name == vote_name or (not judged and any(votes) and not all(votes)):
             voted = _scores(table, "vote_correct", len(a), seed)
-            scores[vote_name].append(voted)
-            parts[benchmark][vote_name] = _difference([voted], main)
+            scores[name].append(voted)
+            parts[benchmark][name] = _difference([voted], main)
     found: dict[str, Any] = {"rows": sum(part["rows"] for part in parts.values()), "left_out": left_out, "benchmarks": parts}
     if len(parts) > 1:
         means = {f"mean_{name}": each for name, each in scores.items() if len(each) == len(parts)}

@@ -1,7 +1,7 @@
 """Published figures, each with its source, date, and whether it was read there or quoted.
 
 >>> critics = {figure.critic for figure in published().figures if figure.benchmark == "ProcessBench mean"}
->>> "GPT-4o" in critics, published().benchmarks["mr_gsm8k"].rows
+>>> "GPT-4o" in critics, published().benchmarks["mr_gsm8k/original"].rows
 (True, 1418)
 """
 
@@ -40,7 +40,8 @@ class Benchmark(Row, frozen=True, kw_only=True):
 
 
 class Figure(Row, frozen=True, kw_only=True):
-    """One published F1 in percent. `benchmark` names a test, or a set of tests for the mean over it."""
+    """One published F1 in percent. `benchmark` names a test, or a set of tests for the mean over it. `quoted_by` is the text in
+    which a figure at second hand was found."""
 
     critic: str
     benchmark: str
@@ -48,6 +49,7 @@ class Figure(Row, frozen=True, kw_only=True):
     source: str
     state: State
     votes: int = 1
+    quoted_by: str | None = None
 
     @property
     def confirmed(self) -> bool:
@@ -92,7 +94,8 @@ def published() -> Published:
 
 
 def read_published(path: Path) -> Published:
-    """Read a file of figures. Raises `InputError` for a figure with an unknown source or benchmark, or without a `state`."""
+    """Read a file of figures. Raises `InputError` for a figure with an unknown source or benchmark, without a `state`, or
+    at second hand without `quoted_by`."""
     try:
         found = msgspec.convert(yaml.safe_load(path.read_text("utf-8")), Published)
     except (yaml.YAMLError, msgspec.ValidationError) as error:
@@ -105,6 +108,12 @@ def read_published(path: Path) -> Published:
             if value not in known:
                 expected = f"one of {', '.join(sorted(known))}"
                 raise InputError(f"unknown {field} of {figure.name}", file=path, field=field, found=value, expected=expected)
+        if figure.confirmed == (figure.quoted_by is not None):
+            expected = "the text that quotes a figure at second hand; none for one that was read in its source"
+            raise InputError(
+                f"the state of {figure.name} on {figure.benchmark}", file=path, field="quoted_by", found=figure.quoted_by,
+                expected=expected,
+            )  # fmt: skip
     for system in found.systems:
         if system.source not in found.sources:
             expected = f"one of {', '.join(sorted(found.sources))}"

@@ -30,8 +30,8 @@ BASELINE: Final = "baseline: "
 
 
 class Entry(Row, frozen=True, kw_only=True):
-    """One number of the table: F1 in percent. `confirmed` is None for own results and baselines. `not_above` names the baselines
-    that an own result is not shown to beat."""
+    """One number of the table: F1 in percent. `confirmed` is None for own results and baselines. `quoted_by` is the text in
+    which an unconfirmed figure was found. `not_above` names the baselines that an own result is not shown to beat."""
 
     critic: str
     benchmark: str
@@ -43,6 +43,7 @@ class Entry(Row, frozen=True, kw_only=True):
     link: str | None = None
     date: str | None = None
     confirmed: bool | None = None
+    quoted_by: str | None = None
     not_above: tuple[str, ...] = ()
 
 
@@ -64,6 +65,7 @@ def beside_published(results: Mapping[str, Metrics]) -> list[Entry]:
                 Entry(
                     critic=figure.name, benchmark=figure.benchmark, f1=figure.f1, rows=test.rows if test else None,
                     source=figure.source, link=source.link, date=source.date, confirmed=figure.confirmed,
+                    quoted_by=figure.quoted_by,
                 )
             )  # fmt: skip
     return entries
@@ -90,7 +92,7 @@ def markdown(entries: Sequence[Entry]) -> str:
     head, body = _grid(entries)
     shown = [head, ["---", *["---:"] * (len(head) - 2), "---"], *body]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in shown]
-    return "\n".join([*lines, "", *(f"{note}  " for note in _notes(entries)), ""])
+    return "\n".join([*lines, "", *(f"{note}  " for note in _all_notes(entries)), ""])
 
 
 def print_table(entries: Sequence[Entry]) -> None:
@@ -106,7 +108,7 @@ def print_table(entries: Sequence[Entry]) -> None:
         table.add_row(*row)
     console = Console() if sys.stdout.isatty() else Console(width=max(100, 30 + 24 * len(head)))
     console.print(table)
-    for note in _notes(entries):
+    for note in _all_notes(entries):
         console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -204,7 +206,7 @@ def _grid(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
     lines: dict[tuple[str, str], dict[str, Entry]] = {}
     for entry in entries:
         lines.setdefault((entry.critic, entry.source), {})[entry.benchmark] = entry
-    head = ["critic", *map(_column, columns), "source"]
+    head = ["critic", *map(column_title, columns), "source"]
     body = [
         [critic, *(_cell(cells.get(column)) for column in columns), _source(next(iter(cells.values())))]
         for (critic, _), cells in lines.items()
@@ -222,7 +224,12 @@ def _cell(entry: Entry | None) -> str:
     return f"{entry.f1:.1f}{interval}{marks}"
 
 
-def _column(name: str) -> str:
+def column_title(name: str) -> str:
+    """The title of a test in tables.
+
+    >>> column_title("processbench/math"), column_title("mine")
+    ('ProcessBench MATH', 'mine')
+    """
     test = published().benchmarks.get(name)
     return test.title if test else name
 
@@ -231,23 +238,33 @@ def _source(entry: Entry) -> str:
     return entry.source if entry.date is None else f"{entry.source}, {entry.date}"
 
 
-def _notes(entries: Sequence[Entry]) -> list[str]:
-    notes = []
+def _all_notes(entries: Sequence[Entry]) -> list[str]:
+    return [*notes(entries), *(f"{text}, {link}" for text, link in sources(entries))]
+
+
+def sources(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    """The title and the address of each source of a published figure."""
+    links = {entry.source: entry.link for entry in entries if entry.link}
+    return [(f"{source}: {published().sources[source].title}", link) for source, link in links.items()]
+
+
+def notes(entries: Sequence[Entry]) -> list[str]:
+    """What the marks of the figures mean, and which figures do not compare."""
+    found = []
     lines: dict[str, dict[str, None]] = {}
     for entry in entries:
         if entry.not_above:
             names = ", ".join(f"“{name}”" for name in entry.not_above)
             baselines = f"the baseline{'s' if len(entry.not_above) > 1 else ''} {names}"
             said = f"{entry.critic} is not shown to beat {baselines} on "
-            lines.setdefault(said, {})[_column(entry.benchmark)] = None
-    notes += [f"† {line}{', '.join(columns)}." for line, columns in lines.items()]
+            lines.setdefault(said, {})[column_title(entry.benchmark)] = None
+    found += [f"† {line}{', '.join(columns)}." for line, columns in lines.items()]
     ours = {entry.benchmark: entry.rows for entry in entries if entry.confirmed is None}
     for name, test in published().benchmarks.items():
         rows = ours.get(name)
         if rows is not None and test.rows is not None and rows != test.rows:
-            notes.append(f"{test.title}: {rows:,} rows here, {test.rows:,} in published figures, which do not compare.")
-    if any(entry.confirmed is False for entry in entries):
-        notes.append(f"{UNCONFIRMED}: read at second hand, not in the source.")
-    sources = {entry.source: entry.link for entry in entries if entry.link}
-    notes += [f"{source}: {published().sources[source].title}, {link}" for source, link in sources.items()]
-    return notes
+            found.append(f"{test.title}: {rows:,} rows here, {test.rows:,} in published figures, which do not compare.")
+    quoted = dict.fromkeys(entry.quoted_by or "another text" for entry in entries if entry.confirmed is False)
+    if quoted:
+        found.append(f"{UNCONFIRMED}: read at second hand, not in the source: {'; '.join(quoted)}.")
+    return found

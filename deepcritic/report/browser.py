@@ -21,8 +21,8 @@ from deepcritic.report.texts import Text, Texts
 from deepcritic.runs.jsonl import read_lines, read_rows
 from deepcritic.schema import ALL_CORRECT, Scores
 
-OUTCOMES: Final = ("right", "missed", "too early", "too late", "false alarm", "wrong", "no verdict", "no reply")
-"""Outcomes of a row, in the order of the filters. `wrong` is for tasks that name no step."""
+OUTCOMES: Final = ("right", "missed", "too early", "too late", "false alarm", "wrong", "tie", "no verdict", "no reply")
+"""Outcomes of a row, in the order of the filters. `wrong` and `tie` are for tasks that name no step."""
 CALL: Final = "critique"
 
 
@@ -90,6 +90,8 @@ def outcome(row: dict[str, Any], stepwise: bool = True) -> str:
         return "no verdict"
     right = row.get("vote_correct") if len(verdicts) > 1 else row.get("correct")
     if not stepwise:
+        if any(isinstance(one, list) for one in verdicts) and right is not None and 0 < right < 1:  # several responses are first
+            return "tie"
         return "right" if right is not None and right >= 0.5 else "wrong"
     if verdict == gold:
         return "right"

@@ -174,7 +174,8 @@ def legend_above(axes: Any, columns: int = 3) -> None:
     labels = axes.get_legend_handles_labels()[1]
     if not labels:
         return
-    room = axes.figure.get_size_inches()[0] * 13 / len(axes.figure.axes)
+    names = max((len(text.get_text()) for text in axes.get_yticklabels()), default=0)
+    room = (axes.figure.get_size_inches()[0] * 13 - 0.8 * names) / len(axes.figure.axes)
     columns = max(1, min(columns, int(room / (max(map(len, labels)) + 5))))
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.4)
 
@@ -188,13 +189,14 @@ def bars(axes: Any, names: Sequence[str], most: int = 34) -> None:
 
 
 def shortened(name: str, most: int = 34) -> str:
-    """Shorten an untrusted name to `most` characters and escape matplotlib's markup.
+    """Shorten an untrusted name in its middle to `most` characters and escape matplotlib's markup.
 
-    >>> shortened("a$b$" * 20, 12)
-    'a\\\\$b\\\\$a\\\\$b\\\\$a\\\\$b…'
+    >>> shortened("DeepCritic-7B-RL, processbench/math", 20), shortened("a$b")
+    ('DeepCriti…bench/math', 'a\\\\$b')
     """
     shown = "".join(character if character.isprintable() else " " for character in str(name))
-    shown = shown if len(shown) <= most else shown[: most - 1] + "…"
+    half = most // 2
+    shown = shown if len(shown) <= most else f"{shown[: most - half - 1]}…{shown[-half:]}"
     return shown.replace("$", r"\$")
 
 

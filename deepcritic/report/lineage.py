@@ -55,7 +55,9 @@ class Lineage:
     def _model(self, model: str, seen: set[str]) -> Line:
         name = self._trained.get(model)
         if name is None or name in seen:
-            return {"what": "model", "name": model or "unknown", "note": "not trained in this run"}
+            recorded = model.startswith("recorded")
+            note = "recorded replies; what wrote them is not in this run" if recorded else "not trained in this run"
+            return {"what": "model", "name": model or "unknown", "note": note}
         manifest = self._manifests[name]
         steps = f", {manifest.facts['steps']:,} steps" if isinstance(manifest.facts.get("steps"), int) else ""
         parts = [self._model(manifest.model or "", seen | {name})]

@@ -7,18 +7,20 @@ for warning in warnings(run, manifests, found):
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepcritic.evaluation.table import not_beaten
+from deepcritic.evaluation.table import column_title, not_beaten
 from deepcritic.metrics.baselines import CONSTANT
 from deepcritic.report.evaluations import Evaluation
 from deepcritic.runs.budget import amount
 from deepcritic.runs.manifest import Manifest, RowCounts
-from deepcritic.tasks.metrics_types import Figures, FirstErrorFigures, Interval, PointwiseFigures, ProofFigures
+from deepcritic.tasks.metrics_types import Baseline, Figures, FirstErrorFigures, Interval, PointwiseFigures, ProofFigures
 
+RUN = "What was run"
+"""The title of the table of stages."""
 FEW = 100
 """Below this many rows in a class, a rate is unreliable."""
 SEEN = 0.05
@@ -29,10 +31,18 @@ LEAN = 0.8
 
 @dataclass(frozen=True)
 class Caution:
-    """A warning to read before the figures."""
+    """A warning to read before the figures. `stage` is the stage's name, or the title of an evaluation."""
 
     stage: str
     text: str
+
+
+def by_stage(found: Iterable[Caution]) -> list[tuple[str, list[str]]]:
+    """The warnings of each stage together, in the order of the first of each."""
+    grouped: dict[str, list[str]] = {}
+    for one in found:
+        grouped.setdefault(one.stage, []).append(one.text)
+    return list(grouped.items())
 
 
 def warnings(run: Path, manifests: Mapping[str, Manifest], found: Sequence[Evaluation]) -> Iterator[Caution]:
@@ -52,6 +62,9 @@ def warnings(run: Path, manifests: Mapping[str, Manifest], found: Sequence[Evalu
                 yield Caution(name, f"{count:,} rows failed: {reason}")
         if manifest.stage == "label":
             yield from _labels(name, manifest)
+        if manifest.stage in ("estimate", "filter"):
+            for hint in manifest.facts.get("hints") or ():
+                yield Caution(name, str(hint))
     for one in found:
         yield from _evaluation(one)
 
@@ -80,17 +93,19 @@ def _evaluation(one: Evaluation) -> Iterator[Caution]:
     """One caution per kind of problem, with the parts affected."""
     found: dict[str, list[str]] = {}
     for name, part in one.parts.items():
-        where = f" on {name.rpartition('/')[2]}" if len(one.parts) > 1 else ""
+        where = f" on {column_title(name)}" if len(one.parts) > 1 else ""
         for trouble, amount_of_it in _troubles(part):
             found.setdefault(trouble, []).append(f"{amount_of_it}{where}")
     for trouble, places in found.items():
-        yield Caution(one.name, f"{trouble}: {', '.join(places)}")
+        yield Caution(one.title, f"{trouble}: {'; '.join(places)}")
+    for hint in one.manifest.facts.get("hints") or ():
+        yield Caution(one.title, str(hint))
     remark = one.metrics.critic.get("remark")
     if remark:
-        yield Caution(one.name, f"measured otherwise than its authors measured it: {remark}")
+        yield Caution(one.title, f"measured otherwise than its authors measured it: {remark}")
     held = one.metrics.contamination.held if one.metrics.contamination else {}
     if held:
-        yield Caution(one.name, f"{len(held):,} problems occur in the training data that was looked through")
+        yield Caution(one.title, f"{len(held):,} problems occur in the training data that was looked through")
     classes = [row.get("stratum") for row in one.rows]
     for stratum in dict.fromkeys(classes):
         count = classes.count(stratum)
@@ -100,18 +115,28 @@ def _evaluation(one: Evaluation) -> Iterator[Caution]:
                 if count < FEW
                 else f"{_share(count, len(classes))} of the solutions are “{stratum}”"
             )
-            yield Caution(one.name, f"unbalanced or small: {less}")
+            yield Caution(one.title, f"unbalanced or small: {less}")
 
 
 def _troubles(part: Figures) -> Iterator[tuple[str, str]]:
-    """(problem, amount) pairs for the figures of one benchmark."""
-    for rate, trouble in (
-        (part.truncated_rate, "replies cut at max_tokens"),
-        (part.unparsed_rate, "replies without a readable verdict, which count as wrong"),
-    ):
-        if (rate or 0) >= SEEN:
-            yield trouble, f"{rate:.1f}%"
+    """(problem, amount) pairs for the figures of one benchmark, the most serious first."""
     steps = part if isinstance(part, FirstErrorFigures) else FirstErrorFigures()
+    if steps.f1_unknown:
+        yield "F1 is unknown", steps.f1_unknown
+    for mine, vote, what in ((steps.f1, False, "F1"), (steps.maj_f1, True, "F1 of the vote")):
+        names = not_beaten(steps, vote=vote)
+        if names:
+            against = ", ".join(f"“{name}” {shown(steps.baselines[name].f1)}" for name in names)
+            yield f"{what} is not shown to beat baselines", f"{shown(mine)} against {against}"
+    f1, constant = steps.f1, steps.constant_baseline_f1
+    if not steps.baselines and f1 is not None and constant is not None and f1 < constant:
+        yield f"F1 is below that of the baseline “{CONSTANT}”", f"{f1:.1f} against {constant:.1f}"
+    if isinstance(part, PointwiseFigures) and below_chance(part):
+        against = f"{shown(part.accuracy)}% against {shown(part.chance_accuracy)}%"
+        yield "the better one is not shown to be found more often than by chance", against
+    whole = part.benchmark.rows_when_whole
+    if whole and part.examples and part.examples != whole:
+        yield "rows measured", f"{part.examples:,} of {whole:,}"
     lost = part.replies.failed + part.replies.refused
     if lost:
         low, high = steps.f1_bounds or (None, None)
@@ -120,18 +145,18 @@ def _troubles(part: Figures) -> Iterator[tuple[str, str]]:
         yield "replies that did not come", f"{lost:,}{spread}"
     if part.missing:
         yield "rows without a reply, which count as wrong", f"{part.missing:,}"
-    whole = part.benchmark.rows_when_whole
-    if whole and part.examples and part.examples != whole:
-        yield "rows measured", f"{part.examples:,} of {whole:,}"
-    for mine, vote, what in ((steps.f1, False, "F1"), (steps.maj_f1, True, "F1 of the vote")):
-        for baseline in not_beaten(steps, vote=vote):
-            against = f"{shown(mine)} against {shown(steps.baselines[baseline].f1)}"
-            yield f"{what} is not shown to beat the baseline “{baseline}”", against
-    f1, constant = steps.f1, steps.constant_baseline_f1
-    if not steps.baselines and f1 is not None and constant is not None and f1 < constant:
-        yield f"F1 is below that of the baseline “{CONSTANT}”", f"{f1:.1f} against {constant:.1f}"
-    if steps.f1_unknown:
-        yield "F1 is unknown", steps.f1_unknown
+    for rate, trouble in (
+        (part.unparsed_rate, "replies without a readable verdict, which count as wrong"),
+        (part.truncated_rate, "replies cut at max_tokens"),
+    ):
+        if (rate or 0) >= SEEN:
+            yield trouble, f"{rate:.1f}%"
+
+
+def below_chance(part: PointwiseFigures) -> bool:
+    """Whether the interval of the accuracy reaches down to the chance level."""
+    low = part.accuracy_interval[0]
+    return low is not None and part.chance_accuracy is not None and low <= part.chance_accuracy
 
 
 def sample(found: Sequence[Evaluation]) -> str:
@@ -153,9 +178,9 @@ def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tu
     """The headline figures: (number, description, interval or comparison)."""
     cards = []
     for one in found[:3]:
-        for what, value, interval in _main(one):
+        for what, value, interval, against in _main(one):
             if value is not None:
-                beside = [_range(interval), _on(one)]
+                beside = [_range(interval), _on(one), against]
                 cards.append((f"{value:.1f}", f"{what}", ", ".join(filter(None, beside))))
     if "rl_gain" in summary:
         cards.append((f"{summary['rl_gain']:+.1f}", "points of F1 by RL", _range(summary.get("rl_gain_interval"))))
@@ -169,25 +194,41 @@ def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tu
     return cards
 
 
-def _main(one: Evaluation) -> Iterator[tuple[str, float | None, Interval | None]]:
-    """The main figures with their intervals, for single replies and for the vote."""
+def _main(one: Evaluation) -> Iterator[tuple[str, float | None, Interval | None, str]]:
+    """The main figures with their intervals and baselines, for single replies and for the vote."""
     whole, only = one.metrics, next(iter(one.parts.values())) if len(one.parts) == 1 else None
     votes = max((part.samples for part in one.parts.values()), default=0)
     if isinstance(only, FirstErrorFigures):
-        yield f"F1, {one.title}", only.f1, only.f1_interval
-        yield f"F1, {one.title}, Maj@{votes}", only.maj_f1, only.maj_f1_interval
+        yield f"F1, {one.title}", only.f1, only.f1_interval, _against(only.baselines)
+        yield f"F1, {one.title}, Maj@{votes}", only.maj_f1, only.maj_f1_interval, _against(only.baselines, vote=True)
     elif isinstance(only, ProofFigures):
-        yield f"exact grades, {one.title}", only.accuracy, only.accuracy_interval
+        yield f"exact grades, {one.title}", only.accuracy, only.accuracy_interval, ""
     elif isinstance(only, PointwiseFigures):
-        yield f"better one found, {one.title}", only.accuracy, only.accuracy_interval
+        chance = "" if only.chance_accuracy is None else f"chance level {only.chance_accuracy:.1f}"
+        said = f"not shown to beat it: {chance}" if below_chance(only) else chance
+        yield f"better one found, {one.title}", only.accuracy, only.accuracy_interval, said
     else:
-        yield f"F1, {one.title}", whole.mean_f1, whole.mean_f1_interval
-        yield f"F1, {one.title}, Maj@{votes}", whole.mean_maj_f1, whole.mean_maj_f1_interval
+        yield f"F1, {one.title}", whole.mean_f1, whole.mean_f1_interval, _against(whole.mean_baselines)
+        beaten = _against(whole.mean_baselines, vote=True)
+        yield f"F1, {one.title}, Maj@{votes}", whole.mean_maj_f1, whole.mean_maj_f1_interval, beaten
+
+
+def _against(baselines: Mapping[str, Baseline], *, vote: bool = False) -> str:
+    """The best baseline, and whether it is beaten."""
+    known = {name: one for name, one in baselines.items() if one.f1 is not None}
+    if not known:
+        return ""
+    best = max(known, key=lambda name: known[name].f1 or 0.0)
+    failed = [name for name, one in known.items() if (one.maj_beaten if vote else one.beaten) is False]
+    if failed:
+        worst = max(failed, key=lambda name: known[name].f1 or 0.0)
+        return f"not shown to beat the baseline {worst} {known[worst].f1:.1f}"
+    return f"best baseline: {best} {known[best].f1:.1f}"
 
 
 def _on(one: Evaluation) -> str:
     """The benchmark's name, or the number of benchmarks in the mean."""
-    return next(iter(one.parts)) if len(one.parts) == 1 else f"mean of {len(one.parts)} benchmarks"
+    return column_title(next(iter(one.parts))) if len(one.parts) == 1 else f"mean of {len(one.parts)} benchmarks"
 
 
 def stage_table(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
@@ -201,11 +242,11 @@ def stage_table(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
         config = _config(run / name)
         counts = next(iter(manifest.counts.values()), None)
         tokens = manifest.completion or _draws(manifest, "completion")
-        models = [manifest.model, *(manifest.facts.get(key) for key in ("critic", "generator", "teacher"))]
+        models = [_model(manifest), *(manifest.facts.get(key) for key in ("critic", "generator", "teacher"))]
         trained = f" → {manifest.facts['trained']}" if manifest.facts.get("trained") else ""
         row = [
             name,
-            " + ".join(dict.fromkeys(str(model) for model in models if model)) + trained,
+            " + ".join(dict.fromkeys(model for model in models if model and isinstance(model, str))) + trained,
             _reads(config),
             counts.entered if counts else "",
             counts.kept if counts else "",
@@ -214,7 +255,13 @@ def stage_table(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
         ]
         row += [amount(manifest.cost) if manifest.cost else ""] if priced else []
         rows.append([*row, config.get("seed", "")])
-    return {"title": "What was run", "head": head, "rows": [[shown(cell) for cell in row] for row in rows], "words": 3}
+    return {"title": RUN, "head": head, "rows": [[shown(cell) for cell in row] for row in rows], "words": 3}
+
+
+def _model(manifest: Manifest) -> str | None:
+    """The model with the name that tables give it."""
+    label = manifest.facts.get("label")
+    return f"{label}: {manifest.model}" if label and manifest.model and label != manifest.model else label or manifest.model
 
 
 def preference_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
@@ -230,10 +277,14 @@ def preference_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     measured = [(title, cells) for title, cells in columns if any(value is not None for value, _ in cells)]
     head = ["judge", "benchmark", "rows", *(title for title, _ in measured), "chance level"]
     rows = [
-        [one.title, name, part.examples, *(_with_range(*cells[row]) for _, cells in measured), part.chance_accuracy]
+        [
+            one.title, column_title(name), part.examples, *(_with_range(*cells[row]) for _, cells in measured),
+            "" if part.chance_accuracy is None else f"{part.chance_accuracy:.1f}{' †' if below_chance(part) else ''}",
+        ]
         for row, (one, name, part) in enumerate(parts)
-    ]
-    table = {"title": "Judged responses, in percent", "head": head, "words": 2}
+    ]  # fmt: skip
+    notes = ["† The judge is not shown to beat guessing."] if any(below_chance(part) for _, _, part in parts) else []
+    table = {"title": "Judged responses, in percent", "head": head, "words": 2, "notes": notes}
     return {**table, "rows": [[shown(cell) for cell in row] for row in rows]} if rows else None
 
 

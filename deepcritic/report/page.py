@@ -24,11 +24,13 @@ from typing import Any, Final
 from deepcritic.report import plots_data, plots_evaluation, plots_preferences, plots_training
 from deepcritic.report.browser import browse
 from deepcritic.report.chunks import FOLDER, INSIDE, Chunks, write_beside
+from deepcritic.report.data_tables import data_cards, data_tables
+from deepcritic.report.differences import differences, leads
 from deepcritic.report.draw import Plot
 from deepcritic.report.evaluations import evaluations
 from deepcritic.report.groups import browse_groups
-from deepcritic.report.overview import headline, preference_table, proof_table, sample, stage_table, warnings
-from deepcritic.report.results_tables import differences, results_tables, sentence
+from deepcritic.report.overview import by_stage, headline, preference_table, proof_table, sample, stage_table, warnings
+from deepcritic.report.results_tables import reply_table, results_tables
 from deepcritic.report.tables import tables
 from deepcritic.runs.folder import package_version
 from deepcritic.runs.jsonl import replacing
@@ -48,6 +50,8 @@ class Written:
     characters: int
     chunks: int
     beside: bool
+    tables: tuple[Mapping[str, Any], ...] = ()
+    """The tables of the page: title, head and rows."""
 
 
 def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: Path | None = None) -> Written:
@@ -64,13 +68,14 @@ def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: P
     )
     content: dict[str, Any] = {
         "title": sample(found) or f"Run {run.name}",
-        "lead": sentence(compared),
+        "leads": leads(compared),
         "facts": _facts(run, manifests, found),
-        "cards": headline(summary, found),
-        "warnings": list(warnings(run, manifests, found)),
+        "cards": [*headline(summary, found), *data_cards(run, manifests)],
+        "warnings": by_stage(warnings(run, manifests, found)),
         "tables": [
             *results_tables(found, compared),
-            *filter(None, [preference_table(found), proof_table(found)]),
+            *filter(None, [preference_table(found), proof_table(found), reply_table(found)]),
+            *data_tables(run, manifests),
             *_own_tables(summary),
             stage_table(run, manifests),
         ],
@@ -83,13 +88,13 @@ def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: P
     text = render(index=index, chunks={} if outside else packed, folder=FOLDER if outside else "", **content)
     with replacing(folder / PAGE) as file:
         file.write(text.encode())
-    return Written(folder / PAGE, len(text), len(packed), outside)
+    return Written(folder / PAGE, len(text), len(packed), outside, tuple(content["tables"]))
 
 
 def render(
     *,
     title: str,
-    lead: str = "",
+    leads: Sequence[str] = (),
     facts: Sequence[str] = (),
     cards: Sequence[tuple[str, str, str]] = (),
     warnings: Sequence[Any] = (),
@@ -130,7 +135,7 @@ def render(
     )
     return page.render(
         title=title,
-        lead=lead,
+        leads=leads,
         facts=facts,
         cards=cards,
         warnings=warnings,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from deepcritic.evaluation.published import published
+from deepcritic.evaluation.table import column_title
 from deepcritic.report.draw import (
     GRID,
     INK,
@@ -33,6 +34,8 @@ PUBLISHED = 6
 """The number of published figures shown per benchmark, best first."""
 MOST = 6
 """The most plots of one kind; one plot has at most `2 * MOST` benchmarks. The tables have all."""
+FEWEST = 5
+"""Groups with fewer rows, of each class for F1, are in the CSV alone: a line through them shows noise."""
 Point = dict[str, Any]
 
 
@@ -87,12 +90,14 @@ def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
         known = sorted((figure for figure in published().figures if figure.benchmark == benchmark), key=lambda one: -one.f1)
         for one_published in known[:PUBLISHED]:
             kind = "published" if one_published.confirmed else "published, unconfirmed"
-            rows.append({"benchmark": benchmark, "critic": one_published.name, "f1": one_published.f1, "kind": kind})
+            voted = one_published.votes > 1
+            known_f1 = {"maj" if voted else "f1": one_published.f1}
+            rows.append({"benchmark": benchmark, "critic": one_published.name, "kind": kind, **known_f1})
     with figure("f1", width=WIDE, height=0.75 + 0.23 * len(rows) + 0.32 * len(benchmarks)) as (drawn, axes):
         at, ticks = 0.0, []
         for benchmark in benchmarks:
             if len(benchmarks) > 1:
-                axes.text(0.6, at, shortened(benchmark, 60), fontsize=9.5, fontweight="bold", va="center")
+                axes.text(0.6, at, shortened(column_title(benchmark), 60), fontsize=9.5, fontweight="bold", va="center")
                 at += 1
             for row in (row for row in rows if row["benchmark"] == benchmark):
                 _f1_line(axes, at, row)
@@ -110,7 +115,7 @@ def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
         percent_axis(axes, "F1 (percent), with 95% intervals", along="x")
         _f1_legend(axes, rows)
     said = "; ".join(
-        f"{row['critic']} {row['f1']:.1f}" + (f" on {row['benchmark']}" if len(benchmarks) > 1 else "")
+        f"{row['critic']} {row['f1']:.1f}" + (f" on {column_title(row['benchmark'])}" if len(benchmarks) > 1 else "")
         for row in rows
         if row["kind"] == "this run"
     )
@@ -125,8 +130,7 @@ def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
             [
                 row["benchmark"],
                 row["critic"],
-                row["f1"],
-                *(row.get(key) for key in ("low", "high", "maj", "baseline")),
+                *(row.get(key) for key in ("f1", "low", "high", "maj", "baseline")),
                 row["kind"],
             ]
             for row in rows
@@ -146,10 +150,13 @@ def best_baseline(part: FirstErrorFigures) -> float | None:
 
 def _f1_line(axes: Any, at: float, row: Point) -> None:
     own = row["kind"] == "this run"
-    axes.text(FIRST, at, f"{row['f1']:.1f}", va="center", fontsize=9 if own else 8, color=INK if own else MUTED)
+    style: dict[str, Any] = {"va": "center", "fontsize": 9 if own else 8, "color": INK if own else MUTED}
+    for place, key in ((FIRST, "f1"), (SECOND, "maj")):
+        if row.get(key) is not None:
+            axes.text(place, at, f"{row[key]:.1f}", **style)
     if not own:
         face = MUTED if row["kind"] == "published" else PAPER
-        axes.plot(row["f1"], at, "D", color=MUTED, markersize=4, markerfacecolor=face)
+        axes.plot(row.get("f1", row.get("maj")), at, "D", color=MUTED, markersize=4, markerfacecolor=face)
         return
     if row["low"] is not None:
         axes.plot([row["low"], row["high"]], [at, at], color=SERIES[0], linewidth=5, alpha=0.25, solid_capstyle="butt")
@@ -158,7 +165,6 @@ def _f1_line(axes: Any, at: float, row: Point) -> None:
     axes.plot(row["f1"], at, "o", color=SERIES[0], markersize=6)
     if row["maj"] is not None:
         axes.plot(row["maj"], at, "^", color=SERIES[1], markersize=6)
-        axes.text(SECOND, at, f"{row['maj']:.1f}", va="center", fontsize=9)
 
 
 def _f1_legend(axes: Any, rows: Sequence[Point]) -> None:
@@ -326,7 +332,7 @@ def by_position(lines: Sequence[tuple[Evaluation, dict[str, Accuracy]]], benchma
     """Errors found, by first wrong step."""
     with figure(f"position-{benchmark}") as (drawn, axes):
         for number, (one, groups) in enumerate(lines):
-            known = {int(place): group for place, group in groups.items() if group.accuracy is not None}
+            known = {int(at): group for at, group in groups.items() if group.accuracy is not None and group.rows >= FEWEST}
             if known and all(None not in group.interval for group in known.values()):
                 band(axes, [*known], [group.interval for group in known.values()], number)
             axes.plot([*known], [group.accuracy for group in known.values()], label=shortened(one.title), **line(number))
@@ -342,10 +348,10 @@ def by_length(lines: Sequence[tuple[Evaluation, dict[str, Accuracies]]], benchma
     names = list(dict.fromkeys(name for _, groups in lines for name in groups))
     with figure(f"length-{benchmark}") as (drawn, axes):
         for number, (one, groups) in enumerate(lines):
-            values = [groups[name].f1 if name in groups else None for name in names]
+            values = [groups[name].f1 if name in groups and _enough(groups[name]) else None for name in names]
             places = [at + (number - (len(lines) - 1) / 2) * 0.09 for at in range(len(names))]
             for place, name in zip(places, names, strict=True):
-                if name in groups and None not in groups[name].f1_interval:
+                if name in groups and _enough(groups[name]) and None not in groups[name].f1_interval:
                     interval = groups[name].f1_interval
                     axes.plot([place, place], interval, color=SERIES[number], alpha=0.35, linewidth=3, solid_capstyle="butt")
             axes.plot(places, values, label=shortened(one.title), **line(number))
@@ -356,6 +362,11 @@ def by_length(lines: Sequence[tuple[Evaluation, dict[str, Accuracies]]], benchma
         legend_above(axes, 4)
     rows = [[one.title, name, at.rows, at.f1, *at.f1_interval] for one, groups in lines for name, at in groups.items()]
     return _grouped("length", "F1 by length of the solution", "steps", rows, benchmark, drawn.svg, value="f1")
+
+
+def _enough(group: Accuracies) -> bool:
+    """Whether both classes have rows enough to be drawn."""
+    return min(group.with_error, group.rows - group.with_error) >= FEWEST
 
 
 def _accuracy_rows(lines: Sequence[tuple[Evaluation, dict[str, Accuracy]]]) -> list[list[Any]]:
@@ -373,13 +384,18 @@ def _grouped(
 ) -> Plot:
     return Plot(
         name=f"{key}-{benchmark}".rstrip("-"),
-        title=f"{title}: {benchmark}" if benchmark else title,
+        title=f"{title}: {column_title(benchmark)}" if benchmark else title,
         svg=svg,
-        text=f"{title}, with 95% intervals, for {', '.join(dict.fromkeys(str(row[0]) for row in rows))}.",
+        text=f"{title}, with 95% intervals, for {', '.join(dict.fromkeys(str(row[0]) for row in rows))}."
+        + (
+            ""
+            if key == "kind"
+            else f" Groups with fewer than {FEWEST} rows{'' if key == 'position' else ' of a class'} are in the CSV alone."
+        ),
         head=("critic", column, "rows", value, "low", "high"),
         rows=rows,
     )
 
 
 def _named(one: Evaluation, part: str) -> str:
-    return f"{one.title}, {part}" if len(one.parts) > 1 else one.title
+    return f"{one.title}, {column_title(part)}" if len(one.parts) > 1 else one.title

@@ -3,72 +3,55 @@
 for table in results_tables(found, differences(found)):
     print(table["title"], table["head"])
 
-A cell is a text, or a pair of a text and a small line below it.
+A cell is a text, or a pair of a text and a small line below it. A note is a text, or a pair of a text and its link.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-from deepcritic.datasets.forged import kind_of
-from deepcritic.errors import InputError
-from deepcritic.evaluation.comparison import compare
-from deepcritic.evaluation.load import Metrics, read_judged
-from deepcritic.evaluation.table import BASELINE, MEAN, UNCONFIRMED, Entry, beside_published, not_beaten
+from deepcritic.evaluation.load import Metrics
+from deepcritic.evaluation.table import (
+    BASELINE,
+    MEAN,
+    UNCONFIRMED,
+    Entry,
+    beside_published,
+    column_title,
+    not_beaten,
+    notes,
+    sources,
+    titled,
+)
+from deepcritic.report.differences import Cell, Difference, benchmark_title, difference_table
 from deepcritic.report.evaluations import Evaluation
-from deepcritic.tasks.metrics_types import Interval
+from deepcritic.tasks.metrics_types import Figures, FirstErrorFigures, Interval
 
-Cell = str | tuple[str, str]
-PAIRS: Final = 6
-"""The most pairs of evaluations compared, starting with those of the first one."""
-NAMES: Final = {"f1": "F1", "maj_f1": "F1 of the vote", "accuracy": "accuracy", "vote_accuracy": "accuracy of the sum"}
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The result of `comparison.compare` for two named evaluations."""
-
-    names: tuple[str, str]
-    found: Mapping[str, Any]
-
-    @property
-    def parts(self) -> dict[str, Mapping[str, Any]]:
-        """Figures by benchmark, and their means if there are several."""
-        means = {name.removeprefix("mean_"): value for name, value in self.found.items() if name.startswith("mean_")}
-        return {**self.found["benchmarks"], **({f"mean of {len(self.found['benchmarks'])}": means} if means else {})}
-
-
-def differences(found: Sequence[Evaluation], beside: Sequence[Evaluation] = ()) -> list[Difference]:
-    """Compare evaluations on the same rows with each other and with those in `beside`; the first `PAIRS` pairs."""
-    rows = functools.cache(lambda path: [row for row in read_judged(path) if kind_of(row.id)[1] is None])
-    compared: list[Difference] = []
-    for a, b in [*itertools.combinations(found, 2), *itertools.product(found, beside)]:
-        if len(compared) == PAIRS:
-            break
-        names = (_named(a, found), _named(b, found))
-        with contextlib.suppress(InputError):  # different rows, or no scores
-            compared.append(Difference(names, compare([rows(a.path)], [rows(b.path)], names)))
-    return compared
+CONFIRMED: Final = "confirmed"
 
 
 def results_tables(found: Sequence[Evaluation], compared: Sequence[Difference] = ()) -> list[dict[str, Any]]:
     """The tables of these evaluations and their differences."""
-    return [table for table in (critic_table(found), difference_table(compared), detail_table(found)) if table]
+    made = [*critic_tables(found), difference_table(compared), score_table(found), detail_table(found)]
+    return [table for table in made if table]
 
 
-def critic_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
-    """One line per critic, vote, baseline and published critic; one column per benchmark, means last."""
-    known = {one.title: one.metrics for one in found if one.stepwise and one.critic_parts}
+def critic_tables(found: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """One table for evaluations that share benchmarks. One line per critic, vote, baseline and published critic; one column per
+    benchmark, means last."""
+    groups: list[list[Evaluation]] = []
+    for one in found:
+        if one.stepwise and one.critic_parts:
+            near = [group for group in groups if any(one.parts.keys() & other.parts.keys() for other in group)]
+            groups = [group for group in groups if group not in near] + [[*(each for group in near for each in group), one]]
+    return [_critic_table(group, only=len(groups) == 1) for group in groups]
+
+
+def _critic_table(found: Sequence[Evaluation], *, only: bool) -> dict[str, Any]:
     groups: dict[tuple[str, ...], dict[str, Metrics]] = {}
-    for title, metrics in known.items():  # evaluations of different benchmarks have different columns
-        groups.setdefault(tuple(metrics.benchmarks), {})[title] = metrics
-    if not groups:
-        return None
+    for one in found:  # evaluations of different benchmarks have different columns
+        groups.setdefault(tuple(one.parts), {})[one.title] = one.metrics
     entries: dict[tuple[str, str, str], Entry] = {}
     for group in groups.values():
         for entry in beside_published(group):
@@ -79,17 +62,15 @@ def critic_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     for entry in entries.values():
         lines.setdefault((entry.critic, entry.source), {})[entry.benchmark] = entry
     order = sorted(lines.items(), key=lambda line: _group(next(iter(line[1].values()))))
-    rows = [[_who(critic, cells), *(_figure(cells.get(column)) for column in columns)] for (critic, _), cells in order]
+    tests = [column_title(name) for name in columns if name != MEAN and not name.endswith(" mean")]
+    where = "" if only else f"on {' and '.join(tests) if len(tests) < 4 else f'{len(tests)} benchmarks'} "
+    remarks = {titled(one.title, one.metrics): one for one in found}
+    rows = [[_who(critic, cells, remarks), *(_figure(cells.get(column)) for column in columns)] for (critic, _), cells in order]
     kinds = [("", "baseline", "published")[_group(next(iter(cells.values())))] for _, cells in order]
     return {
-        "title": "F1 in percent, with 95% intervals", "head": ["critic", *map(_broken, columns)],
-        "rows": rows, "kinds": kinds, "notes": list(_notes(entries.values())), "full": True,
+        "title": f"F1 {where}in percent, with 95% intervals", "head": ["critic", *map(column_title, columns)], "rows": rows,
+        "kinds": kinds, "notes": [*_notes([*entries.values()]), *sources([*entries.values()])],
     }  # fmt: skip
-
-
-def _broken(name: str) -> str:
-    """A name with line breaks allowed at slashes."""
-    return name.replace("/", "/\u200b")
 
 
 def _group(entry: Entry) -> int:
@@ -97,9 +78,16 @@ def _group(entry: Entry) -> int:
     return 2 if entry.confirmed is not None else 1 if entry.critic.startswith(BASELINE) else 0
 
 
-def _who(critic: str, cells: Mapping[str, Entry]) -> Cell:
+def _who(critic: str, cells: Mapping[str, Entry], remarks: Mapping[str, Evaluation]) -> Cell:
+    """The critic; below it the remark on its prompt, or the source of a published figure."""
     first = next(iter(cells.values()))
-    return critic if first.date is None else (critic, f"{first.source}, {first.date}")
+    if first.date is not None:
+        return (critic, f"{first.source}, {first.date}")
+    for named, one in remarks.items():
+        remark = one.metrics.critic.get("remark")
+        if remark and critic.startswith(named):
+            return (f"{one.title}{critic.removeprefix(named)}", str(remark))
+    return critic
 
 
 def _figure(entry: Entry | None) -> Cell:
@@ -108,72 +96,28 @@ def _figure(entry: Entry | None) -> Cell:
     if entry.f1 is None:
         return "unknown"
     mark = " †" if entry.not_above else ""
-    if entry.confirmed is False:
-        return (f"{entry.f1:.1f}", UNCONFIRMED)
+    if entry.confirmed is not None:
+        return (f"{entry.f1:.1f}", CONFIRMED if entry.confirmed else UNCONFIRMED)
     interval = f"{entry.low:.1f} to {entry.high:.1f}" if entry.low is not None and entry.high is not None else ""
     return (f"{entry.f1:.1f}{mark}", interval) if interval else f"{entry.f1:.1f}{mark}"
 
 
-def _notes(entries: Any) -> Iterator[str]:
-    entries = list(entries)
-    for entry in entries:
-        if entry.not_above:
-            baselines = ", ".join(f"“{name}”" for name in entry.not_above)
-            yield f"† {entry.critic} on {entry.benchmark} is not shown to beat the baseline {baselines}."
-    if any(entry.confirmed is False for entry in entries):
-        yield f"{UNCONFIRMED}: read at second hand, not in the source."
-
-
-def difference_table(compared: Sequence[Difference]) -> dict[str, Any] | None:
-    """Paired differences on the same rows, with intervals, p-values and a plain verdict."""
-    rows: list[list[Cell]] = [
-        [(f"{one.names[0]} − {one.names[1]}", f"{_broken(benchmark)}, {name}"), *_cells(figures[key], one.names)]
-        for one in compared
-        for benchmark, figures in one.parts.items()
-        for key, name in NAMES.items()
-        if key in figures
-    ]
-    if not rows:
-        return None
-    head = ["difference", "points", "in words", "p", "could show"]
-    notes = [
-        "Points: the difference with its 95% interval, over the same solutions. Could show: the smallest true difference that "
-        "these rows find with a power of 80%. Nothing is corrected for how many differences one looks at.",
-        *([f"Only the first {PAIRS} pairs stand here; stage=compare compares any two."] if len(compared) == PAIRS else []),
-    ]
-    return {"title": "Which is better, and is that sure?", "head": head, "rows": rows, "full": True, "text_at": 3, "notes": notes}
-
-
-def _named(one: Evaluation, found: Sequence[Evaluation]) -> str:
-    return one.title if one in found else f"{one.path.parent.name}: {one.title}"
-
-
-def _cells(figure: Mapping[str, Any], names: Sequence[str]) -> list[Cell]:
-    low, high = figure["interval"]
-    if figure["difference"] is None or low is None or high is None:
-        return ["unknown", "one of the classes is missing", "", ""]
-    p = figure["p"]
-    shown = "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-    could = "" if figure["detectable"] is None else f"{figure['detectable']:.1f}"
-    return [(f"{figure['difference']:+.1f}", f"{low:+.1f} to {high:+.1f}"), verdict(low, high, names), shown, could]
-
-
-def verdict(low: float, high: float, names: Sequence[str]) -> str:
-    """The conclusion from the interval of a difference.
-
-    >>> verdict(1.0, 5.0, ["alpha", "beta"]), verdict(-2.0, 1.0, ["alpha", "beta"])
-    ('alpha is better', 'not sure: either may be better')
-    """
-    if low > 0:
-        return f"{names[0]} is better"
-    return f"{names[1]} is better" if high < 0 else "not sure: either may be better"
+def _notes(entries: Sequence[Entry]) -> Iterator[str]:
+    yield from notes(entries)
+    if any(entry.critic.startswith(BASELINE) for entry in entries):
+        yield (
+            "Baselines do not read the steps. Best constant: one verdict for all. Position, number of steps: how often errors "
+            "occur there in other problems. Final answer: the last step is wrong if the answer is wrong."
+        )
+    if any(entry.confirmed for entry in entries):
+        yield f"{CONFIRMED}: read in the source named below the critic. Published figures have no interval, and their own rows."
 
 
 def detail_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     """The accuracies behind each F1."""
     rows: list[list[Cell]] = [
         [
-            (one.title, f"{_broken(name)}, {part.examples:,} rows"),
+            (one.title, f"{benchmark_title(name)}, {part.examples:,} rows"),
             _with_range(part.error_accuracy, part.error_accuracy_interval),
             _with_range(part.correct_accuracy, part.correct_accuracy_interval),
             _with_range(part.unparsed_rate, part.unparsed_rate_interval),
@@ -189,7 +133,7 @@ def detail_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     head = ["critic", "errors found", "all-correct seen", "unparsed", "agreement", "not shown to beat"]
     kept = [at for at in range(len(head)) if at == 0 or any(row[at] for row in rows)]
     rows = [[row[at] for at in kept] for row in rows]
-    return {"title": "In detail, in percent", "head": [head[at] for at in kept], "rows": rows, "full": True}
+    return {"title": "In detail, in percent", "head": [head[at] for at in kept], "rows": rows}
 
 
 def _with_range(value: float | None, interval: Interval | None) -> Cell:
@@ -198,20 +142,79 @@ def _with_range(value: float | None, interval: Interval | None) -> Cell:
     return (f"{value:.1f}", f"{interval[0]:.1f} to {interval[1]:.1f}") if interval and None not in interval else f"{value:.1f}"
 
 
-def sentence(compared: Sequence[Difference]) -> str:
-    """One sentence on the difference of two evaluations; empty unless exactly one pair is comparable."""
-    if len(compared) != 1:
-        return ""
-    names, (where, figures) = compared[0].names, [*compared[0].parts.items()][-1]
-    key = next((name for name in ("maj_f1", "f1", "vote_accuracy", "accuracy") if name in figures), None)
-    if key is None or figures[key]["difference"] is None or None in figures[key]["interval"]:
-        return ""
-    low, high = figures[key]["interval"]
-    said = f"{NAMES[key]} on {where}" if len(compared[0].parts) == 1 else f"{NAMES[key]}, {where} benchmarks"
-    points = f"{abs(figures[key]['difference']):.1f} points"
-    better = verdict(low, high, names)
-    if better.startswith("not"):
-        which = f"Which of {names[0]} and {names[1]} is better is not sure"
-        return f"{which}: they differ by {points} ({low:+.1f} to {high:+.1f}) of {said}."
-    ends = (low, high) if low > 0 else (-high, -low)
-    return f"{better} by {points} (95% interval {ends[0]:.1f} to {ends[1]:.1f}) of {said}."
+def score_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
+    """The scores that the benchmarks' authors report, with their parts."""
+    rows: list[list[Cell]] = []
+    for one in found:
+        for name, part in one.parts.items():
+            rows += [[(one.title, benchmark_title(name)), *cells] for cells in _scores(part)]
+    if not rows:
+        return None
+    return {"title": "Scores of the benchmarks' authors", "head": ["critic", "score", "value", "rows"], "rows": rows, "words": 2}
+
+
+def _scores(part: Figures) -> Iterator[list[Cell]]:
+    if part.score is not None:
+        score = part.score
+        yield [(score.name, score.skipped) if score.skipped else score.name, _with_range(score.value, score.interval) or "none",
+               f"{score.rows or part.examples:,}"]  # fmt: skip
+        for name, one in score.parts.items():
+            yield [f"… {name}", _with_range(one.value, one.interval), f"{one.rows:,}"]
+        if score.left_out:
+            yield ["… rows without a reply, left out", "", f"{score.left_out:,}"]
+    if not isinstance(part, FirstErrorFigures):
+        return
+    if part.mr_score is not None:
+        mr = part.mr_score
+        yield [("MR-Score", mr.skipped) if mr.skipped else "MR-Score", _with_range(mr.score, mr.score_interval) or "none",
+               f"{part.examples:,}"]  # fmt: skip
+        for name, value, interval in (
+            ("MCC of right or wrong", mr.mcc, mr.mcc_interval),
+            ("first wrong step named", mr.step_accuracy, mr.step_accuracy_interval),
+            ("its reason too", mr.reason_accuracy, mr.reason_accuracy_interval),
+        ):
+            if value is not None:
+                yield [f"… {name}", _with_range(value, interval), ""]
+    for kind, attack in part.attack_success_rates.items():
+        said = f"verdicts changed to what was forged: {kind}"
+        yield [said, _with_range(attack.rate, attack.interval) or "none to change", f"{attack.rows:,}"]
+
+
+def reply_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
+    """How many replies and rows have no readable verdict, and why."""
+    rows: list[list[Cell]] = []
+    for one in found:
+        for name, part in one.parts.items():
+            judged = [row for row in one.rows if row.get("benchmark", name) == name] if len(one.parts) > 1 else one.rows
+            asked, cut, unparsed, refused, failed = (
+                sum(int(row.get(key) or 0) for row in judged) for key in ("samples", "truncated", "unparsed", "refused", "failed")
+            )
+            read = sum(verdict is not None for row in judged for verdict in row["verdicts"])
+            none = sum(all(verdict is None for verdict in row["verdicts"]) for row in judged)
+            unread = sum(verdict is None for row in judged for verdict in row["verdicts"])
+            unparsed = unparsed or max(0, unread - cut)  # recorded decisions are not counted by kind
+            if asked:
+                numbers = (len(judged), none, asked, read, cut, unparsed, refused, failed)
+                where = (one.title, benchmark_title(name))
+                rows.append([where, *(f"{number:,}" for number in numbers), f"{part.missing:,}" if part.missing else ""])
+    if not any(row[2] != "0" or row[3] != row[4] for row in rows):
+        return None
+    head = ["critic", "rows", "rows without a verdict", "replies", "read", *LOSSES]
+    kept = [at for at in range(len(head)) if at < 5 or any(row[at] not in ("", "0") for row in rows)]
+    said = [f"{head[at]}: {LOSSES[head[at]]}" for at in kept if at >= 5]
+    return {
+        "title": "What could not be read, and why",
+        "head": [head[at] for at in kept],
+        "rows": [[row[at] for at in kept] for row in rows],
+        "notes": ["; ".join(said).capitalize() + "."] if said else [],
+    }
+
+
+LOSSES: Final = {
+    "cut": "ended at max_tokens (wrong where it cannot be read)",
+    "no verdict in it": "ended by itself, without a readable verdict (wrong)",
+    "refused": "by the model or its server (left out)",
+    "failed": "no reply came, through no fault of the critic (left out)",
+    "missing": "rows that the recording does not have (wrong)",
+}
+"""Why a reply could not be read, and what becomes of it."""

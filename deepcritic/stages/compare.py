@@ -29,6 +29,7 @@ from deepcritic.schema import Judged
 
 TITLES = {
     "f1": "F1", "error_accuracy": "errors found", "correct_accuracy": "all-correct seen", "maj_f1": "Maj F1",
+    "final_f1": "F1, vote or only reply",
     "accuracy": "strict accuracy", "vote_accuracy": "accuracy of the sum",
 }  # fmt: skip
 ROWS = "verdicts.jsonl"

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from deepcritic.errors import InputError
 from deepcritic.options import Options, option
+from deepcritic.report.overview import RUN
 from deepcritic.report.page import write_page
 from deepcritic.report.summary import summarise
 from deepcritic.report.tables import tables
@@ -46,13 +47,17 @@ def run(folder: RunFolder, options: ReportOptions) -> dict[str, Any]:
     summary = {**summarise(root), "seed": options.seed}
     write_json(root / "summary.json", summary)
     written = write_page(root, folder.path, summary, beside=other)
-    console = Console() if sys.stdout.isatty() else Console(width=100)
-    for table in tables(summary):
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    for table in [*(table for table in written.tables if table["title"] != RUN), *tables(summary)[-1:]]:
         shown = Table(title=Text(table["title"]), title_justify="left")
         for index, cell in enumerate(table["head"]):
-            shown.add_column(Text(cell), justify="right" if index else "left")
+            shown.add_column(
+                Text(cell), justify="left" if index in (0, table.get("text_at", 0) - 1) else "right", overflow="fold"
+            )
         for row in table["rows"]:
-            shown.add_row(*map(Text, row))
+            shown.add_row(*(Text(cell if isinstance(cell, str) else "\n".join(cell)) for cell in row))
         console.print(shown)
+        for note in table.get("notes", ()):
+            console.print(Text(note if isinstance(note, str) else ", ".join(note)), soft_wrap=True)
     print(f"{root / 'summary.json'}\n{written.file}{' (with the files in data/ next to it)' if written.beside else ''}")
     return summary

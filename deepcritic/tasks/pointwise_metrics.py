@@ -68,7 +68,8 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
 
 def decided_figures(judged: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
     """Figures of recorded judgments in two orders, by JudgeBench's rule: a row is right if the two decisions together favour the
-    better response, and wrong if they tie."""
+    better response, and wrong if they tie. `chance_accuracy` is that of one guess for each pair; a guess for each order would tie
+    half of the time."""
     right = [float(row.vote_correct == 1) for row in judged]
     found: dict[str, Any] = {
         "benchmark": {"name": judged[0].benchmark},
@@ -76,6 +77,7 @@ def decided_figures(judged: Sequence[Judged], task: CriticTask[Any]) -> dict[str
         "ties": LOST,
         "accuracy": float(np.mean(right)),
         "accuracy_interval": mean_interval(right, [row.cluster for row in judged]),
+        "chance_accuracy": 0.5,
         "right": int(sum(right)),
         "accuracy_by_domain": _groups(judged, right, lambda row: row.domain),
         "unparsed_rate": float(np.mean([verdict is None for row in judged for verdict in row.verdicts])),
@@ -269,6 +271,9 @@ def lines(metrics: Mapping[str, Any]) -> Iterator[str]:
             blind = f"; chance level {number(part['chance_accuracy'])}" if "chance_accuracy" in part else ""
             accuracy = f"{number(part['accuracy'])} ({span(part['accuracy_interval'])}{blind})"
             yield f"{lead}{part['examples']} examples, accuracy {accuracy}, unparsed {number(part['unparsed_rate'])}%"
+            low = part["accuracy_interval"][0]
+            if low is not None and low <= part.get("chance_accuracy", -1.0):
+                yield f"  NOT SHOWN TO BEAT guessing: {number(part['accuracy'])} against {number(part['chance_accuracy'])}"
         if "roc_auc" in part:
             area = f"{number(part['roc_auc'])} ({span(part['roc_auc_interval'])})"
             yield f"{lead}ROC-AUC of {part['singles']} single responses {area}"

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from deepcritic.errors import InputError
 from deepcritic.evaluation.load import Metrics
 from deepcritic.evaluation.published import FILE, Figure, published, read_published
 from deepcritic.evaluation.table import any_published, beside_published, markdown, print_table, write_table
 
+CONF = Path(__file__).parents[2] / "conf" / "dataset"
 HALVES = ("processbench/gsm8k", "processbench/math", "processbench/olympiadbench", "processbench/omnimath")
 
 
@@ -39,10 +41,9 @@ def test_every_figure_has_its_source_and_date() -> None:
     assert len(known.figures) > 40
     for figure in known.figures:
         source = known.sources[figure.source]
-        assert source.link.startswith("https://arxiv.org/abs/")
-        stamp = re.search(r"/(\d\d)(\d\d)\.\d{5}$", source.link)
-        assert stamp is not None, source.link
-        assert source.date[:7] == f"20{stamp[1]}-{stamp[2]}", source.link
+        assert source.link.startswith(("https://arxiv.org/", "https://github.com/")), source.link
+        if stamp := re.search(r"/(\d\d)(\d\d)\.\d{5}(v\d)?$", source.link):
+            assert source.date[:7] == f"20{stamp[1]}-{stamp[2]}", source.link
         assert 0 < figure.f1 < 100
     assert len({(figure.name, figure.benchmark, figure.source) for figure in known.figures}) == len(known.figures)
 
@@ -58,7 +59,7 @@ def test_published_means_are_the_means_of_their_cells() -> None:
         if len(cells) > 1:
             assert figure.f1 == pytest.approx(sum(cells) / len(cells), abs=0.0501), figure.name
             checked += 1
-    assert checked == 8
+    assert checked == 16
 
 
 def test_a_figure_at_second_hand_has_a_mark() -> None:
@@ -66,6 +67,17 @@ def test_a_figure_at_second_hand_has_a_mark() -> None:
     assert all(figure.confirmed for figure in by_state["read"])
     assert not any(figure.confirmed for figure in by_state["second hand"])
     assert min(len(figures) for figures in by_state.values()) > 20
+    assert all(figure.quoted_by for figure in by_state["second hand"])
+    assert not any(figure.quoted_by for figure in by_state["read"])
+
+
+@pytest.mark.parametrize(("state", "quoted_by"), [("read", "notes"), ("second hand", None)])
+def test_a_figure_at_second_hand_names_the_text_that_quotes_it(tmp_path: Path, state: str, quoted_by: str | None) -> None:
+    found = yaml.safe_load((CONF.parents[1] / "data" / FILE).read_text("utf-8"))
+    found["figures"] = [{**found["figures"][0], "state": state, "quoted_by": quoted_by}]
+    (tmp_path / FILE).write_text(yaml.safe_dump(found), "utf-8")
+    with pytest.raises(InputError, match="quoted_by"):
+        read_published(tmp_path / FILE)
 
 
 def test_the_field_of_late_2026_is_there() -> None:
@@ -104,7 +116,7 @@ def test_results_stand_beside_published_ones_with_their_marks() -> None:
     assert "| baseline: best constant | 20.0 | this run |" in text
     assert "| GPT-4o | 63.6 unconfirmed | ProcessBench, 2024-12-09 |" in text
     assert "| R-PRM-7B-DPO | 76.9 | R-PRM, 2025-03-27 |" in text
-    assert "unconfirmed: read at second hand, not in the source." in text
+    assert "unconfirmed: read at second hand, not in the source: GenPRM, table 1" in text
     assert "https://arxiv.org/abs/2412.06559" in text
     for line in text.splitlines():
         if "unconfirmed" in line and line.startswith("|"):
@@ -135,17 +147,25 @@ def test_means_over_a_part_of_a_suite_stand_beside_their_own() -> None:
     assert (five["ProcessBench mean"]["mine"], five["mean"]["mine"]) == (55.0, 50.0)
     assert five["ProcessBench mean"]["o1-mini"] == 87.9
     assert five["mean"].keys() == {"mine", "mine, Maj@8", "baseline: best constant"}
-    six = _by_column({**_suite(*HALVES, "mr_gsm8k", "prm800k"), "means": {"processbench": group}})
+    six = _by_column({**_suite(*HALVES, "mr_gsm8k/original", "prm800k"), "means": {"processbench": group}})
     assert six["DeepCritic mean"]["mine"] == 50.0
     assert six["DeepCritic mean"]["DeepCritic-7B-RL-PRM800K, Maj@8"] == 70.5
     assert six["ProcessBench mean"]["mine"] == 55.0
     assert "mean" not in six
 
 
+def test_the_tests_have_the_names_that_evaluations_give_them() -> None:
+    for name in published().benchmarks:
+        benchmark, _, part = name.partition("/")
+        config = yaml.safe_load((CONF / f"{benchmark}.yaml").read_text("utf-8"))
+        assert bool(part) == bool(config.get("parts")), name
+        assert not part or published().benchmarks[name].rows == config["parts"][part]
+
+
 def test_other_numbers_of_rows_are_said() -> None:
-    text = markdown(beside_published({"mine": Metrics.of(_metrics("mr_gsm8k", rows=709))}))
+    text = markdown(beside_published({"mine": Metrics.of(_metrics("mr_gsm8k/original", rows=709))}))
     assert "MR-GSM8K: 709 rows here, 1,418 in published figures, which do not compare." in text
-    assert "rows here" not in markdown(beside_published({"mine": Metrics.of(_metrics("mr_gsm8k", rows=1418))}))
+    assert "rows here" not in markdown(beside_published({"mine": Metrics.of(_metrics("mr_gsm8k/original", rows=1418))}))
 
 
 def test_a_test_that_nobody_published_on() -> None:

@@ -79,8 +79,8 @@ def test_a_folder_without_a_card_gets_one(tmp_path: Path) -> None:
 
 
 def test_a_suite_and_what_could_not_be_measured(tmp_path: Path) -> None:
-    parts = {name: _metrics(benchmark=name) for name in ("processbench/gsm8k", "mr_gsm8k")}
-    parts["mr_gsm8k"]["f1"] = None
+    parts = {name: _metrics(benchmark=name) for name in ("processbench/gsm8k", "mr_gsm8k/original")}
+    parts["mr_gsm8k/original"]["f1"] = None
     put_results(str(tmp_path), {"benchmarks": parts, "mean_f1": None})
     assert _results(tmp_path).keys() == {"ProcessBench GSM8K F1", "ProcessBench GSM8K Maj@8 F1", "MR-GSM8K Maj@8 F1"}
 

@@ -25,3 +25,5 @@ def test_outcomes(gold: int, verdicts: list[Any], vote: Any, expected: str, judg
 def test_verdicts_of_another_task_are_right_or_wrong(judged: Callable[..., dict[str, Any]]) -> None:
     rows = [judged("a", 1, [[9, 3]]), judged("b", {"best": 2}, [[9, 3], None], vote=1, vote_correct=0.0)]
     assert [browser.outcome(row, stepwise=False) for row in rows] == ["right", "wrong"]
+    tied = judged("c", 1, [[1, 1], [2, 2]], vote=1, vote_correct=0.5)
+    assert browser.outcome(tied, stepwise=False) == "tie", "the figures do not count a tie as right"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.report.evaluations import evaluations
-from deepcritic.report.overview import warnings
+from deepcritic.report.overview import by_stage, headline, preference_table, stage_table, warnings
 from deepcritic.runs.manifest import finished_manifests
 
 
@@ -35,7 +35,7 @@ def test_cautions_come_first_and_only_where_there_is_reason(
     (run / "sft" / "config.json").write_text("{}", "utf-8")
     said = "\n".join(f"{one.stage} {one.text}" for one in warnings(run, dict(finished_manifests(run)), evaluations(run)))
     for piece in (
-        "sft is not finished", "rollout 7 draws failed", "40 of 1,000 replies (4.0%) were cut",
+        "sft is not finished", "rollout 7 draws failed", "loud F1 is below", "40 of 1,000 replies (4.0%) were cut",
         "5.0% of the labelled solutions are with an error",
         "rule deepcritic is not confirmed", "50 of 150 solutions (33.3%) have no label", "replies cut at max_tokens: 3.2%",
         "replies without a readable verdict, which count as wrong: 1.0%", "did not come: 4 (F1 lies between 9.0 and 11.0",
@@ -43,7 +43,29 @@ def test_cautions_come_first_and_only_where_there_is_reason(
         "F1 is below that of the baseline “best constant”: 10.0 against 20.0", "only 15 solutions are “all correct”",
     ):  # fmt: skip
         assert piece in said, piece
-    assert "evaluate.calm" not in said
+    assert "calm" not in said
+    assert [stage for stage, _ in by_stage(warnings(run, dict(finished_manifests(run)), evaluations(run)))].count("loud") == 1
+
+
+def test_the_stages_are_called_by_name_and_model(stage: Callable[..., Path]) -> None:
+    run = stage("evaluate.one", model="recorded#12", label="mine", critic={"label": "mine", "remark": "x"}).parent
+    stage("refine", model="m", critic="m", generator="g")
+    assert [row[:2] for row in stage_table(run, dict(finished_manifests(run)))["rows"]] == [
+        ["evaluate.one", "mine: recorded#12"], ["refine", "m + g"],
+    ]  # fmt: skip
+
+
+def test_a_judge_that_only_guesses_is_said_to(stage: Callable[..., Path], judged: Callable[..., dict[str, Any]]) -> None:
+    figures = {"model": "m", "examples": 40, "accuracy": 55.0, "accuracy_interval": [45.0, 65.0], "chance_accuracy": 50.0}
+    row = judged("a", 1, [[2, 1]], stratum="several")
+    run = stage("evaluate.j", files={"verdicts.jsonl": [row], "metrics.json": figures}).parent
+    found = evaluations(run)
+    said = [one.text for one in warnings(run, dict(finished_manifests(run)), found)]
+    assert "the better one is not shown to be found more often than by chance: 55.0% against 50.0%" in said
+    table = preference_table(found)
+    assert table is not None
+    assert table["rows"][0][-1] == "50.0 †"
+    assert headline({}, found)[0][2].endswith("not shown to beat it: chance level 50.0")
 
 
 def test_critics_are_called_by_the_names_that_tables_give_them(tmp_path: Path) -> None:

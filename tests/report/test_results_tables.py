@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deepcritic.report.differences import difference_table, differences, leads
 from deepcritic.report.evaluations import Evaluation, evaluations
 from deepcritic.report.overview import warnings
-from deepcritic.report.results_tables import critic_table, detail_table, difference_table, differences, sentence
+from deepcritic.report.results_tables import critic_tables, detail_table, reply_table, score_table
 
 
 def two(stage: Callable[..., Path], judged: Callable[..., dict[str, Any]], wrong: int = 60) -> list[Evaluation]:
@@ -38,16 +39,18 @@ def two(stage: Callable[..., Path], judged: Callable[..., dict[str, Any]], wrong
 def test_figures_stand_over_baselines_over_published_ones_and_say_what_they_do_not_beat(
     stage: Callable[..., Path], judged: Callable[..., dict[str, Any]]
 ) -> None:
-    table = critic_table(two(stage, judged))
-    assert table is not None
-    assert table["head"] == ["critic", "processbench/\u200bmath"]
+    (table,) = critic_tables(two(stage, judged))
+    assert table["head"] == ["critic", "ProcessBench MATH"]
     assert table["rows"][:2] == [["first", ("90.0 †", "88.0 to 92.0")], ["second", ("90.0 †", "88.0 to 92.0")]]
     assert table["kinds"][:4] == ["", "", "baseline", "baseline"]
     assert set(table["kinds"][4:]) == {"published"}
     assert (("Qwen2.5-Math-PRM-7B", "Lessons, 2025-01-13"), ("77.6", "unconfirmed")) in [tuple(row) for row in table["rows"]]
-    assert table["notes"][0] == "† first on processbench/math is not shown to beat the baseline “position”."
+    assert table["notes"][0] == "† first is not shown to beat the baseline “position” on ProcessBench MATH."
+    assert (("R-PRM-7B-DPO", "R-PRM, 2025-03-27"), ("76.9", "confirmed")) in [tuple(row) for row in table["rows"]]
+    (source,) = [note for note in table["notes"] if note[0].startswith("R-PRM: ")]
+    assert source[1] == "https://arxiv.org/abs/2503.21295"
     said = [one.text for one in warnings(stage("x").parent, {}, two(stage, judged))]
-    assert "F1 is not shown to beat the baseline “position”: 90.0 against 95.0" in said
+    assert "F1 is not shown to beat baselines: 90.0 against “position” 95.0" in said
     assert detail_table(two(stage, judged))["head"][-1] == "not shown to beat"  # type: ignore[index]
 
 
@@ -57,16 +60,83 @@ def test_two_evaluations_get_their_difference_and_a_word_on_how_sure_it_is(
     found = differences(two(stage, judged))
     table = difference_table(found)
     assert table is not None
-    (name, where), (points, interval), words, p, _ = table["rows"][0]
-    assert (name, where, points, words) == ("first − second", "processbench/\u200bmath, F1", "+25.0", "first is better")
+    (name, where), words, (points, interval), p, _ = table["rows"][0]
+    assert (name, where, points, words) == ("first − second", "ProcessBench MATH, F1", "+25.0", "first is better")
     assert p == "< 0.001"
-    assert (
-        sentence(found)
-        == f"first is better by 25.0 points (95% interval {interval.replace('+', '')}) of F1 on processbench/math."
-    )
-    unsure = sentence(differences(two(stage, judged, wrong=1)))
+    told = f"first is better by 25.0 points (95% interval {interval.replace('+', '')}) of F1 on ProcessBench MATH."
+    assert leads(found) == [told]
+    (unsure,) = leads(differences(two(stage, judged, wrong=1)))
     assert unsure.startswith("Which of first and second is better is not sure: they differ by")
-    assert sentence([]) == ""
+    assert leads([]) == []
     assert difference_table([]) is None
     stage("evaluate.third", files={"verdicts.jsonl": [judged("other", 2, [2])], "metrics.json": {}})
     assert len(differences(evaluations(stage("x").parent))) == 1, "an evaluation of other rows is left out"
+
+
+def three(stage: Callable[..., Path], judged: Callable[..., dict[str, Any]]) -> list[Evaluation]:
+    """Three evaluations of the same rows: "many" votes and is unsure in single replies, "one" does not vote, "bad" is wrong."""
+    figures = {"model": "m", "benchmark": {"name": "b"}, "examples": 240, "f1": 50.0, "f1_interval": [45.0, 55.0]}
+    for name in ("many", "one", "bad"):
+        rows = []
+        for at in range(240):
+            gold = 2 if at % 2 else -1
+            right = {"many": at % 4 < 2, "one": at % 8 < 4, "bad": False}[name]
+            verdicts = [gold if right else 1, None, gold, gold] if name == "many" else [gold if right else 1]
+            more = {"vote": gold, "vote_correct": 1.0} if name == "many" else {"vote_correct": float(right)}
+            rows.append(
+                judged(
+                    f"r{at}", gold, verdicts, correct=float(right), cluster=f"c{at}", benchmark="b", samples=len(verdicts),
+                    unparsed=sum(one is None for one in verdicts), **more,
+                )
+            )  # fmt: skip
+        run = stage(f"evaluate.{name}", files={"verdicts.jsonl": rows, "metrics.json": figures}).parent
+    return evaluations(run)
+
+
+def test_single_replies_and_votes_each_have_their_answer(
+    stage: Callable[..., Path], judged: Callable[..., dict[str, Any]]
+) -> None:
+    one, votes = leads(differences(three(stage, judged)))
+    assert one.startswith("One reply each: ")
+    assert "surely better than bad, but not surely better than one" in one
+    assert votes.startswith("With votes: many has the highest F1 on b: surely better than ")
+    table = difference_table(differences(three(stage, judged)))
+    assert table is not None
+    against = [row[0][1] for row in table["rows"]]
+    assert against.count("b, F1, vote against single reply") == 2
+    assert against.count("b, F1") == 3
+
+
+def test_what_could_not_be_read_is_counted_with_its_reason(
+    stage: Callable[..., Path], judged: Callable[..., dict[str, Any]]
+) -> None:
+    table = reply_table([one for one in three(stage, judged) if one.name == "evaluate.many"])
+    assert table is not None
+    assert table["head"] == ["critic", "rows", "rows without a verdict", "replies", "read", "no verdict in it"]
+    assert table["rows"] == [[("many", "b"), "240", "0", "960", "720", "240"]]
+    assert table["notes"] == ["No verdict in it: ended by itself, without a readable verdict (wrong)."]
+    assert reply_table([one for one in three(stage, judged) if one.name == "evaluate.bad"]) is None
+
+
+def test_evaluations_of_other_benchmarks_have_a_table_of_their_own(
+    stage: Callable[..., Path], judged: Callable[..., dict[str, Any]]
+) -> None:
+    figures = {"model": "m", "benchmark": {"name": "c"}, "examples": 1, "f1": 50.0, "f1_interval": [45.0, 55.0]}
+    mr = {
+        "score": None, "score_interval": [None, None], "mcc": 40.0, "mcc_interval": [30.0, 50.0], "step_accuracy": 20.0,
+        "step_accuracy_interval": [10.0, 30.0], "reason_accuracy": None, "reason_accuracy_interval": [None, None],
+        "score_bounds": [None, None], "ungraded": None, "skipped": "no judge graded the reasons",
+    }  # fmt: skip
+    three(stage, judged)
+    row = judged("other", 2, [2], benchmark="c")
+    run = stage("evaluate.other", files={"verdicts.jsonl": [row], "metrics.json": {**figures, "mr_score": mr}}).parent
+    first, second = critic_tables(evaluations(run))
+    assert (first["title"], second["title"]) == (
+        "F1 on b in percent, with 95% intervals", "F1 on c in percent, with 95% intervals",
+    )  # fmt: skip
+    scores = score_table(evaluations(run))
+    assert scores is not None
+    assert scores["rows"][:2] == [
+        [("other", "c"), ("MR-Score", "no judge graded the reasons"), "none", "1"],
+        [("other", "c"), "… MCC of right or wrong", ("40.0", "30.0 to 50.0"), ""],
+    ]

@@ -10,7 +10,7 @@ const voteBar = (one, at) => {
   const bar = el('div', { class: 'votes', role: 'img', 'aria-label': counts.map(([verdict, many]) => `${said(JSON.parse(verdict))}: ${many}`).join(', ') },
     counts.map(([text, many]) => {
       const part = el('span', { class: kindOf(one, at, JSON.parse(text)), title: `${said(JSON.parse(text))}: ${many} of ${verdicts.length}` }, `${said(JSON.parse(text))} ×${many}`);
-      part.style.flex = String(many);
+      part.style.flexGrow = String(many);
       return part;
     }));
   return bar;

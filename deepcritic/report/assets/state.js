@@ -31,10 +31,10 @@ const address = () => {
 };
 const keepAddress = () => history.replaceState(null, '', address());
 
-const SIGNS = { right: ['✓', 'good'], missed: ['∅', 'bad'], 'too early': ['◂', 'bad'], 'too late': ['▸', 'bad'], 'false alarm': ['!', 'bad'], wrong: ['✗', 'bad'], 'no verdict': ['?', 'odd'], 'no reply': ['–', 'odd'] };
+const SIGNS = { right: ['✓', 'good'], missed: ['∅', 'bad'], 'too early': ['◂', 'bad'], 'too late': ['▸', 'bad'], 'false alarm': ['!', 'bad'], tie: ['=', 'odd'], wrong: ['✗', 'bad'], 'no verdict': ['?', 'odd'], 'no reply': ['–', 'odd'] };
 const said = (verdict) => {
   if (verdict === null || verdict === undefined) return 'no verdict';
-  if (Array.isArray(verdict)) return verdict.join(', ');
+  if (Array.isArray(verdict)) return verdict.length > 1 ? `scores ${verdict.join(' : ')}` : `score ${verdict[0]}`;
   if (verdict === -1) return 'all correct';
   return Number.isInteger(verdict) ? `step ${verdict}` : typeof verdict === 'object' ? JSON.stringify(verdict) : String(verdict);
 };
