@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
     except KeyboardInterrupt as error:
         by = " by SIGTERM" if isinstance(error, Terminated) else ""
-        print(f"\nstopped{by}; what was done is kept: start the same command again to go on", file=sys.stderr)
+        print(f"\nstopped{by}; completed work is kept; rerun the same command to resume", file=sys.stderr)
         return TERMINATED if by else 130
     except Stopped as report:
         print(report)
@@ -82,9 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
             return CLOSED
         place = f"{error.filename}: " if error.filename else ""
         full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        mend = "make room" if full else "mend that (debug=true shows where it happened)"
+        mend = "free space" if full else "fix this (debug=true shows the traceback)"
         print(
-            f"error: {place}{error.strerror}; what was done is kept: {mend}, then start the same command again",
+            f"error: {place}{error.strerror}; completed work is kept; {mend} and rerun the same command",
             file=sys.stderr,
         )
         return 1
@@ -131,13 +131,13 @@ def run_stage(config: Any) -> Any:
     try:
         plain: dict[str, Any] = OmegaConf.to_container(config.stage, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except MissingMandatoryValue as error:
-        raise UsageError(f"an option is missing: {_missing(str(error))}") from None
+        raise UsageError(f"missing option: {_missing(str(error))}") from None
     except OmegaConfBaseException as error:
         raise UsageError(_one_line(error)) from None
     if not isinstance(config.overwrite, bool):
-        raise UsageError(f"overwrite: not a yes or no; found {config.overwrite!r}; expected true or false")
+        raise UsageError(f"overwrite: not a boolean; found {config.overwrite!r}; expected true or false")
     if not isinstance(config.runs, str):
-        raise UsageError(f"runs: not a folder; found {config.runs!r}; expected the folder that holds the runs")
+        raise UsageError(f"runs: not a folder; found {config.runs!r}; expected the folder of all runs")
     require_for_stages(_stage_name(config))
     shrink(plain, OmegaConf.to_container(config.most))  # type: ignore[arg-type]
     given = {name: config[name] for name in ("max_cost", "dry_run", "probe")}
@@ -145,10 +145,10 @@ def run_stage(config: Any) -> Any:
     path, stage = _folder(config), _stage_name(config)
     call = build(plain, as_partial=True)
     if limits.trial and "sampler" not in plain and not (limits.dry_run and "trainer" in plain):
-        print(f"stage={stage} asks no model: nothing would be sent")
+        print(f"stage={stage} sends no requests")
         return None
     if int(os.environ.get("WORLD_SIZE") or 1) > 1 and "trainer" not in plain:
-        raise UsageError(f"stage={stage} runs in one process: start it without accelerate launch (WORLD_SIZE is set)")
+        raise UsageError(f"stage={stage} runs in one process, but WORLD_SIZE is set; start it without accelerate launch")
     follows = int(os.environ.get("RANK") or 0) > 0
     renamed = {old.removeprefix("stage."): new.removeprefix("stage.") for old, new in old_names(stage).items()}
     with RunFolder(
@@ -195,7 +195,7 @@ def _run_pipeline(config: Any, debug: list[str]) -> None:
     from deepcritic.runs.manifest import read_manifest
 
     if config.dry_run or config.probe is not None:
-        raise UsageError("dry_run= and probe= are for one stage: the stages of an experiment read what earlier ones wrote")
+        raise UsageError("dry_run= and probe= work only for a single stage, as the stages of an experiment depend on each other")
     common = [f"runs={config.runs}", f"run={config.run}", f"seed={config.seed}", f"overwrite={config.overwrite}".lower()]
     common += debug
     common += [f"price.{name}={value}" for name, value in config.price.items() if value or (name == "cached" and value == 0)]

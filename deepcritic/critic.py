@@ -158,7 +158,7 @@ class Critic:
         if samples < 1:
             raise InputError("out of range", field="samples", found=samples, expected="a whole number from 1")
         if split not in SPLITS:
-            raise InputError("no way to split a solution", field="split", found=split, expected=" or ".join(SPLITS))
+            raise InputError("unknown way to split a solution", field="split", found=split, expected=" or ".join(SPLITS))
         chosen = (0.6 if samples == 1 else 1.0) if temperature is None else temperature
         self.sampling = Sampling(temperature=chosen, top_p=top_p, max_tokens=max_tokens)
         self.task: CriticTask[Any] = task or FirstError()
@@ -263,7 +263,7 @@ class Critic:
 
     def __getstate__(self) -> dict[str, Any]:
         if self._named is None:
-            raise TypeError("a critic with a sampler of your own stays in its process; make it from a name to send it elsewhere")
+            raise TypeError("a critic with a custom sampler cannot be pickled; create it from an engine name instead")
         return {**self.__dict__, "_engine": None, "_lock": None, "_open": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -280,7 +280,7 @@ class _ServiceCritic(Critic):
     ) -> None:
         for name in ("temperature", "top_p", "max_tokens", "task", "split", "seed"):
             if name in options:
-                raise UsageError(f"{name} is decided by the service at {urls}: leave it out, or name a model")
+                raise UsageError(f"{name} is set by the service at {urls}; remove it, or set model=")
         self.samples, self._given = samples, {"urls": urls, "samples": samples, **options}
         self._client, self._open, self._lock = ServiceClient(urls, **options), False, threading.Lock()
 
@@ -302,7 +302,7 @@ class _ServiceCritic(Critic):
                 due += 1
 
     def opened(self) -> Sampler:
-        raise UsageError("a critic behind a service gives critiques, not replies: name a model to draw replies")
+        raise UsageError("a service returns critiques, not replies; set model= to sample replies")
 
     def _entered(self) -> ServiceClient:
         with self._lock:
@@ -455,7 +455,7 @@ def engine_named(name: str, **options: Any) -> Callable[..., Sampler]:
     unknown engine.
     """
     if name not in ENGINES:
-        raise UsageError(f"there is no engine {name!r}; there are: {', '.join(ENGINES)}")
+        raise UsageError(f"unknown engine {name!r}; expected {', '.join(ENGINES)}")
     if isinstance(options.get("engine"), str):
         options["engine"] = engine_named(options["engine"])
     kind = getattr(importlib.import_module(f"deepcritic.samplers.{name}"), ENGINES[name])

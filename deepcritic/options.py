@@ -163,7 +163,7 @@ def split(run: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Option
     return record_of(run)(**{name: value for name, value in arguments.items() if name not in engines}), engines
 
 
-def wrong(key: str, found: object, expected: str, problem: str = "no such choice") -> UsageError:
+def wrong(key: str, found: object, expected: str, problem: str = "invalid choice") -> UsageError:
     """The error for an option with an invalid value."""
     return UsageError(f"{key}: {problem}; found {found!r}; expected {expected}")
 

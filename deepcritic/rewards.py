@@ -60,7 +60,7 @@ def read_label(value: Any, field: str) -> int:
         number = operator.index(label)
         if number == ALL_CORRECT or 1 <= number < 10**6:
             return number
-    raise InputError("no first wrong step", field=field, found=value, expected="a whole number from 1, or -1 for none")
+    raise InputError("not a first wrong step", field=field, found=value, expected="a whole number from 1, or -1 for none")
 
 
 def reward_of(task: CriticTask[Any]) -> Callable[..., list[float]]:

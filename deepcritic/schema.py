@@ -333,7 +333,7 @@ def _explain(message: str, line: bytes, kind: type) -> InputError:
 
 
 def _not_json(line: bytes) -> InputError:
-    return InputError("the line is not JSON", found=line[:80].decode("utf-8", "replace"), expected="one JSON object a line")
+    return InputError("the line is not JSON", found=line[:80].decode("utf-8", "replace"), expected="one JSON object per line")
 
 
 def _join(path: str, name: str) -> str:

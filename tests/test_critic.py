@@ -141,7 +141,7 @@ def test_threads_and_coroutines() -> None:
 
 
 def test_an_engine_that_is_not_there() -> None:
-    with pytest.raises(UsageError, match="there is no engine 'vlm'; there are: transformers"):
+    with pytest.raises(UsageError, match="unknown engine 'vlm'; expected transformers"):
         engine_named("vlm")
     with pytest.raises(InputError, match="no such model folder"):
         Critic(model="./nowhere")
@@ -206,7 +206,7 @@ def test_steps_may_be_given_as_a_list() -> None:
 
 
 def test_a_sampler_of_ones_own_does_not_travel() -> None:
-    with pytest.raises(TypeError, match="make it from a name"):
+    with pytest.raises(TypeError, match="create it from an engine name"):
         pickle.dumps(scripted(""))
 
 

@@ -102,7 +102,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_dry_run_sends_nothing_and_leaves_nothing(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     engine = Engine()
-    with pytest.raises(Stopped, match="nothing is sent") as caught:
+    with pytest.raises(Stopped, match="no requests are sent") as caught:
         _start(path, engine, dry_run=True)
     assert "asks: 20 requests" in str(caught.value)
     assert "cost at most 160.00" in str(caught.value)
@@ -119,7 +119,7 @@ def test_a_dry_run_counts_what_is_missing_and_touches_nothing(path: Path) -> Non
     before = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in path.iterdir()}
     with pytest.raises(Stopped) as caught:
         _start(path, Engine(), dry_run=True)
-    assert "(4 rows are there already)" in str(caught.value)
+    assert "(4 rows already exist)" in str(caught.value)
     assert "asks: 16 requests" in str(caught.value)
     with pytest.raises(Stopped, match="asks: 20 requests"):
         _start(path, Engine(), dry_run=True, overwrite=True)
@@ -136,7 +136,7 @@ def test_a_dry_run_of_a_finished_stage_has_nothing_to_do(path: Path, capsys: pyt
 def test_no_more_is_asked_than_the_money_pays_for(path: Path, room: int) -> None:
     """Thirty rows cost three each. What is under way when the price of a row is not known yet may pass the limit."""
     engine = Engine(room)
-    with pytest.raises(StageIncomplete, match=r"stopped at a cost of \d+.00, as max_cost=31; \d+ rows are kept: start") as caught:
+    with pytest.raises(StageIncomplete, match=r"stopped at a cost of \d+.00 by max_cost=31; \d+ rows are kept; rerun") as caught:
         _start(path, engine, max_cost=31)
     spent = 3 * len(engine.asked)
     assert 31 - 6 < spent <= max(31, 3 * room)
@@ -168,7 +168,7 @@ def test_a_probe_asks_about_some_rows_keeps_them_and_ends(path: Path) -> None:
     with pytest.raises(Stopped) as caught:
         _start(path, engine, probe=4)
     said = str(caught.value).splitlines()
-    assert said[0].endswith("4 of 10 rows were asked about; 6 more would take")
+    assert said[0].endswith("4 of 10 rows were processed; the other 6 would take")
     assert said[1] == "prompt tokens: 180 (95% interval 180 to 180)"
     assert said[2] == "completion tokens: 54 (95% interval 54 to 54)"
     assert said[3].startswith("hours: ")
@@ -180,7 +180,7 @@ def test_a_probe_asks_about_some_rows_keeps_them_and_ends(path: Path) -> None:
         _start(path, again, probe=4)
     assert again.asked == [], "the same rows are asked about at every start"
     assert "hours" not in str(caught.value), "the pace of nothing is not known"
-    with pytest.raises(Stopped, match="6 of 10 rows were asked about; 4 more"):
+    with pytest.raises(Stopped, match="6 of 10 rows were processed; the other 4"):
         _start(path, engine, probe=6)
     rest = Engine()
     assert _start(path, rest)["generations"] == 30
@@ -191,7 +191,7 @@ def test_a_probe_asks_about_some_rows_keeps_them_and_ends(path: Path) -> None:
 
 
 def test_a_probe_of_more_rows_than_there_are(path: Path) -> None:
-    with pytest.raises(Stopped, match="0 more would take"):
+    with pytest.raises(Stopped, match="the other 0 would take"):
         _start(path, Engine(), probe=99)
 
 
@@ -238,7 +238,7 @@ def test_a_dry_run_by_command(command: Any, samples_dir: Path, tiny_model: Path)
     words += [f"model={tiny_model}", "stage.samples=3", "stage.max_tokens=16", "price.completion=1000000"]
     code, out, err = command(*words, "dry_run=true")
     assert (code, err) == (0, "")
-    assert out.startswith("dry run of runs/mine/evaluate: nothing is sent\ncritiques: 18 requests, ")
+    assert out.startswith("dry run of runs/mine/evaluate: no requests are sent\ncritiques: 18 requests, ")
     assert "at most 288 completion tokens, cost at most 288.00" in out
     assert "estimated" not in out, "the model's own tokenizer counts"
     assert not Path("runs").exists()
@@ -255,10 +255,10 @@ def test_a_probe_and_a_limit_by_command(command: Any, samples_dir: Path, tiny_mo
     ]
     code, out, _ = command(*words, "probe=2")
     assert code == 0
-    assert "probe of runs/mine/evaluate: 2 of 6 rows were asked about; 4 more would take" in out
+    assert "probe of runs/mine/evaluate: 2 of 6 rows were processed; the other 4 would take" in out
     code, _, err = command(*words, "max_cost=9")
     assert code == 3
-    assert err.splitlines()[-1].startswith("error: runs/mine/evaluate: stopped at a cost of 8.00, as max_cost=9; 2 rows are kept")
+    assert err.splitlines()[-1].startswith("error: runs/mine/evaluate: stopped at a cost of 8.00 by max_cost=9; 2 rows are kept")
     assert command(*words, "max_cost=1000").code == 0
     assert json.loads(Path("runs/mine/evaluate/manifest.json").read_text("utf-8"))["requests"] == 6
 
@@ -266,10 +266,10 @@ def test_a_probe_and_a_limit_by_command(command: Any, samples_dir: Path, tiny_mo
 @pytest.mark.parametrize("limit", ["dry_run=true", "probe=3"])
 def test_what_asks_no_model_sends_nothing(command: Any, limit: str) -> None:
     code, out, _ = command("stage=label", "stage.solutions=a.jsonl", "stage.rollouts=b.jsonl", limit)
-    assert (code, out) == (0, "stage=label asks no model: nothing would be sent\n")
+    assert (code, out) == (0, "stage=label sends no requests\n")
     code, _, err = command("experiment=demo", limit)
     assert code == 2
-    assert "is not read by an experiment of several stages" in err
+    assert "experiments of several stages do not read" in err
 
 
 def test_the_stages_of_a_pipeline_share_what_may_be_spent(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:

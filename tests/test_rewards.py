@@ -78,7 +78,7 @@ def test_verls_score(verl: list[str], reply: str, truth: int | str, expected: fl
 @pytest.mark.parametrize("truth", ["two", "0", 0, "-2", None, True, "1.0", ""])
 def test_a_truth_that_is_none_is_no_score(truth: Any) -> None:
     score = _module(str(Path(sys.modules["deepcritic.rewards"].__file__ or ""))).compute_score
-    with pytest.raises(InputError, match="no first wrong step"):
+    with pytest.raises(InputError, match="not a first wrong step"):
         score(data_source="deepcritic", solution_str="\\boxed{1}", ground_truth=truth, extra_info={})
 
 
@@ -134,9 +134,9 @@ def test_a_label_is_read_by_both_rewards(label: Any) -> None:
 
 @pytest.mark.parametrize("label", NO_LABELS, ids=repr)
 def test_what_is_no_label_is_refused_by_name_by_both_rewards(label: Any) -> None:
-    with pytest.raises(InputError, match=r"first_error\[1\]: no first wrong step"):
+    with pytest.raises(InputError, match=r"first_error\[1\]: not a first wrong step"):
         judgment_reward(["\\boxed{2}", "\\boxed{2}"], first_error=[2, label])
-    with pytest.raises(InputError, match="ground_truth: no first wrong step"):
+    with pytest.raises(InputError, match="ground_truth: not a first wrong step"):
         compute_score("x", "\\boxed{2}", label)
 
 

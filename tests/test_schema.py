@@ -104,7 +104,7 @@ def test_a_number_that_json_cannot_hold_is_refused_by_name(number: float, text: 
 @pytest.mark.parametrize(
     ("line", "kind", "said"),
     [
-        (b"not json", Item, "the line is not JSON; found 'not json'; expected one JSON object a line"),
+        (b"not json", Item, "the line is not JSON; found 'not json'; expected one JSON object per line"),
         (b'{"problem": "\xff"}', Item, "the line is not JSON"),
         (b'{"problem": "\\ud800"}', Item, "the line is not JSON"),
         (b"", Item, "the line is not JSON"),

@@ -213,7 +213,7 @@ def test_a_job_whose_time_is_up_is_queued_again_and_goes_on(cluster: Run, tmp_pa
     kept = drawn.read_bytes()
     assert 0 < kept.count(b"\n") < 40, "stopped on the way"
     again = subprocess.run([script, "1", rows.name, *slow], env=environment, capture_output=True, text=True, check=True)
-    assert f"going on after {kept.count(bytes([10]))} rows" in again.stdout
+    assert f"resuming after {kept.count(bytes([10]))} rows" in again.stdout
     assert (drawn.parent / "solutions.jsonl").read_bytes() == expected
 
 

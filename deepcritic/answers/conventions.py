@@ -46,9 +46,9 @@ class Conventions:
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
-                raise InputError("no such convention", field=name, found=getattr(self, name), remedy=" or ".join(allowed))
+                raise InputError("unknown convention", field=name, found=getattr(self, name), remedy=" or ".join(allowed))
         if not 0 <= self.tolerance < 1:
-            raise InputError("no relative tolerance", field="tolerance", found=self.tolerance, remedy="0 or more, below 1")
+            raise InputError("not a relative tolerance", field="tolerance", found=self.tolerance, remedy="0 or more, below 1")
 
     @property
     def relative(self) -> Fraction:

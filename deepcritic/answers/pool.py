@@ -167,7 +167,7 @@ class Pool:
             ours.close()
             self._forkserver.kill()
             self._forkserver.wait()
-            raise DeepCriticError(f"the process that compares answers does not start: {greeting.decode() or 'it died'}")
+            raise DeepCriticError(f"the answer checker did not start: {greeting.decode() or 'the process died'}")
         self._control = ours
         return ours
 

@@ -54,7 +54,7 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 def script(shell: str) -> str:
     """The script that enables completion. Raises `UsageError` for other shells."""
     if shell not in SCRIPTS:
-        raise UsageError(f"--completion: no such shell; found {shell!r}; expected {', '.join(SCRIPTS)}")
+        raise UsageError(f"--completion: unknown shell; found {shell!r}; expected {', '.join(SCRIPTS)}")
     return SCRIPTS[shell]
 
 

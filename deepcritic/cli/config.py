@@ -19,7 +19,7 @@ from deepcritic.options import engines_of, record_of, split
 
 _PLAIN = (str, int, float, bool)
 _NAMED: dict[Any, str] = {
-    str: "a text (a number in quotes: \"'7'\")",
+    str: "text (quote numbers: \"'7'\")",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -42,18 +42,16 @@ def compose(overrides: list[str]) -> Any:
 
     for word in overrides:
         if word.startswith("-"):
-            raise UsageError(f"options are written without dashes: {word.lstrip('-')}")
+            raise UsageError(f"options have no dashes; expected {word.lstrip('-')}")
         if "=" not in word and not word.startswith("~"):
-            raise UsageError(f"{word!r} is not of the form option=value; see python -m deepcritic --help")
+            raise UsageError(f"found {word!r}; expected option=value (see python -m deepcritic --help)")
     overrides = translated(overrides, configuration_folder())
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(configuration_folder().resolve())):
             return hydra_compose("config", overrides=for_hydra(overrides))
     except OverrideParseException as error:
         written = error.override
-        raise UsageError(
-            f'{written!r} cannot be read; put the value into quotes that the shell leaves in place: "{_quoted(written)}"'
-        ) from None
+        raise UsageError(f'{written!r} cannot be parsed; quote the value: "{_quoted(written)}"') from None
     except HydraException as error:
         message = str(error)
     raise UsageError(_nearest(message, overrides))
@@ -129,7 +127,7 @@ def target_name(value: Mapping[str, Any]) -> tuple[str, str]:
 
 def _no_target(written: object) -> UsageError:
     return UsageError(
-        f"_target_: nothing of this package; found {written!r}; expected a function or class that a module of deepcritic defines"
+        f"_target_: not from this package; found {written!r}; expected a function or class defined in a module of deepcritic"
     )
 
 
@@ -146,7 +144,7 @@ def _check_arguments(function: Any, arguments: dict[str, Any], place: str) -> No
         known = [*hints, *engines_of(function)]
     for name, value in arguments.items():
         if name not in known and not open_ended:
-            raise UsageError(f"there is no option {place}.{name}{offer(name, known)}")
+            raise UsageError(f"unknown option {place}.{name}{offer(name, known)}")
         hint = hints.get(name, Any)
         kinds = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
         if Any in kinds or isinstance(value, dict | list) or (value is not None and not isinstance(value, _PLAIN)):
@@ -155,7 +153,7 @@ def _check_arguments(function: Any, arguments: dict[str, Any], place: str) -> No
             value is None or kinds <= _NAMED.keys()
         ):
             right = " or ".join(sorted(_NAMED.get(kind, "something") for kind in kinds))
-            raise UsageError(f"{place}.{name}: of another type; found {value!r}; expected {right}")
+            raise UsageError(f"{place}.{name}: wrong type; found {value!r}; expected {right}")
 
 
 def offer(wrong: str, options: list[str]) -> str:
@@ -163,7 +161,7 @@ def offer(wrong: str, options: list[str]) -> str:
     close = difflib.get_close_matches(wrong, options, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]}?"
-    return f"; there are: {', '.join(options)}" if options else ""
+    return f"; expected {', '.join(options)}" if options else ""
 
 
 def _quoted(written: str) -> str:
@@ -177,26 +175,24 @@ def _nearest(message: str, overrides: list[str]) -> str:
         folder, wrong = group.groups()
         options = sorted(file.stem for file in (configuration_folder() / folder).glob("*.yaml") if not file.stem.startswith("_"))
         given = (name for _, name, _, value in map(parts, overrides) if value == wrong)
-        return f"there is no {next(given, folder)}={wrong}{offer(wrong, options)}"
+        return f"unknown {next(given, folder)}={wrong}{offer(wrong, options)}"
     old = re.search(r"Could not override '(benchmark|source)'", message)
     if old:
-        return (
-            f"in the defaults of an experiment, write override /dataset@{old.group(1)}: NAME for override /{old.group(1)}: NAME"
-        )
+        return f"found override /{old.group(1)}: NAME in an experiment; expected override /dataset@{old.group(1)}: NAME"
     key = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", message)
     if key:
         wrong = (key.group(1) or key.group(2)).removeprefix("++").removeprefix("+")
         if wrong.startswith("stage.") and stage_of(overrides, configuration_folder()) is None:
             return f"{wrong} needs stage=STAGE, or an experiment of one stage"
         known = _known_keys([word for word in overrides if not word.lstrip("+").startswith(wrong)])
-        return f"there is no option {wrong}{offer(wrong, known)}"
+        return f"unknown option {wrong}{offer(wrong, known)}"
     return message
 
 
 def _known_keys(overrides: list[str]) -> list[str]:
     from omegaconf import OmegaConf
 
-    from deepcritic.runs.guard import flatten
+    from deepcritic.runs.changes import flatten
 
     try:
         config = compose(overrides)

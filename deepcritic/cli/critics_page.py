@@ -10,32 +10,32 @@ import yaml
 
 INTRO: Final = """# Released critics and protocols
 
-<!-- Made from conf/critic/*.yaml by scripts/options: change those. -->
+<!-- Generated from conf/critic/*.yaml by scripts/options; edit those files. -->
 
-`critic=NAME` of `stage=evaluate` asks a released critic as its authors do: model, prompt, system turn, form of the verdict,
-sampling, votes and numbering. Options on the command line come before what the preset says.
+`stage=evaluate critic=NAME` runs a released critic with its authors' settings: model, prompt, system prompt, verdict format,
+sampling, votes and step numbering. Options on the command line override the preset.
 
 ```bash
 git clone https://github.com/RUCBM/DeepCritic
 python -m deepcritic stage=evaluate critic=deepcritic_7b_rl_prm800k critic.prompt=DeepCritic benchmark=processbench run=released
 ```
 
-The prompts are their authors' and stand in their repositories: `critic.prompt=` names a clone, a file, or `FILE:NAME` for a
-constant in a Python file, a key of a JSON file or a section of a README. Python files are parsed, never run. Texts are compared
-by sha256 with the published ones. Every table marks a figure that was made with another prompt:
+The prompts are not part of this package. Set `critic.prompt=` to a clone of the authors' repository, to a file, or to
+`FILE:NAME` for a constant in a Python file, a key of a JSON file or a section of a README. Python files are parsed, never run.
+The sha256 of each text is compared with the published one. Tables mark each result that used another prompt:
 
 | `critic.prompt` | mark |
 |---|---|
 | the published texts | none |
-| texts whose published form is not known | `prompt not verified` |
+| texts without a known checksum | `prompt not verified` |
 | other texts | `another prompt` |
-| `own` (this package's question; presets with a boxed verdict) | `own prompt` |
+| `own` (this package's prompt; only for presets with a boxed verdict) | `own prompt` |
 | none, with recorded replies | `prompt of the recording unknown` |
 """
 PROTOCOLS: Final = ("protocol_processbench", "protocol_deepcritic")
 FORMS: Final = {
-    "box": "number of a step in the last `\\boxed{}`", "line": "number of a step on the last marked line",
-    "labels": "`\\boxed{correct}` or `\\boxed{incorrect}` for each step", "steps": "Yes or No, one question a step",
+    "box": "step number in the last `\\boxed{}`", "line": "step number on the last marked line",
+    "labels": "`\\boxed{correct}` or `\\boxed{incorrect}` for each step", "steps": "Yes or No, one request per step",
     "reference_answer": "`\\boxed{A}`, `B` or `C`",
 }  # fmt: skip
 FIELDS: Final = ("model", "prompt", "system turn", "numbering", "verdict", "one sample", "votes", "limit", "licence")
@@ -45,14 +45,12 @@ def page(folder: Path) -> str:
     """The page, from the presets in `folder`."""
     presets = {file.stem: preset(file) for file in sorted(folder.glob("[a-z]*.yaml")) if file.stem != "none"}
     lines = [INTRO, "## Two protocols for any model", ""]
-    lines += [
-        "ProcessBench and DeepCritic ask the same question about the same rows, each in its own way. Figures of one protocol"
-    ]
-    lines += ["do not compare with figures of the other. `model=` names the model.", ""]
+    lines += ["ProcessBench and DeepCritic use the same task and rows, but with different settings. Results of the two protocols"]
+    lines += ["are not comparable. Set `model=` to the model.", ""]
     first, second = (facts(presets[name]) for name in PROTOCOLS)
     lines += [f"| | `critic={PROTOCOLS[0]}` | `critic={PROTOCOLS[1]}` |", "|---|---|---|"]
     lines += [f"| {name} | {first[name]} | {second[name]} |" for name in FIELDS if name != "model"]
-    lines += ["| reported | F1 of four parts and their mean | the same, MR-GSM8K and PRM800K; the mean over six |", ""]
+    lines += ["| reported | F1 of four parts and their mean | F1 of these, MR-GSM8K and PRM800K, and the mean of all six |", ""]
     for name in PROTOCOLS:
         lines += _differences(f"Differences of `{name}` from the authors' script", presets[name])
     lines += ["## Presets", ""]
@@ -79,12 +77,12 @@ def facts(one: Mapping[str, Any]) -> dict[str, str]:
     """The fields of a preset as text for the page."""
     parts = one["parts"]
     places = ", ".join(f"`{part['file']}{':' + part['name'] if part.get('name') else ''}`" for part in parts.values())
-    system = f"`{one['system']}`" if one.get("system") else "from the file" if "system" in parts else "the chat template's own"
+    system = f"`{one['system']}`" if one.get("system") else "from the file" if "system" in parts else "of the chat template"
     written = str(one.get("step") or "").replace("{{text}}", "...").replace("{{index}}", str(one.get("index_base", 1)))
     numbered = f"from {one.get('index_base', 1)}, `{written}`" if "{{index}}" in str(one.get("step")) else "none"
-    verdict = FORMS[one.get("form", "box")] + (f", behind `{one['marker']}`" if one.get("marker") else "")
+    verdict = FORMS[one.get("form", "box")] + (f", after `{one['marker']}`" if one.get("marker") else "")
     votes = f"{_drawn(one['vote'])}; ties: {one.get('ties', 'first')}"
-    votes += "; on each step" if one.get("step_votes") else ""
+    votes += "; per step" if one.get("step_votes") else ""
     return {
         "model": f"`{one['model']}`" if one.get("model") else "any",
         "prompt": f"{places} of <{one['code']}>",

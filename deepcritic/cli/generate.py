@@ -33,7 +33,7 @@ def yaml_of(stage: str) -> str:
     lines = [
         f"# {summary(stage)}",
         "#",
-        f"# Made from deepcritic/stages/{stage}.py by scripts/options: change that file, not this one.",
+        f"# Generated from deepcritic/stages/{stage}.py by scripts/options; edit that file.",
         f"_target_: deepcritic.stages.{stage}.run",
     ]
     not_hashed = [one.name for one in options if one.not_hashed]
@@ -55,10 +55,10 @@ def page() -> str:
     lines = [
         "# Options",
         "",
-        "<!-- Made from the records in deepcritic/stages/ and from conf/config.yaml by scripts/options: change those. -->",
+        "<!-- Generated from deepcritic/stages/ and conf/config.yaml by scripts/options; edit those files. -->",
         "",
-        "An option is written `NAME=VALUE`: `stage.samples=8`, `model=PATH`. `python -m deepcritic stage=STAGE --help` prints",
-        "those of a stage, with those of its engines (`sampler.`, `task.`). An option that a stage does not read is an error.",
+        "Options are written `NAME=VALUE`: `stage.samples=8`, `model=PATH`. `python -m deepcritic stage=STAGE --help` prints the",
+        "options of a stage and of its engines (`sampler.`, `task.`). An option that the stage does not read is an error.",
         "",
         "## Every stage",
         "",
@@ -75,7 +75,7 @@ def page() -> str:
             lines += ["", f"### {group}", "", "| option | type | default | |", "|---|---|---|---|"]
             lines += [_row(one) for one in options if one.group == group]
         old += [(f"stage={stage}", f"stage.{one.was}", one.key) for one in options if one.was]
-    lines += ["", "## Old names", "", "Accepted in this release, with a line on standard error, and removed in the next.", ""]
+    lines += ["", "## Old names", "", "Deprecated names: accepted in this release with a warning, removed in the next.", ""]
     lines += ["| stage | old | new |", "|---|---|---|", *(f"| `{stage}` | `{was}` | `{new}` |" for stage, was, new in old)]
     return "\n".join(lines) + "\n"
 

@@ -17,13 +17,13 @@ from deepcritic.errors import UsageError
 from deepcritic.options import Option, described, engines_of, record_of, value_text
 
 USAGE = """\
-deepcritic: make critics of step-by-step mathematical reasoning, measure them and put them to work
+deepcritic: train, evaluate and use critics for step-by-step mathematical reasoning
 
 usage: python -m deepcritic stage=STAGE [option=value ...]
        python -m deepcritic experiment=EXPERIMENT [option=value ...]
        python -m deepcritic serve model=PATH [port=N] [option=value ...]
-       python -m deepcritic stage=STAGE --help        options of a stage, with their defaults
-       python -m deepcritic experiment=NAME --help    what an experiment runs, and its settings
+       python -m deepcritic stage=STAGE --help        options and defaults of a stage
+       python -m deepcritic experiment=NAME --help    stages and settings of an experiment
 
 {listings}
 
@@ -34,25 +34,25 @@ examples
   python -m deepcritic stage=critique input=@solution.txt model=PATH
   python -m deepcritic stage=sft model=PATH stage.dialogues=runs/mine/seed/dialogues.jsonl run=mine
 
-options of every stage
+options for all stages
 {common}
-  debug=smoke                  cut the stage or experiment down to a minute
+  debug=smoke                  run a small version of the stage or experiment (about a minute)
   debug=true                   show tracebacks
-  show_config=true             print the configuration that the command stands for, and do nothing
+  show_config=true             print the composed configuration and exit
 
 --version                      print the version
---completion SHELL             print the script for tab completion in bash, zsh or fish
+--completion SHELL             print a tab completion script for bash, zsh or fish
 """
 LISTED = (
-    ("stage", "stages"),
-    ("experiment", "experiments (several stages, or the settings of one result)"),
-    ("task", "tasks: what a critic is asked, and how its reply is judged (task=)"),
-    ("benchmark", "data sets to measure on or to prepare (benchmark=, source=)"),
-    ("source", "data sets to prepare (source=)"),
+    ("stage", "stages (stage=)"),
+    ("experiment", "experiments: several stages, or the settings of one result (experiment=)"),
+    ("task", "tasks: the prompt, the parser of replies and the metrics (task=)"),
+    ("benchmark", "data sets for evaluation or training (benchmark=, source=)"),
+    ("source", "data sets for training only (source=)"),
     ("sampler", "samplers: engines that write text (sampler=)"),
-    ("scorer", "scorers: models that give numbers (scorer=)"),
+    ("scorer", "scorers: models that return numbers (scorer=)"),
     ("trainer", "trainers: which weights are trained (trainer=)"),
-    ("critic", "released critics, and the protocols of papers (critic=)"),
+    ("critic", "critics: released critics and protocols of papers (critic=)"),
 )
 """The groups that the general help lists, with their headings."""
 NAMES = {"bool": "true/false", "str": "text", "int": "int", "float": "float", "Sequence[str]": "list", "Sequence[Any]": "list"}
@@ -93,10 +93,10 @@ def of_command(words: list[str]) -> str:
     given = {name: value for _, name, _, value in map(parts, words)}
     stage, experiment = given.get("stage"), given.get("experiment")
     if stage is not None and stage not in stage_names():
-        raise UsageError(f"there is no stage={stage}{offer(stage, stage_names())}")
+        raise UsageError(f"unknown stage={stage}{offer(stage, stage_names())}")
     names = [one.name for one in choices("experiment")]
     if experiment is not None and experiment not in names:
-        raise UsageError(f"there is no experiment={experiment}{offer(experiment, names)}")
+        raise UsageError(f"unknown experiment={experiment}{offer(experiment, names)}")
     if experiment is not None:
         return _experiment(experiment, given)
     return of_stage(stage, given) if stage is not None else general()
@@ -194,7 +194,7 @@ def _experiment(name: str, given: Mapping[str, str]) -> str:
     if content.get("pipeline"):
         lines.append("runs")
         lines += [f"  python -m deepcritic {line.strip()}" for line in content["pipeline"]]
-        lines += ["", "{run} is the folder of the run. run=, runs=, seed=, overwrite=, price. and max_cost= are passed on."]
+        lines += ["", "{run} is the run folder. run=, runs=, seed=, overwrite=, price. and max_cost= apply to all stages."]
         return "\n".join(lines) + "\n"
     groups = {
         str(key).removeprefix("override ").removeprefix("/").rpartition("@")[2]: value

@@ -103,7 +103,7 @@ def translated(words: list[str], conf: Path) -> list[str]:
             found.append(word)
             continue
         if new in given:
-            raise UsageError(f"{name} is the old name of {new}, and both are given; expected: {new} alone")
+            raise UsageError(f"{name} is the old name of {new} and both are set; expected only {new}")
         _say(f"{name}=", f"{new}=")
         found.append(f"{sign}{new}{equals}{value}")
     return found
@@ -118,4 +118,4 @@ def _experiment(word: str) -> str:
 
 
 def _say(old: str, new: str) -> None:
-    print(f"{old} is now {new}; the old name works in this release and is removed in the next", file=sys.stderr)
+    print(f"{old} is deprecated and will be removed in the next release; use {new}", file=sys.stderr)

@@ -100,7 +100,7 @@ def without_effect(stage: str, values: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for cause, replaced in record.REPLACES.items():
         if _is_set(values.get(cause)):
-            found |= {name: f"{keys.get(cause, cause)}= is given" for name in replaced.split()}
+            found |= {name: f"{keys.get(cause, cause)}= is set" for name in replaced.split()}
     needs = {one.name: one.needs for one in described(record) if one.needs} | dict(record.NEEDS)
     for name, condition in needs.items():
         needed, _, wanted = condition.partition("=")
@@ -127,7 +127,7 @@ def _unread(name: str, stage: str, plain: Mapping[str, Any], silent: Mapping[str
         if one.top == first and one.name in silent:
             return f"{name} has no effect: {silent[one.name]}"
         if one.top == first and f"stage.{one.name}" in given:
-            return f"{name} has no effect: stage.{one.name}= is given as well"
+            return f"{name} has no effect: stage.{one.name}= is also set"
     if first in silent:
         return f"{name} has no effect: {silent[first]}"
     own = [key for key in ("model", "teacher", "generator") if key in {one.top for one in options} - silent.keys()]
@@ -135,7 +135,7 @@ def _unread(name: str, stage: str, plain: Mapping[str, Any], silent: Mapping[str
         f"; its model is {' and '.join(f'{key}=' for key in own)}" if first in {"model", "teacher", "generator"} and own else ""
     )
     if first in SPENDING:
-        return f"stage={stage} does not read {first}: it asks no model through a sampler"
+        return f"stage={stage} does not read {first}, as it sends no requests"
     where = ", ".join(f"stage={one}" for one in readers(name))
     return (
         f"stage={stage} does not read {first}{hint}; {first} belongs to {where}"
@@ -149,8 +149,8 @@ def _check_pipeline(plain: Mapping[str, Any], given: Mapping[str, str]) -> None:
     for name in given:
         if not is_read(name, read):
             raise UsageError(
-                f"{name} is not read by an experiment of several stages; it reads {', '.join(sorted(read - {'pipeline'}))}: "
-                "run its lines one by one to change more"
+                f"experiments of several stages do not read {name}; expected {', '.join(sorted(read - {'pipeline'}))} "
+                "(for other options, run the stages one by one)"
             )
 
 
@@ -162,7 +162,7 @@ def _check_use(name: str) -> None:
 
         if key.split(".")[0] in (OF_FIGURES if use == "source" else OF_PREPARING):
             other = "benchmark" if use == "source" else "source"
-            raise UsageError(f"{name} has no effect: it is read with {other}=")
+            raise UsageError(f"{name} has no effect: it applies only to {other}=")
 
 
 def _of_experiment(words: Iterable[str], conf: Path) -> dict[str, str]:

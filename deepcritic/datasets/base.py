@@ -215,10 +215,10 @@ def _check_new(row: Example | Dialogue | Preference, place: Place, seen: dict[st
             if label == before.label:
                 return True
             raise InputError(
-                "the same row with another label", field="id", found=f"{row.id}, labelled {label}",
-                expected=f"{before.label}, the label on line {before.line}",
+                "duplicate row with another label", field="id", found=f"{row.id}, labelled {label}",
+                expected=f"{before.label}, as on line {before.line}",
             )  # fmt: skip
-    raise InputError("the id occurs twice", field="id", found=row.id, expected=f"an id other than that of line {before.line}")
+    raise InputError("duplicate id", field="id", found=row.id, expected=f"an id different from that of line {before.line}")
 
 
 def _content(row: Example | Dialogue | Preference) -> tuple[bytes, Any]:

@@ -126,9 +126,9 @@ class Benchmark:
     def __call__(self, *, report: Report | None = None) -> Iterator[Example]:
         """The rows to prepare; bad rows are set aside in `report`."""
         if self.path is None:
-            raise UsageError(f"an option is missing: source.path=FILE (of {self.name})")
+            raise UsageError(f"missing option: source.path=FILE (of {self.name})")
         if self.forged:
-            raise UsageError("source=forged: forged rows are made to measure on; expected source=processbench")
+            raise UsageError("source=forged: forged rows are only for evaluation; expected source=processbench")
         return iter(self.reader(self.path, max_bad=self.max_bad, report=report, **self._options(self.reader, "source")))
 
     def sampling(self, samples: int) -> Mapping[str, float]:
@@ -137,7 +137,7 @@ class Benchmark:
 
     def _rows(self) -> Iterator[Example]:
         if self.path is None:
-            raise UsageError(f"an option is missing: benchmark.path=FILE (of {self.name})")
+            raise UsageError(f"missing option: benchmark.path=FILE (of {self.name})")
         reader = self.test_reader or self.reader
         options = self._options(reader, "benchmark")
         folder = Path(self.path).expanduser()
@@ -161,7 +161,7 @@ class Benchmark:
         parameters = inspect.signature(reader).parameters
         open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
         for name in () if open_ended else given.keys() - parameters.keys():
-            raise UsageError(f"{use}.{name} has no effect: {self.name} is read in its own way")
+            raise UsageError(f"{use}.{name} has no effect on {self.name}")
         return given | ({"license": self.license} if "license" in parameters and self.license is not None else {})
 
     def _part_names(self, subsets: list[str]) -> dict[str, str]:

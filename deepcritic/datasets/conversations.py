@@ -83,8 +83,10 @@ class _Verdicts:
         asked = hashlib.blake2b(msgspec.json.encode(dialogue.messages[:-1]), digest_size=8).digest()
         verdict, line = self._known.setdefault(asked, (dialogue.verdict, self._line))
         if verdict != dialogue.verdict:
-            expected = f"{verdict}, the verdict on line {line}"
-            raise InputError("the same question with another verdict", field="verdict", found=dialogue.verdict, expected=expected)
+            expected = f"{verdict}, as on line {line}"
+            raise InputError(
+                "duplicate question with another verdict", field="verdict", found=dialogue.verdict, expected=expected
+            )
         return dialogue
 
 
@@ -118,7 +120,7 @@ def _turns(record: Record, given: Any, task: CriticTask[Any], index_base: int | 
     if given("critique") is not None:
         return _critiqued(given, task, index_base)
     if given("problem") is not None:
-        raise missing(record, "critique", "the critique of the solution, as a text")
+        raise missing(record, "critique", "a critique as text")
     raise InputError("not a conversation", found=", ".join(record), expected=FORMS)
 
 
@@ -138,9 +140,9 @@ def _critiqued(given: Any, task: CriticTask[Any], index_base: int | None) -> tup
 def checked(dialogue: Dialogue, task: CriticTask[Any]) -> Dialogue:
     """The dialogue, with a missing verdict parsed from its reply; raises if it cannot be trained on."""
     if dialogue.task != task.name:
-        raise InputError("a dialogue of another task", field="task", found=dialogue.task, expected=task.name)
+        raise InputError("the dialogue belongs to another task", field="task", found=dialogue.task, expected=task.name)
     if not dialogue.messages:
-        raise InputError("a conversation without messages", field="messages", found=[], expected="a prompt and a reply")
+        raise InputError("the conversation has no messages", field="messages", found=[], expected="a prompt and a reply")
     for at, message in enumerate(dialogue.messages):
         if message.role not in ("system", "user", "assistant"):
             raise _role(message.role, at)
@@ -148,10 +150,10 @@ def checked(dialogue: Dialogue, task: CriticTask[Any]) -> Dialogue:
     reply = dialogue.messages[last]
     if reply.role != "assistant" or not last:
         raise InputError(
-            "the last message is not the assistant's",
+            "the last message is not from the assistant",
             field=f"messages[{last}].role",
             found=reply.role,
-            expected="assistant, behind a prompt",
+            expected="assistant, after a prompt",
         )
     if not reply.content.strip():
         raise InputError("the reply is empty", field=f"messages[{last}].content", found=reply.content, expected="a text")
@@ -168,7 +170,9 @@ def checked(dialogue: Dialogue, task: CriticTask[Any]) -> Dialogue:
     if said is None:
         return msgspec.structs.replace(dialogue, verdict=read)
     if said != read and not (task.shuffles and sorted(said) == sorted(read)):  # shuffled: parsed in shown order
-        raise InputError("another verdict than that of the reply", field="verdict", found=dialogue.verdict, expected=str(read))
+        raise InputError(
+            "the verdict differs from that of the reply", field="verdict", found=dialogue.verdict, expected=str(read)
+        )
     return dialogue
 
 

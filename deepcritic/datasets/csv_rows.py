@@ -43,7 +43,7 @@ def _rows(path: Path, text: io.TextIOWrapper, delimiter: str | None) -> Iterator
             elif values:
                 if len(values) != len(names):
                     raise InputError(
-                        "a row with another number of values than the header", file=path, line=line, found=len(values),
+                        "the row has a different number of values than the header", file=path, line=line, found=len(values),
                         expected=f"{len(names)}: {', '.join(names)}",
                     )  # fmt: skip
                 yield line, {name: value or None for name, value in zip(names, values, strict=True)}

@@ -27,9 +27,7 @@ def _example(record: Record, *, index_base: int = 1) -> Example:
     """The solutions with their labels. A row in another layout raises `InputError` with the field that differs."""
     asked = [message for message in take(record, "prompt", list) if isinstance(message, dict) and message.get("role") == "user"]
     if not asked:
-        raise InputError(
-            "no turn of the user", field="prompt", found=record["prompt"], expected='[{"role": "user", "content": ...}]'
-        )
+        raise InputError("no user message", field="prompt", found=record["prompt"], expected='[{"role": "user", "content": ...}]')
     problem, steps = problem_and_steps(take(asked[-1], "content", str), "prompt")
     reward = take(record, "reward_model", dict)
     if "ground_truth" not in reward:
@@ -44,7 +42,7 @@ def _first_error(truth: Any, steps: int, index_base: int) -> int:
     number = int(truth) if isinstance(truth, str) and re.fullmatch(r"\s*-?\d{1,6}\s*", truth) else truth
     if not isinstance(number, int) or isinstance(number, bool):
         expected = f"{index_base} to {steps - 1 + index_base}, or -1 for none"
-        raise InputError("the label lies outside the steps", field=field, found=truth, expected=expected)
+        raise InputError("the label is outside the steps", field=field, found=truth, expected=expected)
     return first_error_of(number, steps, index_base, field)
 
 

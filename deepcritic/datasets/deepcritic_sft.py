@@ -80,11 +80,16 @@ def _verdict(reply: str, steps: int) -> tuple[int, str]:
     number = None if box is None else number_of(box.content)
     if box is None or number is None or not (number == ALL_CORRECT or 1 <= number <= steps):
         expected = f"1 to {steps}, or -1, in the last box"
-        raise InputError("the critique ends in no verdict", field="messages", found=reply[-80:], expected=expected)
+        raise InputError("the critique does not end with a verdict", field="messages", found=reply[-80:], expected=expected)
     before = reply[: box.start].rpartition("\n")[0].rstrip()  # the verdict has its own line: "**Answer**: ..."
     if _JUDGEMENT.search(reply[len(before) : box.start]):
         expected = 'a last line "**Answer**: \\boxed{...}"'
-        raise InputError("the critique ends in the judgement of a step", field="messages", found=reply[-80:], expected=expected)
+        raise InputError(
+            "the critique ends with the judgement of a step, not of the solution",
+            field="messages",
+            found=reply[-80:],
+            expected=expected,
+        )
     return number, before
 
 
@@ -93,7 +98,7 @@ def problem_and_steps(prompt: str, field: str = "messages") -> tuple[str, tuple[
     found = _PROMPT.search(prompt)
     if found is None:
         expected = "a problem between <Problem> tags and a solution between <Solution> tags"
-        raise InputError("the prompt has another form", field=field, found=prompt, expected=expected)
+        raise InputError("unknown prompt format", field=field, found=prompt, expected=expected)
     return found["problem"], steps_of(found["solution"], field)
 
 

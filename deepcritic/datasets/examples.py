@@ -40,9 +40,9 @@ def _flat(content: bytes) -> InputError | None:
         return None
     if not isinstance(row, dict) or "item" in row or row.keys().isdisjoint(_FLAT):
         return None
-    remedy = "make rows of it first: stage=prepare source=table source.path=FILE (source.columns, source.index_base)"
+    remedy = "convert it with stage=prepare source=table source.path=FILE"
     expected = "id, item, gold and source"
-    return InputError("this is not a row of stage=prepare", found=", ".join(map(str, row)), expected=expected, remedy=remedy)
+    return InputError("not a row of stage=prepare", found=", ".join(map(str, row)), expected=expected, remedy=remedy)
 
 
 def check_gold(row: Example) -> None:
@@ -51,21 +51,19 @@ def check_gold(row: Example) -> None:
     if gold.first_error is not UNLABELLED and gold.first_error != ALL_CORRECT and not 1 <= gold.first_error <= steps:
         expected = f"1 to {steps}, or {ALL_CORRECT} for none" if steps else "unlabelled, as there are no steps"
         raise InputError(
-            "the first error lies outside the steps", field="gold.first_error", found=gold.first_error, expected=expected
+            "the first error is outside the steps", field="gold.first_error", found=gold.first_error, expected=expected
         )
     if gold.first_error == ALL_CORRECT and not steps:
         raise InputError(
-            "a solution without steps", field="item.steps", found=[], expected="at least one step, or unlabelled gold"
+            "the solution has no steps", field="item.steps", found=[], expected="at least one step, or unlabelled gold"
         )
     ratings = gold.step_ratings
     if ratings is not None and (len(ratings) != steps or any(rating not in (None, -1, 0, 1) for rating in ratings)):
         expected = f"{steps} ratings, each -1, 0, 1 or null"
-        raise InputError(
-            "the ratings do not go with the steps", field="gold.step_ratings", found=list(ratings), expected=expected
-        )
+        raise InputError("the ratings do not match the steps", field="gold.step_ratings", found=list(ratings), expected=expected)
     values = gold.step_values
     if values is not None and (len(values) != steps or not all(0 <= value <= 1 for value in values)):
         expected = f"{steps} values from 0 to 1"
-        raise InputError("the values do not go with the steps", field="gold.step_values", found=list(values), expected=expected)
+        raise InputError("the values do not match the steps", field="gold.step_values", found=list(values), expected=expected)
     if gold.grade is not None and not 0 <= gold.grade <= 1:
         raise InputError("no grade", field="gold.grade", found=gold.grade, expected="a share of the full marks: 0 to 1")

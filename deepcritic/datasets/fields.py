@@ -49,14 +49,14 @@ def missing(record: Record, name: str, expected: str) -> InputError:
         inner = value[0] if isinstance(value, list) and value else value
         if isinstance(inner, dict) and name in inner:
             what = "the rows are" if isinstance(value, list) else "the row is"
-            remedy = f"write {'them' if isinstance(value, list) else 'it'} without {key!r} around"
-            return InputError(f"{what} wrapped: the field stands in {key!r}", field=name, found=fields, remedy=remedy)
+            remedy = f"remove the {key!r} around {'them' if isinstance(value, list) else 'it'}"
+            return InputError(f"{what} nested: the field is inside {key!r}", field=name, found=fields, remedy=remedy)
     also = [other for other in _ALSO.get(name, ()) if other in record]
     near = also or difflib.get_close_matches(name, record, n=1)
     if near:
-        remedy = f"rename it, or read the rows with source=table (columns={{{name}: {near[0]}}})"
+        remedy = f"rename it, or use source=table with columns={{{name}: {near[0]}}}"
         return InputError(
-            f"the field is missing; is it {near[0]!r} here?", field=name, found=fields, expected=expected, remedy=remedy
+            f"the field is missing; did you mean {near[0]!r}?", field=name, found=fields, expected=expected, remedy=remedy
         )
     return InputError("the field is missing", field=name, found=fields, expected=expected)
 
@@ -65,7 +65,7 @@ def take_steps(record: Record, name: str) -> list[str]:
     """A solution's steps: a list of at least one text."""
     steps = take(record, name, list)
     if not steps:
-        raise InputError("a solution without steps", field=name, found=[], expected="at least one step")
+        raise InputError("the solution has no steps", field=name, found=[], expected="at least one step")
     for number, step in enumerate(steps):
         if not isinstance(step, str):
             raise InputError("wrong type", field=f"{name}[{number}]", found=step, expected="a text")
@@ -85,9 +85,9 @@ def first_error_of(label: int, steps: int, index_base: int, field: str) -> int:
         other = 1 - index_base
         fits = other <= label < steps + other
         raise InputError(
-            "the label lies outside the steps", field=field, found=label,
+            "the label is outside the steps", field=field, found=label,
             expected=f"{index_base} to {steps - 1 + index_base}, or -1 for none",
-            remedy=f"if labels count steps from {other}, give index_base={other}" if fits else None,
+            remedy=f"if labels count steps from {other}, set index_base={other}" if fits else None,
         )  # fmt: skip
     return label + 1 - index_base
 
@@ -110,7 +110,7 @@ def check_columns(columns: Mapping[str, str] | None, index_base: int | None, kno
     for name in columns or {}:
         if known and name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)
-            offer = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
-            raise UsageError(f"{place}columns: there is no field {name}; {offer}")
+            offer = f"did you mean {near[0]}?" if near else f"expected {', '.join(known)}"
+            raise UsageError(f"{place}columns: unknown field {name}; {offer}")
     if index_base is not None and (isinstance(index_base, bool) or index_base not in (0, 1)):
-        raise UsageError(f"{place}index_base: not the number of a first step; found {index_base!r}; expected 0 or 1")
+        raise UsageError(f"{place}index_base: not a valid index base; found {index_base!r}; expected 0 or 1")

@@ -27,12 +27,12 @@ def from_memory(rows: Any, split: str | None = None) -> Iterator[dict[str, Any]]
 
 def from_disk(folder: Path, split: str | None) -> Iterator[dict[str, Any]]:
     """The rows of a folder that `save_to_disk` wrote."""
-    datasets = _datasets(str(folder), "this folder was written by `datasets`, which is not installed")
+    datasets = _datasets(str(folder), "reading this folder needs `datasets`, which is not installed")
     try:
         loaded = datasets.load_from_disk(str(folder))
     except Exception as error:  # a broken folder can raise anything
         raise InputError(
-            f"the folder cannot be read ({_first_line(error)})", file=folder, expected="what save_to_disk wrote"
+            f"the folder cannot be read ({_first_line(error)})", file=folder, expected="a folder written by save_to_disk"
         ) from None
     return from_memory(loaded, split)
 
@@ -40,13 +40,13 @@ def from_disk(folder: Path, split: str | None) -> Iterator[dict[str, Any]]:
 def from_hub(name: str, revision: str | None, split: str | None, config: str | None) -> Iterator[dict[str, Any]]:
     """The rows of a data set on the hub, from all splits if none is named."""
     shown = f"{name}@{revision}" if revision else name
-    datasets = _datasets(shown, "there is no such file, and `datasets` is not installed")
+    datasets = _datasets(shown, "no such file, and `datasets` is not installed")
     try:
         loaded = datasets.load_dataset(name, **({"name": config} if config else {}), revision=revision, split=split)
     except Exception as error:  # the library raises dozens of types for a missing network, name or revision
-        expected = "an existing file, or a data set that the hub or its local cache holds"
+        expected = "an existing file, or a data set on the hub or in its cache"
         raise InputError(
-            f"there is no such file, and the hub gives no data set ({_first_line(error)})", file=shown, expected=expected
+            f"no such file, and no data set from the hub ({_first_line(error)})", file=shown, expected=expected
         ) from None
     return from_memory(loaded)
 
@@ -57,7 +57,7 @@ def parquet_rows(path: Path, kind: str = "Parquet") -> Iterator[dict[str, Any]]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise InputError(f"the file is {kind}, and `pyarrow` is not installed", file=path, remedy=_INSTALL) from None
+        raise InputError(f"reading {kind} needs `pyarrow`, which is not installed", file=path, remedy=_INSTALL) from None
     try:
         if kind == "Parquet":
             batches = pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=1000)
@@ -67,7 +67,9 @@ def parquet_rows(path: Path, kind: str = "Parquet") -> Iterator[dict[str, Any]]:
             for row in batch.to_pylist():
                 yield plain(row)
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"the file cannot be read ({_first_line(error)})", file=path, expected=f"a whole {kind} file") from None
+        raise InputError(
+            f"the file cannot be read ({_first_line(error)})", file=path, expected=f"a complete {kind} file"
+        ) from None
 
 
 def plain(value: Any) -> Any:
@@ -93,7 +95,7 @@ def _of_frame(frame: Any) -> Iterator[dict[str, Any]]:
 
 def _of_splits(parts: Mapping[str, Any], split: str | None, kind: str) -> Iterator[dict[str, Any]]:
     if split is not None and split not in parts:
-        raise InputError("there is no such split", field="split", found=split, expected=" or ".join(map(str, parts)))
+        raise InputError("no such split", field="split", found=split, expected=" or ".join(map(str, parts)))
     if not all(hasattr(part, "__iter__") and not isinstance(part, str | bytes) for part in parts.values()):
         raise InputError("not rows", found=kind, expected="a list of mappings, a datasets.Dataset, or a pandas frame")
     chosen: Iterable[Any] = parts.values() if split is None else [parts[split]]

@@ -78,12 +78,17 @@ def _ratings(plain: dict[str, Any], steps: int, first: int) -> tuple[int, ...]:
     """1 for each right step and -1 for each wrong one. The first wrong step must match the label."""
     labels = take(plain, "human_labels", list)
     if len(labels) != steps or any(label not in (0, 1) for label in labels):
-        raise InputError("not one label for each step", field="human_labels", found=labels, expected=f"{steps} times 0 or 1")
+        raise InputError(
+            "the number of labels differs from the number of steps",
+            field="human_labels",
+            found=labels,
+            expected=f"{steps} times 0 or 1",
+        )
     says = labels.index(0) + 1 if 0 in labels else ALL_CORRECT
     if says != first:
-        expected = f"{says - 1 if says > 0 else -1}, as human_labels say"
+        expected = f"{says - 1 if says > 0 else -1}, as in human_labels"
         found = plain["human_labels_first_error_idx"]
-        raise InputError("two labels contradict each other", field="human_labels_first_error_idx", found=found, expected=expected)
+        raise InputError("the labels contradict each other", field="human_labels_first_error_idx", found=found, expected=expected)
     return tuple(1 if label else -1 for label in labels)
 
 

@@ -56,7 +56,9 @@ def _label(record: Record) -> HumanLabel:
     name = next((one for one in ("first_error", "label") if one in given), "first_error")
     first, error = _number(given, name), _boolean(given)
     if first is not None and error is not None and error != (first != ALL_CORRECT):
-        raise InputError("the labels contradict each other", field="has_error", found=error, expected=f"as {name} {first} says")
+        raise InputError(
+            "the labels contradict each other", field="has_error", found=error, expected=f"the value implied by {name}={first}"
+        )
     has_error = error if first is None else first != ALL_CORRECT
     return HumanLabel(str(record["id"]), has_error, first, _probability(given))
 

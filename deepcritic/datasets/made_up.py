@@ -78,7 +78,7 @@ def judged_solutions(
         wrong = truth.first_error != ALL_CORRECT
         free = room[wrong] if half_with_error else None if count is None else count - kept.counts["examples"]
         if free == 0:
-            kept.counts["more than asked"] += 1
+            kept.counts["above the requested count"] += 1
             continue
         if half_with_error and free is not None:
             room[wrong] = free - 1
@@ -86,8 +86,8 @@ def judged_solutions(
         yield _with_truth(row, truth, source)
     if half_with_error and any(room.values()):
         raise InputError(
-            f"too few solutions: {room[True]} with an error and {room[False]} without are missing", file=Path(path),
-            expected="more problems, or a smaller count",
+            f"too few solutions: missing {room[True]} with an error and {room[False]} without", file=Path(path),
+            expected="more problems or a smaller count",
         )  # fmt: skip
 
 

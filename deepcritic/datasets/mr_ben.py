@@ -101,7 +101,7 @@ def _first_error(record: Record, numbers: list[int | None]) -> int:
     number = int(str(error)) if re.fullmatch(r"[0-9]{1,6}", str(error)) else None
     if verdict == "correct" or number not in numbers or number is None:
         expected = "N/A" if verdict == "correct" else f"the number of a step: {said}"
-        raise InputError(f"does not fit the steps of a solution called {verdict}", field=_ERROR, found=error, expected=expected)
+        raise InputError(f"contradicts the solution's label {verdict!r}", field=_ERROR, found=error, expected=expected)
     return numbers.index(number) + 1
 
 

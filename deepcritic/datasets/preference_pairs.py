@@ -53,39 +53,40 @@ def check_best(row: Preference) -> None:
     """Refuse a row with no or too many responses, or without exactly one best response."""
     shown, gold = len(row.item.responses), row.gold
     if not 1 <= shown <= MOST:
-        raise InputError("no row to judge", field="item.responses", found=f"{shown} responses", expected=f"1 to {MOST} responses")
+        raise InputError(
+            "unsupported number of responses",
+            field="item.responses",
+            found=f"{shown} responses",
+            expected=f"1 to {MOST} responses",
+        )
     if gold.scores is not None and (len(gold.scores) != shown or not all(math.isfinite(score) for score in gold.scores)):
         expected = f"{shown} numbers, one for each response"
-        raise InputError(
-            "the scores do not go with the responses", field="gold.scores", found=list(gold.scores), expected=expected
-        )
+        raise InputError("the scores do not match the responses", field="gold.scores", found=list(gold.scores), expected=expected)
     if shown == 1:
         if gold.scores is None or gold.scores[0] not in (0, 1):
             found = None if gold.scores is None else gold.scores[0]
-            raise InputError("a single response is right or wrong", field="gold.scores", found=found, expected="[1] or [0]")
+            raise InputError("not a score of a single response", field="gold.scores", found=found, expected="[1] or [0]")
         if not isinstance(gold.best, Unlabelled):
-            expected = "no best one, but scores: [1] or [0]"
-            raise InputError(
-                "a single response has nothing to be better than", field="gold.best", found=gold.best, expected=expected
-            )
+            expected = "gold.scores, [1] or [0], instead"
+            raise InputError("a single response cannot be the best", field="gold.best", found=gold.best, expected=expected)
         return
-    expected = f"the number of the one best response, 1 to {shown}"
+    expected = f"the number of the best response, 1 to {shown}"
     if isinstance(gold.best, Unlabelled):
         raise InputError("no best response", field="gold.best", found="unlabelled", expected=expected)
     if not 1 <= gold.best <= shown:
-        raise InputError("the best response is none of them", field="gold.best", found=gold.best, expected=expected)
+        raise InputError("no such response", field="gold.best", found=gold.best, expected=expected)
     if gold.scores is not None:
         leading = [place for place, score in enumerate(gold.scores, start=1) if score == max(gold.scores)]
         if leading != [gold.best]:
-            expected = "scores of which the best response has the highest, alone"
-            raise InputError("another best response, or two", field="gold.scores", found=list(gold.scores), expected=expected)
+            expected = "scores with a unique maximum at gold.best"
+            raise InputError("the scores contradict gold.best", field="gold.scores", found=list(gold.scores), expected=expected)
 
 
 def _judgebench_row(record: Record) -> Preference:
     """The pairs of JudgeBench (arXiv 2410.12784); exactly one response is right."""
     label, source = take(record, "label", str), take(record, "source", str)
     if label not in ("A>B", "B>A"):
-        raise InputError("no best response, or two", field="label", found=label, expected="A>B or B>A")
+        raise InputError("no unique best response", field="label", found=label, expected="A>B or B>A")
     domain = next((name for start, name in DOMAINS.items() if source.startswith(start)), source)
     row = Preference(
         id=take(record, "pair_id", str),
@@ -115,15 +116,13 @@ def judgments(path: Rows) -> tuple[str, dict[str, tuple[tuple[int, int] | None, 
         try:
             name = take(record, "pair_id", str)
             if name in lines:
-                expected = f"an id other than that of line {lines[name]}"
-                raise InputError("the id occurs twice", field="pair_id", found=name, expected=expected)
+                expected = f"an id different from that of line {lines[name]}"
+                raise InputError("duplicate id", field="pair_id", found=name, expected=expected)
             lines[name] = place.line
             made = take(record, "judgments", list)
             if len(made) != 2:
-                expected = "two: in the order A, B and in the order B, A"
-                raise InputError(
-                    "a pair is judged in two orders", field="judgments", found=f"{len(made)} of them", expected=expected
-                )
+                expected = "two, in the orders A, B and B, A"
+                raise InputError("not two judgments for the pair", field="judgments", found=len(made), expected=expected)
             first, second = (_decision(one, at) for at, one in enumerate(made))
             found[name] = (first, second and (second[1], second[0]))
             judges[str(record.get("judge_name", "recorded"))] = None
@@ -133,7 +132,7 @@ def judgments(path: Rows) -> tuple[str, dict[str, tuple[tuple[int, int] | None, 
         except InputError as error:
             raise placed(error, place) from None
     if not found:
-        raise InputError("the file holds no judgments", file=str(path), expected="a row with pair_id and judgments for each pair")
+        raise InputError("the file has no judgments", file=str(path), expected="a row with pair_id and judgments for each pair")
     return " ".join(judges), found
 
 

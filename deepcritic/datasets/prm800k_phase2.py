@@ -100,7 +100,7 @@ def _example(row: _Labelled, ratings: Ratings) -> Example:
 def _row(record: Record) -> _Labelled:
     question, label = take(record, "question", dict), take(record, "label", dict)
     if question.get("pre_generated_steps") is None:
-        expected = "a row of phase 2; phase 1 is read by source=prm800k from its step-by-step form"
+        expected = "a row of phase 2 (for phase 1, use its step-by-step file)"
         raise InputError("the solution is missing", field="question.pre_generated_steps", expected=expected)
     steps = tuple(take_steps(question, "pre_generated_steps"))
     rated = take(label, "steps", list)
@@ -122,7 +122,7 @@ def _rating(entry: object, step: str, field: str) -> tuple[int | None, bool]:
     """The rating of the solution's own step, and whether its text matches exactly."""
     completions = take(entry, "completions", list) if isinstance(entry, dict) else None
     if not completions or not all(isinstance(one, dict) for one in completions):
-        raise InputError("a labelled step without completions", field=field, found=entry, expected="a list of at least one")
+        raise InputError("the labelled step has no completions", field=field, found=entry, expected="a list of at least one")
     same = [one for one in completions if one.get("text") == step]
     if not same and len(completions) > 1:
         raise InputError("none of the completions is the solution's step", field=field, expected=f"one with the text {step!r}")

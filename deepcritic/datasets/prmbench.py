@@ -41,7 +41,7 @@ def _wrong(record: Record, steps: int) -> frozenset[int]:
         raise InputError("not numbers of steps", field="error_steps", found=numbers, expected="whole numbers from 1")
     wrong = frozenset(number for number in numbers if number <= steps)
     if numbers and not wrong:
-        raise InputError("the wrong steps lie outside the solution", field="error_steps", found=numbers, expected=f"1 to {steps}")
+        raise InputError("the wrong steps are outside the solution", field="error_steps", found=numbers, expected=f"1 to {steps}")
     return wrong
 
 

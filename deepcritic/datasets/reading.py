@@ -67,7 +67,9 @@ def read_records(
         return _placed(f"{hub['name']}@{shown}" if shown else hub["name"], from_hub(hub["name"], shown, split, config))
     for option, value in (("revision", revision), ("config", config)):
         if value is not None:
-            raise InputError(f"a local file has no {option}", file=path, found=value, expected=f"a hub id, or no {option}")
+            raise InputError(
+                f"a local file does not support {option}", file=path, found=value, expected=f"a hub id, or no {option}"
+            )
     _check_there(name, file)
     if file.is_dir():
         return _folder(file, name, split, on_bad)
@@ -129,7 +131,7 @@ def _check_there(name: str, file: Path) -> None:
     siblings = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
     near = difflib.get_close_matches(file.name, siblings, n=1)
     expected = os.fspath(file.with_name(near[0])) if near else "an existing file, or a hub id such as Qwen/ProcessBench"
-    raise InputError("there is no such file", file=name, expected=expected)
+    raise InputError("no such file", file=name, expected=expected)
 
 
 def _placed(name: str, records: Iterable[Record]) -> Iterator[tuple[Place, Record]]:
@@ -141,12 +143,12 @@ def _folder(folder: Path, name: str, split: str | None, on_bad: OnBad | None) ->
         return _placed(name, from_disk(folder, split))
     if (folder / "manifest.json").is_file():
         found = ", ".join(sorted(file.name for file in folder.glob("*.jsonl")))
-        raise InputError("this is the folder of a stage", file=name, found=found, expected="one of its files")
+        raise InputError("the path is a stage folder", file=name, found=found, expected="one of its files")
     inside = files_of(folder)
     chosen = inside if split is None else [file for file in inside if _of_split(file.relative_to(folder).as_posix(), split)]
     if not chosen:
         ends = ", ".join(ENDINGS)
-        what = "no file with rows in this folder" if not inside else f"no file of the split {split!r} in this folder"
+        what = "no file with rows in this folder" if not inside else f"no file for split {split!r} in this folder"
         raise InputError(what, file=name, found=[file.name for file in inside] or None, expected=f"a file ending in {ends}")
     return (row for file in chosen for row in _objects(_file(os.fspath(file)), on_bad))
 
@@ -220,11 +222,11 @@ def _not_json(place: Place, line: bytes, error: Exception) -> InputError:
         what = constant[1].decode()
         return InputError(f"{what} is not JSON", file=place.file, line=place.line, found=shown, expected="a number, or null")
     if place.line == 1 and b"truncated" in str(error).encode():
-        remedy = "put each object on a line of its own: jq -c . OLD > NEW"
+        remedy = "write one object per line: jq -c . OLD > NEW"
         problem = "not JSON in UTF-8 (the object does not end on its line)"
         return InputError(problem, file=place.file, line=place.line, found=shown, remedy=remedy)
     return InputError(
-        f"not JSON in UTF-8 ({error})", file=place.file, line=place.line, found=shown, expected="one JSON object a line"
+        f"not JSON in UTF-8 ({error})", file=place.file, line=place.line, found=shown, expected="one JSON object per line"
     )
 
 

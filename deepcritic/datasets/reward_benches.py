@@ -48,7 +48,7 @@ def _rewardbench_2(record: Record) -> tuple[Preference, ...]:
             for at, (text, score) in singles
         )
     if len(right) != 1:
-        raise InputError("not one best response", field="chosen", found=f"{len(right)} texts", expected="one, outside Ties")
+        raise InputError("several best responses", field="chosen", found=f"{len(right)} texts", expected="one, outside Ties")
     order = sorted(range(1 + len(wrong)), key=lambda at: _mark(name, str(at)))
     texts = [*right, *wrong]
     row = Preference(

@@ -46,7 +46,7 @@ def _example(record: Record, *, index_base: int | None = None, source: str = "ta
     if label is not None:
         found = label_of(label, len(steps), index_base)
         if ratings is not None and found != first:
-            raise InputError("the labels of the steps say otherwise", field="first_error", found=label, expected=str(first))
+            raise InputError("first_error contradicts step_labels", field="first_error", found=label, expected=str(first))
         first = found
     answer, generator = filled(record, "reference_answer"), filled(record, "generator")
     return Example(
@@ -90,7 +90,9 @@ def label_of(label: Any, steps: int, index_base: int | None, field: str = "first
     if number is None:
         raise _wrong(field, label, "a whole number, or null")
     if index_base is None and number != ALL_CORRECT:
-        raise UsageError(f"index_base: {field} holds labels, and nothing says whether they count steps from 0 or from 1: give it")
+        raise UsageError(
+            f"index_base: not set, but required for labels in {field}; expected 0 or 1 (the index of the first step)"
+        )
     return fields.first_error_of(number, steps, index_base or 0, field)
 
 
@@ -118,7 +120,7 @@ def _ratings(value: Any, steps: int) -> tuple[int | None, ...] | None:
     if not all(one is None or (type(one) is int and one in (-1, 0, 1)) for one in value):
         raise _wrong("step_labels", value, "true and false, or -1, 0 and 1")
     if -1 not in value and 0 in value:
-        problem = "0 may be wrong, or neither right nor wrong"
+        problem = "0 is ambiguous: wrong or neutral"
         raise InputError(problem, field="step_labels", found=value, expected="true and false, or -1 for a wrong step")
     return tuple(value)
 

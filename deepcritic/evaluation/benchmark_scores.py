@@ -51,7 +51,7 @@ def prmbench(examples: Sequence[Example], judged: Sequence[Judged], task: Critic
     kind. For a kind without wrong steps, the score is the share of steps called right. The F1 is 0 if no step is called right
     (or wrong)."""
     if not steps:
-        skipped = "PRMScore is over all steps: it needs a scorer of steps (scorer=)"
+        skipped = "PRMScore needs step scores; set scorer=NAME"
         return {"name": "PRMScore", "value": None, "interval": (None, None), "parts": {}, "left_out": 0, "skipped": skipped}
     kinds: dict[str, list[Example]] = {}
     for row in examples:

@@ -97,16 +97,16 @@ def _aligned(runs: Sequence[Run], names: Sequence[str]) -> dict[str, list[tuple[
             if keys:
                 benchmark, example = min(keys)
                 raise InputError(
-                    f"not the same rows: {has} has {len(keys)} that {lacks} has not, such as {example!r} of {benchmark}",
+                    f"different rows: {has} has {len(keys)} rows that {lacks} lacks, such as {example!r} of {benchmark}",
                     field="compare", expected="evaluations of the same benchmarks with the same limit",
                 )  # fmt: skip
         for key, row in first.items():
             for field in ("gold", "cluster"):
                 if getattr(row, field) != getattr(table[key], field):
                     what = f"the {'label' if field == 'gold' else 'problem'} of {key[1]!r} of {key[0]}"
-                    expected = "evaluations of the same revision of the benchmark"
+                    expected = "evaluations of the same benchmark revision"
                     raise InputError(
-                        f"not the same rows: {what} differs in {names[0]} and {name}", field="compare", expected=expected
+                        f"different rows: {what} differs between {names[0]} and {name}", field="compare", expected=expected
                     )
     found: dict[str, list[tuple[Judged, ...]]] = {}
     for key in first:

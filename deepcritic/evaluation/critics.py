@@ -84,12 +84,12 @@ class ReleasedCritic:
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
-            raise InputError("not a form of verdict", field="critic.form", found=self.form, expected=", ".join(FORMS))
+            raise InputError("unknown verdict format", field="critic.form", found=self.form, expected=", ".join(FORMS))
         if self.grammar not in ("format", "replace"):
-            raise InputError("not a grammar", field="critic.grammar", found=self.grammar, expected="format or replace")
+            raise InputError("unknown prompt grammar", field="critic.grammar", found=self.grammar, expected="format or replace")
         if self.prompt is not None and not self.name:
             raise InputError(
-                "no critic is named", field="critic.prompt", found=self.prompt, expected="critic=NAME too, or task.template=FILE"
+                "no critic is given", field="critic.prompt", found=self.prompt, remedy="set critic=NAME or task.template=FILE"
             )
 
     def for_recording(self) -> ReleasedCritic:
@@ -118,7 +118,7 @@ class ReleasedCritic:
         """The texts of the prompt by role, from the user's files. Raises `InputError` if one is missing."""
         if self.prompt is None:
             raise InputError(
-                f"the prompt of {self.name} is not in this package",
+                f"the prompt of {self.name} does not ship with this package",
                 field="critic.prompt",
                 expected=self._where(),
                 remedy=self._how(),
@@ -135,7 +135,7 @@ class ReleasedCritic:
                 texts[role] = read_prompt(f"{file}:{part['name']}")
             else:
                 raise InputError(
-                    f"{self.name} has texts in several files", field="critic.prompt", found=self.prompt,
+                    f"{self.name} has prompts in several files", field="critic.prompt", found=self.prompt,
                     expected=f"the folder of a clone of {self.code}",
                 )  # fmt: skip
         return texts
@@ -186,7 +186,7 @@ class ReleasedCritic:
         if self.prompt == OWN:
             if self.form != "box":
                 raise InputError(
-                    f"there is no question of this package's own in the form of {self.name}", field="critic.prompt", found=OWN,
+                    f"this package has no prompt for the verdict format of {self.name}", field="critic.prompt", found=OWN,
                     expected=self._where(),
                 )  # fmt: skip
             own = Template.parse(PROMPT, "the built-in prompt")
@@ -207,7 +207,7 @@ class ReleasedCritic:
     def _steps(self) -> StepQuestion:
         if self.prompt in REMARKS:
             raise InputError(
-                f"{self.name} was trained on its own words", field="critic.prompt", found=self.prompt, expected=self._where()
+                f"{self.name} works only with its own prompt", field="critic.prompt", found=self.prompt, expected=self._where()
             )
         calls = tuple(
             StepCall(
@@ -241,10 +241,8 @@ class ReleasedCritic:
         return " and ".join(f"{part['file']}{':' + part['name'] if part.get('name') else ''}" for part in self.parts.values())
 
     def _how(self) -> str:
-        own = (
-            ", or critic.prompt=own to ask in this package's own words, which every table then says" if self.form == "box" else ""
-        )
-        return f"git clone {self.code} and give critic.prompt=FOLDER{own}"
+        own = ", or critic.prompt=own for this package's prompt (marked in tables)" if self.form == "box" else ""
+        return f"git clone {self.code} and set critic.prompt=FOLDER{own}"
 
 
 def _place(root: Path, part: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ LEAST: Final = 10
 """The fewest labels for an estimate."""
 _FAR: Final = 3.29
 """Standard deviations from the expected count; one in a thousand simple random samples exceeds it."""
-_NOT_RANDOM: Final = "the estimate needs rows that were drawn at random"
+_NOT_RANDOM: Final = "the estimate needs randomly sampled labels"
 
 
 class Label(NamedTuple):
@@ -73,7 +73,7 @@ def error_rates(rows: Sequence[RowVotes], labels: Mapping[str, Label]) -> tuple[
     if len(labels) < LEAST:
         raise InputError(
             "too few labels for an estimate", field="stage.labels", found=len(labels), expected=f"at least {LEAST}",
-            remedy="leave stage.labels= out to have rows drawn that are worth labelling",
+            remedy="run without stage.labels= to get rows to label",
         )  # fmt: skip
     groups: dict[str, list[RowVotes]] = {}
     for row in rows:
@@ -106,11 +106,11 @@ def rate_lines(rates: Mapping[str, ErrorRate]) -> Iterator[str]:
             low, high = one.labels_alone_interval
             parts.append(f"labels alone {one.labels_alone:.1f}% ({low:.1f} to {high:.1f})")
         if one.critic_alone is not None:
-            parts.append(f"critic alone {one.critic_alone:.1f}% (its bias is not corrected)")
+            parts.append(f"critic alone {one.critic_alone:.1f}% (biased)")
         if one.weight is not None:
-            parts.append(f"weight of the critic {one.weight:.2f}")
+            parts.append(f"weight of critic {one.weight:.2f}")
         if one.same_width is not None and one.same_width > one.labels:
-            parts.append(f"as narrow as {one.same_width:,} labels alone")
+            parts.append(f"equivalent to {one.same_width:,} labels alone")
         if one.without_verdict:
             parts.append(f"{one.without_verdict:,} rows without a verdict")
         if parts:
@@ -126,14 +126,14 @@ def _rate(rows: Sequence[RowVotes], labels: Mapping[str, Label]) -> ErrorRate:
         without_verdict=len(rows) - len(said), failed=sum(row.failed for row in rows),
     )  # fmt: skip
     if not labelled:
-        return _replaced(found, why="none of its rows is labelled")
+        return _replaced(found, why="no labelled rows")
     of = [labels[rows[at].id] for at in labelled]
     y = np.array([float(label.has_error) for label in of])
     p = None if of[0].probability is None else np.array([label.probability or math.nan for label in of])
     alone = labels_alone(y, len(rows), p)
     found = _replaced(found, labels_alone=_percent(alone.rate), labels_alone_interval=_interval(alone))
     if len(labelled) < LEAST:
-        return _replaced(found, why=f"{len(labelled)} labels, and at least {LEAST} are needed")
+        return _replaced(found, why=f"{len(labelled)} labels, but at least {LEAST} are needed")
     one = prediction_powered(y, shares[labelled], shares, p)
     return _replaced(
         found, error_rate=_percent(one.rate), interval=_interval(one), method=one.method, weight=round(one.weight, 4),
@@ -147,9 +147,7 @@ def _by_part(whole: ErrorRate, parts: Sequence[ErrorRate]) -> ErrorRate:
     unknown = dict.fromkeys(("error_rate", "method", "weight", "same_width", "labels_alone"))
     bare = _replaced(whole, **unknown, interval=(None, None), labels_alone_interval=(None, None))
     if any(one.error_rate is None for one in parts):
-        return _replaced(
-            bare, why="the labels are no random sample of all rows, and a part has too few for an estimate of its own"
-        )
+        return _replaced(bare, why="the labels are not a random sample of all rows, and a part has too few labels")
 
     def mean(rates: str, intervals: str) -> tuple[float, Interval]:
         shares = np.array([one.rows / whole.rows for one in parts])
@@ -173,8 +171,8 @@ def _parts_off(groups: Mapping[str, Sequence[RowVotes]], labels: Mapping[str, La
         expected = len(labels) * len(rows) / total
         if _far(count, expected, len(labels), total):
             return (
-                f"{part} has {count} of {len(labels)} labels, and of labels drawn at random would have about {expected:.0f}: "
-                "the parts are estimated apart and weighted by their rows"
+                f"{part} has {count} of {len(labels)} labels; a random sample would have about {expected:.0f}; "
+                "parts are estimated separately and weighted by rows"
             )
     return ""
 
@@ -187,8 +185,8 @@ def _verdicts_off(part: str, rows: Sequence[RowVotes], labels: Mapping[str, Labe
         count, expected = sum(row.id in labels for row in of), n * len(of) / len(rows)
         if n and _far(count, expected, n, len(rows)):
             yield (
-                f"{part + ': ' if part else ''}the critic calls {count} of {n} labelled solutions {words}, of a random sample it "
-                f"would call about {expected:.0f}: {_NOT_RANDOM}"
+                f"{part + ': ' if part else ''}the critic calls {count} of {n} labelled solutions {words}, but about "
+                f"{expected:.0f} of a random sample; {_NOT_RANDOM}"
             )
             return
 
@@ -200,8 +198,8 @@ def _weights_off(rows: Sequence[RowVotes], labels: Mapping[str, Label]) -> list[
     if abs(counted - len(rows)) <= _FAR * off + 1e-6 * len(rows):
         return []
     return [
-        f"by their probabilities the labels stand for {counted:,.0f} rows, and there are {len(rows):,}: give every row of "
-        "next.jsonl with the probability that stands there"
+        f"the labels' probabilities imply {counted:,.0f} rows, but there are {len(rows):,}; pass every row of "
+        "next.jsonl with its probability unchanged"
     ]
 
 

@@ -260,13 +260,13 @@ class RecordedPairwise:
         for name in self.decisions:
             if name not in known:
                 raise InputError(
-                    "a judgment of a pair that the benchmark does not have", file=self.file, field="pair_id", found=name,
+                    "the benchmark does not have this pair", file=self.file, field="pair_id", found=name,
                     expected=f"an id of the benchmark, such as {min(known)!r}",
                 )  # fmt: skip
         for example in (example for part in self.parts for example in part.examples):
             if example.id not in self.decisions:
-                expected = "judgments of each pair"
-                raise InputError("a pair without judgments", file=self.file, field="pair_id", found=example.id, expected=expected)
+                expected = "judgments for each pair"
+                raise InputError("no judgments for a pair", file=self.file, field="pair_id", found=example.id, expected=expected)
 
     @property
     def depends(self) -> dict[str, Path]:
@@ -275,7 +275,7 @@ class RecordedPairwise:
     def judge(self, folder: RunFolder) -> Outcome:
         """Judge the rows without any sampling."""
         if folder.limits.trial:
-            raise Stopped(f"{folder.path}: recorded judgments ask no model")
+            raise Stopped(f"{folder.path}: recorded judgments need no model, so no requests would be sent")
         judged = {
             part.name: [
                 msgspec.structs.replace(
@@ -304,20 +304,20 @@ class ScalarEvaluator:
 
     def __post_init__(self) -> None:
         if (self.threshold is None) == (self.threshold_on is None):
-            raise UsageError("a threshold is needed: give stage.threshold=NUMBER or stage.threshold_on=FILE-OR-PART")
+            raise UsageError("no threshold is given; set stage.threshold=NUMBER or stage.threshold_on=FILE-OR-PART")
         chosen = [part for part in self.parts if part.name == self.threshold_on]
         if chosen:
             self.parts = [part for part in self.parts if part.name != self.threshold_on]
             self.tuning = _solutions(chosen[0])
         if not self.parts:
             expected = "another part, or a file"
-            raise InputError("nothing is left to measure", field="stage.threshold_on", found=self.threshold_on, expected=expected)
+            raise InputError("no other part to evaluate", field="stage.threshold_on", found=self.threshold_on, expected=expected)
         seen = {(row.item.problem, row.item.steps): row.id for row in self.tuning}
         for part in self.parts:
             for example in _solutions(part):
                 if (example.item.problem, example.item.steps) in seen:
                     raise InputError(
-                        "the threshold would be chosen on a row that is measured", field="stage.threshold_on", found=example.id,
+                        "a row to choose the threshold on is also evaluated", field="stage.threshold_on", found=example.id,
                         expected="rows of another split",
                     )  # fmt: skip
 
@@ -330,7 +330,7 @@ class ScalarEvaluator:
         items = [(f"{TUNING}{example.id}", example.item) for example in self.tuning]
         items += [(example.id, example.item) for part in self.parts for example in _solutions(part)]
         if folder.limits.trial:
-            raise Stopped(f"{folder.path}: {len(items)} solutions would be scored, and nothing written")
+            raise Stopped(f"{folder.path}: {len(items)} solutions would be scored")
         with KeptScores(folder) as kept:
             scores = kept.collect(items, self.engine)
             counts = kept.finish()
@@ -374,7 +374,7 @@ def _solutions(part: Part) -> list[Example]:
     """The rows of a part. Raises `UsageError` unless all have steps."""
     found = [example for example in part.examples if isinstance(example, Example)]
     if len(found) < len(part.examples):
-        raise UsageError(f"{part.name} has no steps to score: a scorer of steps serves task=first_error")
+        raise UsageError(f"{part.name} has rows without steps; scorer= needs task=first_error")
     return found
 
 
@@ -402,7 +402,7 @@ def _recorded_plan(recorded: RecordedSampler, parts: Sequence[Part], allow_missi
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1) or [min(known)]
             raise InputError(
-                "a reply to an example that the benchmark does not have", file=recorded.path, line=line,
+                "the benchmark does not have this example", file=recorded.path, line=line,
                 field="example_id", found=name, expected=f"an id of the benchmark, such as {near[0]!r}",
             )  # fmt: skip
     plan = {name: recorded.numbers(name, CALL) for part in parts for name in part.examples.ids}
@@ -410,6 +410,6 @@ def _recorded_plan(recorded: RecordedSampler, parts: Sequence[Part], allow_missi
     if absent and not allow_missing:
         raise InputError(
             f"{len(absent)} of {len(plan)} examples have no reply", file=recorded.path, field="example_id",
-            found=absent[0], expected="a reply for each, or stage.allow_missing=true to count them as wrong",
+            found=absent[0], expected="a reply for each example", remedy="or set stage.allow_missing=true to count them as wrong",
         )  # fmt: skip
     return plan

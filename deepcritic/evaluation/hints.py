@@ -37,14 +37,14 @@ class Samples:
         found = []
         if self._replies and self._empty == self._replies:
             found.append(
-                f"all {self._replies} replies are empty: does the server put the text of a reasoning model elsewhere "
-                "(reasoning_content), or does every reply end within its thought (stage.max_tokens)?"
+                f"all {self._replies} replies are empty; the server may return the text of a reasoning model elsewhere "
+                "(reasoning_content), or every reply is cut within its thought (stage.max_tokens)"
             )
         if temperature != 0 and self._several > 1 and self._same == self._several:
             at = "" if temperature is None else f" at temperature {temperature:g}"
             found.append(
-                f"all samples of a row are the same text{at}, on each of {self._several} rows: the server may ignore seeds or "
-                "the temperature, and a vote over copies is one vote (sampler.seeds, or stage.samples=1)"
+                f"all samples of a row are identical{at}, in all {self._several} rows; the server may ignore seeds or the "
+                "temperature, and votes over copies are meaningless (see sampler.seeds, or set stage.samples=1)"
             )
         return found
 
@@ -61,9 +61,9 @@ def label_hints(judged: Iterable[Judged], where: str) -> list[str]:
         off = sum(row.vote == row.gold + step for row in said)
         at_end = sum(row.gold == (1 if base else row.steps) for row in wrong)
         if off > right and off >= _MOSTLY * len(wrong) and not at_end:
-            way = "before" if base else "behind"
+            way = "before" if base else "after"
             found.append(
-                f"{where}: no label names the {end} step, and {off} of {len(wrong)} verdicts are one step {way} the label: do "
-                f"its labels count steps from {base} (benchmark.index_base={base})?"
+                f"{where}: no label is the {end} step, and {off} of {len(wrong)} verdicts are one step {way} the label; "
+                f"labels may count steps from {base} (set benchmark.index_base={base})"
             )
     return found

@@ -100,7 +100,7 @@ def read_published(path: Path) -> Published:
         found = msgspec.convert(yaml.safe_load(path.read_text("utf-8")), Published)
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise InputError(
-            f"not a file of published figures ({error})", file=path, remedy="see data/published.yaml for the form"
+            f"not a file of published figures ({error})", file=path, remedy="see data/published.yaml for the format"
         ) from None
     names = found.benchmarks.keys() | found.sets.keys()
     for figure in found.figures:

@@ -49,7 +49,7 @@ def find_verdicts(given: str, field: str) -> Source:
     file = path / "verdicts.jsonl" if path.is_dir() else path
     if not file.is_file():
         expected = "the folder of stage=evaluate or stage=filter, or a file of verdicts"
-        raise InputError("no verdicts there", field=field, found=given, expected=expected)
+        raise InputError("no verdicts found", field=field, found=given, expected=expected)
     manifest = manifest_of(file.parent) if file.name == "verdicts.jsonl" else None
     if path.is_dir() and manifest is None:
         raise InputError("the stage is not finished", field=field, found=given, remedy="rerun its command to finish it")
@@ -77,7 +77,7 @@ def read_votes(file: Path) -> tuple[list[RowVotes], int]:
             forged += 1
             continue
         if row.id in found:
-            raise InputError("the id occurs twice", file=file, line=line, field="id", found=row.id, expected="each row once")
+            raise InputError("duplicate id", file=file, line=line, field="id", found=row.id, expected="unique ids")
         found[row.id] = row
     if not found:
         raise InputError("no rows", file=file, expected="verdicts.jsonl of stage=evaluate or stage=filter")
@@ -115,4 +115,4 @@ def _row_votes(name: str, part: str, verdicts: tuple[int | None, ...]) -> RowVot
 def _whole(verdict: object, file: str | Path, line: int | None) -> int:
     if isinstance(verdict, int) and not isinstance(verdict, bool) and verdict >= ALL_CORRECT:
         return verdict
-    raise InputError("not a verdict about steps", file=file, line=line, field="verdicts", found=verdict, expected="a step, or -1")
+    raise InputError("not a step verdict", file=file, line=line, field="verdicts", found=verdict, expected="a step, or -1")

@@ -52,9 +52,9 @@ def _mr_score(part: Part, judged: list[Judged], outcome: Outcome) -> dict[str, A
     reasons = any(isinstance(example, Example) and example.gold.error_reasons for example in part.examples)
     result = mr_score(judged, outcome.grades if reasons else None)
     if not reasons:
-        result["skipped"] = "the rows give no reasons for their errors"
+        result["skipped"] = "the benchmark has no error reasons"
     elif outcome.grades is None:
-        result["skipped"] = "no judge graded the reasons: grader=MODEL"
+        result["skipped"] = "needs grader=MODEL"
     return result
 
 
@@ -84,7 +84,7 @@ def metric_lines(metrics: Mapping[str, Any], task: CriticTask[Any]) -> Iterator[
         facts = part["benchmark"]
         whole = facts["rows_when_whole"]
         if whole and facts["rows"] != whole:
-            yield f"{name}: {facts['rows']} of its {whole} rows are at hand"
+            yield f"{name}: {facts['rows']} of {whole} rows available"
         if "mr_score" in part:
             yield _mr_line(name, part["mr_score"])
         if "score" in part:
@@ -92,25 +92,25 @@ def metric_lines(metrics: Mapping[str, Any], task: CriticTask[Any]) -> Iterator[
         for kind, attack in part.get("attack_success_rates", {}).items():
             low, high = attack["interval"]
             rate = "no verdict to change" if attack["rate"] is None else f"{attack['rate']:.1f}% ({low:.1f} to {high:.1f})"
-            yield f"{name}, forged {kind}: {rate} of {attack['rows']} verdicts now say what was forged"
+            yield f"{name}, forged {kind}: {rate} of {attack['rows']} verdicts follow the forged text"
         if "without_held" in part:
             clean = part["without_held"]
             score = f"F1 {clean['f1']}" if "f1" in clean else f"accuracy {clean.get('accuracy')}"
-            yield f"{name} without the problems that occur in training data: {score} on {clean['examples']} rows"
+            yield f"{name} without problems found in training data: {score} on {clean['examples']} rows"
     for name, mean in metrics.get("means", {}).items():
         low, high = mean["f1_interval"]
         shown = "unknown" if mean["f1"] is None else f"{mean['f1']:.1f} (95% interval {low:.1f} to {high:.1f})"
         yield f"{name}: mean F1 {shown} over {len(mean['parts'])} of {mean['of']} parts"
     if "threshold" in metrics:
         how = metrics["threshold"]
-        chosen = f", chosen on {how['rows']} rows of {how['chosen_on']} (F1 {how['f1_there']:.1f} there)" if "rows" in how else ""
+        chosen = f", chosen on {how['rows']} rows of {how['chosen_on']} (F1 {how['f1_there']:.1f})" if "rows" in how else ""
         yield f"threshold {how['value']:.4g}{chosen}"
     if "contamination" in metrics:
         found = metrics["contamination"]
         first = "".join(f"; {name} in {place}" for name, place in [*found["held"].items()][:1])
         yield (
-            f"training data of {sum(found['texts'].values())} texts: {len(found['held'])} problems occur in it, "
-            f"{len(found['resembled'])} more are like one{first}"
+            f"training data of {sum(found['texts'].values())} texts: contains {len(found['held'])} problems exactly, "
+            f"{len(found['resembled'])} more nearly{first}"
         )
 
 
@@ -119,7 +119,7 @@ def _score_lines(name: str, score: Mapping[str, Any]) -> Iterator[str]:
     if score.get("skipped"):
         yield f"{name}: no {score['name']}: {score['skipped']}"
         return
-    lost = f"; {score['left_out']} rows without a reply are left out" if score["left_out"] else ""
+    lost = f"; {score['left_out']} rows without a reply excluded" if score["left_out"] else ""
     yield f"{name}: {score['name']} {number(score['value'])} ({span(score['interval'])}){lost}"
     for part, one in score["parts"].items():
         yield f"  {part}: {number(one['value'])} ({span(one['interval'])}) on {one['rows']}"

@@ -89,8 +89,8 @@ def _put_on_hub(name: str, metrics: dict[str, Any]) -> str:
         return str(card.push_to_hub(name, token=token, commit_message="Results of deepcritic"))
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        remedy = "run the same command again later: what was computed is kept"
-        raise InputError(f"the hub did not take the results ({reason})", field=FIELD, found=name, remedy=remedy) from None
+        remedy = "rerun the same command later; the results are kept"
+        raise InputError(f"the hub rejected the results ({reason})", field=FIELD, found=name, remedy=remedy) from None
 
 
 def _card(text: str, target: str) -> ModelCard:

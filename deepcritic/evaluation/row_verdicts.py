@@ -222,8 +222,8 @@ def to_ask(solutions: Iterable[Solution]) -> Iterator[Solution]:
         before = seen.setdefault(row.id, digest)
         if before != digest:
             raise InputError(
-                "the id occurs twice, with other content", file=row.place.file, line=row.place.line, field="id", found=row.id,
-                expected="an id of its own for each solution",
+                "duplicate id with different content", file=row.place.file, line=row.place.line, field="id", found=row.id,
+                expected="a unique id for each solution",
             )  # fmt: skip
         if before is digest and has_steps(row):
             yield row
@@ -241,6 +241,4 @@ def _check_known(given: Iterable[str], known: Iterable[str], file: Path) -> None
     if missing is not None and rows:
         near = difflib.get_close_matches(missing, rows, n=1) or [min(rows)]
         expected = f"an id of the data set, such as {near[0]!r}"
-        raise InputError(
-            "recorded of a row that the data set does not have", file=file, field="id", found=missing, expected=expected
-        )
+        raise InputError("the data set does not have this row", file=file, field="id", found=missing, expected=expected)

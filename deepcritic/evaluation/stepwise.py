@@ -66,7 +66,7 @@ class StepwiseEvaluator:
         for part in self.parts:
             for example in part.examples:
                 if not isinstance(example, Example):
-                    raise UsageError(f"{part.name} has no steps to ask about: this critic serves solutions in steps")
+                    raise UsageError(f"{part.name} has rows without steps; this critic needs solutions in steps")
         self._recorded: dict[str, tuple[int, ...]] = {}
         if isinstance(self.engine, RecordedSampler):
             for name, replies in self.engine.samples().items():

@@ -263,7 +263,7 @@ def notes(entries: Sequence[Entry]) -> list[str]:
     for name, test in published().benchmarks.items():
         rows = ours.get(name)
         if rows is not None and test.rows is not None and rows != test.rows:
-            found.append(f"{test.title}: {rows:,} rows here, {test.rows:,} in published figures, which do not compare.")
+            found.append(f"{test.title}: {rows:,} rows here, {test.rows:,} in published results: not comparable.")
     quoted = dict.fromkeys(entry.quoted_by or "another text" for entry in entries if entry.confirmed is False)
     if quoted:
         found.append(f"{UNCONFIRMED}: read at second hand, not in the source: {'; '.join(quoted)}.")

@@ -55,7 +55,7 @@ def converted(place: Path, field: str = "model") -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.parent / f".{folder.name}.lock"):
         if not (folder / "config.json").is_file():
-            LOG.info(f"{place}: converting into {folder} (once; a large vocabulary takes minutes)")
+            LOG.info(f"{place}: converting to {folder} (once; takes minutes for a large vocabulary)")
             _convert(place, folder, field)
     return folder
 
@@ -85,9 +85,9 @@ def _convert(place: Path, folder: Path, field: str) -> None:
     except Exception as error:  # readers raise arbitrary exceptions on a damaged file
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         raise InputError(
-            f"the GGUF file cannot be read by transformers ({reason})", field=field, found=str(place),
-            expected="a whole model of a kind that transformers reads, in one file",
-            remedy="serve it with llama.cpp and give sampler=openai sampler.urls=[...]",
+            f"transformers cannot read the GGUF file ({reason})", field=field, found=str(place),
+            expected="a complete model in one file, of a type supported by transformers",
+            remedy="serve it with llama.cpp and set sampler=openai sampler.urls=[...]",
         ) from error  # fmt: skip
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -42,11 +42,11 @@ def find_model(model: str, field: str = "model") -> tuple[str, str | None]:
         if not (place / "config.json").is_file():
             if (place / ADAPTER_FILES[0]).is_file():
                 raise InputError(
-                    "the folder holds an adapter, not a model", field=field, found=model,
-                    expected="the model that it belongs to, or a folder into which both were merged",
+                    "the folder has an adapter, not a model", field=field, found=model,
+                    expected="its base model, or a folder with the merged model",
                 )  # fmt: skip
             raise InputError(
-                "the folder holds no model", field=field, found=model, expected="a folder with config.json and weights"
+                "the folder has no model", field=field, found=model, expected="a folder with config.json and weights"
             )
         return str(place), None
     looks_local = model.startswith((".", "/", "~", SHIPPED)) or Path(model.split("/")[0]).is_dir()
@@ -55,7 +55,7 @@ def find_model(model: str, field: str = "model") -> tuple[str, str | None]:
             "no such model folder",
             field=field,
             found=model,
-            expected="a folder or a GGUF file that exists, or a hub id org/name@revision",
+            expected="an existing folder or GGUF file, or a hub id org/name@revision",
         )
     name, _, revision = model.partition("@")
     return _in_cache_or_on_hub(name, revision or None, field), revision or None
@@ -81,9 +81,7 @@ def adapter_id(lora: str, field: str = "sampler.lora") -> str:
     folder = Path(lora).expanduser()
     missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()]
     if missing:
-        raise InputError(
-            "the folder holds no adapter", field=field, found=lora, expected=f"a folder with {' and '.join(missing)}"
-        )
+        raise InputError("the folder has no adapter", field=field, found=lora, expected=f"a folder with {' and '.join(missing)}")
     return f"{folder.name}#{_content_hash(folder)}"
 
 
@@ -136,10 +134,10 @@ def check_causal(model: str, field: str = "model") -> None:
     kinds = config.architectures or []
     if kinds and not set(kinds) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
         raise InputError(
-            "a model of another kind",
+            "not a generative model",
             field=field,
             found=f"{model} ({', '.join(kinds)})",
-            expected="one that writes (...ForCausalLM)",
+            expected="a model of class ...ForCausalLM",
         )
 
 
@@ -167,7 +165,7 @@ def load_model(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     number: Any = (torch.float32 if device == "cpu" else "auto") if dtype == "auto" else getattr(torch, dtype, None)
     if number != "auto" and not isinstance(number, torch.dtype):
-        raise InputError("no such kind of number", field="dtype", found=dtype, expected="auto, float32, bfloat16 or float16")
+        raise InputError("unknown dtype", field="dtype", found=dtype, expected="auto, float32, bfloat16 or float16")
     with _explained("the model", model, field):
         reader: Any = getattr(transformers, kind) if isinstance(kind, str) else kind
         loaded, found = reader.from_pretrained(
@@ -178,7 +176,7 @@ def load_model(
     ):  # for other classes the caller checks for the head
         lacking = f"{model} (without {', '.join(sorted(found['missing_keys'])[:3])})"
         raise InputError(
-            "weights are missing", field=field, found=lacking, expected="a whole folder, of the model that config.json names"
+            "weights are missing", field=field, found=lacking, expected="a complete folder of the model in config.json"
         )
     weights: PreTrainedModel = loaded
     if device == "cpu" and dtype == "auto":
@@ -196,10 +194,10 @@ def _tell_dtype(weights: PreTrainedModel, path: str, revision: str | None) -> No
         return
     name = str(own).removeprefix("torch.")
     if torch.cpu.get_capabilities().get("avx512_bf16"):
-        why = "the same replies in batches of any size; dtype=bfloat16 is faster on this processor"
+        why = "replies do not depend on the batch size; dtype=bfloat16 is faster on this CPU"
     else:
-        why = f"this processor has no arithmetic for {name}"
-    LOG.warning(f"{Path(path).name}: {name} weights are read as float32 ({why})")
+        why = f"this CPU does not support {name}"
+    LOG.warning(f"{Path(path).name}: {name} weights are loaded as float32 ({why})")
 
 
 @contextlib.contextmanager
@@ -211,7 +209,7 @@ def _explained(what: str, model: str, field: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        expected = "a whole folder, with weights in safetensors"
+        expected = "a complete folder with safetensors weights"
         raise InputError(f"{what} cannot be loaded ({reason})", field=field, found=model, expected=expected) from error
 
 
@@ -239,11 +237,9 @@ def _in_cache_or_on_hub(name: str, revision: str | None, field: str) -> str:
 
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
         return name
-    expected = "a folder that exists, or a hub id that can be reached"
+    expected = "an existing folder, or an available hub id"
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes"}:
-        raise InputError(
-            "no such folder, and the hub is switched off (HF_HUB_OFFLINE)", field=field, found=name, expected=expected
-        )
+        raise InputError("no such folder, and the hub is disabled (HF_HUB_OFFLINE)", field=field, found=name, expected=expected)
     try:
         HfApi().model_info(name, revision=revision, timeout=5)
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:

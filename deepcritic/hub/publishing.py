@@ -45,13 +45,13 @@ def local_folder(to: str) -> Path | None:
         return path
     if _NAME.fullmatch(to):
         return None
-    raise UsageError(f"push={to} is neither a repository ORG/NAME nor a folder; a folder begins with ./ or /")
+    raise UsageError(f"push={to} is neither a repository ORG/NAME nor a folder (folders start with ./ or /)")
 
 
 def check(to: str) -> None:
     """Raise before hours of work if pushing cannot succeed: an invalid name, or a missing token."""
     if local_folder(to) is None and not os.environ.get(TOKEN):
-        raise UsageError(f"push={to}: the hub asks for a token; set {TOKEN} in the environment")
+        raise UsageError(f"push={to}: the hub needs a token; set {TOKEN} in the environment")
 
 
 def publish(lay_out: Callable[[Path], None], to: str, *, kind: Literal["dataset", "model"]) -> str:
@@ -90,6 +90,6 @@ def _upload(folder: Path, name: str, kind: str) -> str:
         api.upload_folder(repo_id=name, folder_path=folder, repo_type=kind, commit_message="Written by deepcritic")
     except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:  # its own kinds derive from these
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}".replace(token, "***")
-        expected = "a repository that the token may write to; or push=./FOLDER, to be uploaded by hand"
-        raise InputError(f"the hub did not take it ({reason})", field="push", found=name, expected=expected) from None
+        expected = "a repository that the token can write to, or push=./FOLDER to upload it yourself"
+        raise InputError(f"the hub rejected the upload ({reason})", field="push", found=name, expected=expected) from None
     return str(page)

@@ -142,10 +142,10 @@ class LabelReport:
         for rule, of in self.as_dict()["rules"].items():
             line = f"  {rule:<20}{of['labelled']:>7} labelled, {sum(of['discarded'].values())} not"
             if of["lacks"]:
-                line += f" (lacks at least {of['lacks']} rollouts)"
+                line += f" (at least {of['lacks']} rollouts missing)"
             if "truth" in of and of["truth"]["precision"]["of"] and of["truth"]["recall"]["of"]:
                 precision, recall = (100 * of["truth"][name]["share"] for name in ("precision", "recall"))
-                line += f"; first errors beside the truth: precision {precision:.1f}%, recall {recall:.1f}%"
+                line += f"; first errors: precision {precision:.1f}%, recall {recall:.1f}%"
             shown.append(line)
         return shown
 

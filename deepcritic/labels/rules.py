@@ -83,7 +83,7 @@ class Table:
             raise InputError("no such sample", field="key.sample", found=sample, expected=f"0 to {self.samples - 1}")
         at = (step - 1) * self.samples + sample
         if self._cells[at] != _UNDRAWN:
-            raise InputError("the same rollout twice", field="key.sample", found=sample, expected="each sample of a prefix once")
+            raise InputError("duplicate rollout", field="key.sample", found=sample, expected="one rollout per prefix and sample")
         self._cells[at] = _UNJUDGED if reached is None else _REACHED if reached else _FAILED
 
     def take(self, other: Table, step: int, sample: int) -> None:
@@ -286,7 +286,7 @@ def unusable(row: Example) -> str | None:
         return "no steps"
     if not (row.gold.reference_answer or "").strip():
         return "no reference answer"
-    return "its own answer was not compared" if row.gold.answer_right is None else None
+    return "its answer was not checked" if row.gold.answer_right is None else None
 
 
 def _up_to(first_error: int, steps: int) -> Label:

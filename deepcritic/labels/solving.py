@@ -68,16 +68,14 @@ def usable(rows: Iterable[Example], folder: RunFolder, benchmarks: Problems) -> 
             ledger.keep()
             kept.append(row)
             continue
-        reason = "reference answer cannot be read" if reference else "no reference answer"
+        reason = "unreadable reference answer" if reference else "no reference answer"
         ledger.drop(reason)
         set_aside(row, reason, f"{reference[:200]} ({probe.reason})" if reference else "")
     write_rows(folder / "set_aside.jsonl", aside)
     for reason, count in Counter(one.reason for one in aside).items():
-        LOG.warning(f"{folder.path}: {count} problems set aside, {reason}; see set_aside.jsonl")
+        LOG.warning(f"{folder.path}: {count} problems set aside ({reason}); see set_aside.jsonl")
     if not kept:
-        raise InputError(
-            "no problem can be solved and checked", field="stage.problems", expected="problems with reference answers"
-        )
+        raise InputError("no usable problem", field="stage.problems", expected="problems with reference answers")
     return kept, resembling
 
 
@@ -103,11 +101,11 @@ def judge_answers(
         steps = tuple(split_steps(final_text(generation.prefix, generation.text)))
         fault = None
         if generation.finish_reason == "length":
-            fault = "cut at max_tokens"
+            fault = "truncated at max_tokens"
         elif not answer or not steps or result.reason == "unreadable prediction":
             fault = "no readable answer"
         elif result.equal is None:
-            fault = f"the checker could not decide ({result.reason})"
+            fault = f"undecided by the checker ({result.reason})"
         elif len(steps) < min_steps:
             fault = f"fewer than {min_steps} steps"
         row = Example(
@@ -157,5 +155,5 @@ class Selection:
             self._ledger.drop("all right" if right else "all wrong", len(right) + len(wrong))
             return []
         if len(right) > self._max_right:
-            self._ledger.drop("more right ones than wanted", len(right) - self._max_right)
+            self._ledger.drop("above stage.max_correct", len(right) - self._max_right)
         return right[: self._max_right] + wrong

@@ -59,7 +59,7 @@ def has_no_steps(row: Example, least: int) -> bool:
 def fault_of(row: Example) -> str | None:
     """The reason if a solution may not be split: its label would no longer name the wrong step."""
     first = row.gold.first_error
-    return None if isinstance(first, Unlabelled) or first == ALL_CORRECT else "a label names one of its steps"
+    return None if isinstance(first, Unlabelled) or first == ALL_CORRECT else "the label refers to its steps"
 
 
 def written(row: Example) -> str:

@@ -33,7 +33,7 @@ def vote_rule(name: str, field: str) -> Ties:
     for rule in TIES:
         if rule == name:
             return rule
-    raise InputError("no such rule for ties", field=field, found=name, expected=" or ".join(TIES))
+    raise InputError("unknown tie rule", field=field, found=name, expected=" or ".join(TIES))
 
 
 def chances(verdicts: Sequence[Hashable | None], target: Hashable, ties: Ties = "random") -> Array:

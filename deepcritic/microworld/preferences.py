@@ -63,7 +63,7 @@ def preferences(
     for text, rows in groups.items():
         kept.counts["rows"] += 1
         if count is not None and kept.counts["examples"] >= count:
-            kept.counts["more than asked"] += 1
+            kept.counts["above the requested count"] += 1
             continue
         made = _item(Problem.read(text), rows, random.Random(f"preferences/{seed}/{text}"), singles)
         if made is None:

@@ -71,7 +71,7 @@ class Lineage:
             place = self._wrote.get(str(value).removeprefix("sha256:"))
             if place is None:
                 if str(value).startswith("sha256:"):
-                    lines.append({"what": what, "name": f"{str(value)[:19]}…", "note": "from outside of this run"})
+                    lines.append({"what": what, "name": f"{str(value)[:19]}…", "note": "from outside this run"})
                 continue
             name, file = place
             if name in seen:

@@ -19,7 +19,7 @@ from deepcritic.runs.budget import amount
 from deepcritic.runs.manifest import Manifest, RowCounts
 from deepcritic.tasks.metrics_types import Baseline, Figures, FirstErrorFigures, Interval, PointwiseFigures, ProofFigures
 
-RUN = "What was run"
+RUN = "Stages"
 """The title of the table of stages."""
 FEW = 100
 """Below this many rows in a class, a rate is unreliable."""
@@ -49,14 +49,14 @@ def warnings(run: Path, manifests: Mapping[str, Manifest], found: Sequence[Evalu
     """Truncated, unparsed, failed or unbalanced rows, and unfinished stages."""
     for folder in sorted(path.parent for path in run.glob("*/config.json")):
         if folder.name not in manifests:
-            yield Caution(folder.name, "is not finished: nothing of it is shown")
+            yield Caution(folder.name, "is not finished, so it is not shown")
     for name, manifest in manifests.items():
         if manifest.incomplete:
-            yield Caution(name, f"{manifest.incomplete:,} draws failed and can be asked for again")
+            yield Caution(name, f"{manifest.incomplete:,} requests failed and can be retried")
         if manifest.stage != "evaluate":
             drawn, cut = _draws(manifest, "generations"), _draws(manifest, "truncated")
             if cut and cut >= drawn / 1000:
-                yield Caution(name, f"{cut:,} of {drawn:,} replies ({_share(cut, drawn)}) were cut at max_tokens")
+                yield Caution(name, f"{cut:,} of {drawn:,} replies ({_share(cut, drawn)}) were truncated at max_tokens")
         for reason, count in manifest.counts.get("rows", RowCounts()).failed.items():
             if count:
                 yield Caution(name, f"{count:,} rows failed: {reason}")
@@ -76,7 +76,7 @@ def _labels(name: str, manifest: Manifest) -> Iterator[Caution]:
         rarer = "all correct" if fine < total - fine else "with an error"
         yield Caution(name, f"unbalanced: {_share(min(fine, total - fine), total)} of the labelled solutions are {rarer}")
     if manifest.facts.get("unconfirmed"):
-        yield Caution(name, f"the published form of the rule {manifest.facts.get('rule')} is not confirmed")
+        yield Caution(name, f"the published form of rule {manifest.facts.get('rule')} is unconfirmed")
     counts = manifest.counts.get("solutions", RowCounts())
     gone = sum(counts.filtered.values())
     if counts.entered and gone > counts.entered / 5:
@@ -102,10 +102,10 @@ def _evaluation(one: Evaluation) -> Iterator[Caution]:
         yield Caution(one.title, str(hint))
     remark = one.metrics.critic.get("remark")
     if remark:
-        yield Caution(one.title, f"measured otherwise than its authors measured it: {remark}")
+        yield Caution(one.title, f"evaluated differently from its authors: {remark}")
     held = one.metrics.contamination.held if one.metrics.contamination else {}
     if held:
-        yield Caution(one.title, f"{len(held):,} problems occur in the training data that was looked through")
+        yield Caution(one.title, f"{len(held):,} problems occur in the given training data")
     classes = [row.get("stratum") for row in one.rows]
     for stratum in dict.fromkeys(classes):
         count = classes.count(stratum)
@@ -136,18 +136,18 @@ def _troubles(part: Figures) -> Iterator[tuple[str, str]]:
         yield "the better one is not shown to be found more often than by chance", against
     whole = part.benchmark.rows_when_whole
     if whole and part.examples and part.examples != whole:
-        yield "rows measured", f"{part.examples:,} of {whole:,}"
+        yield "rows evaluated", f"{part.examples:,} of {whole:,}"
     lost = part.replies.failed + part.replies.refused
     if lost:
         low, high = steps.f1_bounds or (None, None)
         known = low is not None and high is not None
-        spread = f" (F1 lies between {low:.1f} and {high:.1f}, whatever they would have been)" if known else ""
-        yield "replies that did not come", f"{lost:,}{spread}"
+        spread = f" (F1 between {low:.1f} and {high:.1f} for any outcome)" if known else ""
+        yield "missing replies", f"{lost:,}{spread}"
     if part.missing:
-        yield "rows without a reply, which count as wrong", f"{part.missing:,}"
+        yield "rows without a reply, counted as wrong", f"{part.missing:,}"
     for rate, trouble in (
-        (part.unparsed_rate, "replies without a readable verdict, which count as wrong"),
-        (part.truncated_rate, "replies cut at max_tokens"),
+        (part.unparsed_rate, "unparsed replies, counted as wrong"),
+        (part.truncated_rate, "replies truncated at max_tokens"),
     ):
         if (rate or 0) >= SEEN:
             yield trouble, f"{rate:.1f}%"
@@ -183,14 +183,14 @@ def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tu
                 beside = [_range(interval), _on(one), against]
                 cards.append((f"{value:.1f}", f"{what}", ", ".join(filter(None, beside))))
     if "rl_gain" in summary:
-        cards.append((f"{summary['rl_gain']:+.1f}", "points of F1 by RL", _range(summary.get("rl_gain_interval"))))
+        cards.append((f"{summary['rl_gain']:+.1f}", "F1 points gained by RL", _range(summary.get("rl_gain_interval"))))
     if summary.get("labels", {}).get("exact") is not None:
         cards.append(
-            (f"{summary['labels']['exact']:.1f}%", "automatic labels right", _range(summary["labels"].get("exact_interval")))
+            (f"{summary['labels']['exact']:.1f}%", "correct automatic labels", _range(summary["labels"].get("exact_interval")))
         )
     if "refine" in summary:
         refine = summary["refine"]
-        cards.append((f"{refine['after']:.1f}%", "answers right after refinement", f"{refine['before']:.1f}% before"))
+        cards.append((f"{refine['after']:.1f}%", "correct answers after refinement", f"{refine['before']:.1f}% before"))
     return cards
 
 
@@ -206,7 +206,7 @@ def _main(one: Evaluation) -> Iterator[tuple[str, float | None, Interval | None,
     elif isinstance(only, PointwiseFigures):
         chance = "" if only.chance_accuracy is None else f"chance level {only.chance_accuracy:.1f}"
         said = f"not shown to beat it: {chance}" if below_chance(only) else chance
-        yield f"better one found, {one.title}", only.accuracy, only.accuracy_interval, said
+        yield f"accuracy, {one.title}", only.accuracy, only.accuracy_interval, said
     else:
         yield f"F1, {one.title}", whole.mean_f1, whole.mean_f1_interval, _against(whole.mean_baselines)
         beaten = _against(whole.mean_baselines, vote=True)
@@ -268,7 +268,7 @@ def preference_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     """One row per judge of responses and benchmark."""
     parts = [(one, name, part) for one in found for name, part in one.parts.items() if isinstance(part, PointwiseFigures)]
     columns: list[tuple[str, list[tuple[float | None, Interval | None]]]] = [
-        ("better one found", [(part.accuracy, part.accuracy_interval) for _, _, part in parts]),
+        ("accuracy", [(part.accuracy, part.accuracy_interval) for _, _, part in parts]),
         ("by vote", [(part.vote_accuracy, part.vote_accuracy_interval) for _, _, part in parts]),
         ("of two", [(part.pairwise_accuracy, part.pairwise_accuracy_interval) for _, _, part in parts]),
         ("ROC-AUC", [(part.roc_auc, part.roc_auc_interval) for _, _, part in parts]),

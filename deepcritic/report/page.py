@@ -173,7 +173,7 @@ def unstyled(drawings: Sequence[str]) -> tuple[list[str], str]:
 
 def _own_tables(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The tables of the summary, without F1, accuracy and time, which are elsewhere on the page."""
-    told = ("F1 on", "The best response found", "Seconds")
+    told = ("F1 on", "Accuracy of preferences", "Seconds")
     return [table for table in tables(dict(summary)) if not table["title"].startswith(told)]
 
 

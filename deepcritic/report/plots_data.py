@@ -47,8 +47,8 @@ def funnel(name: str, rows: list[FunnelRow]) -> Plot:
             axes.text(row.left + row.dropped + most / 80, at, f"{row.left:,}{lost}", va="center", fontsize=9)
         bars(axes, [row.rule for row in shown], most=52)
         axes.set_xlim(0, most * 1.16)
-        axes.set_xlabel("solutions left; hatched: dropped by the rule")
-    text = f"Of {rows[0].left:,} solutions {rows[-1].left:,} became dialogues."
+        axes.set_xlabel("solutions remaining; hatched: dropped by the rule")
+    text = f"{rows[-1].left:,} of {rows[0].left:,} solutions became dialogues."
     return Plot(
         name=f"{name}-funnel",
         section="Data",
@@ -81,15 +81,15 @@ def success(name: str, report: Mapping[str, Any]) -> Plot:
     return Plot(
         name=f"{name}-success",
         section="Data",
-        title=f"{name}: what rollouts say",
+        title=f"{name}: success of rollouts",
         svg=drawn.svg,
-        text="Share of rollouts from a prefix that reach the reference answer, apart for right and wrong solutions.",
+        text="Share of rollouts that reach the reference answer, by prefix, for solutions with a right and a wrong answer.",
         head=("solutions", "steps_given", "drawn", "right", "judged", "percent", "low", "high"),
         rows=rows,
     )
 
 
-MEASURES = (("precision", "precision of first errors"), ("recall", "recall of first errors"), ("exact", "label exactly right"))
+MEASURES = (("precision", "precision of first errors"), ("recall", "recall of first errors"), ("exact", "exactly correct labels"))
 
 
 def label_truth(name: str, report: Mapping[str, Any]) -> Plot:
@@ -119,9 +119,9 @@ def label_truth(name: str, report: Mapping[str, Any]) -> Plot:
     return Plot(
         name=f"{name}-truth",
         section="Data",
-        title=f"{name}: labels beside the truth",
+        title=f"{name}: labels compared with the truth",
         svg=drawn.svg,
-        text=f"Rules beside the truth; the rule in use (*) is {report.get('rule')}.",
+        text=f"Label rules compared with the truth; *: the rule used, {report.get('rule')}.",
         head=("rule", "measure", "percent", "low", "high", "of"),
         rows=rows,
     )
@@ -140,7 +140,7 @@ def rollouts(name: str, manifest: Manifest) -> Plot:
     drawn_all, saved_all = sum(row[2] for row in rows), sum(row[3] for row in rows)
     with figure(f"{name}-saved", height=1.0 + 0.4 * len(rows)) as (drawn, axes):
         for at, row in enumerate(rows):
-            axes.barh(at, row[2], height=0.6, color=SERIES[0], label="drawn" if at == 0 else None)
+            axes.barh(at, row[2], height=0.6, color=SERIES[0], label="sampled" if at == 0 else None)
             axes.barh(
                 at,
                 row[3],
@@ -161,7 +161,7 @@ def rollouts(name: str, manifest: Manifest) -> Plot:
         section="Data",
         title=f"{name}: rollouts saved",
         svg=drawn.svg,
-        text=f"{drawn_all:,} rollouts were drawn; {saved_all:,} ({share:.0f}%) were not needed for the labels.",
+        text=f"{drawn_all:,} rollouts were sampled; {saved_all:,} ({share:.0f}%) were not needed for the labels.",
         head=("solutions", "count", "rollouts", "rollouts_saved", "tokens", "tokens_saved"),
         rows=rows,
     )
@@ -196,13 +196,13 @@ def refinement(name: str, metrics: Mapping[str, Any]) -> Plot:
             0.5, total * 1.17, f"wrong to right {mended:,}   ·   right to wrong {spoilt:,}", ha="center", fontsize=9, color=MUTED
         )
     text = (
-        f"Before refinement {metrics['before']:.1f}% of {total:,} answers are right, after it {rounds[-1]['after']:.1f}%: "
+        f"Before refinement, {metrics['before']:.1f}% of {total:,} answers are right; after it, {rounds[-1]['after']:.1f}%: "
         f"{mended} went from wrong to right, {spoilt} from right to wrong."
     )
     return Plot(
         name=f"{name}-flows",
         section="Use",
-        title=f"{name}: where answers go",
+        title=f"{name}: answers before and after",
         text=text,
         svg=drawn.svg,
         head=("before", "after", "solutions"),
@@ -265,7 +265,7 @@ def vote_curves(name: str, metrics: Mapping[str, Any]) -> Plot:
             band(axes, k, [point["interval"] for point in points], number)
             axes.plot(k, [point["accuracy"] for point in points], label=method, **line(number, marked=len(k) < 24))
             rows += [[method, point["k"], point["accuracy"], *point["interval"], point["tokens"]] for point in points]
-        axes.set_xlabel("solutions of each problem")
+        axes.set_xlabel("solutions per problem")
         axes.set_ylabel("right answers (percent)")
         axes.xaxis.get_major_locator().set_params(integer=True)
         legend_above(axes, 3)
@@ -274,7 +274,7 @@ def vote_curves(name: str, metrics: Mapping[str, Any]) -> Plot:
         section="Use",
         title=f"{name}: votes with and without the critic",
         svg=drawn.svg,
-        text=f"Right answers by number of solutions and way to choose, over {metrics.get('problems', 0):,} problems.",
+        text=f"Right answers by number of solutions and voting method, over {metrics.get('problems', 0):,} problems.",
         head=("method", "k", "accuracy", "low", "high", "tokens"),
         rows=rows,
     )
@@ -301,7 +301,7 @@ def effort(manifests: Mapping[str, Manifest]) -> Iterator[Plot]:
             name=f"effort-{key}",
             section="Cost",
             title=title,
-            text=f"{total:,.1f} {axis} in all; most in {shown[0][0]} ({100 * shown[0][1] / total:.0f}%).",
+            text=f"{total:,.1f} {axis} in total; most in {shown[0][0]} ({100 * shown[0][1] / total:.0f}%).",
             svg=drawn.svg,
             head=("stage", *_EFFORT_KEYS),
             rows=[[name, *of.values()] for name, of in stages.items()],
@@ -311,7 +311,7 @@ def effort(manifests: Mapping[str, Manifest]) -> Iterator[Plot]:
 EFFORT = (
     ("seconds", "Time by stage", "minutes", 60),
     ("completion", "Tokens written, by stage", "thousand tokens", 1000),
-    ("cost", "Money by stage", "in the currency of the prices", 1),
+    ("cost", "Cost by stage", "in the currency of the prices", 1),
 )
 _EFFORT_KEYS = ("seconds", "prompt", "cached", "completion", "cost")
 

@@ -197,7 +197,7 @@ def votes(found: Sequence[Evaluation]) -> Plot:
     last = "; ".join(f"{name}: {one:.1f} with one, {all_:.1f} with {k}" for name, one, all_, k in ends if None not in (one, all_))
     return Plot(
         name="votes",
-        title="What votes add (Maj@k)",
+        title="Gain from votes (Maj@k)",
         text=f"F1 by number of votes. {last}.",
         svg=drawn.svg,
         head=("critic", "k", "f1", "low", "high"),
@@ -213,8 +213,8 @@ def confidence(one: Evaluation, name: str, found: Confidence) -> Plot:
         cover = found.coverage
         band(left, [p.coverage for p in cover], [p.interval for p in cover], 0)
         left.plot([p.coverage for p in cover], [p.accuracy for p in cover], **line(0))
-        left.set_xlabel("rows answered, the surest first (percent)")
-        left.set_ylabel("of these right (percent)")
+        left.set_xlabel("rows answered, by decreasing agreement (percent)")
+        left.set_ylabel("accuracy on these rows (percent)")
         left.set_title("coverage and accuracy")
         right.plot([0, 100], [0, 100], color=GRID, linewidth=1.2, zorder=0)
         bins = found.calibration
@@ -228,7 +228,7 @@ def confidence(one: Evaluation, name: str, found: Confidence) -> Plot:
         rows += [["coverage", p.coverage, p.accuracy, *p.interval, None] for p in cover]
         rows += [["calibration", b.confidence, b.accuracy, *b.interval, b.rows] for b in bins]
     text = (
-        f"Answering all rows {shown(cover[-1].accuracy)}% are right, answering the surest half "
+        f"Accuracy on all rows {shown(cover[-1].accuracy)}%, on the half with the highest agreement "
         f"{shown(cover[len(cover) // 2 - 1].accuracy)}%. Expected calibration error {shown(found.ece)} points."
     )
     return Plot(
@@ -291,10 +291,10 @@ def mistakes(found: Sequence[Evaluation]) -> Plot:
         legend_above(axes, 6)
     return Plot(
         name="mistakes",
-        title="What critics say instead",
+        title="Kinds of mistakes",
         wide=True,
         svg=drawn.svg,
-        text="Shares of replies that are right, name a step too early or too late, miss the error, or give no verdict.",
+        text="Shares of replies by outcome: right, step too early or too late, missed error or false alarm, no verdict.",
         head=("critic", "solutions", *SAID),
         rows=[[name, stratum, *(shares.get(kind) for kind in SAID)] for name, stratum, shares in rows],
     )

@@ -59,22 +59,22 @@ def accuracies(parts: Sequence[tuple[str, PointwiseFigures]]) -> Plot:
             if part.chance_accuracy is not None:
                 axes.plot([part.chance_accuracy] * 2, [at - 0.38, at + 0.38], color=MUTED, linewidth=1.6)
         bars(axes, [name for name, _ in parts])
-        percent_axis(axes, "percent, with 95% intervals; upright: chance level", along="x")
+        percent_axis(axes, "percent, with 95% intervals; vertical line: chance level", along="x")
         legend_above(axes, 2)
     said = "; ".join(f"{name}, {title} {percent:.1f}" for name, title, percent, *_ in rows)
     head = ("judge", "measure", "percent", "low", "high")
-    return Plot(name="preferences", title="The better response found", text=f"{said}.", svg=drawn.svg, head=head, rows=rows)
+    return Plot(name="preferences", title="Accuracy of preferences", text=f"{said}.", svg=drawn.svg, head=head, rows=rows)
 
 
 def votes(curves: Sequence[Curve]) -> Plot:
     """Accuracy of the summed scores of k replies."""
     with figure("preferences-votes") as (drawn, axes):
         rows = vote_curves(axes, curves)
-        axes.set_xlabel("replies whose scores are added up")
-        axes.set_ylabel("better response found (percent)")
+        axes.set_xlabel("replies, with summed scores")
+        axes.set_ylabel("accuracy (percent)")
     head = ("judge", "k", "accuracy", "low", "high")
     text = "Accuracy by number of replies, with 95% intervals."
-    return Plot(name="preferences-votes", title="What votes add", text=text, svg=drawn.svg, head=head, rows=rows)
+    return Plot(name="preferences-votes", title="Gain from votes", text=text, svg=drawn.svg, head=head, rows=rows)
 
 
 def domains(name: str, groups: Mapping[str, Accuracy]) -> Plot:
@@ -85,7 +85,7 @@ def domains(name: str, groups: Mapping[str, Accuracy]) -> Plot:
                 axes.plot(group.interval, [at, at], color=SERIES[0], alpha=0.3, linewidth=4, solid_capstyle="butt")
                 axes.plot(group.accuracy, at, **(line(0) | {"linestyle": "none", "markersize": 6}))
         bars(axes, [f"{domain} ({group.rows:,})" for domain, group in groups.items()])
-        percent_axis(axes, "better response found (percent)", along="x")
+        percent_axis(axes, "accuracy (percent)", along="x")
     return Plot(
         name=f"domains-{name}",
         title=f"By domain: {name}",

@@ -34,17 +34,17 @@ TOPICS: Final[Sequence[tuple[str, str, Mapping[str, str]]]] = (
         "shares",
         "share",
         {
-            "frac_reward_zero_std": "groups without variance",
-            "truncated": "cut at max_tokens",
-            "completions/clipped_ratio": "cut at max_tokens",
-            "unparsed": "no readable verdict",
-            "top_verdict": "one verdict's share of all",
+            "frac_reward_zero_std": "groups with equal rewards",
+            "truncated": "truncated",
+            "completions/clipped_ratio": "truncated",
+            "unparsed": "unparsed",
+            "top_verdict": "most common verdict",
         },
     ),
-    ("gap", "nats a token", {"sampling/sampling_logp_difference/mean": "engine from trainer"}),
-    ("kl", "nats a token", {"kl": "from the starting model"}),
-    ("drawn", "groups", {"groups_drawn": "drawn for each one learnt from"}),
-    ("entropy", "nats a token", {"entropy": "entropy"}),
+    ("gap", "nats per token", {"sampling/sampling_logp_difference/mean": "vLLM vs. trainer"}),
+    ("kl", "nats per token", {"kl": "KL from the starting model"}),
+    ("drawn", "groups", {"groups_drawn": "sampled per group used"}),
+    ("entropy", "nats per token", {"entropy": "entropy"}),
     ("length", "tokens", {"completions/mean_length": "mean reply", "completions/max_length": "longest reply"}),
 )
 """The metrics of each plot: a key, the axis label, and the metrics with their display names. Of two with the same display name,
@@ -53,8 +53,8 @@ _TITLES: Final = {
     "loss": "Loss",
     "reward": "Reward by class",
     "validation": "Validation",
-    "shares": "Groups and replies that teach nothing",
-    "gap": "Log-probabilities of the engine beside the trainer",
+    "shares": "Groups and replies without signal",
+    "gap": "Log-probabilities: vLLM vs. trainer",
     "kl": "Distance from the starting model",
     "drawn": "Dynamic sampling",
     "entropy": "Entropy",
@@ -127,7 +127,7 @@ def curves(place: str, found: Mapping[str, Mapping[str, Points]], topic: tuple[s
     yield Plot(
         name=f"{place}-{key}",
         title=f"{place}: {_TITLES[key]}",
-        text=f"From the first step logged to the last: {said}.",
+        text=f"From the first to the last logged step: {said}.",
         section="Training",
         svg=drawn.svg,
         head=("step", *lines),
@@ -162,8 +162,8 @@ def group_plot(stage: str, groups: Sequence[Mapping[str, Any]]) -> Plot:
                 rows.append([step, at + 1, round(mean, 4), varies])
         axes.scatter([], [], s=30, marker="s", color=SERIES[0], alpha=0.4, label="some replies rewarded")
         axes.scatter([], [], s=30, marker="s", color=SERIES[0], label="most rewarded")
-        axes.scatter([], [], s=30, marker="s", facecolor=PAPER, edgecolor=MUTED, label="none rewarded: teaches nothing")
-        axes.scatter([], [], s=30, marker="$\u25a3$", color=MUTED, label="all rewarded: teaches nothing")
+        axes.scatter([], [], s=30, marker="s", facecolor=PAPER, edgecolor=MUTED, label="none rewarded (no signal)")
+        axes.scatter([], [], s=30, marker="$\u25a3$", color=MUTED, label="all rewarded (no signal)")
         axes.set_xlabel("step")
         axes.set_ylabel("groups, by mean reward")
         axes.set_yticks([])
@@ -174,11 +174,11 @@ def group_plot(stage: str, groups: Sequence[Mapping[str, Any]]) -> Plot:
     varied = sum(varies for means in by_step.values() for _, varies in means)
     return Plot(
         name=f"{stage}-groups",
-        title=f"{stage}: groups of GRPO",
+        title=f"{stage}: GRPO groups",
         section="Training",
         svg=drawn.svg,
         wide=True,
-        text=f"{varied} of {len(rows)} groups vary in their rewards and so teach something.",
+        text=f"{varied} of {len(rows)} groups have different rewards, which give a training signal.",
         head=("step", "group", "mean_reward", "varies"),
         rows=rows,
     )

@@ -133,7 +133,7 @@ def detail_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     head = ["critic", "errors found", "all-correct seen", "unparsed", "agreement", "not shown to beat"]
     kept = [at for at in range(len(head)) if at == 0 or any(row[at] for row in rows)]
     rows = [[row[at] for at in kept] for row in rows]
-    return {"title": "In detail, in percent", "head": [head[at] for at in kept], "rows": rows}
+    return {"title": "Details (percent)", "head": [head[at] for at in kept], "rows": rows}
 
 
 def _with_range(value: float | None, interval: Interval | None) -> Cell:

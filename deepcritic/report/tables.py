@@ -61,7 +61,7 @@ def tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
             for name, one in sorted(summary["judges"].items(), key=lambda pair: place_of(pair[0]))
         ]
         head = ["judge", "items", "votes", "accuracy", "95% interval", "by vote", "ROC-AUC", "unparsed", "chance level"]
-        made.append({"title": "The best response found (percent)", "head": head, "rows": rows})
+        made.append({"title": "Accuracy of preferences (percent)", "head": head, "rows": rows})
     rows = []
     for key, title in (("sft_gain", "SFT over base, F1"), ("rl_gain", "RL over SFT, F1")):
         if key in summary:
@@ -77,7 +77,7 @@ def tables(summary: dict[str, Any]) -> list[dict[str, Any]]:
         )
     if "refine" in summary:
         refine = summary["refine"]
-        title = f"answers right, {_number(refine['before'])} before to {_number(refine['after'])} after refinement"
+        title = f"correct answers, from {_number(refine['before'])} to {_number(refine['after'])} by refinement"
         rows.append([title, _number(refine["after"] - refine["before"]), _number(refine["gain_interval"])])
         rows.append(["wrong to right / right to wrong", f"{refine['wrong_to_right']} / {refine['right_to_wrong']}", ""])
     if rows:

@@ -44,7 +44,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
-                raise UsageError(f"price.{name}: found {value!r}; expected money for a million tokens, from 0")
+                raise UsageError(f"price.{name}: not a price; found {value!r}; expected a number from 0, per million tokens")
 
     def __bool__(self) -> bool:
         return bool(self.prompt or self.completion or self.cached)
@@ -69,13 +69,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         if self.max_cost is not None and not self.price:
-            raise UsageError("max_cost needs a price: give price.prompt= and price.completion=, for a million tokens")
+            raise UsageError("max_cost needs prices; set price.prompt= and price.completion=, per million tokens")
         if self.max_cost is not None and not 0 <= self.max_cost < float("inf"):
-            raise UsageError(f"max_cost: found {self.max_cost!r}; expected money, from 0")
+            raise UsageError(f"max_cost: not an amount; found {self.max_cost!r}; expected a number from 0")
         if self.probe is not None and self.probe < 1:
-            raise UsageError(f"probe: found {self.probe!r}; expected a number of rows, from 1")
+            raise UsageError(f"probe: not a number of rows; found {self.probe!r}; expected a whole number from 1")
         if self.probe is not None and self.dry_run:
-            raise UsageError("dry_run sends nothing and probe does: give one of them")
+            raise UsageError("dry_run and probe exclude each other; set only one of them")
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:

@@ -1,8 +1,8 @@
 """Why rows failed, on one line: counts by reason, one example, and what to change.
 
 >>> print(failure_line({"too_long": 2, "timeout": 1}, "gsm8k-1/critique/0: 8190 prompt tokens leave fewer than 16"))
-3 replies failed (too_long: 2, timeout: 1), such as gsm8k-1/critique/0: 8190 prompt tokens leave fewer than 16; to change: \
-a model with a longer context, shorter texts, or with sampler.strict_length a smaller stage.max_tokens
+3 replies failed (too_long: 2, timeout: 1), such as gsm8k-1/critique/0: 8190 prompt tokens leave fewer than 16; \
+use a model with a longer context, or a smaller stage.max_tokens with sampler.strict_length
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from deepcritic.schema import Failure
 SHOWN = 3
 """The maximum number of reasons shown, the most frequent first."""
 REMEDIES = {
-    "too_long": "a model with a longer context, shorter texts, or with sampler.strict_length a smaller stage.max_tokens",
-    "refused": "the server's content filter, or another model",
-    "rejected": "what the server names: stage.max_tokens, stage.temperature, sampler.length_field, sampler.extra",
-    "not_recorded": "a recording of all replies, or stage.allow_missing=true",
-    "timeout": "sampler.timeout or sampler.concurrency; the same command asks for those alone",
-    "malformed": "the address, if it is not that of the API; the same command asks for those alone",
-    "empty": "sampler.reply_field, or the server's reasoning parser; the same command asks for those alone",
-    "rate_limited": "sampler.concurrency; the same command asks for those alone",
+    "too_long": "use a model with a longer context, or a smaller stage.max_tokens with sampler.strict_length",
+    "refused": "change the server's content filter or the model",
+    "rejected": "change what the server names: stage.max_tokens, stage.temperature, sampler.length_field or sampler.extra",
+    "not_recorded": "record all replies, or set stage.allow_missing=true",
+    "timeout": "rerun the same command to retry them, with a larger sampler.timeout or a smaller sampler.concurrency",
+    "malformed": "check the API's address and rerun the same command to retry them",
+    "empty": "check sampler.reply_field or the server's reasoning parser, and rerun the same command to retry them",
+    "rate_limited": "rerun the same command to retry them, with a smaller sampler.concurrency",
 }
-AGAIN = "nothing: the same command asks for those alone"
+AGAIN = "rerun the same command to retry them"
 
 
 def failures_in(folder: Path) -> str | None:
@@ -49,4 +49,4 @@ def failure_line(counts: Mapping[str, int], example: str, happened: str = "faile
         reasons += f", others: {sum(count for _, count in common[SHOWN:]):,}"
     remedy = REMEDIES.get(common[0][0], AGAIN)
     replies = "reply" if total == 1 else "replies"
-    return f"{total:,} {replies} {happened} ({reasons}), such as {example}; to change: {remedy}"
+    return f"{total:,} {replies} {happened} ({reasons}), such as {example}; {remedy}"

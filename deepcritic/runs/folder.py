@@ -26,9 +26,9 @@ import filelock
 from deepcritic.errors import DeepCriticError, InputError, RunConflict, StageIncomplete, Stopped
 from deepcritic.metrics.subset import subset
 from deepcritic.runs.budget import Limits, UsageLog
+from deepcritic.runs.changes import CONTENT, EXTENDS, Change, changes, flatten, listed
 from deepcritic.runs.data_card import write_cards
 from deepcritic.runs.failures import failures_in
-from deepcritic.runs.guard import CONTENT, EXTENDS, Change, changes, flatten, listed
 from deepcritic.runs.jsonl import UNFINISHED, clear_unfinished, file_sha256, read_json, write_json
 from deepcritic.runs.manifest import MANIFEST, manifest_of
 
@@ -116,7 +116,7 @@ class RunFolder:
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise RunConflict(f"{self.path} is in use by another process; wait for it, or give this run a name=") from None
+            raise RunConflict(f"{self.path} is in use by another process; wait for it, or set name=") from None
         if self._overwrite and self.path.exists():
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ class RunFolder:
         asked = {**self._config, **{f"{CONTENT}{name}": value for name, value in self._depends.items()}}
         extensions, manifest = (self._compared(asked), self.manifest) if not self.is_new else ([], None)
         if manifest is not None and not manifest.get("incomplete") and not extensions:
-            LOG.info(f"{self.path}: finished before with this configuration; nothing to do")
+            LOG.info(f"{self.path}: already finished with this configuration; nothing to do")
             return False
         for change in extensions:
             before = _told(change.before)
@@ -164,7 +164,7 @@ class RunFolder:
             return True
         if manifest is not None:
             if not extensions:
-                LOG.info(f"{self.path}: asking again for the {manifest['incomplete']} draws that failed")
+                LOG.info(f"{self.path}: retrying the {manifest['incomplete']} failed requests")
             (self.path / MANIFEST).unlink()
         write_json(self.path / "config.json", asked)
         self.effort.open()
@@ -177,13 +177,13 @@ class RunFolder:
             if kept:
                 raise RunConflict(
                     f"{self.path} has no config.json, so the settings of its {kept[0].name} are unknown; "
-                    "give this run another run= or name=, or start over with overwrite=true"
+                    "set another run= or name=, or start over with overwrite=true"
                 )
             return []
         before = {self._renamed.get(key, key): value for key, value in before.items()}
         conflicts, extensions = changes(before, asked, skipped=self._not_hashed, extended=self._extends)
         if conflicts and kept:
-            raise RunConflict(f"{self.path} was begun with another {_explained(conflicts[0], self._extends)}")
+            raise RunConflict(f"{self.path} was started with another {_explained(conflicts[0], self._extends)}")
         if conflicts and not self._only_looks:  # failed rows of settings that no longer apply
             for file in self.path.glob(FAILURES):
                 file.unlink()
@@ -239,12 +239,12 @@ class RunFolder:
         """For a stage that needs all of its samples: raises `StageIncomplete` if some had a temporary failure, and `Stopped` in a
         dry run or a probe."""
         if self.limits.trial:
-            raise Stopped(f"{self.path}: no more is asked of a model before what comes next")
+            raise Stopped(f"{self.path}: no requests before the next step")
         if self._trouble:
             reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(self._trouble.items()))
             raise StageIncomplete(
-                f"{self.path}: {self._trouble.total()} draws failed ({reasons}; see failures.jsonl); "
-                "what was drawn is kept: start the same command again to ask for those alone"
+                f"{self.path}: {self._trouble.total()} requests failed ({reasons}; see failures.jsonl); "
+                "completed replies are kept; rerun the same command to retry the failed ones"
             )
 
     def finish(self, **facts: Any) -> dict[str, Any]:
@@ -283,14 +283,14 @@ def stage_folder(root: str | Path, run: str, stage: str, name: str | None = None
     """
     for field, value in (("run", run), ("name", name or "x")):
         if not value or set(value) & set("/\\:\0") or value.startswith("."):
-            raise InputError("cannot be a folder's name", field=field, found=value, expected="letters, digits, '-' and '_'")
+            raise InputError("not a valid folder name", field=field, found=value, expected="letters, digits, '-' and '_'")
     return Path(root) / run / (f"{stage}.{name}" if name else stage)
 
 
 def existing(path: Path, field: str) -> Path:
     """`path` if it is a file. Otherwise raises an error that names its option."""
     if not path.is_file():
-        raise InputError("no such file", field=field, found=os.fspath(path), expected="the path of a file that exists")
+        raise InputError("no such file", field=field, found=os.fspath(path), expected="the path of an existing file")
     return path
 
 
@@ -310,9 +310,9 @@ def _followed(path: Path) -> Path:
     try:
         path = path.resolve() if path.is_symlink() else path
     except (OSError, RuntimeError):  # a link to itself
-        raise InputError("a link that leads nowhere", file=path, expected="a folder") from None
+        raise InputError("broken link", file=path, expected="a folder") from None
     if path.exists() and not path.is_dir():
-        raise InputError("not a folder", file=path, expected="a folder, or nothing")
+        raise InputError("not a folder", file=path, expected="a folder or a free name")
     return path
 
 
@@ -328,5 +328,5 @@ def _told(value: Any) -> str:
 def _explained(change: Change, extends: set[str]) -> str:
     said = f"{change.key}: {change.before!r}, now {change.now!r}; "
     if change.key in extends:
-        return said + "what was drawn can be added to, not taken from: give this run another run= or name="
-    return said + "give this run another run= or name=, or start over with overwrite=true"
+        return said + "samples can only be added; set another run= or name="
+    return said + "set another run= or name=, or start over with overwrite=true"

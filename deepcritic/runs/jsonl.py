@@ -116,7 +116,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file of a run, under the current names of its fields. Raises `InputError` for anything else."""
-    expected, remedy = "a JSON object, as deepcritic writes it", "start over with overwrite=true, or put the file back"
+    expected, remedy = "a JSON object written by deepcritic", "restore the file, or start over with overwrite=true"
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -133,8 +133,8 @@ def as_written(*paths: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        problem = f"fields are not as deepcritic writes them ({type(error).__name__}: {error})"
-        remedy = "put the file back, or start the stage over with overwrite=true"
+        problem = f"invalid fields ({type(error).__name__}: {error})"
+        remedy = "restore the file, or start over with overwrite=true"
         raise InputError(problem, file=", ".join(map(str, paths)), remedy=remedy) from error
 
 

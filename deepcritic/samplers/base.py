@@ -110,8 +110,8 @@ class Lengths(NamedTuple):
 def unknown_context(model: str) -> InputError:
     """The error for a model whose context is unknown, if `max_tokens` is not given."""
     return InputError(
-        "the length of the model's context is not known", field="max_tokens", found=f"null, with {model}",
-        expected="a number (stage.max_tokens=N)",
+        "the model's context length is unknown", field="max_tokens", found=f"null, with {model}",
+        expected="stage.max_tokens=N",
     )  # fmt: skip
 
 

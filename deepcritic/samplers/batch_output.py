@@ -42,17 +42,17 @@ def rows(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     key = {"example_id": example, "sample": sample}
     if response is None and error is None:
         sent = "url" in row or "method" in row or "body" in row
-        problem = "a request of the batch, which has no reply" if sent else "neither a response nor an error"
+        problem = "a batch request, not a reply" if sent else "neither a response nor an error"
         raise InputError(problem, field="response", found=None, expected="a line of the batch's output or error file")
     status, body = _response(response)
     if error is not None or status not in _OK:
         said = error if error is not None else body
-        detail = f"the batch has an error for it: {_named(said, status)}"
+        detail = f"the batch reports an error: {_named(said, status)}"
         return [{**key, "text": "", "failed": refusal_of_row(status, detail) or "not_recorded", "detail": detail}]
     choices = _choices(body)
     if named and len(choices) > 1:
         found = f"{len(choices)} choices"
-        raise InputError("several replies under the id of one sample", field="custom_id", found=f"{name}, {found}",
+        raise InputError("several replies for one sample id", field="custom_id", found=f"{name}, {found}",
                          expected="custom_id without #SAMPLE, or one choice")  # fmt: skip
     return [{**key, "sample": sample + at, **_reply(body, choice)} for at, choice in enumerate(choices)]
 
@@ -67,9 +67,7 @@ def _response(response: Any) -> tuple[int, Mapping[str, Any]]:
     if type(status) is not int:
         raise InputError("not an HTTP status", field="response.status_code", found=status, expected="a number, such as 200")
     if not isinstance(body, Mapping):
-        raise InputError(
-            "the body is missing", field="response.body", found=body, expected="the JSON object that the API answers"
-        )
+        raise InputError("the body is missing", field="response.body", found=body, expected="the JSON object returned by the API")
     return status, body
 
 

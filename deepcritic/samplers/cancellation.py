@@ -87,4 +87,4 @@ class Cancellation:
 
 def cancelled(key: Key) -> Failure:
     """The outcome of a draw that was cancelled."""
-    return Failure(key=key, reason="cancelled", detail="nobody waits for it any more")
+    return Failure(key=key, reason="cancelled", detail="cancelled: the caller stopped waiting")

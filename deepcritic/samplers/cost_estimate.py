@@ -94,10 +94,10 @@ class CostEstimate:
             known = together.get((call.label, call.bound))
             together[call.label, call.bound] = _sum(call.label, call.bound, [known, call] if known else [call])
         calls = list(together.values())
-        total = _sum("in all", any(call.bound for call in calls), calls)
+        total = _sum("total", any(call.bound for call in calls), calls)
         lines = [self._line(call) for call in ([*calls, total] if len(calls) != 1 else calls)]
         if self._estimated:
-            lines.append(f"prompt tokens are estimated, {CHARACTERS} characters each: the engine names no tokenizer")
+            lines.append(f"prompt tokens are estimated at {CHARACTERS} characters each, as the engine has no tokenizer")
         if total.too_long:
             lines.append(failure_line({"too_long": total.too_long}, total.example, "would fail"))
         return "\n".join(lines)
@@ -106,7 +106,7 @@ class CostEstimate:
         most = "at most " if call.bound else ""
         asked = f"{call.label}: {most}{call.samples:,} requests, {most}{call.prompt:,} prompt tokens, "
         if call.endless:
-            return f"{asked}completion tokens without a bound (the context is not known: give max_tokens)"
+            return f"{asked}unlimited completion tokens (unknown context length; set max_tokens)"
         money = f", cost at most {amount(self._price.of(call.prompt, call.completion))}" if self._price else ""
         return f"{asked}at most {call.completion:,} completion tokens{money}"
 
@@ -165,7 +165,7 @@ def sum_interval(values: Sequence[float], rest: int) -> tuple[float, float, floa
 
 def _between(values: Sequence[float], rest: int, written: Callable[[float], str]) -> str:
     estimate, low, high = sum_interval(values, rest)
-    interval = "one row tells no interval" if math.isnan(low) else f"95% interval {written(low)} to {written(high)}"
+    interval = "an interval needs at least two rows" if math.isnan(low) else f"95% interval {written(low)} to {written(high)}"
     return f"{written(estimate)} ({interval})"
 
 

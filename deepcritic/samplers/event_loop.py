@@ -178,7 +178,7 @@ def _sorted(ended: Iterable[asyncio.Task[T]]) -> tuple[list[asyncio.Task[T]], Ba
     error: BaseException | None = None
     for task in ended:
         if task.cancelled():
-            error = error or RuntimeError("the engine was left while it was asked")
+            error = error or RuntimeError("the engine was closed while generating")
         elif task.exception() is not None:
             error = error or task.exception()
         else:

@@ -74,8 +74,8 @@ class LiteLLMSampler(OpenAISampler):
         try:
             maker = litellm.get_llm_provider(self._model)[1]
         except litellm.exceptions.BadRequestError:
-            expected = "MAKER/MODEL as LiteLLM names it, such as anthropic/claude-sonnet-4-5"
-            raise InputError("LiteLLM does not know the maker", field="model", found=self._model, expected=expected) from None
+            expected = "PROVIDER/MODEL as named by LiteLLM, such as anthropic/claude-sonnet-4-5"
+            raise InputError("LiteLLM does not know the provider", field="model", found=self._model, expected=expected) from None
         if self._seeds_asked is None:
             self._seeds = "seed" in (litellm.get_supported_openai_params(self._model) or ())
         lacking = litellm.validate_environment(self._model)["missing_keys"]

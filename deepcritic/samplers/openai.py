@@ -45,7 +45,7 @@ REFUSALS_AT_FIRST = 8
 """This many refusals before the first reply mean that the settings are wrong, not the rows."""
 
 
-OTHERS = "change what it names: stage.max_tokens, stage.temperature, sampler.length_field, sampler.seeds, sampler.extra"
+OTHERS = "change the option it names: stage.max_tokens, stage.temperature, sampler.length_field, sampler.seeds or sampler.extra"
 
 
 class _Draw(NamedTuple):
@@ -168,9 +168,9 @@ class OpenAISampler:
             self._cancellation.pulled(request.keys)
             if request.prefix and self._tokenizer is None and not self._continues:
                 raise InputError(
-                    "replies are to go on from their beginning, which a chat server does in its own way or not at all",
-                    field="sampler", remedy="give sampler.tokenizer=PATH (prompts of token ids), or sampler.continues=true where "
-                    "the server takes continue_final_message, as vLLM does",
+                    "this stage continues partial replies, which chat servers support differently or not at all",
+                    field="sampler", remedy="set sampler.tokenizer=PATH to send token ids, or sampler.continues=true if the "
+                    "server supports continue_final_message, as vLLM does",
                 )  # fmt: skip
             ids, unlimited, limit = None, None, request.sampling.max_tokens
             ends = {} if self._tokenizer is None else {"stop_token_ids": [self._tokenizer.eos_token_id]}
@@ -280,7 +280,7 @@ class OpenAISampler:
         found, named = f"{error.status} {said}", remedy_of(said, self._length_field, param_of(error.body))
         if not self._answers and self._refusals >= REFUSALS_AT_FIRST:
             remedy = f"{named} ({REASONING})" if named else OTHERS
-            raise InputError(f"{error.url} refuses every request", field="sampler", found=found, remedy=remedy)
+            raise InputError(f"{error.url} rejects every request", field="sampler", found=found, remedy=remedy)
         return Failure(key=key, reason="rejected", detail=f"{found}; {named}" if named else found)
 
     def __enter__(self) -> Self:
@@ -291,7 +291,7 @@ class OpenAISampler:
             field = "model" if self._source == self._model else "sampler.tokenizer"
             self._tokenizer = load_tokenizer(self._source, field, template_args=self._template_args)
         if not self._seeds:
-            LOG.warning("sampler.seeds=false: the server draws as it likes, and these replies cannot be drawn again")
+            LOG.warning("sampler.seeds=false: replies are not reproducible")
         self._background = Background().__enter__()
         try:
             self._background.run(self._fleet.__aenter__())
@@ -314,7 +314,7 @@ def _secret(name: str) -> str:
     """The key in the environment variable `name`; empty if unset. It is sent only to the servers."""
     key = os.environ.get(name, "").strip()
     if not key.isascii() or not key.isprintable():
-        raise InputError("the key cannot be sent as a header", field=name, expected="printable ASCII letters alone")
+        raise InputError("the key cannot be sent as a header", field=name, expected="printable ASCII characters only")
     return key
 
 

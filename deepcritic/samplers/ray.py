@@ -95,9 +95,9 @@ class RaySampler:
             free.append(actor)
             found = {outcome.key: outcome for outcome in outcomes}
             for key in (key for one in block for key in one.keys):
-                yield found.get(key) or Failure(key=key, reason="engine", detail="the engine did not come back to it")
+                yield found.get(key) or Failure(key=key, reason="engine", detail="the engine died before processing it")
         if again:
-            raise StageIncomplete("every engine of the cluster has died; what was drawn is kept: start the same command again")
+            raise StageIncomplete("all engines of the cluster died; completed replies are kept; rerun the same command to resume")
 
     def _outcomes(self, done: Any) -> list[Generation | Failure] | None:
         """The outcomes of a block; None if its engine is dead and Ray has stopped restarting it."""
@@ -135,7 +135,7 @@ class RaySampler:
                 ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
             except (OSError, ValueError, RuntimeError) as error:
                 reason = str(error).strip().partition("\n")[0]
-                expected = "local, auto, or the address of a cluster that runs"
+                expected = "local, auto, or the address of a running cluster"
                 raise InputError(
                     f"no Ray cluster ({reason})", field="sampler.address", found=self._address, expected=expected
                 ) from error
@@ -166,7 +166,7 @@ class RaySampler:
             problem: DeepCriticError | None = ray.get(first)
         except RayActorError as error:
             reason = str(error).strip().rpartition("\n")[2]
-            raise InputError(f"the engine does not start ({reason})", field="sampler.engine", remedy="see Ray's logs") from error
+            raise InputError(f"the engine did not start ({reason})", field="sampler.engine", remedy="see Ray's logs") from error
         if problem is not None:
             raise problem
 
@@ -198,7 +198,7 @@ class _Engine:
             self._sampler = engine(model=model)
             if self._sampler.model_id != wanted:
                 raise InputError(
-                    f"the model on {platform.node()} is another one", field="model", found=self._sampler.model_id, expected=wanted
+                    f"{platform.node()} has a different model", field="model", found=self._sampler.model_id, expected=wanted
                 )
             self._sampler.__enter__()
         except DeepCriticError as error:

@@ -118,9 +118,9 @@ class RecordedSampler:
             first, second = (int(order[one]) for one in (at, at + 1))
             name = next(itertools.islice(self._numbers, self._columns["example"][second], None))
             raise InputError(
-                "the same sample a second time", file=self.path, line=self._columns["line"][second], field="sample",
+                "duplicate sample", file=self.path, line=self._columns["line"][second], field="sample",
                 found=self._columns["sample"][second],
-                expected=f"each sample of {name!r} once (first on line {self._columns['line'][first]})",
+                expected=f"one reply per sample of {name!r} (first on line {self._columns['line'][first]})",
             )  # fmt: skip
         self._columns = {
             name: array("q", np.frombuffer(column, np.int64)[order].tobytes()) for name, column in self._columns.items()
@@ -222,7 +222,7 @@ class RecordedSampler:
         try:
             row = _decoded(line)
         except (ValueError, RecursionError):
-            raise refuse("the line is not JSON", None, line[:80].decode("utf-8", "replace"), "one JSON object a line") from None
+            raise refuse("the line is not JSON", None, line[:80].decode("utf-8", "replace"), "one JSON object per line") from None
         if not isinstance(row, dict):
             raise refuse("the line is not an object", None, row, '{"example_id": ..., "sample": ..., "text": ...}')
         if is_batch(row):

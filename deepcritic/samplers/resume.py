@@ -134,9 +134,11 @@ class Draws:
         for _ in failures(lambda header: header.reason in PERMANENT and digest_of(header.key) not in self._rows):
             pass
         if self._rows.cut:
-            LOG.warning(f"{self._rows.path}: a torn last line of {self._rows.cut} bytes was removed; it will be drawn again")
+            LOG.warning(
+                f"{self._rows.path}: removed an incomplete last line of {self._rows.cut} bytes; its reply will be sampled again"
+            )
         if len(self._rows) and not self._estimate:
-            LOG.info(f"{self._rows.path}: going on after {len(self._rows)} rows")
+            LOG.info(f"{self._rows.path}: resuming after {len(self._rows)} rows")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -220,8 +222,8 @@ class Draws:
                 yield from self._keep(together, progress)
         if self._budget_spent:
             raise StageIncomplete(
-                f"{self._folder.path}: stopped at a cost of {amount(self.cost)}, as max_cost={self._limits.max_cost:g}; "
-                f"{len(self._rows)} rows are kept: start the same command with a higher max_cost= to go on"
+                f"{self._folder.path}: stopped at a cost of {amount(self.cost)} by max_cost={self._limits.max_cost:g}; "
+                f"{len(self._rows)} rows are kept; rerun the same command with a higher max_cost= to continue"
             )
 
     def _outcomes(self, missing: Iterator[Request], sampler: Sampler) -> Generator[list[Outcome]]:
@@ -288,8 +290,8 @@ class Draws:
         for key, digest in zip(one.keys, digests, strict=True):
             if self._rows.fingerprint_differs(digest, fingerprint):
                 raise RunConflict(
-                    f"{self._rows.path}: {key.text} was drawn with another prompt, model or sampling; give this run another "
-                    "name= (where one sample and several have their own temperature, stage.temperature= keeps it)"
+                    f"{self._rows.path}: {key.text} was sampled with another prompt, model or sampling options; set another "
+                    "name=, or stage.temperature= if the default changed with the number of samples"
                 )
 
     def _keep(self, together: list[Outcome], progress: Progress) -> Iterator[Outcome]:
@@ -325,8 +327,8 @@ class Draws:
     def _found(self) -> str:
         """The findings of a dry run or a probe."""
         if self._estimate:
-            there = f" ({len(self._rows):,} rows are there already)" if len(self._rows) else ""
-            return f"dry run of {self._folder.path}: nothing is sent{there}\n{self._estimate}"
+            there = f" ({len(self._rows):,} rows already exist)" if len(self._rows) else ""
+            return f"dry run of {self._folder.path}: no requests are sent{there}\n{self._estimate}"
         names, total = self._folder.probing
         spent, others = {name: Spent() for name in names}, set[str]()
         for header in self._rows.headers():
@@ -336,12 +338,12 @@ class Draws:
             else:
                 others.add(name)
         rest = max(0, total - len(names) - len(others))
-        failed = f", {self._trouble.total()} draws failed" if self._trouble else ""
+        failed = f", {self._trouble.total()} requests failed" if self._trouble else ""
         pace = self._seconds / self._written if self._written else None
         return "\n".join(
             [
-                f"probe of {self._folder.path}: {len(names)} of {total} rows were asked about{failed}; {rest} more would take",
+                f"probe of {self._folder.path}: {len(names)} of {total} rows were processed{failed}; the other {rest} would take",
                 projection([*spent.values()], rest, pace, self._limits.price),
-                "what was drawn is kept: start the same command without probe= to go on",
+                "completed replies are kept; rerun the same command without probe= to continue",
             ]
         )

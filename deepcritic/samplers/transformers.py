@@ -129,7 +129,7 @@ class TransformersSampler:
                 self._cancellation.answered(key)
 
     def _outcomes(self, waiting: Iterator[Request | None]) -> Iterator[Generation | Failure]:
-        assert self._model is not None, "the sampler is used outside its with block"
+        assert self._model is not None, "sampler used outside its `with` block"
         failures, draws, numbers, gone = deque[Failure](), dict[int, _Draw](), itertools.count(), self._cancellation
 
         def jobs() -> Iterator[Job | None]:

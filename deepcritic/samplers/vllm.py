@@ -26,7 +26,7 @@ from deepcritic.hub.models import adapter_id, context_length, find_model, load_t
 from deepcritic.samplers.base import Lengths, Request, Sampling
 from deepcritic.samplers.cancellation import Cancellation
 from deepcritic.samplers.event_loop import Background
-from deepcritic.samplers.reaper import Guard
+from deepcritic.samplers.watchdog import Watchdog
 from deepcritic.schema import Failure, Generation, Key
 from deepcritic.text.chat_template import arguments_id, prompt_ids, reply_text
 
@@ -144,11 +144,11 @@ class VLLMSampler:
                 last = output
         except self._died:
             raise StageIncomplete(
-                "the vLLM engine died, see above; what was drawn is kept: start the same command again to go on"
+                "the vLLM engine died (see above); completed replies are kept; rerun the same command to resume"
             ) from None
         reason = last.outputs[0].finish_reason if last is not None else "nothing"
         if last is None or reason not in {"stop", "length"}:
-            return Failure(key=draw.key, reason="engine", detail=f"vLLM ended the reply with: {reason}")
+            return Failure(key=draw.key, reason="engine", detail=f"unexpected finish reason from vLLM: {reason}")
         reply = list(last.outputs[0].token_ids)
         text = reply_text(self._reader, draw.ids, reply)
         for stop in draw.request.sampling.stop:
@@ -169,7 +169,7 @@ class VLLMSampler:
 
     @property
     def _opened(self) -> PreTrainedTokenizerBase:
-        assert self._tokenizer is not None, "the sampler is used outside its with block"
+        assert self._tokenizer is not None, "sampler used outside its `with` block"
         return self._tokenizer
 
     def __enter__(self) -> Self:
@@ -181,13 +181,13 @@ class VLLMSampler:
         settings = self._settings()
         with contextlib.ExitStack() as opened:
             self._background = opened.enter_context(Background())
-            guard = opened.enter_context(Guard())
+            watchdog = opened.enter_context(Watchdog())
             try:
-                with guard.children():
+                with watchdog.children():
                     self._engine = self._background.run(_start(settings))
             except (ValueError, RuntimeError, OSError) as error:
                 reason = str(error).strip().partition("\n")[0]
-                problem = f"vLLM does not start ({reason})"
+                problem = f"vLLM did not start ({reason})"
                 raise InputError(problem, field="sampler", found=self._source) from error
             self._open = opened.pop_all()
         self._context = self._engine.model_config.max_model_len
@@ -267,4 +267,4 @@ def _room_for(lora: str) -> int:
     for room in RANKS:
         if isinstance(rank, int) and rank <= room:
             return room
-    raise InputError("not a rank that vLLM has room for", field="sampler.lora", found=rank, expected=f"r up to {RANKS[-1]}")
+    raise InputError("unsupported LoRA rank", field="sampler.lora", found=rank, expected=f"r up to {RANKS[-1]}")

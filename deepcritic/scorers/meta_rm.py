@@ -39,7 +39,7 @@ class MetaRM:
         return self._id
 
     def score(self, items: Iterable[tuple[str, Conversations]]) -> Iterator[Scores | Failure]:
-        assert self._model is not None, "the scorer is used outside its with block"
+        assert self._model is not None, "scorer used outside its `with` block"
         context = context_length(self._model) or sys.maxsize
         for name, conversations in items:
             ids = [dialogue_ids(self._tokenizer, messages)[0] for messages in conversations]
@@ -70,7 +70,7 @@ class MetaRM:
         ).eval()
         if self._model.config.num_labels != 1:
             found = f"{self._model.config.num_labels} numbers a reply"
-            raise InputError("not a Meta RM", field="stage.meta_rm", found=found, expected="a model that stage=meta_rm made")
+            raise InputError("not a Meta RM", field="stage.meta_rm", found=found, expected="a model trained by stage=meta_rm")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

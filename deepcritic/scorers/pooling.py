@@ -71,7 +71,7 @@ class PoolingScorer:
         api_key_env: str = "OPENAI_API_KEY",
     ) -> None:
         if not 0 <= correct < classes:
-            raise InputError("no such class", field="scorer.correct", found=correct, expected=f"0 to {classes - 1}")
+            raise InputError("class index out of range", field="scorer.correct", found=correct, expected=f"0 to {classes - 1}")
         self._model, self._source, self._layout = model, tokenizer or model, layout
         self._correct, self._classes = correct, classes
         try:
@@ -104,16 +104,16 @@ class PoolingScorer:
             reason = refusal_of_row(error.status, said)
             if reason is not None:
                 return Failure(key=key, reason=reason, detail=said)
-            expected = "a vLLM server started with --runner pooling, its model's name, and a key that it takes"
+            expected = "a vLLM server started with --runner pooling, the name of its model, and a valid key"
             raise InputError(
-                f"{error.url} will not answer", field="scorer.urls", found=f"{error.status} {said}", expected=expected
+                f"{error.url} rejects requests", field="scorer.urls", found=f"{error.status} {said}", expected=expected
             ) from None
         if len(rows) == len(laid.ids):
             rows = [rows[end] for end in laid.ends]
         elif len(rows) != len(laid.ends):
             expected = f"{len(laid.ends)} rows (a pooler of type STEP with the tag's id) or {len(laid.ids)} (ALL)"
             raise InputError(
-                "the server reads other positions", field="scorer.urls", found=f"{len(rows)} rows", expected=expected
+                "the server scores other positions", field="scorer.urls", found=f"{len(rows)} rows", expected=expected
             )
         values = tuple(self._number(row) for row in rows)
         return Scores(key=key, values=values, model=self._model, prompt_tokens=len(laid.ids))
@@ -121,8 +121,8 @@ class PoolingScorer:
     def _number(self, row: list[float]) -> float:
         """The probability from a row. Raises `InputError` for raw logits, which a server may return."""
         if len(row) != self._classes or not math.isclose(sum(row), 1.0, abs_tol=0.02) or min(row) < -1e-6:
-            expected = f"{self._classes} probabilities that add up to 1 (a server with the softmax left on)"
-            raise InputError("the server does not give probabilities", field="scorer.urls", found=row[:4], expected=expected)
+            expected = f"{self._classes} probabilities that add up to 1 (a server with softmax enabled)"
+            raise InputError("the server does not return probabilities", field="scorer.urls", found=row[:4], expected=expected)
         return round(row[self._correct], 6)
 
     def __enter__(self) -> Self:
@@ -147,7 +147,7 @@ def _rows(content: bytes) -> list[list[float]]:
     try:
         answer = msgspec.json.decode(content, type=_Answer)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(f"it cannot be read ({error})") from None
+        raise ValueError(f"the answer cannot be parsed ({error})") from None
     if len(answer.data) != 1:
-        raise ValueError(f"it holds {len(answer.data)} results, not one")
+        raise ValueError(f"the answer has {len(answer.data)} results, not one")
     return answer.data[0].data

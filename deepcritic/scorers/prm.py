@@ -64,7 +64,7 @@ class LocalScorer:
         return self._id
 
     def score(self, items: Iterable[tuple[str, Item]]) -> Iterator[Scores | Failure]:
-        assert self._model is not None, "the scorer is used outside its with block"
+        assert self._model is not None, "scorer used outside its `with` block"
         context = context_length(self._model) or sys.maxsize
         waiting = iter(items)
         while window := list(itertools.islice(waiting, WINDOW * self._batch_size)):

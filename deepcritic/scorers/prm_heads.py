@@ -46,10 +46,12 @@ class TokenClasses:
         built = model.config.architectures or []
         if not any(name.endswith("ForTokenClassification") for name in built):
             expected = "a token classifier, or scorer=qwen_math_prm, rlhflow, math_shepherd or skywork"
-            raise InputError("the model has no head for its tokens", field="model", found=", ".join(built), expected=expected)
+            raise InputError(
+                "the model has no token classification head", field="model", found=", ".join(built), expected=expected
+            )
         if not 0 <= self.correct < model.config.num_labels:
             expected = f"0 to {model.config.num_labels - 1}"
-            raise InputError("the model has no such class", field="scorer.correct", found=self.correct, expected=expected)
+            raise InputError("the model does not have this class", field="scorer.correct", found=self.correct, expected=expected)
         return model
 
     def numbers(self, model: PreTrainedModel, ids: Tensor, mask: Tensor, rows: Tensor, ends: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class Separated:
 
     def check(self, tokenizer: PreTrainedTokenizerBase) -> None:
         if not text_ids(tokenizer, self.separator):
-            raise InputError("gives no token", field="scorer.separator", found=self.separator, expected="a text such as \\n")
+            raise InputError("has no token", field="scorer.separator", found=self.separator, expected="a text such as \\n")
 
     def lay(self, tokenizer: PreTrainedTokenizerBase, item: Item) -> Laid:
         ids = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
@@ -100,7 +100,7 @@ class Marked:
 
     def check(self, tokenizer: PreTrainedTokenizerBase) -> None:
         if not text_ids(tokenizer, self.tag):
-            raise InputError("gives no token", field="scorer.tag", found=self.tag, expected="the model's own tag, such as ки")
+            raise InputError("has no token", field="scorer.tag", found=self.tag, expected="the model's own tag, such as ки")
 
     def lay(self, tokenizer: PreTrainedTokenizerBase, item: Item) -> Laid:
         text, stops = f"{item.problem} ", []
@@ -114,7 +114,7 @@ class Marked:
         if missing is not None:
             found = text[missing - len(self.tag) - 8 : missing + 8]
             raise InputError(
-                "the tag does not end a token", field="scorer.tag", found=found, expected="the model's own tokenizer"
+                "the tag is not at the end of a token", field="scorer.tag", found=found, expected="the model's own tokenizer"
             )
         return Laid([*before, *encoded["input_ids"]], [place[stop] for stop in stops])
 
@@ -143,7 +143,7 @@ class Turns:
             if ids and longer[: len(ids) + 1] != [*ids, good]:
                 raise InputError(
                     "the chat template changes earlier turns, so steps cannot be read in one pass", field="model",
-                    expected="a model whose template only adds turns",
+                    expected="a model whose template only appends turns",
                 )  # fmt: skip
             ids = longer
             ends.append(len(ids) - 1)

@@ -26,8 +26,10 @@ class RecordedScorer:
         self._rows: dict[str, Scores] = {}
         for row in rows_of(self.path, Scores):
             if row.key.example_id in self._rows:
-                expected = "each example once"
-                raise InputError("scored twice", file=self.path, field="example_id", found=row.key.example_id, expected=expected)
+                expected = "one row per example"
+                raise InputError(
+                    "duplicate scores", file=self.path, field="example_id", found=row.key.example_id, expected=expected
+                )
             self._rows[row.key.example_id] = row
         self._id = f"recorded#{file_sha256(self.path)[:12]}"
 

@@ -37,7 +37,7 @@ class KeptScores:
         for _ in self._failures.open(lambda header: header.reason in PERMANENT):
             pass
         if len(self._rows):
-            LOG.info(f"{self._rows.path}: going on after {len(self._rows)} rows")
+            LOG.info(f"{self._rows.path}: resuming after {len(self._rows)} rows")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -67,19 +67,19 @@ def data_card(run: Path) -> str:
 _TEXT: Final = """
 # Seed critiques of step-by-step mathematics
 
-{count} dialogues that teach a critic to examine a solution step by step and to name its first wrong step. Each prompt is
-the question that the critic is asked when it is measured (task `{task}`); each reply holds the critiques and, on its last
-line, the verdict in a box: the number of the first wrong step, from 1, or -1 where every step is right.
+{count} dialogues for training a critic to check a solution step by step and name its first wrong step. Each prompt is
+the evaluation prompt (task `{task}`). Each reply has a critique of each step and, on its last line, the verdict in a box: the
+number of the first wrong step, from 1, or -1 if all steps are right.
 
 The critiques were written by `{model}` with the recipe `{recipe}` of deepcritic {package}, after DeepCritic
-(arXiv 2505.00662), and kept only where they agree with the labels of people.
+(arXiv 2505.00662). Only critiques that agree with the human labels were kept.
 
     datasets.load_dataset("THIS_DATA_SET", split="train")
 
 ## Sources and licences
 
-Every row names its own `source` and `license`: that of the problem and the solution. The licence of the model that wrote
-the critiques may ask for more; look there before you train on them.
+Each row has the `source` and `license` of its problem and solution. The licence of the model that wrote the critiques may
+add conditions; check it before training.
 
 {sources}
 
@@ -89,7 +89,7 @@ the critiques may ask for more; look there before you train on them.
 
 ## From solutions to dialogues
 
-How many solutions were left after each rule, and how many it took away:
+Solutions remaining after each rule, and solutions dropped by it:
 
 ```text
 {funnel}
@@ -97,13 +97,13 @@ How many solutions were left after each rule, and how many it took away:
 
 ## Settings
 
-Prompts: {prompts} (hashes, in the order of the calls).
+Prompt hashes, in the order of the calls: {prompts}.
 
 {settings}
 
 ## Fields
 
-`id`, `task`, `messages` (`role`, `content`), `verdict`, `provenance` (the keys of the samples that it was made of:
+`id`, `task`, `messages` (`role`, `content`), `verdict`, `provenance` (the keys of its samples:
 example, call, step, sample), `source`, `license`, `schema`.
 """
 

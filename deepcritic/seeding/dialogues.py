@@ -15,8 +15,8 @@ from deepcritic.seeding.solutions import Material
 from deepcritic.tasks.base import CriticTask
 from deepcritic.text.prompt_template import fill, placeholders
 
-PLAIN: Final = "more plain correct ones than wanted"
-NOT_READ_BACK: Final = "the verdict cannot be read back"
+PLAIN: Final = "above stage.plain_correct"
+NOT_READ_BACK: Final = "the verdict does not parse back"
 KEPT: Final = "kept"
 NO_LICENSE: Final = "unknown"
 """A string, as JSON Lines readers reject a column that begins with nulls and continues with strings."""

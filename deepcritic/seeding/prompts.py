@@ -78,10 +78,10 @@ End with one line: \boxed{1} if step {{step}} is right, \boxed{-1} if it is wron
 """
 
 UNPARSED: Final = "unparsed"
-WRONG: Final = "its verdict is wrong"
-CUT: Final = "it was cut at the limit of tokens"
-EMPTY: Final = "it is nothing but a verdict"
-GIVEN_AWAY: Final = "it speaks of another critique"
+WRONG: Final = "wrong verdict"
+CUT: Final = "truncated at max_tokens"
+EMPTY: Final = "only a verdict"
+GIVEN_AWAY: Final = "mentions another critique"
 _ALONE: Final = re.compile(r"[\s$*\\\[\]().]*\\boxed\s*\{[^{}]*\}[\s$*\\\[\]().]*")
 _CLOSING: Final = " \t\r\n$*\\])."
 _OPENING: Final = " \t\r\n$*\\[(:,;="

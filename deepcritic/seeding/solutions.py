@@ -16,8 +16,8 @@ from deepcritic.schema import ALL_CORRECT, Example
 from deepcritic.seeding.funnel import Funnel
 from deepcritic.text.prompt_template import Template
 
-REPEATED: Final = "another solution of the problem is taken"
-TOO_MANY: Final = "more problems than wanted"
+REPEATED: Final = "another solution of the problem was chosen"
+TOO_MANY: Final = "above stage.max_problems"
 _BOXED_VERDICT: Final = re.compile(r"\\boxed\s*\{\s*-?1\s*\}")
 
 
@@ -38,7 +38,7 @@ class Material:
         self.first_errors: dict[str, int] = {}
         for name, row in self.rows.items():
             first = first_error(row)
-            assert first is not None, "what is critiqued has a label"
+            assert first is not None, "every critiqued solution has a label"
             rated = {Place(name, step): rating for step, rating in rated_steps(row)}
             self.ratings.update(rated)
             self.places[name] = list(rated)
@@ -84,13 +84,13 @@ def unfit(row: Example, max_step_characters: int) -> str | None:
     if [step for step, rating in rated if rating < 0] != ([] if first == ALL_CORRECT else [first]):
         return "the ratings and the first error disagree"
     if not all(step.strip() for step in row.item.steps):
-        return "a step without text"
+        return "an empty step"
     if max(map(len, row.item.steps)) > max_step_characters:
-        return f"a step of more than {max_step_characters} characters"
+        return f"a step longer than {max_step_characters} characters"
     return None
 
 
-UNFIT: Final = ("no rated step", "the ratings and the first error disagree", "a step without text")
+UNFIT: Final = ("no rated step", "the ratings and the first error disagree", "an empty step")
 
 
 def choose_solutions(
@@ -111,7 +111,7 @@ def choose_solutions(
         else:
             reasons[reason] += 1
     funnel.enter(entered)
-    for reason in (*UNFIT, f"a step of more than {max_step_characters} characters"):
+    for reason in (*UNFIT, f"a step longer than {max_step_characters} characters"):
         funnel.drop(reason, reasons[reason])
     names = sorted(problems)
     random.Random(seed).shuffle(names)

@@ -48,15 +48,15 @@ from deepcritic.service.questions import without_item
 T = TypeVar("T")
 STREAMED: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "With stream, one CritiqueAnswer a line.",
+        "description": "With `stream`, one CritiqueAnswer per line.",
         "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
     }
 }
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"description": "The bearer key is missing or wrong."},
     413: {"description": "The body is too large."},
-    429: {"description": "The queue is full; Retry-After says when to come back."},
-    503: {"description": "The engine failed, or the service is stopping; Retry-After says when to come back."},
+    429: {"description": "The queue is full; retry after Retry-After seconds."},
+    503: {"description": "The engine failed, or the service is stopping; retry after Retry-After seconds."},
     504: {"description": "The deadline has passed."},
 }
 
@@ -167,7 +167,7 @@ async def _lines(
         except TimeoutError:
             return without_item(items[index], index, "timed_out: the deadline has passed")
         except QueueFullError:
-            return without_item(items[index], index, "queue_full: the queue is full, come back later")
+            return without_item(items[index], index, "queue_full: the queue is full, retry later")
         except ClosedError:
             return without_item(items[index], index, "stopping: the service is stopping")
         except (DeepCriticError, RuntimeError) as error:

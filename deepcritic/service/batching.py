@@ -172,7 +172,7 @@ class Batcher(Generic[W]):
             try:
                 for outcome in self._stream(self._source(first, lane)):
                     self._arrived(outcome)
-                error: BaseException = RuntimeError("the engine ended without an answer")
+                error: BaseException = RuntimeError("the engine stopped without an answer")
             except Exception as raised:  # an engine's error goes to the clients, not to the lane
                 error = raised
             self._fail(lane, error)

@@ -25,7 +25,7 @@ class Message(BaseModel):
 
 def _check_either(solution: str | None, steps: list[str] | None) -> None:
     if (solution is None) == (steps is None):
-        raise ValueError("give either solution (a text) or steps (a list of texts)")
+        raise ValueError("expected either solution (a text) or steps (a list of texts)")
 
 
 class Solution(Message):
@@ -34,7 +34,7 @@ class Solution(Message):
     problem: Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS, examples=["What is 1 + 1 + 3?"])]
     solution: Text | None = Field(default=None, examples=["Step 1: 1 + 1 = 2\nStep 2: 2 + 3 = 6"])
     steps: Annotated[list[Text], Field(min_length=1, max_length=MOST_STEPS)] | None = None
-    id: Annotated[str, Field(max_length=200)] | None = Field(default=None, description="Comes back with the answer.")
+    id: Annotated[str, Field(max_length=200)] | None = Field(default=None, description="Returned with the answer.")
 
     @model_validator(mode="after")
     def _either(self) -> Solution:
@@ -45,9 +45,11 @@ class Solution(Message):
 class Asking(Message):
     """Settings of a critique. Absent ones default to the service's."""
 
-    samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = Field(default=None, description="Critiques that vote.")
-    budget: Annotated[int, Field(ge=1)] | None = Field(default=None, description="At most so many completion tokens in all.")
-    timeout: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Seconds; at most the service's own.")
+    samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = Field(
+        default=None, description="Number of critiques per vote."
+    )
+    budget: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Maximum completion tokens in total.")
+    timeout: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Deadline in seconds, at most the service's.")
 
 
 class CritiqueBody(Asking):
@@ -65,9 +67,9 @@ class CritiqueBody(Asking):
     def _one_or_many(self) -> CritiqueBody:
         if self.items is not None:
             if {self.problem, self.solution, self.id} != {None} or self.steps is not None:
-                raise ValueError("give either items or one problem")
+                raise ValueError("expected either items or one problem, not both")
         elif self.problem is None:
-            raise ValueError("give a problem with its solution or steps, or several as items")
+            raise ValueError("expected a problem with its solution or steps, or several as items")
         else:
             _check_either(self.solution, self.steps)
         return self
@@ -86,11 +88,11 @@ class CritiqueAnswer(BaseModel):
     id: str | None
     index: int
     steps: list[str]
-    spans: list[tuple[int, int]] = Field(description="The part text[start:end] of a solution given as one text, for each step.")
+    spans: list[tuple[int, int]] = Field(description="For each step, its offsets [start, end) in a solution given as one text.")
     first_error: int | None
-    votes: dict[str, float] = Field(description="Readable verdicts, counted.")
+    votes: dict[str, float] = Field(description="Number of votes per verdict.")
     agreement: float
-    acceptance: float | None = Field(description="Share of the votes that find every step right; null without a vote.")
+    acceptance: float | None = Field(description="Share of votes that find every step correct; null without a vote.")
     text: str = Field(description="The first critique with the winning verdict, or the first unparsed one.")
     unparsed: int
     failed: int
@@ -138,12 +140,12 @@ class RewardBody(Asking):
     @model_validator(mode="after")
     def _either(self) -> RewardBody:
         if (self.labels is None) == (self.problems is None):
-            raise ValueError("give either labels (completions are critiques) or problems (completions are solutions)")
+            raise ValueError("expected either labels (completions are critiques) or problems (completions are solutions)")
         if self.labels is not None and 0 in self.labels:
-            raise ValueError("labels: steps count from 1, and -1 says that all are right; found 0")
+            raise ValueError("labels: found 0; expected a step from 1, or -1 for all correct")
         beside = self.labels if self.labels is not None else self.problems
         if len(beside or ()) != len(self.completions):
-            raise ValueError("labels or problems: one for each completion")
+            raise ValueError("the number of labels or problems differs from the number of completions")
         return self
 
 
@@ -156,7 +158,7 @@ class RewardAnswers(BaseModel):
 
 
 class Health(BaseModel):
-    status: str = Field(description="ok, stalled (work is under way and no reply has come for a while) or stopping.")
+    status: str = Field(description="ok, stalled (no reply for a while despite running work) or stopping.")
     model: str
     waiting: int
     under_way: int

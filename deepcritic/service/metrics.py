@@ -22,9 +22,9 @@ class Metrics:
             "deepcritic_verdicts", "Critiques by outcome: accepted, rejected, none.", ["outcome"], registry=registry
         )
         self.tokens = Counter("deepcritic_tokens", "Tokens of prompts and replies.", registry=registry)
-        self.cancelled = Counter("deepcritic_cancelled", "Requests whose client went away.", registry=registry)
-        Gauge("deepcritic_waiting", "Draws that wait for the engine.", registry=registry).set_function(waiting)
-        Gauge("deepcritic_under_way", "Draws that the engine works on.", registry=registry).set_function(under_way)
+        self.cancelled = Counter("deepcritic_cancelled", "Requests whose client disconnected.", registry=registry)
+        Gauge("deepcritic_waiting", "Samples waiting for the engine.", registry=registry).set_function(waiting)
+        Gauge("deepcritic_under_way", "Samples in progress.", registry=registry).set_function(under_way)
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

@@ -30,7 +30,7 @@ def serve(
     key = os.environ.get(key_env, "").strip()
     if host not in LOCAL and not key:
         expected = f"a key in the environment variable {key_env}, or host=127.0.0.1"
-        raise InputError("an address that others can reach needs a key", field="host", found=host, expected=expected)
+        raise InputError("a public address requires a key", field="host", found=host, expected=expected)
     app = create_app(critic, scorer=scorer, limits=limits, key=key, lanes=lanes)
     print(f"serving {critic.model_id} on http://{host}:{port} (docs: /docs)", flush=True)
     config = uvicorn.Config(

@@ -116,15 +116,15 @@ class Consensus:
         self._counts["labelled"] += 1
         verdict = self._verdicts.get(identity)
         if verdict is None:
-            fate = "the critic's verdict cannot be read" if identity in self._verdicts else "no verdict of the critic"
+            fate = "the critic's verdict is unparsed" if identity in self._verdicts else "no verdict from the critic"
         else:
-            fate = "same" if verdict == outcome.first_error else "the critic names another first error"
+            fate = "same" if verdict == outcome.first_error else "the critic disagrees"
         self._counts[fate] += 1
         return outcome if fate == "same" else Discard(fate)
 
     def figures(self) -> dict[str, Any]:
         """The share of labels kept, and among those with a verdict the share where rule and critic agree."""
-        same, other = self._counts["same"], self._counts["the critic names another first error"]
+        same, other = self._counts["same"], self._counts["the critic disagrees"]
         return {"kept": share(same, self._counts["labelled"]), "agreement": share(same, same + other)}
 
 

@@ -269,7 +269,7 @@ def _filtered(
 def _account(folder: RunFolder, options: RLOptions, prompts: list[Prompt]) -> None:
     ledger = folder.ledger("prompts")
     ledger.keep(len(prompts))
-    ledger.drop("balance of classes", ledger.entered - ledger.kept - ledger.filtered.total() - ledger.failed.total())
+    ledger.drop("class balance", ledger.entered - ledger.kept - ledger.filtered.total() - ledger.failed.total())
     if len(prompts) < options.prompts_per_step:
         raise InputError(
             "too few prompts remain", file=options.examples, found=len(prompts),

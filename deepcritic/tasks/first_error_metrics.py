@@ -35,7 +35,9 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     """
     rows = [row for row in judged if row.correct is not None]
     if not rows:
-        raise InputError("no row has a reply", field="generations", expected="a model or a recording that answers the benchmark")
+        raise InputError(
+            "no row has a reply", field="generations", expected="a model or a recording with replies to the benchmark"
+        )
     stratum = np.array([row.stratum for row in rows])
     error, cluster = stratum == WITH_ERROR, np.array([row.cluster for row in rows])
     correct = np.array([row.correct for row in rows], float)
@@ -83,7 +85,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
 def _why_unknown(error: Array) -> str | None:
     """The reason if there is no F1, else None."""
     if error.all() or not error.any():
-        return f"none of the {error.size} rows is a solution {'without' if error.all() else 'with'} an error, and F1 needs both"
+        return f"F1 needs both classes, but none of the {error.size} solutions is {'without' if error.all() else 'with'} an error"
     return None
 
 
@@ -290,7 +292,7 @@ def lines(metrics: Mapping[str, Any]) -> Iterator[str]:
         absent = part["replies"]["refused"] + part["replies"]["failed"]
         if absent:
             low, high = (number(bound) for bound in part["f1_bounds"])
-            yield f"  F1 between {low} and {high}, whatever the replies that did not come ({absent}) would have been"
+            yield f"  F1 between {low} and {high} for any outcome of the {absent} missing replies"
         if "maj_f1" in part:
             yield (
                 f"  Maj@{part['samples']} F1 {number(part['maj_f1'])} ({span(part['maj_f1_interval'])}; "

@@ -126,7 +126,7 @@ class Pointwise:
         """The responses in an order drawn from `seed` and `sample`: the n-th one shown is number `context[n]` of the item."""
         shown = len(item.responses)
         if not 1 <= shown <= MOST:
-            raise InputError("a question needs responses", field="item.responses", found=shown, expected=f"1 to {MOST} of them")
+            raise InputError("unsupported number of responses", field="item.responses", found=shown, expected=f"1 to {MOST}")
         order = list(range(1, shown + 1))
         if context is not None:
             order = _order(context, shown)
@@ -232,7 +232,7 @@ def _order(context: Any, shown: int) -> list[int]:
     order = list(context) if isinstance(context, list | tuple) else []
     if sorted(order) != list(range(1, shown + 1)):
         raise InputError(
-            "no order of the responses", field="context", found=context, expected=f"the numbers 1 to {shown}, shuffled"
+            "not an order of the responses", field="context", found=context, expected=f"the numbers 1 to {shown}, shuffled"
         )
     return order
 

@@ -41,7 +41,9 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     """
     rows = [row for row in judged if row.correct is not None]
     if not rows:
-        raise InputError("no row has a reply", field="generations", expected="a model or a recording that answers the benchmark")
+        raise InputError(
+            "no row has a reply", field="generations", expected="a model or a recording with replies to the benchmark"
+        )
     several, single = [row for row in rows if row.responses > 1], [row for row in rows if row.responses == 1]
     replies = {name: sum(getattr(row, name) for row in judged) for name in REPLIES}
     received = replies["samples"] - replies["refused"] - replies["failed"]
@@ -282,6 +284,6 @@ def lines(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield from guided_lines(part.get("guided_by_votes", {}))
         if "changed" in part.get("position", {}):
             changed = part["position"]
-            yield f"  the winner changes with the order: {number(changed['changed'])}% ({span(changed['changed_interval'])})"
+            yield f"  winner changes with the order: {number(changed['changed'])}% ({span(changed['changed_interval'])})"
     if "mean_accuracy" in metrics:
         yield f"mean accuracy {number(metrics['mean_accuracy'])}"

@@ -45,7 +45,7 @@ class ReferenceAnswer(Pointwise):
         reference = item.meta.get(REFERENCE)
         if len(item.responses) != 1:
             raise InputError(
-                "one response is judged at a time", field="item.responses", found=f"{len(item.responses)} responses",
+                "only single responses are supported", field="item.responses", found=f"{len(item.responses)} responses",
                 expected="rows with one response",
             )  # fmt: skip
         if not isinstance(reference, str):

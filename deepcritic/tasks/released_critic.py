@@ -39,9 +39,9 @@ class ReleasedFirstError(FirstError):
 
     def __init__(self, template: Template, *, form: str = "box", between: str = "\n\n", prefix: str = "") -> None:
         if form not in FORMS:
-            raise InputError("not a form of verdict", field="critic.form", found=form, expected=", ".join(FORMS))
+            raise InputError("unknown verdict format", field="critic.form", found=form, expected=", ".join(FORMS))
         if form == "line" and not template.marker:
-            raise InputError("a verdict on a line needs a marker", field="critic.marker", expected='a text such as "Verdict:"')
+            raise InputError("critic.form=line needs a marker", field="critic.marker", expected='a text such as "Verdict:"')
         self.template, self.marker = template, template.marker
         self._form, self._between, self._prefix = form, between, prefix
 

@@ -62,7 +62,7 @@ class StepByStep(FirstError):
         for text in (question.first, question.later, *(call.prefix for call in question.calls)):
             unknown = set(placeholders(text)) - set(FIELDS)
             if unknown:
-                raise InputError("no such field", field="critic.parts", found=min(unknown), expected=" or ".join(FIELDS))
+                raise InputError("unknown field", field="critic.parts", found=min(unknown), expected=" or ".join(FIELDS))
         texts = [
             question.first,
             question.later,

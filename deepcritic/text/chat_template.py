@@ -53,12 +53,12 @@ def adapt(tokenizer: PreTrainedTokenizerBase, name: str, arguments: Mapping[str,
     end = _turn_end(tokenizer)
     if end is not None and end != tokenizer.eos_token:
         before = "none" if tokenizer.eos_token is None else repr(tokenizer.eos_token)
-        taken = f"its chat template ends a turn with {end!r}, which is taken"
+        taken = f"using {end!r}, with which its chat template ends a turn"
         LOG.warning(f"{name}: the tokenizer's end token is {before}; {taken}")
         tokenizer.eos_token = end
     if tokenizer.eos_token_id is None:
         raise InputError(
-            "neither the tokenizer nor its chat template has a token that ends a reply", field="model", found=name,
+            "neither the tokenizer nor its chat template defines an end-of-turn token", field="model", found=name,
             expected="a tokenizer with an eos_token",
         )  # fmt: skip
 
@@ -96,7 +96,7 @@ def dialogue_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]
     """
     *before, reply = messages
     if reply.role != "assistant":
-        raise InputError("the last message is not the assistant's", field="messages", found=reply.role, expected="assistant")
+        raise InputError("the last message is not from the assistant", field="messages", found=reply.role, expected="assistant")
     prompt = prompt_ids(tokenizer, before)
     header, text = _header(tokenizer, before), reply.content
     if thought_opened(tokenizer, prompt):
@@ -181,11 +181,11 @@ def _set_arguments(tokenizer: PreTrainedTokenizerBase, name: str, arguments: Map
     """Set variables at the head of the template."""
     template = tokenizer.chat_template
     if not isinstance(template, str):
-        raise InputError("several chat templates, of which none is chosen", field="template_args", found=name, expected="one")
+        raise InputError("the tokenizer has several chat templates", field="template_args", found=name, expected="one")
     for key in arguments:
         if not re.search(rf"\b{re.escape(key)}\b", template):
             raise InputError(
-                "the chat template does not read it", field=f"template_args.{key}", found=arguments[key],
+                "the chat template does not use this variable", field=f"template_args.{key}", found=arguments[key],
                 expected=f"a variable of the template of {name}",
             )  # fmt: skip
     tokenizer.chat_template = "".join(f"{{%- set {key} = {_literal(value)} -%}}" for key, value in arguments.items()) + template
@@ -206,7 +206,7 @@ def _turn_end(tokenizer: PreTrainedTokenizerBase) -> str | None:
     rows = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK.format("reply")}]
     _, found, after = _applied(tokenizer, rows, False).rpartition(_MARK.format("reply"))
     if not found:
-        raise InputError("the chat template does not show a reply", field="chat_template", expected="a plain template")
+        raise InputError("the chat template does not render a reply", field="chat_template", expected="a plain template")
     tokens = sorted(_control(tokenizer), key=len, reverse=True)
     return next((token for token in tokens if after.lstrip().startswith(token)), None)
 
@@ -236,7 +236,7 @@ def _takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
             shown = False
         if not shown:
             name = tokenizer.name_or_path or "the model"
-            LOG.warning(f"{name}: the chat template takes no system turn: its text stands at the beginning of the user's")
+            LOG.warning(f"{name}: the chat template has no system turn; the system prompt is prepended to the user turn")
         _SYSTEM[tokenizer] = shown
     return _SYSTEM[tokenizer]
 
@@ -251,8 +251,8 @@ def _applied(tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, str]], ope
         roles = ", ".join(row["role"] for row in rows)
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"the chat template refuses the turns ({type(error).__name__}: {reason})", field="messages", found=roles,
-            expected="turns that it takes",
+            f"the chat template rejects the turns ({type(error).__name__}: {reason})", field="messages", found=roles,
+            expected="turns that it accepts",
         ) from None  # fmt: skip
 
 
@@ -289,7 +289,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], con
     rows.append({"role": "assistant", "content": _MARK.format("reply")})
     text, found, _ = _applied(tokenizer, rows, False).rpartition(_MARK.format("reply"))
     if not found:
-        raise InputError("the chat template does not show a reply", field="chat_template", expected="a plain template")
+        raise InputError("the chat template does not render a reply", field="chat_template", expected="a plain template")
     return text
 
 
@@ -299,7 +299,9 @@ def _pieces(rendered: str, count: int) -> list[str]:
     for index in range(count):
         piece, found, rendered = rendered.partition(_MARK.format(index))
         if not found:
-            raise InputError("the chat template does not show every message", field="chat_template", expected="a plain template")
+            raise InputError(
+                "the chat template does not render every message", field="chat_template", expected="a plain template"
+            )
         pieces.append(piece)
     return [*pieces, rendered]
 

@@ -67,7 +67,7 @@ def check_text(path: str | os.PathLike[str], head: bytes) -> None:
             f"the file is in {kind}", file=path, expected="UTF-8", remedy=f"convert it: iconv -f {kind} -t UTF-8 OLD > NEW"
         )
     if kind is not None:
-        raise InputError(f"the file is no text, but {kind}", file=path, expected="a text in UTF-8, plain or packed with gzip")
+        raise InputError(f"the file is not text but {kind}", file=path, expected="UTF-8 text, plain or gzipped")
 
 
 def lines_of(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:

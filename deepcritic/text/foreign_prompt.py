@@ -48,7 +48,7 @@ def read_prompt(place: str) -> str:
     try:
         if file.stat().st_size > LARGEST:
             raise InputError(
-                "too large for a file of prompts", file=file, found=file.stat().st_size, expected=f"at most {LARGEST} bytes"
+                "the prompt file is too large", file=file, found=file.stat().st_size, expected=f"at most {LARGEST} bytes"
             )
         content = file.read_text("utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -62,7 +62,9 @@ def read_prompt(place: str) -> str:
     if kind in {".md", ".markdown"} and name:
         return _markdown(content, name, file)
     if name:
-        raise InputError("a name in a plain text", file=file, found=name, expected="the file alone, or one in .py, .json or .md")
+        raise InputError(
+            "a plain text file has no names", file=file, found=name, expected="FILE without a name, or a .py, .json or .md file"
+        )
     return content.strip()
 
 
@@ -93,13 +95,13 @@ def from_format(text: str, fields: Mapping[str, str], place: str = "the prompt")
                 continue
             if spec or conversion:
                 raise InputError(
-                    "a field with a format of its own", file=place, found=name, expected="a plain field such as {problem}"
+                    "unsupported format specification", file=place, found=name, expected="a plain field such as {problem}"
                 )
             known, position = (name, position) if name else (str(position), position + 1)
             made += _ours(known, fields, place)
     except ValueError as error:
         raise InputError(
-            f"not a text for str.format ({error})", file=place, expected="fields in braces, other braces doubled"
+            f"not a str.format template ({error})", file=place, expected="fields in braces, other braces doubled"
         ) from None
     return made
 
@@ -112,7 +114,7 @@ def from_replace(text: str, fields: Mapping[str, str], place: str = "the prompt"
 
 def _ours(name: str, fields: Mapping[str, str], place: str) -> str:
     if name not in fields:
-        raise InputError("a field that this critic's prompt does not have", file=place, found=name, expected=" or ".join(fields))
+        raise InputError("unknown field for this critic", file=place, found=name, expected=" or ".join(fields))
     return f"{{{{{fields[name]}}}}}"
 
 
@@ -133,7 +135,9 @@ def _markdown(content: str, name: str, file: Path) -> str:
         ends = [there for deeper, _, there in sections[at + 1 :] if deeper <= level]
         block = _FENCE.search(content, start, min(ends, default=len(content)))
         if block is None:
-            raise InputError("the section has no code block", file=file, found=heading, expected="a heading with one below it")
+            raise InputError(
+                "the section has no code block", file=file, found=heading, expected="a heading with a code block below it"
+            )
         return _python(block[2], inner, file) if inner else block[2].strip()
     titles = ", ".join(title for _, title, _ in sections[:8])
     raise InputError("no such heading", file=file, found=heading, expected=titles or "a heading of this file")
@@ -153,7 +157,7 @@ def _python(content: str, name: str | None, file: Path) -> str:
     if not name:
         names = ", ".join(dict.fromkeys(found for found, _ in _texts(tree)))
         raise InputError(
-            "which of its texts?", file=file, expected=f"FILE:NAME, such as {names}" if names else "a file with a text"
+            "the file has several texts", file=file, expected=f"FILE:NAME, such as {names}" if names else "a file with a text"
         )
     return _text(_inside(tree, name.split("."), file, name), file, name)
 
@@ -206,8 +210,8 @@ def _inside(value: Any, path: list[str], file: Path, name: str | None) -> Any:
         elif isinstance(scope, list | tuple) and part.isdigit() and int(part) < len(scope):
             scope = scope[int(part)]
         else:
-            expected = ", ".join(map(str, scope)) if isinstance(scope, Mapping) else "a key or number that is there"
-            raise InputError("nothing there", file=file, field=name, found=".".join(path[: at + 1]), expected=expected)
+            expected = ", ".join(map(str, scope)) if isinstance(scope, Mapping) else "an existing key or index"
+            raise InputError("no such entry", file=file, field=name, found=".".join(path[: at + 1]), expected=expected)
     return scope
 
 
@@ -215,15 +219,15 @@ def _text(value: Any, file: Path, name: str | None) -> str:
     if isinstance(value, str):
         return value
     kind = type(value).__name__
-    raise InputError("not a text", file=file, field=name, found=f"a {kind}", expected="the name of a text")
+    raise InputError("not a string", file=file, field=name, found=f"a {kind}", expected="the name of a string")
 
 
 def _literal(node: ast.expr, known: Mapping[str, ast.expr], file: Path, name: str | None) -> Any:
     try:
         return _value(node, known, 0)
     except (_NoLiteral, RecursionError) as error:
-        expected = "a name whose value is written out (texts, +, .strip(), lists and dictionaries of these)"
-        raise InputError(f"cannot be told without running it ({error})", file=file, field=name, expected=expected) from None
+        expected = "a literal (strings, +, .strip(), lists and dictionaries)"
+        raise InputError(f"the value is not a literal ({error})", file=file, field=name, expected=expected) from None
 
 
 def _value(node: ast.expr, known: Mapping[str, ast.expr], depth: int) -> Any:

@@ -43,7 +43,7 @@ def fill(template: str, /, **fields: object) -> str:
     for name in fields:
         if name not in wanted:
             raise InputError(
-                "the template has no place for it", field=name, expected=_nearest(name, wanted, "a placeholder for it")
+                "the template has no placeholder for it", field=name, expected=_nearest(name, wanted, "a placeholder for it")
             )
     return _PLACEHOLDER.sub(lambda match: str(fields[match[1]]), template)
 
@@ -94,14 +94,14 @@ class Template:
         if self.system and placeholders(self.system):
             expected = "a system prompt without placeholders"
             raise InputError(
-                "the system prompt is not filled", file=self.name, field="system", found=self.system, expected=expected
+                "the system prompt has placeholders", file=self.name, field="system", found=self.system, expected=expected
             )
         if self.marker is not None and not self.marker.strip():
             expected = 'a text such as "**Answer**:", or no marker'
             raise InputError("the marker is empty", file=self.name, field="marker", found=self.marker, expected=expected)
         if "text" not in placeholders(self.step) or not set(placeholders(self.step)) <= {"index", "text"}:
             expected = "{{text}}, and {{index}} where steps are numbered"
-            raise InputError("a step cannot be written so", file=self.name, field="step", found=self.step, expected=expected)
+            raise InputError("invalid step format", file=self.name, field="step", found=self.step, expected=expected)
 
     @property
     def sha(self) -> str:
@@ -114,7 +114,7 @@ class Template:
         for name in self.fields:
             if name not in values:
                 expected = _nearest(name, values, "a field of this task", braces=False)
-                raise InputError("no such field to fill in", file=self.name, field=f"fields: {name}", expected=expected)
+                raise InputError("unknown field", file=self.name, field=f"fields: {name}", expected=expected)
         user = Message(role="user", content=fill(self.text, **{name: values[name] for name in self.fields}))
         return (user,) if self.system is None else (Message(role="system", content=self.system), user)
 
@@ -175,7 +175,7 @@ def _front_matter(text: str, name: str) -> tuple[dict[Any, Any], str]:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 2
         raise InputError("the front matter is not YAML", file=name, line=line, expected=repr(_EXAMPLE)) from None
     if not isinstance(head, dict):
-        raise InputError("the front matter holds no declarations", file=name, found=head, expected=repr(_EXAMPLE))
+        raise InputError("the front matter is empty", file=name, found=head, expected=repr(_EXAMPLE))
     return head, parts[2]
 
 

@@ -43,7 +43,7 @@ def split_by_rule(text: str, *, least: int = LEAST, most: int = MOST) -> list[St
     Tags of a thought (`<think>`) are not part of a step's text. Raises `InputError` if `least` is above `most`.
     """
     if not 1 <= least <= most:
-        raise InputError("more steps are asked for than allowed", field="least", found=least, expected=f"1 to {most}")
+        raise InputError("least exceeds most", field="least", found=least, expected=f"1 to {most}")
     shown = _without_tags(text)
     steps = find_steps(shown)
     if len(steps) < least:

@@ -65,7 +65,7 @@ def model_card(run: Path, *, base: str, method: str, data: Mapping[str, str], fa
     contents = [(key.removeprefix("content of "), value) for key, value in config.items() if key.startswith("content of")]
     packages = [(package, _version(package)) for package in ("deepcritic", "torch", "transformers", "trl", "peft")]
     return publishing.card(front, _TEXT.format(
-        method=method, base=named, license=license_of_base or "not known: look at the base model's own card",
+        method=method, base=named, license=license_of_base or "unknown: see the card of the base model",
         data=_table(("data", "what it is"), list(data.items())), contents=_table(("content of", "hash"), contents),
         figures=_table(("figure", "value"), [*((key, _shown(value)) for key, value in facts.items()), *_last(run)]),
         settings=_table(("setting", "value"), settings), packages=", ".join(" ".join(pair) for pair in packages),
@@ -105,17 +105,17 @@ def base_license(base: str) -> str | None:
 _TEXT: Final = """
 # A critic of step-by-step mathematics
 
-Trained with {method} from `{base}`: asked about a problem and a solution, it examines the solution step by step and names the
-first wrong step, or says that there is none.
+Trained with {method} from `{base}`: given a problem and a solution, it checks the solution step by step and names the
+first wrong step, if there is one.
 
     from deepcritic import Critic
     Critic("THIS_MODEL").critique(problem, solution)
 
-It loads with plain transformers and vllm; its tokenizer and chat template stand beside it.
+It loads with transformers and vLLM; tokenizer and chat template are included.
 
 ## Licence
 
-That of the base model: {license}. The licences of the data may ask for more.
+That of the base model: {license}. The licences of the data may add conditions.
 
 ## Data
 

@@ -34,7 +34,7 @@ def last_checkpoint(folder: Path) -> str | None:
     for place in folder.glob("checkpoint-*"):
         if not (place / COMPLETE).is_file():
             if leads():
-                LOG.warning(f"{place}: a half-written checkpoint was removed")
+                LOG.warning(f"{place}: removed an incomplete checkpoint")
                 shutil.rmtree(place)
             continue
         step = int(place.name.rpartition("-")[2])
@@ -45,17 +45,17 @@ def last_checkpoint(folder: Path) -> str | None:
 
 def check_checkpoint(checkpoint: Path, model: Any) -> None:
     """Raises `InputError` if a checkpoint does not fit `model`: other architecture or size, or an adapter."""
-    expected = "the checkpoint's own model and trainer=, or overwrite=true to start over"
+    expected = "the checkpoint's model and trainer=, or overwrite=true to start over"
     of_adapter = (checkpoint / ADAPTER_FILES[0]).is_file()
     if of_adapter != hasattr(model, "peft_config"):
-        kind = "an adapter, and all weights are to be trained" if of_adapter else "a whole model, and an adapter is to be trained"
-        raise InputError(f"a checkpoint of {kind}", file=checkpoint, expected=expected)
+        kind = "an adapter, but all weights are trained" if of_adapter else "a full model, but an adapter is trained"
+        raise InputError(f"the checkpoint is of {kind}", file=checkpoint, expected=expected)
     if of_adapter:
         saved = json.loads((checkpoint / ADAPTER_FILES[0]).read_text("utf-8"))
         rank = model.peft_config["default"].r
         if saved.get("r") != rank:
             raise InputError(
-                "a checkpoint of an adapter of another rank", file=checkpoint, found=saved.get("r"), expected=str(rank)
+                "the checkpoint's adapter has another rank", file=checkpoint, found=saved.get("r"), expected=str(rank)
             )
         return
     saved = json.loads((checkpoint / "config.json").read_text("utf-8"))
@@ -63,7 +63,7 @@ def check_checkpoint(checkpoint: Path, model: Any) -> None:
         ours = getattr(model.config, name, None)
         if name in saved and saved[name] != ours:
             raise InputError(
-                "a checkpoint of another architecture", file=checkpoint, field=name, found=saved[name], expected=str(ours)
+                "the checkpoint has another architecture", file=checkpoint, field=name, found=saved[name], expected=str(ours)
             )
 
 

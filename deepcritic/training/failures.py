@@ -22,10 +22,9 @@ def explained(trainer: Any) -> Iterator[None]:
         if not isinstance(error, MemoryError) and not any(sign in str(error).lower() for sign in _NO_MEMORY):
             raise
         raise DeepCriticError(
-            f"out of memory at step {trainer.state.global_step + 1} of {trainer.state.max_steps}{_used()}: lower "
-            f"stage.device_batch_size (now {trainer.args.per_device_train_batch_size}; the steps stay the same) or the longest "
-            "length, take trainer=lora or trainer.gradient_checkpointing=true, or share the weights among more devices "
-            "(accelerate launch --config_file conf/accelerate/fsdp2.yaml); the checkpoints are kept"
+            f"out of memory at step {trainer.state.global_step + 1} of {trainer.state.max_steps}{_used()}; lower "
+            f"stage.device_batch_size (now {trainer.args.per_device_train_batch_size}) or the maximum length, set trainer=lora "
+            "or trainer.gradient_checkpointing=true, or shard over devices (conf/accelerate/fsdp2.yaml); checkpoints are kept"
         ) from None
 
 
@@ -40,10 +39,7 @@ def _used() -> str:
 
 def no_number(name: str, value: float, step: int) -> DeepCriticError:
     """The error for a metric that is infinite or NaN."""
-    return DeepCriticError(
-        f"the {name} is {value} at step {step}: lower the learning rate (stage.learning_rate), or warm up "
-        "longer (stage.warmup_ratio)"
-    )
+    return DeepCriticError(f"the {name} is {value} at step {step}; lower stage.learning_rate or raise stage.warmup_ratio")
 
 
 def watch_for_nan(trainer: Any) -> Any:

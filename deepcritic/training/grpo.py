@@ -51,13 +51,13 @@ def check_loss(loss_type: str, epsilon_high: float | None, weights: str, vllm_mo
     loss = LOSSES[loss_type]
     if vllm_mode and weights not in loss.weights:
         raise UsageError(
-            f"stage.loss_type={loss_type} cannot have stage.vllm_importance_sampling_mode={weights}; expected: "
+            f"stage.loss_type={loss_type} does not support stage.vllm_importance_sampling_mode={weights}; expected "
             f"{' or '.join(loss.weights)}"
         )
     if loss_type == "cispo" and epsilon_high is not None and epsilon_high < 1:
         raise UsageError(
-            f"stage.epsilon_high={epsilon_high:g} would cut every weight of stage.loss_type=cispo to that; expected: from 1, or "
-            f"null for {loss.epsilon_high:g}"
+            f"stage.epsilon_high={epsilon_high:g} is too small for stage.loss_type=cispo; expected at least 1, or null for "
+            f"{loss.epsilon_high:g}"
         )
 
 
@@ -83,9 +83,7 @@ def plan_training(
 def check_vllm(mode: str | None) -> None:
     """Raises `UsageError` if vLLM is requested but not installed."""
     if mode and importlib.util.find_spec("vllm") is None:
-        raise UsageError(
-            f"stage.vllm_mode={mode} needs vLLM: pip install 'deepcritic[vllm]', or draw without it (stage.vllm_mode=null)"
-        )
+        raise UsageError(f"stage.vllm_mode={mode} needs vLLM: pip install 'deepcritic[vllm]', or set stage.vllm_mode=null")
 
 
 def vllm_settings(

@@ -101,11 +101,11 @@ class RLMonitor:
         share = count / len(verdicts)
         self._count("collapse", self.collapse_threshold is not None and share > self.collapse_threshold)
         if self.seen["collapse"] >= self.patience:
-            said = "no verdict can be read in" if verdict == "null" else f"the verdict {verdict} takes"
+            said = "unparsed replies are" if verdict == "null" else f"the verdict {verdict} has"
             raise DeepCriticError(
-                f"the critic has collapsed: at step {step} {said} {100 * share:.0f}% of the answers, and for {self.patience} "
-                f"steps it was more than {100 * (self.collapse_threshold or 0):g}%; balance the classes "
-                "(stage.all_correct_share=0.5 stage.balanced_batches=true), lower stage.learning_rate, or raise stage.beta"
+                f"the critic has collapsed: at step {step} {said} {100 * share:.0f}% of the replies, and more than "
+                f"{100 * (self.collapse_threshold or 0):g}% for {self.patience} steps; balance the classes "
+                "(stage.all_correct_share=0.5 stage.balanced_batches=true), lower stage.learning_rate or raise stage.beta"
             )
 
     def _look_for_stale_weights(self, step: int, gap: float) -> None:
@@ -113,9 +113,9 @@ class RLMonitor:
         self._count("gap", self.max_logprob_gap is not None and gap > max(self.max_logprob_gap, 3 * first))
         if self.seen["gap"] >= STALE:
             raise DeepCriticError(
-                f"the engine runs on stale weights: its log-probabilities are {gap:.3g} nats a token from the trainer's at step "
-                f"{step}, and were {first:.3g} at the first step; restart the vLLM server with the trainer's model and dtype, "
-                "see that it takes the new weights, or draw without it (stage.vllm_mode=null)"
+                f"vLLM has stale weights: its log-probabilities differ from the trainer's by {gap:.3g} nats per token at step "
+                f"{step} ({first:.3g} at the first step); restart the vLLM server with the trainer's model and dtype, "
+                "or set stage.vllm_mode=null"
             )
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

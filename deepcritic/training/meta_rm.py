@@ -30,11 +30,11 @@ def labelled_replies(
             row = known.get(reply.key.example_id)
             if row is None:
                 raise InputError(
-                    "a reply to a row that is not there", file=file, line=number, field="key.example_id",
-                    found=reply.key.example_id, expected=f"replies to labelled rows of {examples}",
+                    "the reply's row is unknown", file=file, line=number, field="key.example_id",
+                    found=reply.key.example_id, expected=f"a reply to a labelled row of {examples}",
                 )  # fmt: skip
             if reply.key.request == HINTED:
-                ledger.drop("the truth was told")
+                ledger.drop("hinted reply")
                 continue
             (messages,) = conversations(task, row.item, [reply])
             ids = dialogue_ids(tokenizer, messages)[0]
@@ -45,8 +45,8 @@ def labelled_replies(
             verdict = verdict_of(reply, task)
             rows.append({"input_ids": ids, "labels": [float(task.reward(verdict, row.gold) == 1)]})
     if len({row["labels"][0] for row in rows}) < 2:
-        expected = "replies some of which are right, and some not"
-        raise InputError("nothing to tell apart", file=files[0], found=f"{len(rows)} replies of one kind", expected=expected)
+        expected = "both correct and incorrect replies"
+        raise InputError("all replies have the same label", file=files[0], found=f"{len(rows)} replies", expected=expected)
     return rows
 
 

@@ -209,7 +209,7 @@ class Plan:
         if kept > room:
             raise InputError(
                 f"training needs {kept / GIB:.1f} GiB for weights, gradients and optimizer, and {where} has {room / GIB:.1f}",
-                field="model", remedy="take a smaller model, trainer=lora, or more devices with conf/accelerate/fsdp2.yaml",
+                field="model", remedy="use a smaller model, trainer=lora, or more devices with conf/accelerate/fsdp2.yaml",
             )  # fmt: skip
 
     def __str__(self) -> str:
@@ -217,39 +217,43 @@ class Plan:
         >>> shape = Shape(parameters=7_615_616_512, adapter=40_370_176, layers=28, width=3584, inner=18_944, keys=512)
         >>> print(Plan(shape=shape, settings=TrainerSettings(lora_rank=16), tokens=27_000_000, steps=210, mean=2000, longest=4096,
         ...            rows=1, devices=1))
-        parameters: 7,615,616,512, 40,370,176 of an adapter trained
-        memory: weights 14.3 GiB, gradients 0.15 GiB, optimizer 0.301 GiB; activations about 1.7 GiB a GPU
+        parameters: 7,615,616,512; trained: 40,370,176 (adapter)
+        memory: weights 14.3 GiB, gradients 0.15 GiB, optimizer 0.301 GiB; activations about 1.7 GiB per GPU
         memory of the GPU: 16.4 GiB
         27,000,000 tokens in 210 steps; about 0.6 hours on 1 GPU of 989 TFLOP/s at an MFU of 0.4
         """
         memory = {part: size / GIB for part, size in self.memory.items()}
         kept, passing = self.kept / GIB, self.passing / GIB
-        trained = f"{self.shape.adapter:,} of an adapter trained" if self.shape.adapter else "all of them trained"
+        trained = f"{self.shape.adapter:,} (adapter)" if self.shape.adapter else "all"
         kind = "GPU" if self.gpu else "process"
         total = f"memory of the {kind}: {kept + passing:.3g} GiB"
         if self.devices > 1:
             total = (
-                f"memory of each of {self.devices} {_several(kind)}: {kept + passing:.1f} GiB, or "
-                f"{kept / self.devices + passing:.1f} GiB where they share weights, gradients and optimizer (FSDP2, ZeRO-3)"
+                f"memory per {kind} ({self.devices} {_several(kind)}): {kept + passing:.1f} GiB, or "
+                f"{kept / self.devices + passing:.1f} GiB if weights, gradients and optimizer are sharded (FSDP2, ZeRO-3)"
             )
         of = f"{self.devices} {kind if self.devices == 1 else _several(kind)} of {self.settings.tflops:g} TFLOP/s"
         lines = [
-            f"parameters: {self.shape.parameters:,}, {trained}",
+            f"parameters: {self.shape.parameters:,}; trained: {trained}",
             f"memory: weights {memory['weights']:.3g} GiB, gradients {memory['gradients']:.3g} GiB, "
-            f"optimizer {memory['optimizer']:.3g} GiB; activations about {memory['activations']:.2g} GiB a {kind}",
+            f"optimizer {memory['optimizer']:.3g} GiB; activations about {memory['activations']:.2g} GiB per {kind}",
             total,
             f"{self.tokens:,} tokens in {self.steps:,} steps; about {self.hours:.2g} hours on {of} at an MFU of "
             f"{self.settings.mfu:g}",
         ]
         if self.drawing is not None:
-            own = "the engine's weights and " if self.drawing.engine else ""
-            lines.insert(2, f"drawing: {own}keys and values of {self.drawing.rows} replies, {memory['drawing']:.3g} GiB a {kind}")
-            lines.append(f"of these hours {self.drawing_hours:.2g} to draw {self.drawing.tokens:,} tokens")
+            own = "weights of vLLM and " if self.drawing.engine else ""
+            lines.insert(2, f"sampling: {own}KV cache of {self.drawing.rows} replies, {memory['drawing']:.3g} GiB per {kind}")
+            lines.append(f"including {self.drawing_hours:.2g} hours to sample {self.drawing.tokens:,} tokens")
         return "\n".join(lines)
 
     def dry_run(self) -> str:
         """The plan for GPUs; without a GPU here, also the memory needed on this machine."""
-        here = "" if self.gpu else f"\nthis machine has no GPU; here it takes {(self.kept + self.passing) / GIB:.3g} GiB"
+        here = (
+            ""
+            if self.gpu
+            else f"\nthis machine has no GPU; on its CPU, training needs {(self.kept + self.passing) / GIB:.3g} GiB"
+        )
         return f"{self.on_gpus()}{here}"
 
 

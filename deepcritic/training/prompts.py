@@ -98,7 +98,7 @@ def room(model: str, max_tokens: int | None, max_prompt_tokens: int | None) -> i
     if context is None:
         if max_prompt_tokens is None or max_tokens is None:
             expected = "numbers for stage.max_prompt_tokens and stage.max_tokens"
-            raise InputError("the length of the model's context is not known", field="model", found=model, expected=expected)
+            raise InputError("the model's context length is unknown", field="model", found=model, expected=expected)
         return max_prompt_tokens
     left = context - min(FLOOR, max_tokens or FLOOR)
     return left if max_prompt_tokens is None else min(left, max_prompt_tokens)

@@ -67,8 +67,8 @@ class Statistics:
         found |= {"kept_plain": counts[f"{PLAIN} kept"], "kept_hinted": counts[f"{HINTED} kept"]}
         found["unparsed"] = round(100 * counts["unparsed"] / max(1, counts[PLAIN] + counts[HINTED]), 2)
         LOG.info(
-            f"{found['rows']} rows: right without a hint {found.get('right')}%, all right (too easy) {found.get('too_easy')}%, "
-            f"never right {found.get('never_right')}%, right with a hint {found.get('hinted_right')}%; "
+            f"{found['rows']} rows: correct without a hint {found.get('right')}%, always correct {found.get('too_easy')}%, "
+            f"never correct {found.get('never_right')}%, correct with a hint {found.get('hinted_right')}%; "
             f"{kept} dialogues, {found['kept_hinted']} of them hinted"
         )
         return found

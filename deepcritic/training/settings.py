@@ -66,14 +66,14 @@ class TrainerSettings:
             ("devices", self.devices is None or self.devices >= 1, "a whole number from 1, or null"),
         ):
             if not fits:
-                raise UsageError(f"trainer.{name}: found {getattr(self, name)!r}; expected {right}")
+                raise UsageError(f"trainer.{name}: out of range; found {getattr(self, name)!r}; expected {right}")
         if self.quantised and self.lora_rank is None:
             raise UsageError(
-                "trainer.quantised: weights in 4 bits cannot be trained themselves: give trainer.lora_rank, or trainer=qlora"
+                "trainer.quantised: 4-bit weights cannot be trained directly; set trainer.lora_rank or trainer=qlora"
             )
         if self.packing and (self.attention or KEEPS_APART[0]) not in KEEPS_APART:
             raise UsageError(
-                f"trainer.packing: attention={self.attention} is not known to keep dialogues apart; "
+                f"trainer.packing: attention={self.attention} may attend across packed dialogues; "
                 f"expected {', '.join(KEEPS_APART)}, or trainer.packing=false"
             )
 
@@ -88,11 +88,11 @@ class TrainerSettings:
         ):
             if wanted and importlib.util.find_spec(package) is None:
                 name = package.replace("_", "-")
-                raise UsageError(f"{name} is not installed: pip install {name}, or {instead}")
+                raise UsageError(f"{name} is not installed: pip install {name}, or set {instead}")
         for tracker in self.report_to:
             if tracker not in TRACKERS or importlib.util.find_spec(tracker) is None:
                 known = tracker in TRACKERS
-                advice = f"pip install {tracker}, or leave it out" if known else f"expected some of {', '.join(TRACKERS)}"
+                advice = f"pip install {tracker}, or remove it" if known else f"expected some of {', '.join(TRACKERS)}"
                 raise UsageError(f"trainer.report_to: {tracker} is not {'installed' if known else 'known'}; {advice}")
         check_causal(model)
 
@@ -182,5 +182,5 @@ def accumulation(batch_size: int, device_batch_size: int, what: str = "batch_siz
     together = device_batch_size * devices
     if min(batch_size, device_batch_size) < 1 or batch_size % together:
         shared = f"stage.device_batch_size={device_batch_size}" + (f" on {devices} devices" if devices > 1 else "")
-        raise UsageError(f"stage.{what}={batch_size} is no multiple of {shared}")
+        raise UsageError(f"stage.{what}={batch_size} is not a multiple of {shared}")
     return batch_size // together

@@ -48,7 +48,7 @@ def encode_dialogues(
         if len(ids) > max_length:
             if on_too_long == "error":
                 raise InputError(
-                    "a dialogue longer than stage.max_length", file=str(path), field="id",
+                    "the dialogue is longer than stage.max_length", file=str(path), field="id",
                     found=f"{dialogue.id}, {len(ids)} tokens",
                     expected=f"at most {max_length}, or stage.on_too_long=drop or truncate",
                 )  # fmt: skip
@@ -61,7 +61,7 @@ def encode_dialogues(
         rows.append({"input_ids": ids, "completion_mask": mask})
     if not rows:
         why = f": {len(report.bad)} were set aside, the first: {report.bad[0]}" if report.bad else ""
-        raise InputError(f"no dialogue to learn from{why}", file=str(path), expected="conversations that fit into max_length")
+        raise InputError(f"no usable dialogue{why}", file=str(path), expected="dialogues of at most stage.max_length tokens")
     for error in report.bad:
         ledger.enter()
         ledger.drop("bad row")
@@ -69,10 +69,10 @@ def encode_dialogues(
     if duplicates := report.counts["duplicates"]:
         ledger.enter(duplicates)
         ledger.drop("duplicate", duplicates)
-        LOG.info(f"{folder.path}: {duplicates} dialogues that repeat an earlier one were passed over")
+        LOG.info(f"{folder.path}: {duplicates} duplicate dialogues were skipped")
     if on_too_long == "truncate":
         folder.account({"truncated_dialogues": cut}, {})
-        LOG.warning(f"{folder.path}: {cut} of {len(rows)} dialogues lost the end of their reply (stage.max_length={max_length})")
+        LOG.warning(f"{folder.path}: {cut} of {len(rows)} replies were truncated (stage.max_length={max_length})")
     return rows, ", ".join(f"{count:,} of {origin}" for origin, count in origins.most_common())
 
 

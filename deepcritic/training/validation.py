@@ -55,7 +55,7 @@ class Validation:
         """Read examples from a file; `limit` labelled ones are taken, with proportional classes."""
         rows = list(limited((row for row in example_rows.read(path) if isinstance(row.gold.first_error, int)), limit))
         if not rows:
-            raise InputError("no labelled example to validate on", file=path, expected="rows with gold.first_error")
+            raise InputError("no labelled example for validation", file=path, expected="rows with gold.first_error")
         return cls(rows=rows, task=task, **options)
 
     def check(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -203,7 +203,7 @@ def test_filters_search_and_links(plain: Path, visit: Callable[..., Any]) -> Non
     assert found(page) == "1 of 60 rows"
     page.get_by_label("search").fill("haystack")
     until(page, "document.getElementById('found').textContent === '0 of 60 rows'")
-    page.get_by_label("in critiques too").check()
+    page.get_by_label("also in critiques").check()
     until(page, "document.getElementById('found').textContent === '12 of 60 rows'")
     link = page.locator("#permalink").get_attribute("href")
     again, _, _ = visit(plain, link)
@@ -296,7 +296,7 @@ def test_no_warning_and_no_source_of_a_figure_is_cut_off(plain: Path, visit: Cal
         if width > 1000:
             wide = page.evaluate("[...document.querySelectorAll('.scroll')].map((one) => one.scrollWidth - one.clientWidth)")
             assert max(wide) <= 0, width
-    assert "Which is better, and is that sure?" in page.locator("#overview").inner_text()
+    assert "Paired differences" in page.locator("#overview").inner_text()
     assert "first − second" in page.locator("#overview").inner_text()
     assert page.title() == "first and second on examples · deepcritic"
 

@@ -96,6 +96,6 @@ def test_what_is_offered() -> None:
 def test_another_shell_is_refused(command: Command) -> None:
     outcome = command("--completion", "tcsh")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err == "error: --completion: no such shell; found 'tcsh'; expected bash, zsh, fish\n"
+    assert outcome.err == "error: --completion: unknown shell; found 'tcsh'; expected bash, zsh, fish\n"
     for shell in SCRIPTS:
         assert command("--completion", shell).code == 0

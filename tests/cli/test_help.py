@@ -79,7 +79,7 @@ def test_the_page_and_the_help_have_the_same_words() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["stage=evalute", "--help"], "there is no stage=evalute; did you mean evaluate?"),
+        (["stage=evalute", "--help"], "unknown stage=evalute; did you mean evaluate?"),
         (["experiment=dmo", "-h"], "did you mean demo?"),
     ],
 )

@@ -23,7 +23,7 @@ for _ in range(2):
         if folder.begin():
             folder.finish()
 """
-SAID = "finished before with this configuration; nothing to do"
+SAID = "already finished with this configuration; nothing to do"
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -29,7 +29,7 @@ def test_an_old_name_works_and_names_the_new_one(stage: str, old: str, new: str,
     by_old = compose([f"stage={stage}", f"{old}={value}"])
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == f"{old}= is now {new}=; the old name works in this release and is removed in the next\n"
+    assert said.err == f"{old}= is deprecated and will be removed in the next release; use {new}=\n"
     by_new = compose([f"stage={stage}", f"{new}={value}"])
     assert capsys.readouterr().err == ""
     assert OmegaConf.to_container(by_old, resolve=False) == OmegaConf.to_container(by_new, resolve=False)
@@ -38,7 +38,12 @@ def test_an_old_name_works_and_names_the_new_one(stage: str, old: str, new: str,
 def test_an_old_name_with_an_experiment_and_with_a_plus_sign(capsys: pytest.CaptureFixture[str]) -> None:
     assert compose(["experiment=microworld/rl", "stage.group=4"]).stage.num_generations == 4
     assert compose(["stage=rl", "++stage.group=4"]).stage.num_generations == 4
-    assert capsys.readouterr().err.count("stage.group= is now stage.num_generations=") == 2
+    assert (
+        capsys.readouterr().err.count(
+            "stage.group= is deprecated and will be removed in the next release; use stage.num_generations="
+        )
+        == 2
+    )
 
 
 def test_runs_is_still_the_folder_of_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,13 +55,16 @@ def test_runs_is_still_the_folder_of_runs(capsys: pytest.CaptureFixture[str]) ->
 def test_an_experiment_with_an_old_name(capsys: pytest.CaptureFixture[str]) -> None:
     for old, new in OLD_EXPERIMENTS.items():
         assert compose([f"experiment={old}"]) == compose([f"experiment={new}"])
-        assert f"experiment={old} is now experiment={new}; the old name" in capsys.readouterr().err
+        assert (
+            f"experiment={old} is deprecated and will be removed in the next release; use experiment={new}"
+            in capsys.readouterr().err
+        )
 
 
 def test_both_names_at_once(command: Command) -> None:
     outcome = command("stage=rl", "stage.examples=x", "stage.group=4", "stage.num_generations=4")
     assert outcome.code == 2
-    assert "stage.group is the old name of stage.num_generations, and both are given" in outcome.err
+    assert "stage.group is the old name of stage.num_generations and both are set" in outcome.err
 
 
 def test_the_changelog_has_the_table() -> None:

@@ -35,10 +35,10 @@ def test_the_real_file(datasets_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"mistake_index": 2}, "mistake_index: the label lies outside the steps; found 2"),
+        ({"mistake_index": 2}, "mistake_index: the label is outside the steps; found 2"),
         ({"mistake_index": "1"}, "mistake_index: wrong type"),
         ({"mistake_index": ...}, "mistake_index: the field is missing"),
-        ({"steps": []}, "steps: a solution without steps"),
+        ({"steps": []}, "steps: the solution has no steps"),
         ({"target": 15}, "target: wrong type"),
     ],
 )

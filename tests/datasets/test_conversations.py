@@ -69,7 +69,7 @@ def test_a_problem_with_its_critique_is_asked_as_the_task_asks() -> None:
     marked = FirstError(marker="**Answer**:")
     (dialogue,) = conversations.read([row], marked, columns={"problem": "question"}, index_base=0)
     assert dialogue.messages[-1].content == "It is 3.\n**Answer**: \\boxed{2}"
-    with pytest.raises(UsageError, match="index_base: label holds labels"):
+    with pytest.raises(UsageError, match="index_base: not set, but required for labels in label"):
         list(conversations.read([row], TASK, columns={"problem": "question"}))
 
 
@@ -81,27 +81,30 @@ def test_a_system_turn_of_sharegpt() -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"messages": TURNS, "verdict": 2}, "verdict: another verdict than that of the reply; found 2; expected 1"),
-        ({"id": "d", "task": "first_error", "messages": TURNS, "verdict": 2}, "verdict: another verdict than that of the reply"),
+        ({"messages": TURNS, "verdict": 2}, "verdict: the verdict differs from that of the reply; found 2; expected 1"),
+        (
+            {"id": "d", "task": "first_error", "messages": TURNS, "verdict": 2},
+            "verdict: the verdict differs from that of the reply",
+        ),
         ({"messages": [TURNS[0], {"role": "assistant", "content": ""}]}, r"messages\[1\].content: the reply is empty"),
         ({"messages": [TURNS[0], {"role": "assistant", "content": " \n"}]}, r"messages\[1\].content: the reply is empty"),
         ({"messages": [TURNS[0], {"role": "assistant", "content": None}]}, r"messages\[1\].content: the reply is empty"),
         ({"prompt": ASKED, "completion": "no box"}, r"messages\[1\].content: the reply has no readable verdict; found 'no box'"),
         ({"messages": [*TURNS[:1], {"role": "tool", "content": REPLY}]}, r"messages\[1\].role: unknown role; found 'tool'"),
         ({"conversations": [{"from": "bot", "value": "x"}]}, r"messages\[0\].role: unknown role; found 'bot'"),
-        ({"messages": []}, "messages: a conversation without messages"),
-        ({"messages": TURNS[:1]}, r"messages\[0\].role: the last message is not the assistant's; found 'user'"),
-        ({"messages": TURNS[1:]}, r"messages\[0\].role: the last message is not the assistant's; found 'assistant'"),
+        ({"messages": []}, "messages: the conversation has no messages"),
+        ({"messages": TURNS[:1]}, r"messages\[0\].role: the last message is not from the assistant; found 'user'"),
+        ({"messages": TURNS[1:]}, r"messages\[0\].role: the last message is not from the assistant; found 'assistant'"),
         ({"messages": "no list"}, "messages: wrong type"),
         ({"messages": [3]}, r"messages\[0\]: wrong type"),
-        ({"task": "pointwise", "messages": TURNS}, "task: a dialogue of another task; found 'pointwise'"),
+        ({"task": "pointwise", "messages": TURNS}, "task: the dialogue belongs to another task; found 'pointwise'"),
         ({"text": "x"}, "not a conversation; found 'text'; expected messages, prompt and completion, conversations"),
         ({"problem": "p", "steps": ["a"]}, "critique: the field is missing"),
         (
             {"problem": "p", "steps": ["a"], "critique": "\\boxed{1}", "label": -1},
-            "verdict: another verdict than that of the reply; found -1",
+            "verdict: the verdict differs from that of the reply; found -1",
         ),
-        ({"problem": "p", "steps": ["a"], "critique": "x", "label": 2}, "label: the label lies outside the steps; found 2"),
+        ({"problem": "p", "steps": ["a"], "critique": "x", "label": 2}, "label: the label is outside the steps; found 2"),
     ],
 )
 def test_what_would_teach_something_false_is_refused_by_line(tmp_path: Path, row: Any, said: str) -> None:
@@ -123,8 +126,8 @@ def test_duplicates_are_counted_and_contradictions_named() -> None:
     assert [dialogue.verdict for dialogue in found] == [1, 1, 1]
     assert report.counts["duplicates"] == 1
     (bad,) = report.bad
-    assert "list:4: verdict: the same question with another verdict; found -1; expected 1, the verdict on line 1" in str(bad)
-    with pytest.raises(InputError, match="list:2: id: the id occurs twice"):
+    assert "list:4: verdict: duplicate question with another verdict; found -1; expected 1, as on line 1" in str(bad)
+    with pytest.raises(InputError, match="list:2: id: duplicate id"):
         list(conversations.read([{"id": "x", **FORMS["messages"]}, {"id": "x", **again}], TASK))
 
 
@@ -133,7 +136,7 @@ def test_scores_that_were_shown_in_another_order() -> None:
     row = Dialogue(id="a", task="pointwise", messages=messages, verdict=(9, 3))
     (found,) = conversations.read([json.loads(encode(row))], Pointwise())
     assert found.verdict == [9, 3]
-    with pytest.raises(InputError, match="another verdict than that of the reply"):
+    with pytest.raises(InputError, match="the verdict differs from that of the reply"):
         list(conversations.read([{**json.loads(encode(row)), "verdict": [9, 4]}], Pointwise()))
 
 
@@ -161,13 +164,13 @@ def test_sft_takes_conversations_of_ones_own(command: Callable[..., Any], tmp_pa
     rows = [{"problem": f"{n} + 1?", "steps": [f"{n} + 1 = 9"], "critique": "No.", "label": 1} for n in range(1, 5)]
     pandas.DataFrame(rows).to_parquet(tmp_path / "mine.parquet")
     words = ["stage=sft", "model=deepcritic://microworld/models/base", f"stage.dialogues={tmp_path}/mine.parquet", "run=mine"]
-    assert "index_base: label holds labels" in command(*words, "dry_run=true").err
+    assert "index_base: not set, but required for labels in label" in command(*words, "dry_run=true").err
     outcome = command(*words, "stage.index_base=1", "dry_run=true")
     assert outcome.code == 0, outcome.err
     assert "dry run, nothing was trained" in outcome.out
     (tmp_path / "bad.jsonl").write_text("".join(json.dumps({**FORMS["messages"], "verdict": 2}) + "\n" for _ in range(3)))
     words[2] = f"stage.dialogues={tmp_path}/bad.jsonl"
-    assert "bad.jsonl:1: verdict: another verdict than that of the reply; found 2; expected 1" in command(*words).err
+    assert "bad.jsonl:1: verdict: the verdict differs from that of the reply; found 2; expected 1" in command(*words).err
     outcome = command(*words, "stage.max_bad=9")
     assert outcome.code == 1
-    assert "no dialogue to learn from: 3 were set aside, the first: " in outcome.err
+    assert "no usable dialogue: 3 were set aside, the first: " in outcome.err

@@ -51,15 +51,15 @@ def test_a_row(tmp_path: Path, truth: Any, index_base: int, expected: int) -> No
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (_row(3), "reward_model.ground_truth: the label lies outside the steps; found 3; expected 1 to 2, or -1 for none"),
-        (_row(0), "reward_model.ground_truth: the label lies outside the steps"),
-        (_row(True), "reward_model.ground_truth: the label lies outside the steps"),
-        (_row(None), "reward_model.ground_truth: the label lies outside the steps"),
-        (_row("two"), "reward_model.ground_truth: the label lies outside the steps"),
-        (_row(1, prompt="What is 1 + 1?"), "prompt: the prompt has another form"),
+        (_row(3), "reward_model.ground_truth: the label is outside the steps; found 3; expected 1 to 2, or -1 for none"),
+        (_row(0), "reward_model.ground_truth: the label is outside the steps"),
+        (_row(True), "reward_model.ground_truth: the label is outside the steps"),
+        (_row(None), "reward_model.ground_truth: the label is outside the steps"),
+        (_row("two"), "reward_model.ground_truth: the label is outside the steps"),
+        (_row(1, prompt="What is 1 + 1?"), "prompt: unknown prompt format"),
         (_row(1) | {"reward_model": {}}, "reward_model.ground_truth: the field is missing"),
-        (_row(1) | {"prompt": [{"role": "system", "content": "x"}]}, "prompt: no turn of the user"),
-        ({"prompt": []}, "prompt: no turn of the user"),
+        (_row(1) | {"prompt": [{"role": "system", "content": "x"}]}, "prompt: no user message"),
+        ({"prompt": []}, "prompt: no user message"),
         ({"problem": "1 + 1?"}, "prompt: the field is missing"),
     ],
 )

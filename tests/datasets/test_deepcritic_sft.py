@@ -79,7 +79,7 @@ def test_steps(tmp_path: Path, solution: str, steps: tuple[str, ...]) -> None:
         ({}, "messages: the field is missing"),
         ({"messages": []}, "messages: a turn is missing"),
         ({"messages": ["x"]}, r"messages\[0\]: wrong type"),
-        (_row(user="hello"), "the prompt has another form; found 'hello'"),
+        (_row(user="hello"), "unknown prompt format; found 'hello'"),
         (_row(solution="a"), "the solution does not begin with its first step; found 'a'"),
         (
             _row(solution="Step 1: a\n\nStep 3: b"),
@@ -90,10 +90,13 @@ def test_steps(tmp_path: Path, solution: str, steps: tuple[str, ...]) -> None:
             r"headings do not number .*; found \[1, 2, 1\]",
         ),
         (_row(solution="Step 2: a\n\nStep 3: b"), r"headings do not number .*; found \[2, 3\]"),
-        (_row(reply="**Judgement**: The correctness of Step 1 is: \\boxed{1}"), "the critique ends in the judgement of a step"),
-        (_row(reply="So."), "the critique ends in no verdict; found 'So.'"),
+        (
+            _row(reply="**Judgement**: The correctness of Step 1 is: \\boxed{1}"),
+            "the critique ends with the judgement of a step, not of the solution",
+        ),
+        (_row(reply="So."), "the critique does not end with a verdict; found 'So.'"),
         (_row(reply="\\boxed{2}"), "expected 1 to 1, or -1, in the last box"),
-        (_row(reply="\\boxed{0}"), "the critique ends in no verdict"),
+        (_row(reply="\\boxed{0}"), "the critique does not end with a verdict"),
     ],
 )
 def test_bad_rows(tmp_path: Path, row: Any, said: str) -> None:

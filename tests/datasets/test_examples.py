@@ -42,16 +42,16 @@ def test_a_problem_without_a_solution(tmp_path: Path) -> None:
     [
         (
             _row(first_error=0),
-            "x.jsonl:1: gold.first_error: the first error lies outside the steps; found 0; expected 1 to 2",
+            "x.jsonl:1: gold.first_error: the first error is outside the steps; found 0; expected 1 to 2",
         ),
-        (_row(first_error=3), "gold.first_error: the first error lies outside"),
+        (_row(first_error=3), "gold.first_error: the first error is outside"),
         (_row((), first_error=1), "gold.first_error: .*unlabelled"),
-        (_row((), first_error=-1), "item.steps: a solution without steps"),
+        (_row((), first_error=-1), "item.steps: the solution has no steps"),
         (
             _row(step_ratings=(1,)),
-            r"gold.step_ratings: the ratings do not go with the steps; found \[1\]; expected 2 ratings",
+            r"gold.step_ratings: the ratings do not match the steps; found \[1\]; expected 2 ratings",
         ),
-        (_row(step_ratings=(1, 2)), "gold.step_ratings: the ratings do not go"),
+        (_row(step_ratings=(1, 2)), "gold.step_ratings: the ratings do not match"),
     ],
 )
 def test_gold_that_does_not_go_with_the_steps(tmp_path: Path, row: Example, said: str) -> None:
@@ -66,5 +66,5 @@ def test_an_unknown_field_and_a_repeated_id(tmp_path: Path) -> None:
     assert len(list(own.read(path, max_bad=3, report=report))) == 1
     assert [error.line for error in report.bad] == [2, 4]
     assert report.counts == {"rows": 4, "examples": 1, "duplicates": 1, "bad": 2}
-    with pytest.raises(InputError, match="the id occurs twice"):
+    with pytest.raises(InputError, match="duplicate id"):
         list(own.read(_write(tmp_path / "y.jsonl", _row(), _row())))

@@ -128,7 +128,7 @@ def test_the_same_proof_with_another_grade_is_no_duplicate(tmp_path: Path) -> No
     rows = [_proofbench(), _proofbench(expert_rating=2)]
     report = Report()
     assert len(list(graded_proofs.proofbench(written(tmp_path, rows), max_bad=1, report=report))) == 1
-    assert "the same row with another label" in str(report.bad[0])
+    assert "duplicate row with another label" in str(report.bad[0])
 
 
 def test_no_gold_reaches_a_prompt(tmp_path: Path) -> None:

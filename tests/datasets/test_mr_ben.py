@@ -85,10 +85,10 @@ def _read(folder: Path, **change: object) -> list[Any]:
     [
         ({"Model_Solution_First_Error_Step": "3"}, "found '3'; expected the number of a step: 1, 2"),
         ({"Model_Solution_First_Error_Step": "N/A"}, "found 'N/A'; expected the number of a step"),
-        ({"Model_Solution_First_Error_Step": None}, "First_Error_Step: does not fit"),
+        ({"Model_Solution_First_Error_Step": None}, "First_Error_Step: contradicts"),
         ({"Model_Solution_Correctness": "correct"}, "found '2'; expected N/A"),
         ({"Model_Solution_Correctness": "maybe"}, "found 'maybe'; expected correct or incorrect"),
-        ({"Model_Solution_Steps": []}, "a solution without steps"),
+        ({"Model_Solution_Steps": []}, "the solution has no steps"),
         ({"Question": None}, "Question: wrong type|Question: the field"),
     ],
 )

@@ -64,7 +64,7 @@ def test_the_full_form(samples_dir: Path) -> None:
         ({"model_output_solution_first_error_step": "N/A"}, "first_error_step: does not fit a wrong solution; found 'N/A'"),
         ({"model_output_solution_correctness": "maybe"}, "solution_correctness: no verdict; found 'maybe'"),
         ({"model_output_answer_correctness": None}, "answer_correctness: wrong type"),
-        ({"model_output_steps": []}, "model_output_steps: a solution without steps"),
+        ({"model_output_steps": []}, "model_output_steps: the solution has no steps"),
         ({"uuid": 7}, "uuid: wrong type"),
     ],
 )

@@ -72,8 +72,8 @@ def test_rewardbench_has_its_four_sections() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"label": "A=B"}, "rows.jsonl:1: label: no best response, or two; found 'A=B'"),
-        ({"label": "C"}, "rows.jsonl:1: label: no best response, or two"),
+        ({"label": "A=B"}, "rows.jsonl:1: label: no unique best response; found 'A=B'"),
+        ({"label": "C"}, "rows.jsonl:1: label: no unique best response"),
         ({"label": None}, "rows.jsonl:1: label: wrong type"),
         ({"response_B": 3}, "rows.jsonl:1: response_B: wrong type"),
         ({"pair_id": 3}, "rows.jsonl:1: pair_id: wrong type"),
@@ -97,7 +97,7 @@ def test_a_bad_reward_row_is_named(tmp_path: Path, change: dict[str, Any], says:
 @pytest.mark.parametrize(
     ("made", "says"),
     [
-        ([{"decision": "A>B"}], "judged in two orders"),
+        ([{"decision": "A>B"}], "not two judgments for the pair"),
         ([{"decision": "A>B"}, {"decision": "A wins"}], r"judgments\[1\].decision: not a decision; found 'A wins'"),
         ([{"decision": "A>B"}, {}], r"judgments\[1\].decision: the decision is missing"),
         (["A>B", "B>A"], r"judgments\[0\].decision: the decision is missing"),
@@ -109,7 +109,7 @@ def test_bad_judgments_are_named(tmp_path: Path, made: Any, says: str) -> None:
 
 
 def test_no_judgments_at_all(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no judgments"):
+    with pytest.raises(InputError, match="has no judgments"):
         judgments(_file(tmp_path))
 
 
@@ -126,16 +126,16 @@ def test_own_rows_come_back(tmp_path: Path) -> None:
     ("row", "says"),
     [
         (_row(), "gold.best: no best response"),
-        (_row(best=3), "gold.best: the best response is none of them"),
-        (_row(best=0), "gold.best: the best response is none of them"),
-        (_row(best=1, scores=(5.0, 5.0)), "gold.scores: another best response, or two"),
-        (_row(best=1, scores=(5.0, 6.0)), "gold.scores: another best response, or two"),
-        (_row(best=1, scores=(5.0,)), "gold.scores: the scores do not go with the responses"),
-        (_row(responses=0), "item.responses: no row to judge; found '0 responses'"),
-        (_row(responses=100, best=1), "item.responses: no row to judge; found '100 responses'"),
-        (_row(responses=1), "gold.scores: a single response is right or wrong"),
-        (_row(responses=1, scores=(0.5,)), "gold.scores: a single response is right or wrong"),
-        (_row(responses=1, best=1, scores=(1.0,)), "gold.best: a single response has nothing to be better than"),
+        (_row(best=3), "gold.best: no such response"),
+        (_row(best=0), "gold.best: no such response"),
+        (_row(best=1, scores=(5.0, 5.0)), "gold.scores: the scores contradict gold.best"),
+        (_row(best=1, scores=(5.0, 6.0)), "gold.scores: the scores contradict gold.best"),
+        (_row(best=1, scores=(5.0,)), "gold.scores: the scores do not match the responses"),
+        (_row(responses=0), "item.responses: unsupported number of responses; found '0 responses'"),
+        (_row(responses=100, best=1), "item.responses: unsupported number of responses; found '100 responses'"),
+        (_row(responses=1), "gold.scores: not a score of a single response"),
+        (_row(responses=1, scores=(0.5,)), "gold.scores: not a score of a single response"),
+        (_row(responses=1, best=1, scores=(1.0,)), "gold.best: a single response cannot be the best"),
     ],
 )
 def test_a_row_without_one_best_response_is_refused(tmp_path: Path, row: Preference, says: str) -> None:
@@ -157,7 +157,7 @@ def test_two_best_responses_by_name(tmp_path: Path) -> None:
 
 
 def test_an_id_occurs_once(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the id occurs twice"):
+    with pytest.raises(InputError, match="duplicate id"):
         list(judgebench(_file(tmp_path, PAIR, PAIR)))
-    with pytest.raises(InputError, match="the id occurs twice"):
+    with pytest.raises(InputError, match="duplicate id"):
         list(preference_pairs.read(_file(tmp_path, *[json.loads(encode(_row(best=1)))] * 2)))

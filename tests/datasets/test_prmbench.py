@@ -34,11 +34,11 @@ def test_rows_as_they_are_published(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"error_steps": [9]}, "error_steps: the wrong steps lie outside the solution; found [9]; expected 1 to 3"),
+        ({"error_steps": [9]}, "error_steps: the wrong steps are outside the solution; found [9]; expected 1 to 3"),
         ({"error_steps": [0]}, "error_steps: not numbers of steps"),
         ({"error_steps": [True]}, "error_steps: not numbers of steps"),
         ({"error_steps": None}, "error_steps: wrong type"),
-        ({"modified_process": []}, "modified_process: a solution without steps"),
+        ({"modified_process": []}, "modified_process: the solution has no steps"),
         ({"classification": None}, "classification: wrong type"),
     ],
 )

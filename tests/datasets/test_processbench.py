@@ -64,12 +64,12 @@ def test_headings_in_the_real_file(datasets_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"label": 2}, "x.json:2: label: the label lies outside the steps; found 2; expected 0 to 1, or -1"),
-        ({"label": -2}, "label: the label lies outside the steps"),
+        ({"label": 2}, "x.json:2: label: the label is outside the steps; found 2; expected 0 to 1, or -1"),
+        ({"label": -2}, "label: the label is outside the steps"),
         ({"label": True}, "label: wrong type; found True; expected a whole number"),
         ({"label": "1"}, "label: wrong type"),
         ({"label": None}, "label: wrong type|label: the field is missing"),
-        ({"steps": []}, "steps: a solution without steps"),
+        ({"steps": []}, "steps: the solution has no steps"),
         ({"steps": "a"}, "steps: wrong type; found 'a'; expected a list"),
         ({"steps": ["a", 2]}, r"steps\[1\]: wrong type; found 2; expected a text"),
         ({"problem": 3}, "problem: wrong type"),
@@ -89,14 +89,14 @@ def test_a_row_that_is_off(tmp_path: Path, change: dict[str, Any], said: str) ->
 def test_a_missing_field(tmp_path: Path, name: str) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps({key if key != name else key + "s": value for key, value in GOOD.items()}))
-    with pytest.raises(InputError, match=rf"x.jsonl:1: {name}: the field is missing; is it '{name}s' here"):
+    with pytest.raises(InputError, match=rf"x.jsonl:1: {name}: the field is missing; did you mean '{name}s'"):
         list(processbench.read(path))
 
 
 def test_an_id_that_occurs_twice(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps(GOOD) + "\n" + json.dumps(GOOD))
-    with pytest.raises(InputError, match=r"x.jsonl:2: id: the id occurs twice; found 'x-1'; expected .*line 1"):
+    with pytest.raises(InputError, match=r"x.jsonl:2: id: duplicate id; found 'x-1'; expected .*line 1"):
         list(processbench.read(path))
 
 
@@ -112,7 +112,7 @@ def test_bad_rows_can_be_allowed_and_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_told_before_the_first_row() -> None:
-    with pytest.raises(InputError, match="there is no such file"):
+    with pytest.raises(InputError, match="no such file"):
         processbench.read("none.json")
 
 

@@ -71,14 +71,14 @@ def test_a_single_object_is_one_record(tmp_path: Path) -> None:
         (
             "x.jsonl",
             '{\n"a": 1\n}\n',
-            "x.jsonl:1: not JSON in UTF-8 .the object does not end on its line.; found .*; put each object on a line of its own",
+            "x.jsonl:1: not JSON in UTF-8 .the object does not end on its line.; found .*; write one object per line",
         ),
         ("x.json", '{"a": ["one"], "b": ["two"]}', "x.json:1: a row must be an object; found 'one'"),
         ("x.csv", "a,a\n1,2\n", "x.csv:1: the header names no columns"),
         (
             "x.csv",
             'a,b\n"1\n2",3\n4\n',
-            "x.csv:4: a row with another number of values than the header; found 1; expected 2: a, b",
+            "x.csv:4: the row has a different number of values than the header; found 1; expected 2: a, b",
         ),
         ("x.txt", "Step 1: a", "x.txt: unknown kind of file; found 'Step 1: a'; expected a file ending in .json"),
         ("x.jsonl", '{"a": ' + "[" * 100_000, "x.jsonl:1: not JSON"),
@@ -122,14 +122,14 @@ def test_bad_lines_can_be_set_aside(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_told_at_once(tmp_path: Path) -> None:
     _write(tmp_path / "gsm8k.json", "[]")
-    with pytest.raises(InputError, match=r"there is no such file; expected .*gsm8k\.json"):
+    with pytest.raises(InputError, match=r"no such file; expected .*gsm8k\.json"):
         read_records(tmp_path / "gsm8.json")
-    with pytest.raises(InputError, match="there is no such file"):
+    with pytest.raises(InputError, match="no such file"):
         read_records("no/gsm8k.json")
 
 
 def test_a_local_file_has_no_revision(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a local file has no revision"):
+    with pytest.raises(InputError, match="a local file does not support revision"):
         read_records(_write(tmp_path / "x.json", "[]"), revision="main")
 
 
@@ -151,7 +151,7 @@ def test_a_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError(f"cannot reach {name}\nmore of it")
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
-    with pytest.raises(InputError, match=r"some/set@v1: there is no such file, and .*ConnectionError: cannot reach some/set\);"):
+    with pytest.raises(InputError, match=r"some/set@v1: no such file, and .*ConnectionError: cannot reach some/set\);"):
         read_records("some/set@v1")
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError, match="`datasets` is not installed"):
@@ -182,9 +182,7 @@ def test_other_encodings_are_named(tmp_path: Path, encoding: str, said: str, nam
 def test_other_archives_are_named(tmp_path: Path, head: bytes, said: str) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(head + b"\x01\x02rest")
-    with pytest.raises(
-        InputError, match=rf"x.jsonl.*: the file is no text, but {said}; expected a text in UTF-8, plain or packed with gzip"
-    ):
+    with pytest.raises(InputError, match=rf"x.jsonl.*: the file is not text but {said}; expected UTF-8 text, plain or gzipped"):
         list(read_records(path))
 
 
@@ -239,7 +237,7 @@ def test_a_folder_with_files_of_rows(tmp_path: Path) -> None:
     assert sorted(row["a"] for _, row in _read(tmp_path)) == [1, 2, 3]
     assert [row["a"] for _, row in _read(tmp_path, split="train")] == [1, 2]
     assert next(iter(read_records(str(tmp_path), split="test")))[0] == Place(str(tmp_path / "data" / "test.json"), 1)
-    with pytest.raises(InputError, match=r"no file of the split 'dev' in this folder; found .*test.json"):
+    with pytest.raises(InputError, match=r"no file for split 'dev' in this folder; found .*test.json"):
         read_records(tmp_path, split="dev")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no file with rows in this folder; expected a file ending in \.json"):
@@ -249,7 +247,7 @@ def test_a_folder_with_files_of_rows(tmp_path: Path) -> None:
 def test_the_folder_of_a_stage_is_no_data_set(tmp_path: Path) -> None:
     _write(tmp_path / "manifest.json", "{}")
     _write(tmp_path / "examples.jsonl", "")
-    with pytest.raises(InputError, match=r"this is the folder of a stage; found 'examples.jsonl'; expected one of its files"):
+    with pytest.raises(InputError, match=r"the path is a stage folder; found 'examples.jsonl'; expected one of its files"):
         read_records(tmp_path)
 
 
@@ -260,7 +258,7 @@ def test_what_save_to_disk_wrote(tmp_path: Path) -> None:
     assert _read(tmp_path / "one") == [(1, {"a": 1})]
     assert [row["a"] for _, row in _read(str(tmp_path / "both"))] == [1, 2]
     assert [row["a"] for _, row in _read(tmp_path / "both", split="test")] == [2]
-    with pytest.raises(InputError, match="split: there is no such split; found 'dev'; expected train or test"):
+    with pytest.raises(InputError, match="split: no such split; found 'dev'; expected train or test"):
         list(read_records(tmp_path / "both", split="dev"))
 
 
@@ -298,14 +296,13 @@ def test_a_field_that_is_missing_is_told_with_those_that_are_there(tmp_path: Pat
         return str(error.value).partition("x.jsonl")[2]
 
     row = {"id": "x-1", "problem": "p", "steps": ["a"], "label": 0}
-    assert "problem: the field is missing; is it 'question' here?; found 'id, steps, label, question'" in said(
+    assert "problem: the field is missing; did you mean 'question'?; found 'id, steps, label, question'" in said(
         {"id": "x-1", "steps": ["a"], "label": 0, "question": "p"}
     )
-    assert (
-        ":1: steps: the row is wrapped: the field stands in 'row'; found 'row_idx, row'; write it without 'row' around"
-        in said({"row_idx": 1, "row": row})
+    assert ":1: steps: the row is nested: the field is inside 'row'; found 'row_idx, row'; remove the 'row' around it" in said(
+        {"row_idx": 1, "row": row}
     )
-    assert "the rows are wrapped: the field stands in 'stuff'" in said({"stuff": [row], "n": 1})
+    assert "the rows are nested: the field is inside 'stuff'" in said({"stuff": [row], "n": 1})
     assert "label: the field is missing; found 'id, problem, steps, x'; expected a whole number" in said(
         {**{k: row[k] for k in ("id", "problem", "steps")}, "x": 1}
     )
@@ -320,8 +317,8 @@ def test_a_row_that_is_there_twice(tmp_path: Path) -> None:
     assert len(list(processbench.read(path, max_bad=9, report=report))) == 1
     assert report.counts == {"rows": 4, "examples": 1, "duplicates": 1, "bad": 2}
     assert [str(error).partition(": ")[2] for error in report.bad] == [
-        "id: the same row with another label; found 'x-1, labelled -1'; expected 1, the label on line 1",
-        "id: the id occurs twice; found 'x-1'; expected an id other than that of line 1",
+        "id: duplicate row with another label; found 'x-1, labelled -1'; expected 1, as on line 1",
+        "id: duplicate id; found 'x-1'; expected an id different from that of line 1",
     ]
 
 

@@ -56,7 +56,7 @@ def test_nine_pairs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "says"),
     [
-        (made.rewardbench_2("1", "Math", right=2), "chosen: not one best response; found '2 texts'"),
+        (made.rewardbench_2("1", "Math", right=2), "chosen: several best responses; found '2 texts'"),
         (made.rewardbench_2("1", "Math", chosen=["x"], rejected=[]), "rejected: not responses"),
         (made.rewardbench_2("1", "Ties"), "id: not an id of this subset"),
         (made.rewardbench_2("1", "Math", chosen="right"), "chosen: wrong type"),

@@ -49,12 +49,12 @@ def test_own_rows_under_their_own_names(tmp_path: Path, kind: str, index_base: i
     assert rows[1].item.steps == ("2 + 2 = 4",)
     assert report.unread == {"note": 3}
     if index_base == 1:
-        assert "label: the label lies outside the steps; found" in str(report.bad[0])
-        assert "expected 1 to 2, or -1 for none; if labels count steps from 0, give index_base=0" in str(report.bad[0])
+        assert "label: the label is outside the steps; found" in str(report.bad[0])
+        assert "expected 1 to 2, or -1 for none; if labels count steps from 0, set index_base=0" in str(report.bad[0])
 
 
 def test_a_label_counts_from_nobody_knows_where() -> None:
-    with pytest.raises(UsageError, match="index_base: first_error holds labels, and nothing says whether they count"):
+    with pytest.raises(UsageError, match="index_base: not set, but required for labels in first_error"):
         list(table.read(ROWS, columns=COLUMNS, max_bad=100))
     rows: list[Any] = [{"problem": "p", "steps": ["a"], "label": -1}, {"problem": "q", "steps": "one\n\ntwo"}, {"problem": "r"}]
     assert [row.gold.first_error for row in table.read(rows)] == [ALL_CORRECT, UNLABELLED, UNLABELLED]
@@ -99,12 +99,12 @@ def test_labels_of_steps(labels: Any, first: int, ratings: Any) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"step_labels": [1, 0]}, "step_labels: 0 may be wrong, or neither right nor wrong"),
+        ({"step_labels": [1, 0]}, "step_labels: 0 is ambiguous: wrong or neutral"),
         ({"step_labels": [True]}, "step_labels: wrong type; found .True.; expected a list of 2 labels, one for each step"),
         ({"step_labels": ["+", "-"]}, "step_labels: wrong type; .*expected true and false, or -1, 0 and 1"),
         (
             {"step_labels": [True, False], "first_error": 0},
-            "first_error: the labels of the steps say otherwise; found 0; expected 2",
+            "first_error: first_error contradicts step_labels; found 0; expected 2",
         ),
         ({"steps": [{"text": "a"}]}, r"steps\[0\]: wrong type"),
         ({"steps": 3}, "steps: wrong type; found 3; expected a list of texts, or a text"),
@@ -118,9 +118,9 @@ def test_rows_that_are_off(row: dict[str, Any], said: str) -> None:
 
 
 def test_columns_that_are_off() -> None:
-    with pytest.raises(UsageError, match=r"columns: there is no field probelm; did you mean problem\?"):
+    with pytest.raises(UsageError, match=r"columns: unknown field probelm; did you mean problem\?"):
         table.read(ROWS, columns={"probelm": "question"})
-    with pytest.raises(UsageError, match="index_base: not the number of a first step; found 2; expected 0 or 1"):
+    with pytest.raises(UsageError, match="index_base: not a valid index base; found 2; expected 0 or 1"):
         table.read(ROWS, columns=COLUMNS, index_base=2)
     with pytest.raises(InputError, match="list:1: steps_of: the field is missing; found 'question, solution_steps, label, note'"):
         list(table.read(ROWS, columns={**COLUMNS, "steps": "steps_of"}, index_base=0))
@@ -130,7 +130,7 @@ def test_other_data_sets_take_columns_too() -> None:
     rows = [{"id": 7, "question": "p", "steps": ["a", "b"], "gold": 2}]
     (row,) = processbench.read(rows, columns={"problem": "question", "label": "gold"}, index_base=1)
     assert (row.id, row.gold.first_error) == ("processbench-7", 2)
-    with pytest.raises(InputError, match=r"gold: the label lies outside the steps; found 2; .*give index_base=1"):
+    with pytest.raises(InputError, match=r"gold: the label is outside the steps; found 2; .*set index_base=1"):
         list(processbench.read(rows, columns={"problem": "question", "label": "gold"}))
 
 
@@ -168,7 +168,7 @@ def test_own_rows_by_the_command_line(command: Callable[..., Any], tmp_path: Pat
     path = _write(tmp_path, "csv")
     columns = "columns={problem: question, steps: solution_steps, first_error: label}"
     words = ["stage=prepare", "source=table", f"source.path={path}", f"source.{columns}", "run=mine"]
-    assert "index_base: first_error holds labels" in command(*words).err
+    assert "index_base: not set, but required for labels in first_error" in command(*words).err
     outcome = command(*words, "source.index_base=0")
     assert outcome.code == 0, outcome.err
     assert "unused columns: note" in outcome.out
@@ -190,10 +190,10 @@ def test_own_rows_as_a_benchmark_and_in_training(tmp_path: Path) -> None:
     rows = list(own.read(str(path), Example, columns=COLUMNS, index_base=0))
     assert [row.id for row in rows if isinstance(row, Example)] == [row.id for row in part.examples]
     other = Benchmark(name="x", reader=examples.read, path=str(path), license=None, metric="F1", index_base=1)
-    with pytest.raises(UsageError, match=r"benchmark.index_base has no effect: x is read in its own way"):
+    with pytest.raises(UsageError, match=r"benchmark.index_base has no effect on x"):
         other.read()
 
 
 def test_flat_rows_are_no_rows_of_a_stage() -> None:
-    with pytest.raises(InputError, match=r"this is not a row of stage=prepare; found .*; make rows of it first: .*source=table"):
+    with pytest.raises(InputError, match=r"not a row of stage=prepare; found .*; convert it with .*source=table"):
         list(examples.read(ROWS))

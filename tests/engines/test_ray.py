@@ -64,7 +64,7 @@ class Missing(ScriptedSampler):
         super().__init__("fine")
 
     def __enter__(self) -> Self:
-        raise InputError("the weights are gone", field="model", found="m", expected="a whole folder")
+        raise InputError("the weights are gone", field="model", found="m", expected="a complete folder")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         raise AssertionError("it was never entered")
@@ -89,7 +89,7 @@ def test_an_engine_that_is_killed_is_started_anew_and_nothing_is_lost(tmp_path: 
 
 
 def test_an_engine_that_does_not_start_says_why(opened: Sampler) -> None:
-    with pytest.raises(InputError, match="model: the weights are gone; found 'm'; expected a whole folder"):
+    with pytest.raises(InputError, match="model: the weights are gone; found 'm'; expected a complete folder"):
         RaySampler("m", engine=Missing, actors=1, cpus=0.1).__enter__()
     assert len(drawn(opened, list(_asks(3)))) == 3, "a cluster that is somebody else's goes on"
 

@@ -85,7 +85,7 @@ def test_an_adapter_writes_as_the_model_that_it_makes(adapted: tuple[Path, Path]
 
 
 def test_an_adapter_that_is_none(critic_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"sampler.lora: the folder holds no adapter; .*adapter_model.safetensors"):
+    with pytest.raises(InputError, match=r"sampler.lora: the folder has no adapter; .*adapter_model.safetensors"):
         VLLMSampler(str(critic_model), lora=str(tmp_path))
 
 
@@ -129,5 +129,5 @@ def test_an_engine_that_dies_ends_the_stream_and_says_how_to_go_on(critic_model:
             with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):  # one of an earlier test, on its way out
                 if "EngineCore" in engine.name() or any("spawn_main" in word for word in engine.cmdline()):
                     os.kill(engine.pid, signal.SIGKILL)
-        with pytest.raises(StageIncomplete, match="start the same command again"):
+        with pytest.raises(StageIncomplete, match="rerun the same command"):
             deque(stream, maxlen=0)

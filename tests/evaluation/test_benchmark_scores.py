@@ -188,7 +188,7 @@ def test_prm_score_as_its_authors_compute_it(tmp_path: Path) -> None:
     tp, _, _, fn = counts("multi_solutions")
     assert found["parts"]["multi_solutions"]["value"] == pytest.approx(tp / (tp + fn))
     assert found["parts"].keys() == {"correct", *kinds}
-    assert benchmark_scores.prmbench(rows, judged, task, {})["skipped"].startswith("PRMScore is over all steps")
+    assert benchmark_scores.prmbench(rows, judged, task, {})["skipped"].startswith("PRMScore needs step scores")
 
 
 def test_hard2verify_as_its_authors_score_it(tmp_path: Path) -> None:

@@ -118,13 +118,13 @@ def _refused(a: Sequence[Judged], b: Sequence[Judged]) -> str:
 
 def test_the_same_rows_are_needed() -> None:
     a, b = _run(0.8, 1), _run(0.6, 2)
-    assert "mine has 2 that theirs has not, such as 'x-118' of one" in _refused(a, b[:-2])
-    assert "theirs has 1 that mine has not, such as 'x-119' of one" in _refused(a[:-1], b)
-    assert "theirs has not, such as 'x-0' of one" in _refused(a, _run(0.6, 2, benchmark="two"))
+    assert "mine has 2 rows that theirs lacks, such as 'x-118' of one" in _refused(a, b[:-2])
+    assert "theirs has 1 rows that mine lacks, such as 'x-119' of one" in _refused(a[:-1], b)
+    assert "theirs lacks, such as 'x-0' of one" in _refused(a, _run(0.6, 2, benchmark="two"))
     other = [msgspec.structs.replace(b[0], gold=4), *b[1:]]
-    assert "the label of 'x-0' of one differs in mine and theirs" in _refused(a, other)
+    assert "the label of 'x-0' of one differs between mine and theirs" in _refused(a, other)
     other = [*b[:5], msgspec.structs.replace(b[5], cluster="another"), *b[6:]]
-    assert "the problem of 'x-5' of one differs in mine and theirs" in _refused(a, other)
+    assert "the problem of 'x-5' of one differs between mine and theirs" in _refused(a, other)
 
 
 def test_one_stratum_alone() -> None:

@@ -141,12 +141,12 @@ def test_a_file_a_name_and_a_folder(tmp_path: Path, made: Callable[..., Released
         (
             "deepcritic_7b_sft",
             None,
-            r"git clone https://github\.com/RUCBM/DeepCritic and give critic\.prompt=FOLDER, or critic\.prompt=own",
+            r"git clone https://github\.com/RUCBM/DeepCritic and set critic\.prompt=FOLDER, or critic\.prompt=own",
         ),
-        ("genprm_7b", "own", "was trained on its own words"),
-        ("fare_8b", "own", "no question of this package's own in the form of FARE-8B"),
+        ("genprm_7b", "own", "works only with its own prompt"),
+        ("fare_8b", "own", "no prompt for the verdict format of FARE-8B"),
         ("deepcritic_7b_sft", "{empty}", "critique_template_new.txt: the prompt cannot be read"),
-        ("deepcritic_7b_sft", "{text}", "a field that this critic's prompt does not have; found 'question'"),
+        ("deepcritic_7b_sft", "{text}", "unknown field for this critic; found 'question'"),
     ],
 )
 def test_prompts_that_will_not_do(name: str, prompt: str | None, said: str, tmp_path: Path) -> None:
@@ -157,9 +157,9 @@ def test_prompts_that_will_not_do(name: str, prompt: str | None, said: str, tmp_
 
 
 def test_presets_that_cannot_be() -> None:
-    with pytest.raises(InputError, match=r"critic\.form: not a form of verdict"):
+    with pytest.raises(InputError, match=r"critic\.form: unknown verdict format"):
         ReleasedCritic(name="x", form="boxes")
-    with pytest.raises(InputError, match=r"critic\.prompt: no critic is named"):
+    with pytest.raises(InputError, match=r"critic\.prompt: no critic is given"):
         ReleasedCritic(prompt="file.txt")
 
 

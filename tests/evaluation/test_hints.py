@@ -22,7 +22,7 @@ def _hints(rows: list[list[str]], temperature: float | None = 1.0) -> list[str]:
 
 def test_copies_in_place_of_samples() -> None:
     assert len(_hints([["a", "a"], ["b", "b", "b"]])) == 1
-    assert "at temperature 0.7, on each of 2 rows" in _hints([["a", "a"], ["b", "b"], ["c"]], 0.7)[0]
+    assert "at temperature 0.7, in all 2 rows" in _hints([["a", "a"], ["b", "b"], ["c"]], 0.7)[0]
     assert len(_hints([["a", "a"], ["b", "b"]], None)) == 1
     assert not _hints([["a", "a"], ["b", "b"]], 0)  # greedy: they have to be the same
     assert not _hints([["a", "a"], ["b", "c"]])
@@ -45,10 +45,10 @@ def _judged(gold: int, vote: int | None, steps: int = 4) -> Judged:
 def test_labels_that_count_from_elsewhere() -> None:
     rows = [_judged(2, 1), _judged(3, 2), _judged(4, 3), _judged(ALL_CORRECT, ALL_CORRECT), _judged(2, None)]
     (hint,) = label_hints(rows, "mine")
-    assert hint.startswith("mine: no label names the first step, and 3 of 4 verdicts are one step before the label")
-    assert hint.endswith("benchmark.index_base=1)?")
+    assert hint.startswith("mine: no label is the first step, and 3 of 4 verdicts are one step before the label")
+    assert hint.endswith("benchmark.index_base=1)")
     (hint,) = label_hints([_judged(1, 2), _judged(2, 3), _judged(3, 4)], "mine")
-    assert hint.startswith("mine: no label names the last step, and 3 of 3 verdicts are one step behind the label")
+    assert hint.startswith("mine: no label is the last step, and 3 of 3 verdicts are one step after the label")
     assert not label_hints([*rows, _judged(1, 1)], "mine")  # a label names the first step
     assert not label_hints([_judged(2, 2), _judged(3, 3), _judged(4, 3)], "mine")
     assert not label_hints(rows[:2], "mine")
@@ -75,8 +75,8 @@ def test_an_evaluation_says_what_looks_wrong(command: Callable[..., Any], from_o
     words.append(f"stage.generations={from_one}/replies.jsonl")
     outcome = command(*words)
     assert outcome.code == 0, outcome.err
-    assert "warning: processbench/q: no label names the first step, and 4 of 4 verdicts are one step before" in outcome.out
-    assert "warning: all samples of a row are the same text, on each of 10 rows" in outcome.out
+    assert "warning: processbench/q: no label is the first step, and 4 of 4 verdicts are one step before" in outcome.out
+    assert "warning: all samples of a row are identical, in all 10 rows" in outcome.out
     outcome = command(*words[:-2], "run=other", words[-1], "benchmark.index_base=1")
-    assert "no label names" not in outcome.out
+    assert "no label is" not in outcome.out
     assert "F1 100.0" in outcome.out

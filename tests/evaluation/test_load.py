@@ -83,9 +83,7 @@ def test_where_there_is_none_or_several(evaluated: Path, tmp_path: Path) -> None
 
 def test_a_file_of_another_kind_is_refused(evaluated: Path) -> None:
     (evaluated / "metrics.json").write_text('{"f1": "high"}', "utf-8")
-    with pytest.raises(
-        InputError, match=r"json: fields are not as deepcritic writes them \(ValidationError: Expected `float \| null`, got `str`"
-    ):
+    with pytest.raises(InputError, match=r"json: invalid fields \(ValidationError: Expected `float \| null`, got `str`"):
         load_results(evaluated)
 
 

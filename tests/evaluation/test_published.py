@@ -164,7 +164,7 @@ def test_the_tests_have_the_names_that_evaluations_give_them() -> None:
 
 def test_other_numbers_of_rows_are_said() -> None:
     text = markdown(beside_published({"mine": Metrics.of(_metrics("mr_gsm8k/original", rows=709))}))
-    assert "MR-GSM8K: 709 rows here, 1,418 in published figures, which do not compare." in text
+    assert "MR-GSM8K: 709 rows here, 1,418 in published results: not comparable." in text
     assert "rows here" not in markdown(beside_published({"mine": Metrics.of(_metrics("mr_gsm8k/original", rows=1418))}))
 
 

@@ -106,7 +106,7 @@ def test_a_hub_id_needs_a_token_from_the_environment(monkeypatch: pytest.MonkeyP
 def test_a_hub_that_cannot_be_reached_ends_in_one_line_without_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="the hub did not take the results") as refused:
+    with pytest.raises(InputError, match="the hub rejected the results") as refused:
         put_results("org/name-that-is-not-in-the-cache", _metrics())
     assert "hf_secret" not in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -27,12 +27,12 @@ def test_what_the_package_ships_has_a_name_of_its_own() -> None:
     [
         (
             "/no/such/folder",
-            "model: no such model folder; found '/no/such/folder'; expected a folder or a GGUF file that exists, or a hub id",
+            "model: no such model folder; found '/no/such/folder'; expected an existing folder or GGUF file, or a hub id",
         ),
         ("./nothing", "no such model folder"),
         ("word", "no such model folder"),
         ("a/b/c", "no such model folder"),
-        ("", "no such model folder|holds no model"),
+        ("", "no such model folder|has no model"),
         ("deepcritic://nothing", "no such model folder"),
         ("org/name", "HF_HUB_OFFLINE"),
         ("org/name@v1", "HF_HUB_OFFLINE"),
@@ -55,7 +55,7 @@ def test_a_local_folder_is_not_taken_for_a_hub_id(tmp_path: Path, monkeypatch: p
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(InputError, match="no such model folder"):
         find_model("checkpoints/lats")
-    with pytest.raises(InputError, match=r"the folder holds no model; found 'checkpoints'; expected a folder with config\.json"):
+    with pytest.raises(InputError, match=r"the folder has no model; found 'checkpoints'; expected a folder with config\.json"):
         find_model("checkpoints")
 
 
@@ -93,7 +93,7 @@ def test_weights_other_than_safetensors_are_not_loaded(tiny_model: Path, tmp_pat
     copy = tmp_path / "pickled"
     shutil.copytree(tiny_model, copy)
     (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"model: the model cannot be loaded .*; expected a whole folder"):
+    with pytest.raises(InputError, match=r"model: the model cannot be loaded .*; expected a complete folder"):
         load_model(str(copy), device="cpu")
 
 
@@ -117,5 +117,5 @@ def test_a_damaged_folder_ends_in_one_line(tiny_model: Path, tmp_path: Path, fil
 
 
 def test_an_unknown_kind_of_number(tiny_model: Path) -> None:
-    with pytest.raises(InputError, match="dtype: no such kind of number; found 'float33'"):
+    with pytest.raises(InputError, match="dtype: unknown dtype; found 'float33'"):
         load_model(str(tiny_model), device="cpu", dtype="float33")

@@ -107,14 +107,14 @@ def test_an_upload_is_one_commit_to_a_private_repository(hub: Any) -> None:
 def test_what_the_hub_refuses_is_one_line_with_a_way_out(hub: Any) -> None:
     hub.status = 403
     said = _push(f"http://127.0.0.1:{hub.server_port}")
-    assert said.startswith("error: push: the hub did not take it (HfHubHTTPError: ")
-    assert "found 'org/name'; expected a repository that the token may write to; or push=./FOLDER" in said
+    assert said.startswith("error: push: the hub rejected the upload (HfHubHTTPError: ")
+    assert "found 'org/name'; expected a repository that the token can write to, or push=./FOLDER" in said
 
 
 @pytest.mark.parametrize("offline", ["0", "1"])
 def test_a_hub_out_of_reach(offline: str) -> None:
     said = _push("http://127.0.0.1:9", HF_HUB_OFFLINE=offline)
-    assert said.startswith("error: push: the hub did not take it (")
+    assert said.startswith("error: push: the hub rejected the upload (")
 
 
 def test_without_a_token_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:

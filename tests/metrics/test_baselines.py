@@ -137,7 +137,7 @@ def test_it_is_said_why_f1_is_unknown() -> None:
     task = FirstError()
     found = figures(_judged([(2, 3, False)] * 5, [2] * 5), task)
     assert found["f1"] is None
-    assert "  F1 is unknown: none of the 5 rows is a solution without an error, and F1 needs both" in task.lines(found)
+    assert "  F1 is unknown: F1 needs both classes, but none of the 5 solutions is without an error" in task.lines(found)
     assert "f1_unknown" not in figures(_judged([(2, 3, False), (-1, 3, True)], [2, 2]), task)
 
 

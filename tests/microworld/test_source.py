@@ -85,7 +85,7 @@ def test_half_with_an_error_in_the_order_of_the_file(tmp_path: Path) -> None:
     found = list(judged(path=str(path), count=101, half_with_error=True, report=report))
     wrong = [row.gold.first_error != ALL_CORRECT for row in found]
     assert (sum(wrong), len(wrong)) == (50, 101)
-    assert report.counts == {"rows": 300, "examples": 101, "more than asked": 199}
+    assert report.counts == {"rows": 300, "examples": 101, "above the requested count": 199}
     order = [row.id for row in rows]
     assert [row.id for row in found] == sorted((row.id for row in found), key=order.index)
     everything = list(judged(path=str(path)))
@@ -97,7 +97,7 @@ def test_half_with_an_error_in_the_order_of_the_file(tmp_path: Path) -> None:
 def test_too_few_solutions_are_said(tmp_path: Path) -> None:
     path = tmp_path / "solutions.jsonl"
     _solutions(20, path)
-    with pytest.raises(InputError, match=r"too few solutions: \d+ with an error and \d+ without are missing"):
+    with pytest.raises(InputError, match=r"too few solutions: missing \d+ with an error and \d+ without"):
         list(judged(path=str(path), count=40, half_with_error=True))
 
 
@@ -107,4 +107,4 @@ def test_a_count_alone_takes_the_first(tmp_path: Path) -> None:
     report = Report()
     everything = list(judged(path=str(path)))
     assert [row.id for row in judged(path=str(path), count=7, report=report)] == [row.id for row in everything[:7]]
-    assert report.counts == {"rows": 20, "examples": 7, "more than asked": 13}
+    assert report.counts == {"rows": 20, "examples": 7, "above the requested count": 13}

@@ -35,11 +35,11 @@ def test_cautions_come_first_and_only_where_there_is_reason(
     (run / "sft" / "config.json").write_text("{}", "utf-8")
     said = "\n".join(f"{one.stage} {one.text}" for one in warnings(run, dict(finished_manifests(run)), evaluations(run)))
     for piece in (
-        "sft is not finished", "rollout 7 draws failed", "loud F1 is below", "40 of 1,000 replies (4.0%) were cut",
+        "sft is not finished", "rollout 7 requests failed", "loud F1 is below", "40 of 1,000 replies (4.0%) were cut",
         "5.0% of the labelled solutions are with an error",
-        "rule deepcritic is not confirmed", "50 of 150 solutions (33.3%) have no label", "replies cut at max_tokens: 3.2%",
-        "replies without a readable verdict, which count as wrong: 1.0%", "did not come: 4 (F1 lies between 9.0 and 11.0",
-        "rows without a reply, which count as wrong: 2", "rows measured: 240 of 400",
+        "rule deepcritic is unconfirmed", "50 of 150 solutions (33.3%) have no label", "replies truncated at max_tokens: 3.2%",
+        "unparsed replies, counted as wrong: 1.0%", "missing replies: 4 (F1 between 9.0 and 11.0",
+        "rows without a reply, counted as wrong: 2", "rows evaluated: 240 of 400",
         "F1 is below that of the baseline “best constant”: 10.0 against 20.0", "only 15 solutions are “all correct”",
     ):  # fmt: skip
         assert piece in said, piece

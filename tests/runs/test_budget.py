@@ -33,18 +33,18 @@ def test_money(price: Price, tokens: tuple[int, int, int], money: float) -> None
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"max_cost": 5}, "max_cost needs a price"),
-        ({"max_cost": -1, "price": {"prompt": 1}}, "max_cost: found -1"),
-        ({"max_cost": float("nan"), "price": {"prompt": 1}}, "max_cost: found nan"),
-        ({"price": {"prompt": -1}}, "price.prompt: found -1"),
-        ({"price": {"completion": float("nan")}}, "price.completion: found nan"),
+        ({"max_cost": 5}, "max_cost needs prices"),
+        ({"max_cost": -1, "price": {"prompt": 1}}, "max_cost: not an amount; found -1"),
+        ({"max_cost": float("nan"), "price": {"prompt": 1}}, "max_cost: not an amount; found nan"),
+        ({"price": {"prompt": -1}}, "price.prompt: not a price; found -1"),
+        ({"price": {"completion": float("nan")}}, "price.completion: not a price; found nan"),
         ({"price": {"prompt": "dear"}}, "price.prompt: Expected `float`, got `str`"),
         ({"price": {"promt": 1}}, "price: Object contains unknown field `promt`"),
         ({"price": 3}, "price: Expected `object`, got `int`"),
-        ({"probe": 0}, "probe: found 0"),
+        ({"probe": 0}, "probe: not a number of rows; found 0"),
         ({"probe": 2.5}, "probe: Expected"),
         ({"dry_run": "perhaps"}, "dry_run: Expected `bool`, got `str`"),
-        ({"dry_run": True, "probe": 3}, "give one of them"),
+        ({"dry_run": True, "probe": 3}, "set only one of them"),
     ],
 )
 def test_limits_that_mean_nothing_are_refused_by_name(given: dict[str, Any], said: str) -> None:

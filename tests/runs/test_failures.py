@@ -22,9 +22,9 @@ def test_the_commonest_reason_comes_first_with_its_first_row(tmp_path: Path) -> 
     line = failures_in(tmp_path)
     assert line is not None
     assert line.startswith("5 replies failed (timeout: 3, too_long: 2), such as a")
-    assert "no answer in 5 s; to change: sampler.timeout" in line
+    assert "no answer in 5 s; rerun the same command to retry them, with a larger sampler.timeout" in line
 
 
 def test_rare_reasons_are_summed_up_and_an_unknown_one_asks_for_nothing() -> None:
     line = failure_line({"a": 1, "b": 4, "c": 2, "d": 1, "e": 1}, "x: y")
-    assert line.startswith("9 replies failed (b: 4, c: 2, a: 1, others: 2), such as x: y; to change: nothing")
+    assert line.startswith("9 replies failed (b: 4, c: 2, a: 1, others: 2), such as x: y; rerun the same command")

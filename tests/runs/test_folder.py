@@ -62,7 +62,7 @@ def test_a_finished_stage_says_so_and_does_nothing(path: Path, capsys: pytest.Ca
             if folder.begin():
                 _work(folder)
                 folder.finish()
-    assert "finished before with this configuration; nothing to do" in capsys.readouterr().out
+    assert "already finished with this configuration; nothing to do" in capsys.readouterr().out
     assert len((path / "rows.jsonl").read_bytes().splitlines()) == 1
 
 
@@ -71,7 +71,9 @@ def test_a_stage_whose_draws_failed_is_written_says_so_and_is_begun_again(path: 
         assert folder.begin()
         _work(folder)
         folder.account({"prompt": 7}, {"down": 2, "timed_out": 1})
-        with pytest.raises(StageIncomplete, match=r"3 draws failed \(down: 2, timed_out: 1; see failures.jsonl\).*same command"):
+        with pytest.raises(
+            StageIncomplete, match=r"3 requests failed \(down: 2, timed_out: 1; see failures.jsonl\).*same command"
+        ):
             folder.finish(note="x")
         assert folder.manifest is not None
         assert (folder.manifest["incomplete"], folder.manifest["prompt"], folder.manifest["note"]) == (3, 7, "x")
@@ -79,7 +81,7 @@ def test_a_stage_whose_draws_failed_is_written_says_so_and_is_begun_again(path: 
         with _open(path) as folder:
             assert folder.begin()
             assert folder.manifest is None
-    assert "asking again for the 3 draws that failed" in capsys.readouterr().out
+    assert "retrying the 3 failed requests" in capsys.readouterr().out
     with _open(path) as folder:
         assert folder.begin()
         folder.account({"prompt": 8}, {})
@@ -106,7 +108,7 @@ def test_another_configuration_is_refused_by_name(path: Path, finished: bool, ch
             folder.finish()
     with _open(path, **changes) as folder, pytest.raises(RunConflict, match="overwrite=true") as caught:
         folder.begin()
-    assert f"begun with another {named};" in str(caught.value)
+    assert f"started with another {named};" in str(caught.value)
     assert len((path / "rows.jsonl").read_bytes().splitlines()) == 1
 
 
@@ -176,7 +178,7 @@ def test_nothing_is_taken_from_a_run(path: Path, changes: dict[str, Any]) -> Non
         _work(folder)
     with _open(path, **{**EXTENDING, **changes}) as folder, pytest.raises(RunConflict) as caught:
         folder.begin()
-    assert "another samples: 4, now 2; what was drawn can be added to, not taken from: give" in str(caught.value)
+    assert "another samples: 4, now 2; samples can only be added; set" in str(caught.value)
     assert "overwrite" not in str(caught.value)
 
 
@@ -261,7 +263,7 @@ def test_a_link_is_the_folder_that_it_leads_to(path: Path, tmp_path: Path) -> No
 def test_a_link_to_itself_and_a_file_are_no_folders(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.symlink_to(path)
-    with pytest.raises(InputError, match="a link that leads nowhere"):
+    with pytest.raises(InputError, match="broken link"):
         _open(path)
     path.unlink()
     path.write_text("", "utf-8")
@@ -363,5 +365,5 @@ def test_a_damaged_file_is_named(path: Path, name: str, content: str) -> None:
 
 @pytest.mark.parametrize(("run", "name"), [("", None), ("a/b", None), ("..", None), (".hidden", None), ("a", "b/c"), ("a", "..")])
 def test_names_that_are_no_folder_names(run: str, name: str | None) -> None:
-    with pytest.raises(InputError, match="cannot be a folder's name"):
+    with pytest.raises(InputError, match="not a valid folder name"):
         stage_folder("runs", run, "draw", name)

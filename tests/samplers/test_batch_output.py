@@ -109,7 +109,7 @@ def test_other_endpoints(tmp_path: Path, body: dict[str, Any], text: str, finish
 @pytest.mark.parametrize(
     ("line", "reason", "detail"),
     [
-        (EXPIRED, "not_recorded", "the batch has an error for it: batch_expired: This request could not be executed"),
+        (EXPIRED, "not_recorded", "the batch reports an error: batch_expired: This request could not be executed"),
         (
             _error("late", 400, "context_length_exceeded", "This model's maximum context length is 128 tokens."),
             "too_long", "context_length_exceeded: This model's maximum",
@@ -117,7 +117,7 @@ def test_other_endpoints(tmp_path: Path, body: dict[str, Any], text: str, finish
         (_error("late", 429, None, "Rate limit reached"), "not_recorded", "429: Rate limit reached"),
         (_error("late", 400, "content_policy_violation", "Your prompt was flagged"), "refused", "Your prompt was flagged"),
         (_chat("late", "x", finish="content_filter"), "refused", "withheld (content_filter)"),
-        (_chat("late", 7), "not_recorded", "its content is no text"),
+        (_chat("late", 7), "not_recorded", "content is not text"),
     ],
 )  # fmt: skip
 def test_a_reply_that_did_not_come_says_why(tmp_path: Path, line: dict[str, Any], reason: str, detail: str) -> None:
@@ -131,15 +131,15 @@ def test_a_reply_that_did_not_come_says_why(tmp_path: Path, line: dict[str, Any]
     ("line", "said"),
     [
         ({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {}},
-         "response: a request of the batch, which has no reply; .*expected a line of the batch's output or error file"),
+         "response: a batch request, not a reply; .*expected a line of the batch's output or error file"),
         ({"custom_id": "a", "response": None, "error": None}, "response: neither a response nor an error"),
         ({"custom_id": 3, "response": None, "error": None}, "custom_id: not an id; found 3"),
         ({"custom_id": "a", "response": [], "error": None}, "response: not a response"),
         ({"custom_id": "a", "response": {"status_code": "200", "body": {}}}, "response.status_code: not an HTTP status"),
         ({"custom_id": "a", "response": {"status_code": 200, "body": "x"}}, "response.body: the body is missing"),
         ({"custom_id": "a", "response": {"status_code": 200, "body": {"choices": []}}}, "response.body.choices: no reply"),
-        (_chat("a#0", "x", "y"), "custom_id: several replies under the id of one sample"),
-        (_chat("first", "x"), "sample: the same sample a second time; found 0; .*first on line 1"),
+        (_chat("a#0", "x", "y"), "custom_id: several replies for one sample id"),
+        (_chat("first", "x"), "sample: duplicate sample; found 0; .*first on line 1"),
     ],
 )  # fmt: skip
 def test_faults_are_named(tmp_path: Path, line: dict[str, Any], said: str) -> None:

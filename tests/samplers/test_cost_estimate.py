@@ -28,12 +28,12 @@ def test_a_forecast_counts_samples_and_says_what_it_estimates() -> None:
     estimate.count("critiques", [_asked("x" * 3, samples=1)], ScriptedSampler(""))
     one, note = str(estimate).splitlines()
     assert one == "critiques: 4 requests, 31 prompt tokens, at most 40 completion tokens, cost at most 31.00"
-    assert "estimated, 3 characters each" in note
+    assert "estimated at 3 characters each" in note
     estimate.count("rewrites", [_asked("x" * 30, samples=1)], ScriptedSampler(""), bound=True, more=5)
     one, other, total, _ = str(estimate).splitlines()
     assert one.startswith("critiques: 4 requests")
     assert other.startswith("rewrites: at most 1 requests, at most 15 prompt tokens, at most 10 completion")
-    assert total.startswith("in all: at most 5 requests, at most 46 prompt tokens, at most 50 completion")
+    assert total.startswith("total: at most 5 requests, at most 46 prompt tokens, at most 50 completion")
 
 
 def test_prompt_tokens_are_those_that_the_engine_makes(tiny_model: Path) -> None:
@@ -64,7 +64,7 @@ def test_one_row_tells_no_interval() -> None:
     assert estimate == 21
     assert math.isnan(low)
     assert math.isnan(high)
-    assert "21 (one row tells no interval)" in projection([Spent(3, 3, 0)], 7, None, Price())
+    assert "21 (an interval needs at least two rows)" in projection([Spent(3, 3, 0)], 7, None, Price())
 
 
 def test_a_projection_in_words() -> None:

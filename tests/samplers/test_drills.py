@@ -57,7 +57,7 @@ def test_another_model_is_said_and_recorded(server: FakeServer, capsys: pytest.C
     drawn = draw(server, 30, concurrency=4)
     assert Counter(row.served for row in drawn.values() if isinstance(row, Generation)) == dict.fromkeys(["", *names[1:]], 10)
     lines = [line for line in capsys.readouterr().out.splitlines() if "another model" in line]
-    assert lines == ["another model answers than was asked for: other-7b, not m"]
+    assert lines == ["the server answers with another model: other-7b, not m"]
 
 
 # Replies without text
@@ -70,9 +70,9 @@ def test_empty_replies_among_others_are_said_and_are_not_the_models(
     server.trouble = lambda count, body: says(answer(body, **empty)) if count % 5 == 0 else None
     drawn = draw(server, 50, concurrency=4)
     failed = [row for row in drawn.values() if isinstance(row, Failure)]
-    assert [(row.reason, "there is text in reasoning_content" in row.detail) for row in failed] == [("empty", True)] * 10
+    assert [(row.reason, "reasoning_content has text" in row.detail) for row in failed] == [("empty", True)] * 10
     said = capsys.readouterr().out
-    assert said.count("a reply is empty, though it was not cut") == 1
+    assert said.count("a reply is empty although not truncated") == 1
     assert "set sampler.reply_field=reasoning_content" in said
     assert "10 replies are empty" in said
 
@@ -109,7 +109,7 @@ def test_samples_that_are_all_alike_are_said(server: FakeServer, capsys: pytest.
     server.trouble = lambda count, body: says(answer(body, f"the same for {body['messages'][0]['content']}"))
     with OpenAISampler("m", urls=server.url) as sampler:
         assert len(list(sampler.stream(asks(10, samples=4)))) == 40
-    assert capsys.readouterr().out.count("all samples of a prompt are the same") == 1
+    assert capsys.readouterr().out.count("all samples of a prompt are identical") == 1
 
 
 @pytest.mark.parametrize("samples", [1, 4])
@@ -150,7 +150,7 @@ def test_a_reply_of_unknown_end_that_is_as_long_as_allowed_was_cut(server: FakeS
 )
 def test_a_run_in_which_nothing_can_be_read_ends_with_the_cause(server: FakeServer, content: Any) -> None:
     server.trouble = lambda count, body: says(content)
-    with pytest.raises(InputError, match=r"sampler\.urls: no answer of http.* can be read; found .*; check the address"):
+    with pytest.raises(InputError, match=r"sampler\.urls: no answer from http.* can be parsed; found .*; check that the address"):
         draw(server, 1000, concurrency=4)
     assert len(server.asked) <= 8 + 2 * 4
 
@@ -174,7 +174,7 @@ def test_tokens_that_nobody_counts_are_estimated_and_that_is_said(server: FakeSe
         rows = list(sampler.stream(asks(5)))
         assert sampler.usage == Usage(requests=5, estimated=5)
     assert {(row.prompt_tokens, row.completion_tokens) for row in rows if isinstance(row, Generation)} == {(2, 3)}
-    assert capsys.readouterr().out.count("the server does not count tokens: they are estimated") == 1
+    assert capsys.readouterr().out.count("the server does not report token counts; tokens and costs are estimated") == 1
 
 
 def drawn_in(folder_path: Path, server: FakeServer, rows: int, **limits: Any) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def test_the_cost_of_a_run_holds_what_was_thrown_away_over_all_starts(server: Fa
 def test_what_is_thrown_away_counts_towards_max_cost(server: FakeServer, tmp_path: Path) -> None:
     broken = {"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 10}}
     server.trouble = lambda count, body: says(broken) if count > 1 else None
-    with pytest.raises(StageIncomplete, match=r"stopped at a cost of [\d.,]+, as max_cost=3000"):
+    with pytest.raises(StageIncomplete, match=r"stopped at a cost of [\d.,]+ by max_cost=3000"):
         drawn_in(tmp_path / "run", server, 200, max_cost=3000.0)
     assert len(server.asked) <= 8
 
@@ -209,7 +209,7 @@ def test_what_is_thrown_away_counts_towards_max_cost(server: FakeServer, tmp_pat
 def test_max_cost_holds_where_the_server_counts_no_tokens(server: FakeServer, tmp_path: Path) -> None:
     """A prompt of six characters and a reply of 300 are taken for 102 tokens."""
     server.trouble = lambda count, body: says({"choices": [{"finish_reason": "stop", "message": {"content": "x" * 300}}]})
-    with pytest.raises(StageIncomplete, match="as max_cost=1000"):
+    with pytest.raises(StageIncomplete, match="by max_cost=1000"):
         drawn_in(tmp_path / "run", server, 200, max_cost=1000.0)
     assert 8 <= len(server.asked) <= 10
 
@@ -232,8 +232,8 @@ def test_a_server_that_refuses_alone_is_set_aside_and_its_rows_go_to_the_others(
         assert reasons(drawn) == {""}
         assert len(first.asked) <= 100
         assert len(second.asked) >= 300
-        (line,) = [line for line in capsys.readouterr().out.splitlines() if "refuses what others take" in line]
-        assert line == f"{first.url} refuses what others take: {code} no; it gets no more requests, 1 of 2 servers do"
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "rejects requests that other servers accept" in line]
+        assert line == f"{first.url} rejects requests that other servers accept: {code} no; dropped, 1 of 2 servers remain"
 
 
 def test_a_server_that_refuses_from_the_first_request_on() -> None:
@@ -255,7 +255,7 @@ def test_what_all_servers_refuse_is_the_rows_or_the_settings_fault() -> None:
     with (
         FakeServer(trouble=lambda count, body: every) as first,
         FakeServer(trouble=lambda count, body: every) as second,
-        pytest.raises(InputError, match=r"refuses every request; found .*top_p.*set '\+sampler\.extra\.top_p=null'"),
+        pytest.raises(InputError, match=r"rejects every request; found .*top_p.*set '\+sampler\.extra\.top_p=null'"),
     ):
         draw([first, second], 400, concurrency=4)
 
@@ -347,22 +347,20 @@ def test_a_certificate_that_is_not_accepted_is_said_at_once(tmp_path: Path) -> N
     context.load_cert_chain(certificate, key)
     with listener(context) as port:
         began = time.monotonic()
-        with pytest.raises(InputError, match=r"sampler\.urls: .*its certificate is not accepted: .*set SSL_CERT_FILE"):
+        with pytest.raises(InputError, match=r"sampler\.urls: .*certificate rejected: .*set SSL_CERT_FILE"):
             OpenAISampler("m", urls=f"https://localhost:{port}/v1").__enter__()
         assert time.monotonic() - began < 5
 
 
 def test_https_to_a_port_without_tls_is_said_at_once(server: FakeServer) -> None:
     began = time.monotonic()
-    with pytest.raises(InputError, match=r"it does not speak TLS: use http://"):
+    with pytest.raises(InputError, match=r"the server does not use TLS; use http://"):
         OpenAISampler("m", urls=server.url.replace("http:", "https:")).__enter__()
     assert time.monotonic() - began < 5
 
 
 def test_an_unknown_host_is_said_at_once() -> None:
-    with pytest.raises(
-        InputError, match=r"sampler\.urls: http://no-such-host\.invalid:8000/v1 cannot be asked: .*check the addr"
-    ):
+    with pytest.raises(InputError, match=r"sampler\.urls: http://no-such-host\.invalid:8000/v1 is unusable: .*check the addr"):
         OpenAISampler("m", urls="http://no-such-host.invalid:8000").__enter__()
 
 

@@ -147,7 +147,7 @@ def test_a_refusal_names_the_option(server: FakeServer) -> None:
 
 
 def test_a_maker_that_there_is_not() -> None:
-    with pytest.raises(InputError, match="MAKER/MODEL as LiteLLM names it"), LiteLLMSampler("nobody/model"):
+    with pytest.raises(InputError, match="PROVIDER/MODEL as named by LiteLLM"), LiteLLMSampler("nobody/model"):
         pass
 
 

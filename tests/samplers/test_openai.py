@@ -136,7 +136,7 @@ def test_settings_for_other_dialects(server: FakeServer, capsys: pytest.CaptureF
         "reasoning_effort": "low", "provider": {"order": ["x"]},
     }  # fmt: skip
     assert row.seed == sample_seed(0, row.key)
-    assert "these replies cannot be drawn again" in capsys.readouterr().out
+    assert "replies are not reproducible" in capsys.readouterr().out
     others = [None, {"reasoning_effort": "high"}, extra]
     assert len({OpenAISampler("m", urls=server.url, extra=other).model_id for other in others}) == 3
     assert row.model == OpenAISampler("m", urls="http://elsewhere/v1", extra=dict(reversed(extra.items()))).model_id
@@ -179,7 +179,7 @@ def test_a_server_may_name_the_folder_in_its_own_way(tiny_model: Path) -> None:
 
 def test_another_model_on_the_server_is_named_at_the_start(own: FakeServer, tiny_model: Path) -> None:
     asked = len(own.asked)
-    with pytest.raises(InputError, match=r"model: .* serves another model; found 'other'; expected a model that is there"):
+    with pytest.raises(InputError, match=r"model: .* serves another model; found 'other'; expected a served model"):
         OpenAISampler("other", urls=own.url, tokenizer=str(tiny_model)).__enter__()
     assert len(own.asked) == asked
 
@@ -200,7 +200,7 @@ def test_what_does_not_fit_is_not_sent(own: FakeServer, tiny_model: Path) -> Non
 def test_a_chat_server_is_not_trusted_to_continue_a_reply(server: FakeServer) -> None:
     with OpenAISampler("m", urls=server.url) as sampler:
         stream: Any = sampler.stream([ask("p", prefix="So 7")])
-        with pytest.raises(InputError, match=r"go on from their beginning.*sampler\.tokenizer=PATH.*sampler\.continues=true"):
+        with pytest.raises(InputError, match=r"continues partial replies.*sampler\.tokenizer=PATH.*sampler\.continues=true"):
             next(stream)
     assert server.asked == []
 
@@ -239,7 +239,7 @@ def test_answers_in_several_shapes(server: FakeServer, choice: dict[str, Any], t
 def test_an_address_that_is_none(url: str) -> None:
     with pytest.raises(InputError, match=r"sampler\.urls: not a base URL"):
         OpenAISampler("m", urls=url)
-    with pytest.raises(InputError, match=r"sampler\.urls: no server is named"):
+    with pytest.raises(InputError, match=r"sampler\.urls: no server is given"):
         OpenAISampler("m", urls=[])
 
 
@@ -253,7 +253,7 @@ def test_a_number_out_of_range(option: str, value: float) -> None:
 
 
 def test_a_password_in_the_address_is_not_repeated() -> None:
-    with pytest.raises(InputError, match="a name or password") as caught:
+    with pytest.raises(InputError, match="a user name or password") as caught:
         OpenAISampler("m", urls="https://me:canary-7391@host/v1")
     assert "canary" not in str(caught.value)
 

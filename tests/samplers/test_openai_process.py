@@ -53,7 +53,7 @@ def test_a_hosted_model_is_measured_with_one_command(server: FakeServer, command
     assert {name: manifest[name] for name in expected} == expected
     code, out, _ = command(*evaluation(server, samples_dir, "sampler.urls=http://elsewhere", "sampler.concurrency=3"))
     assert code == 0, "where a model is served decides nothing"
-    assert "finished before" in out
+    assert "already finished" in out
     code, _, err = command(*evaluation(server, samples_dir, "+sampler.extra.reasoning_effort=low"))
     assert code == 1
     assert """'m', now 'm+{"reasoning_effort": "low"}'""" in err
@@ -62,7 +62,7 @@ def test_a_hosted_model_is_measured_with_one_command(server: FakeServer, command
 def test_an_address_is_asked_for(server: FakeServer, command: Command, samples_dir: Path) -> None:
     words = [word for word in evaluation(server, samples_dir) if not word.startswith("sampler.urls")]
     code, _, err = command(*words)
-    assert (code, err) == (2, "error: an option is missing: sampler.urls=...\n")
+    assert (code, err) == (2, "error: missing option: sampler.urls=...\n")
 
 
 def test_what_failed_is_listed_and_the_same_command_asks_for_it_alone(
@@ -75,8 +75,8 @@ def test_what_failed_is_listed_and_the_same_command_asks_for_it_alone(
     code, _, err = command(*words)
     assert code == 3
     (line,) = err.splitlines()
-    assert f"{len(poor)} draws failed (server_error: {len(poor)}; see failures.jsonl)" in line
-    assert "start the same command again to ask for those alone" in line
+    assert f"{len(poor)} requests failed (server_error: {len(poor)}; see failures.jsonl)" in line
+    assert "rerun the same command to retry the failed ones" in line
     assert len(server.asked) == len(rows) + len(poor)
     failures = [json.loads(line) for line in Path("runs/mine/evaluate/failures.jsonl").read_text("utf-8").splitlines()]
     assert {failure["key"]["example_id"] for failure in failures} == poor.keys()
@@ -125,7 +125,7 @@ def test_ctrl_c_leaves_at_once_and_keeps_what_is_there(server: FakeServer, sampl
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)  # the replies that it has asked for never come
     assert process.returncode == 130, err
-    assert err == "\nstopped; what was done is kept: start the same command again to go on\n"
+    assert err == "\nstopped; completed work is kept; rerun the same command to resume\n"
     assert len((tmp_path / "runs/mine/evaluate/generations.jsonl").read_bytes().splitlines()) == 4
 
 

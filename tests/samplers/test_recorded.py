@@ -111,7 +111,7 @@ def test_the_content_is_the_identity(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (b"no json", "replies.jsonl:2: the line is not JSON; found 'no json'; expected one JSON object a line"),
+        (b"no json", "replies.jsonl:2: the line is not JSON; found 'no json'; expected one JSON object per line"),
         (b"[" * 100_000, "replies.jsonl:2: the line is not JSON"),
         (b"\xff", "replies.jsonl:2: the line is not JSON"),
         ([1], "replies.jsonl:2: the line is not an object"),
@@ -125,7 +125,7 @@ def test_the_content_is_the_identity(tmp_path: Path) -> None:
         (_reply(-1), r"replies.jsonl:2: sample: Expected `int` >= 0; found -1"),
         (_reply(1, step=10**30), r"replies.jsonl:2: step: "),
         (_reply(1, prompt_tokens=10**30), r"replies.jsonl:2: prompt_tokens: "),
-        (_reply(0, "again"), r"replies.jsonl:2: sample: the same sample a second time; found 0; .*first on line 1"),
+        (_reply(0, "again"), r"replies.jsonl:2: sample: duplicate sample; found 0; .*first on line 1"),
     ],
 )
 def test_bad_rows_are_named(tmp_path: Path, row: Any, said: str) -> None:

@@ -116,7 +116,7 @@ def test_a_second_start_asks_for_nothing_that_is_there(tmp_path: Path, capsys: p
     wider = Fake()
     draw(tmp_path, wider, rows=4, samples=3)
     assert {key.sample for key in wider.asked} == {2}
-    assert "going on after 8 rows" in capsys.readouterr().out
+    assert "resuming after 8 rows" in capsys.readouterr().out
 
 
 def test_what_failed_is_listed_and_tried_again(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_row_that_comes_twice_is_kept_once(tmp_path: Path) -> None:
 
 def test_rows_of_another_prompt_are_not_mixed_in(tmp_path: Path) -> None:
     draw(tmp_path, Fake(), rows=2)
-    with pytest.raises(RunConflict, match="another prompt, model or sampling; give this run another name="):
+    with pytest.raises(RunConflict, match="another prompt, model or sampling options; set another name="):
         draw(tmp_path, Fake(), rows=2, prompt="ask differently")
 
 

@@ -60,7 +60,7 @@ def test_the_threshold_comes_from_other_rows_and_another_needs_no_model(
     assert (metrics["examples"], metrics["samples"], metrics["scored"]) == (120, 1, 240)
     how = metrics["threshold"]
     assert (how["chosen_on"], how["rows"]) == (str(other), 120)
-    assert f"chosen on 120 rows of {other} (F1 {how['f1_there']:.1f} there)" in outcome.out
+    assert f"chosen on 120 rows of {other} (F1 {how['f1_there']:.1f})" in outcome.out
     assert metrics["model"].startswith("model#")
     folder = Path("runs/mine/evaluate")
     judged = read_judged(folder)
@@ -124,16 +124,16 @@ def test_rows_that_are_measured_choose_no_threshold(command: Command, files: tup
     for path in (test, mixed):
         outcome = command(*_words(test, "stage.scores=scores.jsonl", f"stage.threshold_on={path}"))
         assert (outcome.code, outcome.err.count("\n")) == (1, 1)
-        assert "stage.threshold_on: the threshold would be chosen on a row that is measured; found 'test-" in outcome.err
+        assert "stage.threshold_on: a row to choose the threshold on is also evaluated; found 'test-" in outcome.err
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "a threshold is needed: give stage.threshold=NUMBER or stage.threshold_on=FILE-OR-PART"),
-        (["stage.threshold=0.5", "stage.threshold_on=other.jsonl"], "a threshold is needed: give stage.threshold=NUMBER or"),
+        ([], "no threshold is given; set stage.threshold=NUMBER or stage.threshold_on=FILE-OR-PART"),
+        (["stage.threshold=0.5", "stage.threshold_on=other.jsonl"], "no threshold is given; set stage.threshold=NUMBER or"),
         (["stage.threshold_on=none.jsonl"], "neither a file nor a part of the benchmark; found 'none.jsonl'; expected examples"),
-        (["stage.threshold_on=examples"], "stage.threshold_on: nothing is left to measure; found 'examples'"),
+        (["stage.threshold_on=examples"], "stage.threshold_on: no other part to evaluate; found 'examples'"),
         (["stage.threshold=0.5", "stage.scores=none.jsonl"], "scores: no such file; found 'none.jsonl'"),
     ],
 )

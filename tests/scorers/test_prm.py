@@ -105,8 +105,8 @@ def test_what_stands_before_the_first_step_and_between_steps_can_be_said(prm_fol
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"correct": 2}, "scorer.correct: the model has no such class; found 2; expected 0 to 1"),
-        ({"separator": ""}, "scorer.separator: gives no token"),
+        ({"correct": 2}, "scorer.correct: the model does not have this class; found 2; expected 0 to 1"),
+        ({"separator": ""}, "scorer.separator: has no token"),
     ],
 )
 def test_options_that_do_not_fit(prm_folder: Path, options: dict[str, Any], said: str) -> None:
@@ -117,7 +117,7 @@ def test_options_that_do_not_fit(prm_folder: Path, options: dict[str, Any], said
 
 def test_a_model_that_writes_is_no_scorer(tiny_model: Path) -> None:
     scorer = PRMScorer(str(tiny_model), device="cpu")
-    with pytest.raises(InputError, match="the model has no head for its tokens; found 'Qwen2ForCausalLM'"), scorer:
+    with pytest.raises(InputError, match="the model has no token classification head; found 'Qwen2ForCausalLM'"), scorer:
         pass
 
 

@@ -345,9 +345,9 @@ def test_a_server_gives_the_same_numbers(every_token: bool, served: Callable[...
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (lambda body: [[0.2, 0.8]] * 7, "the server reads other positions; found '7 rows'; expected 3 rows"),
-        (lambda body: [[-1.5, 3.0]] * 3, "the server does not give probabilities"),
-        (lambda body: [[0.4]] * 3, "the server does not give probabilities"),
+        (lambda body: [[0.2, 0.8]] * 7, "the server scores other positions; found '7 rows'; expected 3 rows"),
+        (lambda body: [[-1.5, 3.0]] * 3, "the server does not return probabilities"),
+        (lambda body: [[0.4]] * 3, "the server does not return probabilities"),
     ],
 )
 def test_answers_that_are_not_what_was_asked(rows: Any, said: str, qwen: tuple[Path, Any]) -> None:
@@ -372,14 +372,14 @@ def test_refusals_of_a_row_and_of_everything(served: Callable[..., Any], qwen: t
             (first,) = scorer.score(ITEMS[:1])
             assert isinstance(first, Failure)
             assert first.reason == "too_long"
-            with pytest.raises(InputError, match=r"scorer\.urls: .*/pooling will not answer; found '404 no such model'"):
+            with pytest.raises(InputError, match=r"scorer\.urls: .*/pooling rejects requests; found '404 no such model'"):
                 list(scorer.score(ITEMS[:1]))
 
 
 def test_options_of_a_server_that_do_not_fit() -> None:
     with pytest.raises(InputError, match=r"scorer\.concurrency: out of range"):
         PoolingScorer("m", urls="http://127.0.0.1:1", layout=Tagged(), concurrency=0)
-    with pytest.raises(InputError, match=r"scorer\.correct: no such class; found 2; expected 0 to 1"):
+    with pytest.raises(InputError, match=r"scorer\.correct: class index out of range; found 2; expected 0 to 1"):
         PoolingScorer("m", urls="http://127.0.0.1:1", layout=Tagged(), correct=2)
 
 

@@ -37,7 +37,7 @@ def test_scores_of_another_solution(tmp_path: Path) -> None:
 
 
 def test_the_same_solution_twice(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"scores.jsonl: example_id: scored twice; found 'a'"):
+    with pytest.raises(InputError, match=r"scores.jsonl: example_id: duplicate scores; found 'a'"):
         RecordedScorer(_file(tmp_path, ROW, ROW))
 
 

@@ -123,7 +123,7 @@ def test_a_template_file_replaces_a_prompt_and_its_own_system_prompt_holds(tmp_p
         assert user.content == "p|Step 0: a\nStep 1: b|1", "the step is named as the template counts"
     (tmp_path / "own.txt").write_text("---\nfields: [initial]\nindex_base: 1\n---\n{{initial}}")
     call = step_call("initial", "", prompt_of(str(tmp_path / "own.txt"), "", "", None), _material("a"), Sampling(), 1, 1)
-    with pytest.raises(InputError, match="no such field to fill in"):
+    with pytest.raises(InputError, match="unknown field"):
         call.ask(Place("x", 1), {})
 
 

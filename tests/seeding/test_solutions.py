@@ -69,8 +69,8 @@ def test_what_cannot_be_critiqued_goes_with_its_reason() -> None:
     names, gone = _chosen(rows)
     assert sorted(names) == ["good", "just"]
     assert gone == {
-        "no rated step": 2, "the ratings and the first error disagree": 1, "a step without text": 1,
-        "a step of more than 50 characters": 1,
+        "no rated step": 2, "the ratings and the first error disagree": 1, "an empty step": 1,
+        "a step longer than 50 characters": 1,
     }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_one_solution_for_each_problem_whatever_the_order_of_the_file() -> None:
     rows = [_row(f"{problem}/{number}", problem=f"problem  {problem}", first=1) for problem in range(9) for number in range(3)]
     names, gone = _chosen(rows)
     assert len(names) == 9
-    assert gone == {"another solution of the problem is taken": 18}
+    assert gone == {"another solution of the problem was chosen": 18}
     mixed = list(rows)
     random.Random(1).shuffle(mixed)
     assert _chosen(mixed)[0] == names
@@ -86,7 +86,7 @@ def test_one_solution_for_each_problem_whatever_the_order_of_the_file() -> None:
     assert other != names, "the seed draws the solutions"
     few, gone = _chosen(rows, max_problems=4)
     assert few == names[:4]
-    assert gone["more problems than wanted"] == 5
+    assert gone["above stage.max_problems"] == 5
 
 
 def test_problems_that_differ_in_white_space_are_one() -> None:

@@ -86,7 +86,7 @@ def test_the_key_comes_from_the_environment(serve: Serve, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("urls", ["", "host:8000", ["ftp://host"], []])
 def test_an_address_is_checked_at_once(urls: Any) -> None:
-    with pytest.raises(InputError, match="not an address"):
+    with pytest.raises(InputError, match="not a base URL"):
         ServiceClient(urls)
 
 
@@ -118,7 +118,7 @@ def test_no_service_is_no_verdict() -> None:
 @pytest.mark.parametrize("name", ["temperature", "top_p", "max_tokens", "task", "split", "seed"])
 def test_what_the_service_decides_is_not_ignored_in_silence(name: str) -> None:
     given: dict[str, Any] = {name: 1}
-    with pytest.raises(UsageError, match=f"{name} is decided by the service"):
+    with pytest.raises(UsageError, match=f"{name} is set by the service"):
         Critic(urls="http://127.0.0.1:9", **given)
 
 

@@ -59,7 +59,7 @@ def test_half_with_error_is_exactly_half_or_an_error(tmp_path: Path) -> None:
     _solutions(path)
     found = Counter(row.gold.first_error == ALL_CORRECT for row in judged(path=str(path), count=20, half_with_error=True))
     assert found == {True: 10, False: 10}
-    with pytest.raises(InputError, match=r"too few solutions: \d+ with an error"):
+    with pytest.raises(InputError, match=r"too few solutions: missing \d+ with an error"):
         list(judged(path=str(path), count=200, half_with_error=True))
 
 

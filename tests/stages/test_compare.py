@@ -77,7 +77,7 @@ def test_a_run_that_was_evaluated_anew_is_not_compared_as_before(command: Comman
     _evaluated(command, sample, "B", 2, "overwrite=true")
     outcome = command("stage=compare", "compare=[A,B]", "run=both")
     assert outcome.code == 1
-    assert "was begun with another content of rows of" in outcome.err
+    assert "was started with another content of rows of" in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_run_that_was_evaluated_anew_is_not_compared_as_before(command: Comman
         (["compare=[A,[]]"], "compare: two evaluations are needed", 2),
         ([], "compare: two evaluations are needed", 2),
         (["compare=[A,unfinished]"], "compare: the evaluation is not finished; found 'unfinished'", 1),
-        (["compare=[A,short]"], "not the same rows: A has 2 that short has not, such as 'sample-", 1),
+        (["compare=[A,short]"], "different rows: A has 2 rows that short lacks, such as 'sample-", 1),
     ],
 )
 def test_what_cannot_be_compared(command: Command, sample: Path, words: list[str], said: str, code: int) -> None:

@@ -117,7 +117,7 @@ def test_the_text_does_not_go_on_the_command_line(command: Command, tmp_path: Pa
     (tmp_path / "in.txt").write_text(SOLUTION, "utf-8")
     outcome = command("stage=critique", "input=@in.txt", "model=any", "format=xml")
     assert outcome.code == 2
-    assert "format: no such choice; found 'xml'; expected text, json" in outcome.err
+    assert "format: invalid choice; found 'xml'; expected text, json" in outcome.err
     outcome = command("stage=critique", "input=@in.txt", "model=deepcritic://microworld/models/base", "dry_run=true")
     assert outcome.code == 0
     assert "8 critiques of one solution would be requested" in outcome.out

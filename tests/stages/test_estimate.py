@@ -147,9 +147,9 @@ def test_rows_that_nobody_could_label_are_said(estimated: Any, truth: dict[str, 
     assert "warning: 1 of 100 sampled rows have no label" in out
     counts = deepcritic.load_results("runs/x/estimate").manifest.counts["labels"]
     assert (counts.entered, counts.kept, counts.failed) == (100, 99, {"not labelled": 1})
-    assert "by their probabilities" not in out
+    assert "the labels' probabilities" not in out
     code, out, _ = estimated([row for row in filled if row["share"] == 1.0 and row["first_error"] is not None], "name=part")
-    assert "by their probabilities the labels stand for" in out, "a part of what was drawn is no sample of all rows"
+    assert "the labels' probabilities imply" in out, "a part of what was drawn is no sample of all rows"
 
 
 def test_labels_in_other_forms(estimated: Any, truth: dict[str, int], tmp_path: Path) -> None:
@@ -204,10 +204,10 @@ def test_labels_that_cannot_be_used(estimated: Any, truth: dict[str, int], label
 @pytest.mark.parametrize(
     ("verdicts", "said"),
     [
-        ("none.jsonl", "stage.verdicts: no verdicts there; found 'none.jsonl'"),
+        ("none.jsonl", "stage.verdicts: no verdicts found; found 'none.jsonl'"),
         ([{"id": "a", "text": "x"}], "v.jsonl:1: no verdicts; found 'id, text'"),
-        ([{"id": "a", "verdict": [1, 2]}], "v.jsonl:1: verdicts: not a verdict about steps; found [1, 2]"),
-        ([{"id": "a", "verdict": 1}, {"id": "a", "verdict": 1}], "v.jsonl:2: id: the id occurs twice; found 'a'"),
+        ([{"id": "a", "verdict": [1, 2]}], "v.jsonl:1: verdicts: not a step verdict; found [1, 2]"),
+        ([{"id": "a", "verdict": 1}, {"id": "a", "verdict": 1}], "v.jsonl:2: id: duplicate id; found 'a'"),
         ([], "v.jsonl: no rows"),
     ],
 )
@@ -244,13 +244,13 @@ def test_labels_spread_unevenly_over_the_parts_are_weighted_by_rows() -> None:
     rows = [*_votes(900, "a", 0.1), *_votes(100, "b", 0.8)]
     labels = {row.id: Label(bool(row.says_error)) for row in [*rows[:900:18], *rows[900::2]]}
     rates, warnings = error_rates(rows, labels)
-    assert warnings[0].startswith("a has 50 of 100 labels, and of labels drawn at random would have about 90: the parts are")
+    assert warnings[0].startswith("a has 50 of 100 labels; a random sample would have about 90; parts are")
     assert rates[ALL].error_rate == pytest.approx(17, abs=1.5)
     assert rates[ALL].labels_alone == pytest.approx(17, abs=1.5), "46% of the labels have an error"
     assert rates[ALL].method == "by part"
     few, _ = error_rates(rows, {name: label for name, label in labels.items() if name.startswith("b")})
     assert few[ALL].error_rate is None
-    assert few["a"].why == "none of its rows is labelled"
+    assert few["a"].why == "no labelled rows"
     assert few["b"].error_rate == pytest.approx(80, abs=6)
 
 
@@ -259,8 +259,8 @@ def test_labels_of_rows_that_were_picked_are_noticed() -> None:
     picked = {row.id: Label(True) for row in rows[:60]}
     _, warnings = error_rates(rows, picked)
     assert warnings == [
-        "the critic calls 60 of 60 labelled solutions wrong, of a random sample it would call about 18: "
-        "the estimate needs rows that were drawn at random"
+        "the critic calls 60 of 60 labelled solutions wrong, but about 18 of a random sample; "
+        "the estimate needs randomly sampled labels"
     ]
     _, warnings = error_rates(rows, {row.id: Label(True) for row in rows[::16]})
     assert warnings == []
@@ -270,7 +270,7 @@ def test_a_part_with_few_labels_has_no_estimate_and_says_why() -> None:
     rows = [*_votes(500, "a", 0.4), *_votes(40, "b", 0.4)]
     rates, _ = error_rates(rows, {row.id: Label(bool(row.says_error)) for row in rows[::9]})
     assert rates["b"].error_rate is None
-    assert rates["b"].why == "4 labels, and at least 10 are needed"
+    assert rates["b"].why == "4 labels, but at least 10 are needed"
     assert rates["b"].labels_alone is not None
     with pytest.raises(InputError, match="too few labels"):
         error_rates(rows, {"a1": Label(True)})

@@ -223,8 +223,8 @@ def test_results_stand_beside_published_ones(command: Command, samples_dir: Path
     assert outcome.code == 0, outcome.err
     text = Path("runs/mine/evaluate/table.md").read_text("utf-8")
     assert "| R-PRM-7B-DPO | 76.9 |" in text
-    assert "ProcessBench MATH: 6 rows here, 1,000 in published figures, which do not compare." in text
-    assert "unconfirmed: read at second hand, not in the source." in outcome.out
+    assert "ProcessBench MATH: 6 rows here, 1,000 in published results: not comparable." in text
+    assert "unconfirmed: quoted from a secondary source." in outcome.out
     assert "constant baseline" in outcome.out
     assert Path("runs/mine/evaluate/table.csv").is_file()
     assert any(
@@ -282,13 +282,13 @@ def _row(**changes: Any) -> dict[str, Any]:
         ([_row(steps=...)], (":1: steps: the field is missing",)),
         (
             [_row(), _row(id="x-1", label=2)],
-            (":2: label: the label lies outside the steps; found 2; expected 0 to 1, or -1",),
+            (":2: label: the label is outside the steps; found 2; expected 0 to 1, or -1",),
         ),
-        ([_row(label=-2)], (":1: label: the label lies outside the steps; found -2",)),
+        ([_row(label=-2)], (":1: label: the label is outside the steps; found -2",)),
         ([_row(label="1")], (":1: label: wrong type; found '1'; expected a whole number",)),
-        ([_row(steps=[])], (":1: steps: a solution without steps; found []; expected at least one step",)),
+        ([_row(steps=[])], (":1: steps: the solution has no steps; found []; expected at least one step",)),
         ([_row(steps=["a", 3])], (":1: steps[1]: wrong type; found 3",)),
-        ([_row(), _row()], (":2: id: the id occurs twice; found 'x-0'; expected an id other than that of line 1",)),
+        ([_row(), _row()], (":2: id: duplicate id; found 'x-0'; expected an id different from that of line 1",)),
         ([3], (":1: a row must be an object; found 3",)),
     ],
 )
@@ -325,7 +325,7 @@ def test_benchmark_files_that_cannot_be_read(
 def test_a_benchmark_file_that_is_not_there_offers_the_nearest(command: Command, sample: Path, tmp_path: Path) -> None:
     shutil.copy(sample, "math.json")
     outcome = command(*_words("processbench", tmp_path / "maths.json", _record(Path("r.jsonl"), {"x-0": 2})))
-    _refused(outcome, "maths.json: there is no such file", f"expected {tmp_path / 'math.json'}")
+    _refused(outcome, "maths.json: no such file", f"expected {tmp_path / 'math.json'}")
 
 
 def test_rows_of_ones_own_without_a_label(command: Command, tmp_path: Path) -> None:
@@ -377,9 +377,9 @@ def test_a_recording_that_is_not_there_or_is_damaged(command: Command, sample: P
     [
         ("model=/there/is/no/model", "model: no such model folder; found '/there/is/no/model'"),
         ("model=nowhere", "model: no such model folder; found 'nowhere'"),
-        ("model=no-such/model", "model: no such folder, and the hub is switched off"),
+        ("model=no-such/model", "model: no such folder, and the hub is disabled"),
         ("model=deepcritic://nothing", "model: no such model folder; found 'deepcritic://nothing'"),
-        ("model=.", "model: the folder holds no model; found '.'"),
+        ("model=.", "model: the folder has no model; found '.'"),
         ("model=null", "model: nothing to evaluate; expected model=PATH, or stage.generations=ROWS.jsonl"),
     ],
 )
@@ -396,9 +396,9 @@ def test_a_model_that_is_not_there(command: Command, sample: Path, word: str, sa
         ("stage.max_tokens=0", "max_tokens: out of range; found 0", 1),
         ("stage.limit=0", "stage.limit: out of range; found 0; expected a whole number from 1", 1),
         ("stage.samples=0", "stage.samples: out of range; found 0", 1),
-        ("stage.samples=two", "stage.samples: of another type; found 'two'; expected a whole number", 2),
-        ("stage.allow_missing=1", "stage.allow_missing: of another type; found 1; expected true or false", 2),
-        ("stage.generations=7", "stage.generations: of another type; found 7", 2),
+        ("stage.samples=two", "stage.samples: wrong type; found 'two'; expected a whole number", 2),
+        ("stage.allow_missing=1", "stage.allow_missing: wrong type; found 1; expected true or false", 2),
+        ("stage.generations=7", "stage.generations: wrong type; found 7", 2),
         ("task.template=none.md", "none.md: the template cannot be read", 1),
     ],
 )
@@ -501,7 +501,7 @@ def test_where_every_row_failed_the_error_says_why(command: Command, sample: Pat
     last = outcome.err.splitlines()[-1]
     assert "no row has a reply" in last
     assert "6 replies failed (too_long: 6), such as sample-0" in last
-    assert "prompt tokens and max_tokens 32768 exceed 2048; to change: " in last
+    assert "prompt tokens and max_tokens 32768 exceed 2048; use a model" in last
     assert "a smaller stage.max_tokens" in last
 
 
@@ -518,7 +518,7 @@ def test_what_does_not_fit_into_the_model_is_counted_as_failed_not_as_wrong(
     assert outcome.code == 0
     last = outcome.out.splitlines()[-1]
     assert last.startswith("runs/mine/evaluate: 1 reply failed (too_long: 1), such as sample-0")
-    assert "a context of 2048; to change: a model with a longer context" in last
+    assert "a context of 2048; use a model with a longer context" in last
     metrics = _metrics("mine")
     assert metrics["failed"] == metrics["failures"] == 1
     manifest = json.loads(Path("runs/mine/evaluate/manifest.json").read_text("utf-8"))

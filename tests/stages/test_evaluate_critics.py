@@ -203,10 +203,10 @@ def test_recorded_replies_of_a_preset_say_that_their_prompt_is_not_known(command
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["critic=deepcritic_7b_sft", "model=m"], "the prompt of DeepCritic-7B-SFT is not in this package"),
+        (["critic=deepcritic_7b_sft", "model=m"], "the prompt of DeepCritic-7B-SFT does not ship with this package"),
         (["critic=deepcritic_7b_sft", "critic.prompt=own", "task.system=Hm", "model=m"], "has its own prompt"),
         (["critic=deepcritic_7b_sft", "critic.prompt=own", "scorer=math_shepherd", "model=m"], "remove one of them"),
-        (["critic.prompt=file.txt", "model=m"], "no critic is named"),
+        (["critic.prompt=file.txt", "model=m"], "no critic is given"),
         (["critic=deepcritic_8b"], "deepcritic_7b"),
     ],
 )

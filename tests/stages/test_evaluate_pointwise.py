@@ -102,9 +102,9 @@ def test_judges_and_step_critics_of_one_run_are_reported(command: Command, make_
     assert not {"base", "rl", "rl_gain"} & summary.keys()
     assert outcome.out.index("after RFT") < outcome.out.index("after RL"), "in the order of training"
     page = Path("runs/mine/report/index.html").read_text("utf-8")
-    assert "better one found, after RL" in page
+    assert "accuracy, after RL" in page
     assert "Judged responses, in percent" in page
-    assert "The best response found" not in page, "the same figures stand there already"
+    assert "Accuracy of preferences" not in page, "the same figures stand there already"
 
 
 def test_our_own_saved_replies_keep_the_order_that_they_saw(command: Command) -> None:
@@ -165,9 +165,9 @@ def test_rows_of_another_task_are_refused(command: Command, words: tuple[str, ..
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda rows: rows[:-1], "a pair without judgments"),
-        (lambda rows: [*rows, {**rows[0], "pair_id": "other"}], "a judgment of a pair that the benchmark does not have"),
-        (lambda rows: [*rows, rows[0]], "judgments.jsonl:3: pair_id: the id occurs twice"),
+        (lambda rows: rows[:-1], "no judgments for a pair"),
+        (lambda rows: [*rows, {**rows[0], "pair_id": "other"}], "the benchmark does not have this pair"),
+        (lambda rows: [*rows, rows[0]], "judgments.jsonl:3: pair_id: duplicate id"),
     ],
 )
 def test_judgments_that_do_not_go_with_the_pairs(command: Command, change: Any, says: str) -> None:

@@ -108,7 +108,7 @@ def test_a_benchmark_of_the_package(command: Command) -> None:
     outcome = command(*EVALUATE, *words)
     assert outcome.code == 0, outcome.err
     assert "mean absolute error 12.5% (0.88 of 7 points)" in outcome.out
-    assert "8 of its 435 rows are at hand" in outcome.out
+    assert "8 of 435 rows available" in outcome.out
 
 
 def test_rows_of_another_task_are_named(command: Command, make_solutions: Any) -> None:

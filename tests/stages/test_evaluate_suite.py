@@ -90,7 +90,7 @@ def test_all_benchmarks_in_one_run(command: Command, samples_dir: Path, tmp_path
     assert list(dict.fromkeys(row.benchmark for row in rows)) == names
     facts = metrics["benchmarks"]["mr_ben"]["benchmark"]
     assert (facts["license"], facts["rows"], facts["rows_when_whole"]) == ("MIT", 4, 918)
-    assert "mr_ben: 4 of its 918 rows are at hand" in outcome.out
+    assert "mr_ben: 4 of 918 rows available" in outcome.out
     manifest = json.loads(Path("runs/mine/evaluate/manifest.json").read_text("utf-8"))
     assert manifest["task"]["prompt_sha"] == metrics["task"]["prompt_sha"] == FirstError().template.sha
     assert {name: one["sha256"] for name, one in manifest["data"].items()} == {
@@ -336,8 +336,8 @@ def test_reasons_are_graded_by_a_judge(samples_dir: Path, open_folder: Callable[
 @pytest.mark.parametrize(
     ("name", "file", "said"),
     [
-        ("mr_gsm8k", "mr_gsm8k_full.json", "no MR-Score (no judge graded the reasons: grader=MODEL)"),
-        ("mr_gsm8k", "mr_gsm8k.json", "no MR-Score (the rows give no reasons for their errors)"),
+        ("mr_gsm8k", "mr_gsm8k_full.json", "no MR-Score (needs grader=MODEL)"),
+        ("mr_gsm8k", "mr_gsm8k.json", "no MR-Score (the benchmark has no error reasons)"),
     ],
 )
 def test_a_score_that_is_skipped_is_said_to_be(
@@ -396,7 +396,7 @@ def test_training_data_is_searched_for_the_benchmarks_problems(command: Command,
     assert found["held"] == dict.fromkeys(held, f"{train}:2")
     assert found["texts"] == {str(train): 2}
     assert _metrics()["without_held"]["examples"] == len(rows) - len(held)
-    assert f"training data of 2 texts: {len(held)} problems occur in it" in outcome.out
+    assert f"training data of 2 texts: contains {len(held)} problems exactly" in outcome.out
     train.write_text(json.dumps({"question": "Another?"}), "utf-8")
     refused = command(*words, f"stage.generations={recording}", f"contamination=[{train}]")
     assert (refused.code, "content of contamination" in refused.err) == (1, True)
@@ -407,5 +407,5 @@ def test_training_data_that_is_not_there(command: Command, samples_dir: Path, tm
     words = ["stage=evaluate", "benchmark=processbench", f"benchmark.path={samples_dir / 'processbench.json'}", "run=mine"]
     outcome = command(*words, f"stage.generations={recording}", "contamination=[none.jsonl]")
     assert (outcome.code, outcome.err.count("\n")) == (1, 1)
-    assert "none.jsonl: there is no such file" in outcome.err
+    assert "none.jsonl: no such file" in outcome.err
     assert not Path("runs/mine/evaluate/generations.jsonl").exists()

@@ -114,7 +114,7 @@ def test_the_same_row_twice_is_asked_about_once_and_kept_twice(filtered: Any) ->
     assert [row["score"] for row in read_lines(path / "kept.jsonl")] == [0.5, 9]
     assert len(critic.asked) == 2
     assert summary["in"] == 3
-    with pytest.raises(InputError, match=r"rows.jsonl:2: id: the id occurs twice, with other content; found 'fine'"):
+    with pytest.raises(InputError, match=r"rows.jsonl:2: id: duplicate id with different content; found 'fine'"):
         filtered(rows=[ROWS[0], {**ROWS[1], "id": "fine"}], name="clash")
 
 
@@ -130,7 +130,7 @@ def test_other_names_of_columns_and_other_kinds_of_file(filtered: Any, tmp_path:
     for at, row in enumerate(rows):
         json_lines(folder / f"{at}.jsonl", [row])
     assert filtered(rows=str(folder), columns=columns, name="folder")[0]["kept"] == 2
-    with pytest.raises(InputError, match="is it 'solution' here"):
+    with pytest.raises(InputError, match="did you mean 'solution'"):
         filtered(rows=str(tmp_path / "rows.parquet"), columns={"problem": "question"}, name="unnamed")
 
 
@@ -162,7 +162,7 @@ def test_recorded_verdicts_and_replies_in_place_of_a_model(filtered: Any, tmp_pa
 
 
 def test_a_passing_failure_is_asked_for_again(filtered: Any) -> None:
-    with pytest.raises(StageIncomplete, match="4 draws failed"):
+    with pytest.raises(StageIncomplete, match="4 requests failed"):
         filtered(reason="timed_out")
     replies = {**REPLIES, "long": ["\\boxed{-1}"] * 4}
     summary, path, critic, _ = filtered(replies=replies)
@@ -266,7 +266,7 @@ def test_a_dry_run_a_probe_and_more_samples_by_command(command: Any, tmp_path: P
     code, out, _ = command(*words, "stage.samples=2", "dry_run=true")
     assert (code, "critiques: 10 requests" in out) == (0, True)
     code, out, _ = command(*words, "stage.samples=2", "stage.temperature=1", "probe=2")
-    assert (code, "2 of 5 rows were asked about" in out) == (0, True)
+    assert (code, "2 of 5 rows were processed" in out) == (0, True)
     assert command(*words, "stage.samples=2", "stage.temperature=1").code == 0
     first = read_lines(Path("runs/x/filter/generations.jsonl"))
     code, out, _ = command(*words, "stage.samples=3", "stage.temperature=1")
@@ -275,7 +275,7 @@ def test_a_dry_run_a_probe_and_more_samples_by_command(command: Any, tmp_path: P
     assert (len(first), len(more)) == (10, 15)
     assert [row for row in more if row["key"]["sample"] < 2] == first
     code, _, err = command(*words, "stage.samples=3", "stage.temperature=1", "stage.accept=0.9")
-    assert (code, "was begun with another accept: 0.5, now 0.9" in err) == (1, True)
+    assert (code, "was started with another accept: 0.5, now 0.9" in err) == (1, True)
 
 
 def test_by_command(command: Any, tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_by_command(command: Any, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert "2 kept" in out
     code, _, err = command(*words, "stage.temperature=1", "name=b")
-    assert (code, err) == (2, "error: stage.temperature has no effect: stage.generations= is given\n")
+    assert (code, err) == (2, "error: stage.temperature has no effect: stage.generations= is set\n")
     code, out, _ = command("stage=filter", "--help")
     assert code == 0
     assert "stage.accept" in out

@@ -136,7 +136,7 @@ def test_what_no_rule_can_label_is_counted(command: Command) -> None:
     assert _label(command, rows, _rollouts("b", ["7"])).code == 0
     assert json.loads(Path("runs/mine/label/manifest.json").read_text("utf-8"))["counts"]["solutions"] == {
         "in": 4, "out": 1, "failed": {},
-        "filtered": {"its own answer was not compared": 1, "no reference answer": 1, "no steps": 1},
+        "filtered": {"its answer was not checked": 1, "no reference answer": 1, "no steps": 1},
     }  # fmt: skip
 
 
@@ -165,8 +165,8 @@ def test_labels_that_a_critic_names_as_well(command: Command, form: str) -> None
     assert [row.id for row in read_rows(Path("runs/mine/label") / FILE, Example)] == ["a"]
     manifest = json.loads(Path("runs/mine/label/manifest.json").read_text("utf-8"))
     assert manifest["counts"]["solutions"]["filtered"] == {
-        "no verdict of the critic": 1, "right answer, but a prefix rarely succeeds": 1,
-        "the critic names another first error": 1, "the critic's verdict cannot be read": 1,
+        "no verdict from the critic": 1, "right answer, but a prefix rarely succeeds": 1,
+        "the critic disagrees": 1, "the critic's verdict is unparsed": 1,
     }  # fmt: skip
     assert manifest["consensus"]["kept"] == share(1, 4)
     assert manifest["consensus"]["agreement"] == share(1, 2)
@@ -184,13 +184,8 @@ def test_the_report(command: Command) -> None:
     write_rows(Path("truth.jsonl"), known)
     outcome = _label(command, rows, rollouts, "stage.rule=zero_of_k", "stage.truth=truth.jsonl")
     assert outcome.code == 0, outcome.err
-    assert (
-        "zero_of_k                 4 labelled, 0 not; first errors beside the truth: precision 66.7%, recall 66.7%" in outcome.out
-    )
-    assert (
-        "deepcritic                3 labelled, 1 not; first errors beside the truth: precision 100.0%, recall 66.7%"
-        in outcome.out
-    )
+    assert "zero_of_k                 4 labelled, 0 not; first errors: precision 66.7%, recall 66.7%" in outcome.out
+    assert "deepcritic                3 labelled, 1 not; first errors: precision 100.0%, recall 66.7%" in outcome.out
     report = json.loads(Path("runs/mine/label/report.json").read_text("utf-8"))
     assert report["success"]["wrong answer"] == [
         {"prefix": 1, "drawn": 12, **share(8, 12)}, {"prefix": 2, "drawn": 12, **share(4, 12)},
@@ -217,7 +212,7 @@ def test_the_report(command: Command) -> None:
 def test_an_unknown_rule_is_refused(command: Command) -> None:
     outcome = _label(command, [_solution("a", True)], [], "stage.rule=guess")
     assert outcome.code == 2
-    assert "stage.rule: no such choice; found 'guess'; expected deepcritic, zero_of_k" in outcome.err
+    assert "stage.rule: invalid choice; found 'guess'; expected deepcritic, zero_of_k" in outcome.err
 
 
 @pytest.mark.parametrize(

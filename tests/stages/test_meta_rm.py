@@ -74,7 +74,7 @@ def test_it_learns_which_replies_are_right_and_guides_the_vote(command: Command)
     outcome = command(*TRAIN, "stage.generations=[a.jsonl,b.jsonl]")
     assert outcome.code == 0, outcome.err
     manifest = json.loads(Path("runs/mine/meta_rm/manifest.json").read_text("utf-8"))
-    assert manifest["counts"]["replies"] == {"in": 200, "out": 160, "failed": {}, "filtered": {"the truth was told": 40}}
+    assert manifest["counts"]["replies"] == {"in": 200, "out": 160, "failed": {}, "filtered": {"hinted reply": 40}}
     losses = [json.loads(line) for line in Path("runs/mine/meta_rm/training.jsonl").read_text("utf-8").splitlines()]
     assert losses[-1]["loss"] < 0.3 < losses[0]["loss"]
 
@@ -151,8 +151,8 @@ def test_what_is_too_long_is_set_aside(command: Command) -> None:
     ("words", "says"),
     [
         (("stage.generations=[]",), "stage.generations: no file"),
-        (("stage.generations=[other.jsonl]",), "other.jsonl:1: key.example_id: a reply to a row that is not there"),
-        (("stage.generations=[alike.jsonl]",), "nothing to tell apart"),
+        (("stage.generations=[other.jsonl]",), "other.jsonl:1: key.example_id: the reply's row is unknown"),
+        (("stage.generations=[alike.jsonl]",), "all replies have the same label"),
         (("stage.generations=[absent.jsonl]",), "no such file"),
         (("stage.generations=[alike.jsonl]", "stage.device_batch_size=5"), "expected a multiple of stage.device_batch_size=5"),
     ],

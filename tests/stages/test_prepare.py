@@ -110,7 +110,7 @@ def test_the_small_world(command: Command) -> None:
     ("words", "code", "said"),
     [
         (["stage=prepare", "run=mine"], 2, "no source is given; expected source=NAME"),
-        (["stage=prepare", "source=prm800k", "run=mine"], 2, "an option is missing: "),
+        (["stage=prepare", "source=prm800k", "run=mine"], 2, "missing option: "),
         (["stage=prepare", "source=prm800k", "source.path=nowhere.jsonl", "run=mine"], 1, "nowhere.jsonl"),
         (["stage=prepare", "source=prm80k", "run=mine"], 2, "did you mean prm800k?"),
     ],
@@ -199,7 +199,7 @@ def test_a_source_of_which_no_row_can_be_used_fails(command: Command, tmp_path: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["stage.split=words"], "stage.split: no such choice; found 'words'; expected rule, model"),
+        (["stage.split=words"], "stage.split: invalid choice; found 'words'; expected rule, model"),
         (["stage.min_steps=1", "stage.split=rule"], "stage.min_steps: out of range; found 1; expected a whole number from 2"),
         (["stage.split=model"], "no model is given; set model=PATH"),
     ],

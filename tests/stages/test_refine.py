@@ -150,4 +150,4 @@ def test_both_models_are_needed(command: Command) -> None:
     write_rows(Path("solutions.jsonl"), [_solution("a", "8")])
     outcome = command("stage=refine", "stage.solutions=solutions.jsonl", f"model={CRITIC}", "run=mine")
     assert outcome.code == 2
-    assert "give generator=PATH" in outcome.err
+    assert "set generator=PATH" in outcome.err

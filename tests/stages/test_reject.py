@@ -140,7 +140,7 @@ def test_a_draw_that_failed_is_asked_again_and_nothing_is_decided(
         row = known[request.keys[0].example_id]
         return None if row.id == "p-5" and sample == 0 else _text(row, request.context, sample != 1)
 
-    with open_folder("reject") as folder, pytest.raises(StageIncomplete, match="1 draws failed"):
+    with open_folder("reject") as folder, pytest.raises(StageIncomplete, match="1 requests failed"):
         _run(folder, tmp_path, fake_sampler(answer, "timed_out"))
     again = fake_sampler(lambda request, sample: _text(known[request.keys[0].example_id], request.context, sample != 1))
     with open_folder("reject") as folder:

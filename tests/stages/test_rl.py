@@ -207,7 +207,7 @@ def test_rows_without_a_label_are_passed_over(command: Command, labelled: list[E
         (
             ["stage.device_batch_size=3"],
             2,
-            "stage.prompts_per_step x stage.num_generations=8 is no multiple of stage.device_batch_size=3",
+            "stage.prompts_per_step x stage.num_generations=8 is not a multiple of stage.device_batch_size=3",
         ),
         (["model=null"], 2, "no model is given; set model=PATH"),
         (
@@ -215,8 +215,8 @@ def test_rows_without_a_label_are_passed_over(command: Command, labelled: list[E
             2,
             "stage.save_steps: no multiple; found 3; expected a multiple of stage.logging_steps=2",
         ),
-        (["stage.loss_type=gpro"], 2, "stage.loss_type: no such choice; found 'gpro'; expected grpo, dr_grpo"),
-        (["stage.vllm_mode=collocate"], 2, "stage.vllm_mode: no such choice; found 'collocate'; expected colocate, server"),
+        (["stage.loss_type=gpro"], 2, "stage.loss_type: invalid choice; found 'gpro'; expected grpo, dr_grpo"),
+        (["stage.vllm_mode=collocate"], 2, "stage.vllm_mode: invalid choice; found 'collocate'; expected colocate, server"),
         (["stage.eval_steps=2"], 2, "stage.eval_steps needs stage.validation_examples=FILE"),
         (["stage.max_prompt_tokens=5", "stage.prefilter_samples=0"], 1, "labelled.jsonl: too few prompts remain; found 0"),
         (["stage.steps=null"], 2, "stage.steps and stage.epochs are both null"),

@@ -173,7 +173,7 @@ def test_what_cannot_be_labelled_is_not_rolled_out(rolled: Any, make_solutions: 
         done = rolled(chance, rows, samples=1, **options)
         assert {request.keys[0].example_id for request in done.asked} == {"p0"}, "p2 has one step"
         assert done.manifest["counts"]["solutions"] == {
-            "in": 4, "out": 2, "failed": {}, "filtered": {"its own answer was not compared": 1, "no reference answer": 1},
+            "in": 4, "out": 2, "failed": {}, "filtered": {"its answer was not checked": 1, "no reference answer": 1},
         }  # fmt: skip
 
 

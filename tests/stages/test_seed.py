@@ -145,19 +145,19 @@ def test_where_the_solutions_go(seeded: Any) -> None:
     gone = {reason: count for reason, count in counts["filtered"].items() if count}
     assert gone == {
         "no rated step": 1,
-        "another solution of the problem is taken": 1,
+        "another solution of the problem was chosen": 1,
         "initial critique: unparsed": 1,
-        "in-depth critique: its verdict is wrong": 1,
-        "merged critique: its verdict is wrong": 1,
-        "merged critique: it speaks of another critique": 1,
+        "in-depth critique: wrong verdict": 1,
+        "merged critique: wrong verdict": 1,
+        "merged critique: mentions another critique": 1,
     }
     assert counts["failed"] == {"in-depth critique: no reply": 1}, "our own failure is not the teacher's"
     fates = {row.id: row.fate for row in read_rows(teacher.folder / "lineage.jsonl", Lineage)}
     kept = next(iter(teacher.dialogues))
     assert fates == {
         kept: "kept",
-        "mute": "initial critique: unparsed", "deaf": "in-depth critique: its verdict is wrong",
-        "torn": "merged critique: its verdict is wrong", "told": "merged critique: it speaks of another critique",
+        "mute": "initial critique: unparsed", "deaf": "in-depth critique: wrong verdict",
+        "torn": "merged critique: wrong verdict", "told": "merged critique: mentions another critique",
         "lost": "in-depth critique: no reply",
     }  # fmt: skip
     asked = Counter(request.keys[0].request for request in teacher.asked if request.keys[0].example_id == "mute")
@@ -184,7 +184,7 @@ def test_the_funnel_is_told_rule_by_rule(seeded: Any, capsys: pytest.CaptureFixt
     teacher = seeded(rows, _script(rows, b_in_depth_1=[WRONG]), plain_correct=1)
     funnel = teacher.manifest["funnel"]
     assert (funnel[0], funnel[-2]) == (
-        {"rule": "read", "dropped": 0, "left": 7}, {"rule": "more plain correct ones than wanted", "dropped": 3, "left": 2}
+        {"rule": "read", "dropped": 0, "left": 7}, {"rule": "above stage.plain_correct", "dropped": 3, "left": 2}
     )  # fmt: skip
     for before, after in itertools.pairwise(funnel):
         assert after["left"] == before["left"] - after["dropped"]
@@ -214,7 +214,7 @@ def test_corrections_and_errors_are_all_taken_and_of_the_plain_ones_a_few(seeded
     taken = set(teacher.dialogues)
     assert {"wrong", "mended"} < taken
     assert len(taken) == 4
-    assert _gone(teacher.manifest) == {"more plain correct ones than wanted": 4}
+    assert _gone(teacher.manifest) == {"above stage.plain_correct": 4}
     assert teacher.manifest["corrections"] == {"dialogues": 1, "share_of_dialogues": 0.25, "steps": 1, "share_of_steps": 0.125}
     assert teacher.manifest["labels"] == {"-1": 3, "2": 1}
     again = seeded(rows, _script(rows, mended_initial_2=[WRONG]), plain_correct=2, seed=5, name="again")
@@ -234,7 +234,7 @@ def test_a_dialogue_that_the_task_would_read_otherwise_is_left_out(seeded: Any) 
     rows = [_row("a", (-1,)), _row("b", (-1,))]
     teacher = seeded(rows, _script(rows, a_merge_1=["<think> who knows"]), recheck_merges=False)
     assert teacher.dialogues.keys() == {"b"}
-    assert _gone(teacher.manifest) == {"the verdict cannot be read back": 1}
+    assert _gone(teacher.manifest) == {"the verdict does not parse back": 1}
 
 
 def test_the_recipe_of_initial_critiques_takes_those_that_are_right(seeded: Any) -> None:
@@ -243,7 +243,7 @@ def test_the_recipe_of_initial_critiques_takes_those_that_are_right(seeded: Any)
     assert {request.keys[0].request for request in teacher.asked} == {"initial"}
     assert teacher.dialogues["a"].messages[-1].content == "Step 1. a initial 1 0\n\nStep 2. a initial 2 0\n\\boxed{2}"
     assert teacher.dialogues["a"].provenance == ("a|initial|1|0", "a|initial|2|0")
-    assert _gone(teacher.manifest) == {"initial critique: its verdict is wrong": 1, "initial critique: unparsed": 1}
+    assert _gone(teacher.manifest) == {"initial critique: wrong verdict": 1, "initial critique: unparsed": 1}
 
 
 def test_the_direct_recipe_takes_the_first_whole_critique_that_agrees(seeded: Any) -> None:
@@ -258,7 +258,7 @@ def test_the_direct_recipe_takes_the_first_whole_critique_that_agrees(seeded: An
     )  # fmt: skip
     assert [message.role for message in teacher.asked[0].messages] == ["system", "user"]
     assert teacher.dialogues.keys() == {"a", "b"}
-    assert _gone(teacher.manifest) == {"direct critique: its verdict is wrong": 1}
+    assert _gone(teacher.manifest) == {"direct critique: wrong verdict": 1}
     assert teacher.manifest["early_stop"]["direct"]["samples_saved"] == 2, "b was right at once: two of four"
 
 

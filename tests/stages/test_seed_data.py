@@ -210,7 +210,7 @@ def test_a_control_token_in_a_problem_ends_no_turn(command: Command, make_soluti
 
 @pytest.mark.parametrize(
     ("step", "reason"),
-    [("x" * 20_000, "a step of more than 10000 characters"), ("", "a step without text"), (" \n\f", "a step without text")],
+    [("x" * 20_000, "a step longer than 10000 characters"), ("", "an empty step"), (" \n\f", "an empty step")],
 )
 def test_a_step_without_end_or_beginning_is_left_out_by_rule(seeded: Any, step: str, reason: str) -> None:
     outcome = seeded([_row("good", ("x",), 1), _row("bad", ("y", step), 1)])
@@ -231,13 +231,13 @@ def test_another_question_of_the_task_is_refused(seeded: Any) -> None:
     Path("mine.txt").write_text(head + "{{problem}} {{solution}} Where is it wrong?")
     outcome = seeded(_mixed(), "task.template=mine.txt")
     assert outcome.code == 1
-    assert "was begun with another content of question" in outcome.err
+    assert "was started with another content of question" in outcome.err
 
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["stage.recipe=shallow"], 2, "stage.recipe: no such choice; found 'shallow'; expected deliberate"),
+        (["stage.recipe=shallow"], 2, "stage.recipe: invalid choice; found 'shallow'; expected deliberate"),
         (["stage.initial_template=none.txt"], 1, "none.txt: the template cannot be read"),
         (["stage.wave_size=0"], 1, "stage.wave_size: out of range; found 0"),
         (["stage.in_depth_samples=0"], 1, "stage.in_depth_samples: out of range; found 0"),

@@ -75,12 +75,12 @@ def test_the_whole_of_phase_1(datasets_dir: Path, tmp_path: Path, monkeypatch: p
     manifest = json.loads(Path("runs/real/seed/manifest.json").read_text("utf-8"))
     counts = manifest["counts"]["solutions"]
     assert counts["in"] == 16_611 + 802
-    assert counts["filtered"]["another solution of the problem is taken"] == counts["in"] - len(chosen)
+    assert counts["filtered"]["another solution of the problem was chosen"] == counts["in"] - len(chosen)
     assert len(chosen) == 878, "of 900 problems those with a solution"
     assert manifest["generations"] == replies
     assert counts["out"] == len(list(read_rows(Path("runs/real/seed/dialogues.jsonl"), Dialogue)))
-    assert counts["out"] + counts["filtered"]["more plain correct ones than wanted"] == len(chosen)
-    assert " another solution of the problem is taken" in said
+    assert counts["out"] + counts["filtered"]["above stage.plain_correct"] == len(chosen)
+    assert " another solution of the problem was chosen" in said
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_real_solutions_become_dialogues_and_train_a_critic(command: Command, da
     problems = {row.item.problem for row in rated}
     dialogues = list(read_rows(Path("runs/real/seed/dialogues.jsonl"), Dialogue))
     gone = {reason: count for reason, count in counts["filtered"].items() if count}
-    assert set(gone) <= {"another solution of the problem is taken", "more plain correct ones than wanted"}
+    assert set(gone) <= {"another solution of the problem was chosen", "above stage.plain_correct"}
     assert len(dialogues) == 300 - sum(gone.values())
     assert 100 < len(dialogues) <= len(problems)
     assert manifest["teacher_accuracy"]["merge"]["accuracy"] == 1

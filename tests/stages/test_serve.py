@@ -86,7 +86,7 @@ def _until_up(url: str, service: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["host=0.0.0.0"], 1, "host: an address that others can reach needs a key; found '0.0.0.0'"),
+        (["host=0.0.0.0"], 1, "host: a public address requires a key; found '0.0.0.0'"),
         (["task=pointwise"], 2, "stage=serve needs task=first_error; found task=pointwise"),
         (["stage.prm=PATH"], 2, "stage.prm=PATH and scorer=NAME must be set together"),
         (["port=70000"], 1, "stage.port: out of range; found 70000"),

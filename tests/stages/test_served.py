@@ -57,7 +57,7 @@ def test_more_samples_are_added_to_a_finished_run(evaluate: Callable[..., Any], 
     assert {len(row.verdicts) for row in read_judged(FOLDER)} == {5}
     assert "nothing to do" in evaluate(OPENAI, WARM, "stage.samples=5").out
     fewer = evaluate(OPENAI, WARM, "stage.samples=3")
-    assert "another samples: 5, now 3; what was drawn can be added to, not taken from" in fewer.err
+    assert "another samples: 5, now 3; samples can only be added" in fewer.err
     assert "overwrite" not in fewer.err
     assert len(server.asked) == 5 * ROWS
 
@@ -65,8 +65,8 @@ def test_more_samples_are_added_to_a_finished_run(evaluate: Callable[..., Any], 
 def test_one_sample_and_several_have_their_own_temperature_and_that_is_said(evaluate: Callable[..., Any]) -> None:
     assert evaluate(OPENAI).code == 0
     outcome = evaluate(OPENAI, "stage.samples=4")
-    assert "drawn with another prompt, model or sampling" in outcome.err
-    assert "stage.temperature= keeps it" in outcome.err
+    assert "sampled with another prompt, model or sampling" in outcome.err
+    assert "or stage.temperature=" in outcome.err
     assert "overwrite" not in outcome.err
 
 
@@ -184,4 +184,4 @@ def test_figures_of_another_shape_are_named(evaluate: Callable[..., Any], comman
     assert named, "one of them shows this figure"
     for outcome in named:
         assert (outcome.code, len(outcome.err.splitlines())) == (1, 1)
-        assert "metrics.json: fields are not as deepcritic writes them" in outcome.err
+        assert "metrics.json: invalid fields" in outcome.err

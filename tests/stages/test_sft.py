@@ -263,7 +263,7 @@ def test_dialogues_that_lose_their_end_are_counted(command: Command, dialogues: 
     outcome = _train(command, "stage.max_steps=1", f"stage.max_length={most}", "stage.on_too_long=truncate")
     assert outcome.code == 0, outcome.err
     longer = sum(length > most for length in lengths)
-    assert f"{longer} of 12 dialogues lost the end of their reply" in outcome.out
+    assert f"{longer} of 12 replies were truncated" in outcome.out
     manifest = json.loads(Path("runs/mine/sft/manifest.json").read_text("utf-8"))
     assert manifest["truncated_dialogues"] == longer
     assert manifest["counts"]["dialogues"] == {"in": 12, "out": 12, "failed": {}, "filtered": {}}
@@ -288,7 +288,7 @@ def test_a_dry_run_tells_the_plan_and_leaves_nothing_behind(command: Command, di
     assert outcome.code == 0, outcome.err
     tokens = sum(len(dialogue_ids(load_tokenizer(BASE), dialogue.messages)[0]) for dialogue in dialogues)
     for said in (
-        "parameters: 515,712, all of them trained", f"{3 * tokens:,} tokens in 9 steps", "of 8 GPUs", "MFU of 0.5", "weights",
+        "parameters: 515,712; trained: all", f"{3 * tokens:,} tokens in 9 steps", "of 8 GPUs", "MFU of 0.5", "weights",
         "gradients", "optimizer", "activations", "4 dialogues per step", "dry run, nothing was trained",
     ):  # fmt: skip
         assert said in outcome.out, said
@@ -378,26 +378,28 @@ def _refused(outcome: Any, code: int, *said: str) -> None:
 
 
 def test_bad_input_is_refused(command: Command, dialogues: list[Dialogue]) -> None:
-    _refused(_train(command, "stage.max_length=5"), 1, "dialogues.jsonl: no dialogue to learn from")
-    _refused(_train(command, "stage.device_batch_size=3"), 2, "stage.batch_size=4 is no multiple of stage.device_batch_size=3")
+    _refused(_train(command, "stage.max_length=5"), 1, "dialogues.jsonl: no usable dialogue")
+    _refused(_train(command, "stage.device_batch_size=3"), 2, "stage.batch_size=4 is not a multiple of stage.device_batch_size=3")
     _refused(command("stage=sft", *SMALL), 2, "no model is given; set model=PATH")
-    _refused(_train(command, "stage.dialogues=nowhere.jsonl"), 1, "nowhere.jsonl: there is no such file")
+    _refused(_train(command, "stage.dialogues=nowhere.jsonl"), 1, "nowhere.jsonl: no such file")
 
 
 def test_settings_that_cannot_work_are_refused(command: Command, dialogues: list[Dialogue]) -> None:
     _refused(
         _train(command, "stage.on_too_long=cut"),
         2,
-        "stage.on_too_long: no such choice; found 'cut'; expected error, drop, truncate",
+        "stage.on_too_long: invalid choice; found 'cut'; expected error, drop, truncate",
     )
-    _refused(_train(command, "stage.max_length=60", "stage.on_too_long=error"), 1, "dialogues.jsonl: id: a dialogue longer than")
+    _refused(
+        _train(command, "stage.max_length=60", "stage.on_too_long=error"), 1, "dialogues.jsonl: id: the dialogue is longer than"
+    )
     _refused(_train(command, "trainer=qlora"), 2, "bitsandbytes is not installed")
     _refused(_train(command, "stage.validation_examples=nowhere.jsonl"), 1, "validation_examples: no such file")
     _refused(
         _train(command, "stage.learning_rate=1e30", "stage.warmup_ratio=0"),
         1,
         "the loss is nan at step",
-        "lower the learning rate",
+        "lower stage.learning_rate",
     )
 
 
@@ -431,18 +433,20 @@ def test_a_checkpoint_of_another_model_is_refused(command: Command, dialogues: l
     (place / "complete").touch()
     (place / "config.json").write_text('{"model_type": "llama"}', "utf-8")
     (place / "trainer_state.json").write_text('{"global_step": 1, "max_steps": 3}', "utf-8")
-    _refused(_train(command, "stage.max_steps=3"), 1, "model_type: a checkpoint of another architecture; found 'llama'")
+    _refused(_train(command, "stage.max_steps=3"), 1, "model_type: the checkpoint has another architecture; found 'llama'")
 
 
 def test_dialogues_of_another_task_are_refused(command: Command, dialogues: list[Dialogue]) -> None:
     other = Dialogue(id="x", task="pointwise", messages=dialogues[0].messages, verdict=1)
     write_rows(Path("dialogues.jsonl"), [*dialogues[:2], other])
-    _refused(_train(command), 1, "dialogues.jsonl:3: task: a dialogue of another task; found 'pointwise'", "first_error")
+    _refused(
+        _train(command), 1, "dialogues.jsonl:3: task: the dialogue belongs to another task; found 'pointwise'", "first_error"
+    )
 
 
 def test_a_dialogue_that_does_not_end_with_a_reply_is_refused(command: Command, dialogues: list[Dialogue]) -> None:
     write_rows(Path("dialogues.jsonl"), [Dialogue(id="x", task="first_error", messages=dialogues[0].messages[:1], verdict=1)])
-    _refused(_train(command), 1, "the last message is not the assistant's")
+    _refused(_train(command), 1, "the last message is not from the assistant")
 
 
 # Checkpoints
@@ -465,7 +469,7 @@ def test_a_half_written_checkpoint_does_not_stand_in_the_way(command: Command, d
     (half / "trainer_state.json").write_text('{"global_', "utf-8")
     outcome = _train(command, "stage.max_steps=1")
     assert outcome.code == 0, outcome.err
-    assert "checkpoint-1: a half-written checkpoint was removed" in outcome.out
+    assert "checkpoint-1: removed an incomplete checkpoint" in outcome.out
 
 
 class _State:
@@ -475,7 +479,7 @@ class _State:
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     callback = recorder(tmp_path)
     callback.on_train_begin(None, _State, None)
-    with pytest.raises(DeepCriticError, match="the loss is nan at step 3: lower the learning rate"):
+    with pytest.raises(DeepCriticError, match=r"the loss is nan at step 3; lower stage\.learning_rate"):
         callback.on_log(None, _State, None, logs={"loss": math.nan})
 
 

@@ -78,7 +78,7 @@ def test_contrast_keeps_the_problems_with_right_and_wrong_solutions(solved: Any)
     ]  # fmt: skip
     assert done.manifest["counts"]["solutions"] == {
         "in": 20, "out": 5, "failed": {"no reply": 1},
-        "filtered": {"all right": 5, "all wrong": 3, "more right ones than wanted": 1, "no readable answer": 5},
+        "filtered": {"all right": 5, "all wrong": 3, "above stage.max_correct": 1, "no readable answer": 5},
     }  # fmt: skip
     assert (done.manifest["right"], done.manifest["readable"]) == (8, 14)
 
@@ -118,18 +118,18 @@ def test_problems_without_an_answer_that_can_be_read_are_listed(solved: Any) -> 
     assert [row.id for row in done.solutions] == ["a/s0", "a/s1", "f/s0", "f/s1"]
     assert {request.keys[0].example_id for request in done.asked} == {"a", "f"}
     assert done.manifest["counts"]["problems"] == {
-        "in": 6, "out": 2, "failed": {}, "filtered": {"no reference answer": 2, "reference answer cannot be read": 2},
+        "in": 6, "out": 2, "failed": {}, "filtered": {"no reference answer": 2, "unreadable reference answer": 2},
     }  # fmt: skip
     listed = list(read_rows(done.folder / "set_aside.jsonl", Failure))
     assert [(one.key.example_id, one.reason) for one in listed] == [
         ("b", "no reference answer"), ("c", "no reference answer"),
-        ("d", "reference answer cannot be read"), ("e", "reference answer cannot be read"),
+        ("d", "unreadable reference answer"), ("e", "unreadable reference answer"),
     ]  # fmt: skip
     assert "x^^)(" in listed[-1].detail
 
 
 def test_no_problem_that_can_be_checked(solved: Any) -> None:
-    with pytest.raises(InputError, match="no problem can be solved and checked"):
+    with pytest.raises(InputError, match="no usable problem"):
         solved({"a": ["7", "8"]}, rows=[_problem("a", None)])
 
 
@@ -172,9 +172,9 @@ def test_replies_that_say_nothing_are_told_apart(solved: Any) -> None:
     assert [row.id for row in done.solutions] == ["a/s0", "a/s5"]
     filtered = done.manifest["counts"]["solutions"]["filtered"]
     assert filtered.pop("no readable answer") == 2
-    assert filtered.pop("cut at max_tokens") == 1
+    assert filtered.pop("truncated at max_tokens") == 1
     assert list(filtered.values()) == [1]
-    assert next(iter(filtered)).startswith("the checker could not decide (")
+    assert next(iter(filtered)).startswith("undecided by the checker (")
 
 
 def test_one_step_and_two_hundred(solved: Any) -> None:
@@ -199,8 +199,8 @@ def test_the_cost_of_solving_is_told_apart(solved: Any) -> None:
     [
         (["stage.samples=0"], "stage.samples: out of range; found 0"),
         (["stage.max_correct=-1"], "stage.max_correct: out of range; found -1"),
-        (["stage.keep=some"], "stage.keep: no such choice; found 'some'; expected contrast, all"),
-        (["generator=null"], "no generator is named"),
+        (["stage.keep=some"], "stage.keep: invalid choice; found 'some'; expected contrast, all"),
+        (["generator=null"], "no generator is given"),
     ],
 )
 def test_bad_options(command: Command, words: list[str], said: str) -> None:

@@ -76,7 +76,7 @@ def test_from_saved_replies_to_a_tuned_model(command: Command, open_folder: Any)
         "stage.max_steps=1",
     )
     assert wrong.code == 1
-    assert "a dialogue of another task; found 'pointwise'; expected first_error" in wrong.err
+    assert "the dialogue belongs to another task; found 'pointwise'; expected first_error" in wrong.err
 
 
 def test_rl_on_scores(command: Command) -> None:

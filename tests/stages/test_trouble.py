@@ -143,7 +143,7 @@ def test_where_nothing_could_be_drawn_the_stage_says_so(stages: Any, stage: str,
 @STAGES
 def test_a_dry_run_bounds_what_the_stage_draws(stages: Any, stage: str, fake_sampler: Any, tmp_path: Path) -> None:
     forecast = fake_sampler(_reply)
-    with _folder(tmp_path / "dry", dry_run=True) as folder, pytest.raises(Stopped, match="nothing is sent") as caught:
+    with _folder(tmp_path / "dry", dry_run=True) as folder, pytest.raises(Stopped, match="no requests are sent") as caught:
         stages[stage](folder, forecast)
     assert forecast.asked == []
     assert not (tmp_path / "dry").exists()

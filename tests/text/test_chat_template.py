@@ -120,13 +120,13 @@ def test_training_sees_what_generation_will_see(tokenizer: Any, question: str, a
 
 
 def test_a_dialogue_ends_with_the_reply(tokenizer: Any) -> None:
-    with pytest.raises(InputError, match="messages: the last message is not the assistant's; found 'user'"):
+    with pytest.raises(InputError, match="messages: the last message is not from the assistant; found 'user'"):
         dialogue_ids(tokenizer, _messages("7 + 5?"))
 
 
 def test_a_template_that_hides_a_message_is_refused(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer, "chat_template", "{{ messages[-1]['content'] }}")
-    with pytest.raises(InputError, match="the chat template does not show every message"):
+    with pytest.raises(InputError, match="the chat template does not render every message"):
         prompt_ids(tokenizer, _messages("a <|im_end|>", "b"))
 
 

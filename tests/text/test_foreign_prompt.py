@@ -94,17 +94,17 @@ def test_what_is_written_out_is_read(file: Path, name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("NUMBER", "cannot be told without running it"),
-        ("CALLED", "cannot be told without running it"),
-        ("FORMATTED", "cannot be told without running it"),
-        ("build.suffix", "cannot be told without running it"),
+        ("NUMBER", "the value is not a literal"),
+        ("CALLED", "the value is not a literal"),
+        ("FORMATTED", "the value is not a literal"),
+        ("build.suffix", "the value is not a literal"),
         ("build.both", "a choice"),
-        ("LISTED", "not a text; found 'a list'"),
-        ("LISTED.9.content", "nothing there; found 'LISTED.9'"),
+        ("LISTED", "not a string; found 'a list'"),
+        ("LISTED.9.content", "no such entry; found 'LISTED.9'"),
         ("LISTED.0.contents", "expected role, content"),
-        ("Judge.ask.text", "cannot be told without running it"),
+        ("Judge.ask.text", "the value is not a literal"),
         ("PLAN", "no such name; found 'PLAN'; expected PLAIN, JOINED"),
-        ("build", "not a text"),
+        ("build", "not a string"),
     ],
 )
 def test_what_is_not_is_refused(file: Path, name: str, said: str) -> None:
@@ -114,7 +114,7 @@ def test_what_is_not_is_refused(file: Path, name: str, said: str) -> None:
 
 
 def test_a_file_of_code_needs_a_name_and_says_which_there_are(file: Path) -> None:
-    with pytest.raises(InputError, match=r"which of its texts.*PLAIN, JOINED"):
+    with pytest.raises(InputError, match=r"the file has several texts.*PLAIN, JOINED"):
         read_prompt(str(file))
 
 
@@ -132,7 +132,7 @@ def test_texts_json_and_markdown(tmp_path: Path) -> None:
     for name, said in (("Other", "no code block"), ("Nowhere", "expected Title, Usage, More, Other")):
         with pytest.raises(InputError, match=said):
             read_prompt(f"{tmp_path / 'README.md'}:{name}")
-    with pytest.raises(InputError, match="a name in a plain text; found 'x'"):
+    with pytest.raises(InputError, match="a plain text file has no names; found 'x'"):
         read_prompt(f"{tmp_path / 't.txt'}:x")
     with pytest.raises(InputError, match="No such file"):
         read_prompt(f"{tmp_path / 'absent.py'}:X")
@@ -168,7 +168,11 @@ def test_fields_of_either_grammar() -> None:
     assert from_format("{a} {{}} {b}", {"a": "problem", "b": "solution"}) == "{{problem}} {} {{solution}}"
     assert from_format("{} then {}", {"0": "problem", "1": "step"}) == "{{problem}} then {{step}}"
     assert from_replace("{a} {{}} {other}", {"a": "problem"}) == "{{problem}} {{}} {other}"
-    for text, said in (("{c}", "expected a or b"), ("{a!r}", "format of its own"), ("{a", "not a text for str.format")):
+    for text, said in (
+        ("{c}", "expected a or b"),
+        ("{a!r}", "unsupported format specification"),
+        ("{a", "not a str.format template"),
+    ):
         with pytest.raises(InputError, match=said):
             from_format(text, {"a": "problem", "b": "solution"})
 

@@ -44,7 +44,7 @@ def test_a_template_without_placeholders_stays(template: str) -> None:
     [
         ("{{problem}}", {}, r"\{\{problem\}\}: the placeholder has no value"),
         ("{{problm}}", {"problem": "x"}, r"expected \{\{problem\}\}"),
-        ("{{problem}}", {"problem": "x", "solutoin": "y"}, "solutoin: the template has no place for it"),
+        ("{{problem}}", {"problem": "x", "solutoin": "y"}, "solutoin: the template has no placeholder for it"),
         ("{{problem}} {{solution}}", {"problem": "x", "solution": "y", "solutions": "z"}, r"expected \{\{solution\}\}"),
     ],
 )
@@ -100,12 +100,12 @@ def test_the_hash_follows_the_content() -> None:
         (FRONT + "---\n{{problem}} {{soluton}} ", r"declared, but not used .*expected \{\{soluton\}\}"),
         (FRONT + "sytem: x\n---\n" + TEXT, "sytem: unknown key .*expected system"),
         (FRONT + "system: 1\n---\n" + TEXT, "system: not a text; found 1"),
-        (FRONT + "system: '{{problem}}'\n---\n" + TEXT, "system: the system prompt is not filled"),
-        (FRONT + "step: '{{index}}'\n---\n" + TEXT, "step: a step cannot be written so"),
-        (FRONT + "step: '{{text}} {{number}}'\n---\n" + TEXT, "step: a step cannot be written so"),
+        (FRONT + "system: '{{problem}}'\n---\n" + TEXT, "system: the system prompt has placeholders"),
+        (FRONT + "step: '{{index}}'\n---\n" + TEXT, "step: invalid step format"),
+        (FRONT + "step: '{{text}} {{number}}'\n---\n" + TEXT, "step: invalid step format"),
         ("---\nfields: problem\nindex_base: 1\n---\n" + TEXT, "fields: not a list of names"),
         ("---\nfields: [problem\n---\n" + TEXT, "p.md:3: the front matter is not YAML"),
-        ("---\njust words\n---\n" + TEXT, "the front matter holds no declarations"),
+        ("---\njust words\n---\n" + TEXT, "the front matter is empty"),
     ],
 )
 def test_a_wrong_template_is_refused(text: str, said: str) -> None:
@@ -115,7 +115,7 @@ def test_a_wrong_template_is_refused(text: str, said: str) -> None:
 
 def test_a_field_that_the_task_does_not_offer() -> None:
     template = Template(text="{{solutions}}", fields=("solutions",), index_base=1)
-    with pytest.raises(InputError, match="fields: solutions: no such field to fill in; expected solution"):
+    with pytest.raises(InputError, match="fields: solutions: unknown field; expected solution"):
         template.messages(problem="p", solution="s")
 
 

@@ -98,10 +98,10 @@ def test_a_turn_that_the_template_does_not_take_is_told_once(
 ) -> None:
     loaded = load_tokenizer(str(folder))
     said = capsys.readouterr().err
-    assert ("its chat template ends a turn with" in said) == case.get("mended", False)
+    assert ("with which its chat template ends a turn" in said) == case.get("mended", False)
     for _ in range(3):
         prompt_ids(loaded, ASKED)
-    assert capsys.readouterr().err.count("takes no system turn") == (not case.get("system", True))
+    assert capsys.readouterr().err.count("has no system turn") == (not case.get("system", True))
 
 
 def test_control_tokens_in_a_message_stay_text(case: Case, tokenizer: Any) -> None:
@@ -116,7 +116,9 @@ def test_control_tokens_in_a_message_stay_text(case: Case, tokenizer: Any) -> No
 def test_arguments_of_the_template_are_set(case: Case, folder: Path) -> None:
     arguments = case.get("arguments")
     if arguments is None:
-        with pytest.raises(InputError, match=r"template_args.enable_thinking: the chat template does not read it; found False"):
+        with pytest.raises(
+            InputError, match=r"template_args.enable_thinking: the chat template does not use this variable; found False"
+        ):
             load_tokenizer(str(folder), template_args={"enable_thinking": False})
         return
     loaded = load_tokenizer(str(folder), template_args=arguments)
@@ -223,14 +225,14 @@ def test_drawn_for_rl(case: Case, folder: Path, tokenizer: Any) -> None:
 @pytest.mark.parametrize(
     ("template", "eos", "said"),
     [
-        ("{% for m in messages %}{{ m.content }}{% endfor %}", None, "has a token that ends a reply"),
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", None, "defines an end-of-turn token"),
         (
             "{{ raise_exception('nothing pleases me') }}",
             "<a>",
-            "the chat template refuses the turns (TemplateError: nothing pleases",
+            "the chat template rejects the turns (TemplateError: nothing pleases",
         ),
-        ("{% for m in messages %}{{ m.text.strip() }}{% endfor %}", "<a>", "the chat template refuses the turns (UndefinedError"),
-        ("always the same", "<a>", "the chat template does not show a reply"),
+        ("{% for m in messages %}{{ m.text.strip() }}{% endfor %}", "<a>", "the chat template rejects the turns (UndefinedError"),
+        ("always the same", "<a>", "the chat template does not render a reply"),
     ],
 )
 def test_a_template_that_cannot_be_used_is_refused_at_the_start(

@@ -74,7 +74,7 @@ def test_pieces_for_a_model(text: str, most: int) -> None:
 
 
 def test_more_steps_than_allowed() -> None:
-    with pytest.raises(InputError, match="least: more steps are asked for than allowed; found 5; expected 1 to 3"):
+    with pytest.raises(InputError, match="least: least exceeds most; found 5; expected 1 to 3"):
         split_by_rule("a", least=5, most=3)
 
 

@@ -67,7 +67,7 @@ def test_a_base_without_a_card_has_no_licence_that_we_know(run: Path, base: Path
     (base / "README.md").unlink()
     front, text = _card(run, base)
     assert (front["license"], front["license_name"]) == ("other", "that-of-the-base-model")
-    assert "not known: look at the base model's own card" in text
+    assert "unknown: see the card of the base model" in text
 
 
 def test_a_model_is_put_into_a_folder(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(base: Any, tmp_path: Pa
     config = json.loads((tmp_path / "config.json").read_text("utf-8"))
     for name, value in (("model_type", "llama"), ("hidden_size", 8), ("num_hidden_layers", 99), ("vocab_size", 7)):
         (tmp_path / "config.json").write_text(json.dumps({**config, name: value}), "utf-8")
-        with pytest.raises(InputError, match=f"{name}: a checkpoint of another architecture; found {value!r}; expected"):
+        with pytest.raises(InputError, match=f"{name}: the checkpoint has another architecture; found {value!r}; expected"):
             check_checkpoint(tmp_path, base)
 
 
@@ -63,12 +63,12 @@ def test_a_checkpoint_of_an_adapter_goes_with_an_adapter_of_its_rank(adapted: An
     adapted.save_pretrained(tmp_path / "adapter")
     whole.save_pretrained(tmp_path / "whole")
     check_checkpoint(tmp_path / "adapter", adapted)
-    with pytest.raises(InputError, match="a checkpoint of an adapter, and all weights are to be trained"):
+    with pytest.raises(InputError, match="the checkpoint is of an adapter, but all weights are trained"):
         check_checkpoint(tmp_path / "adapter", whole)
-    with pytest.raises(InputError, match="a checkpoint of a whole model, and an adapter is to be trained"):
+    with pytest.raises(InputError, match="the checkpoint is of a full model, but an adapter is trained"):
         check_checkpoint(tmp_path / "whole", adapted)
     adapted.peft_config["default"].r = 16
-    with pytest.raises(InputError, match="a checkpoint of an adapter of another rank; found 4; expected 16"):
+    with pytest.raises(InputError, match="the checkpoint's adapter has another rank; found 4; expected 16"):
         check_checkpoint(tmp_path / "adapter", adapted)
 
 

@@ -31,7 +31,7 @@ def _no_room_for_python() -> None:
 
 @pytest.mark.parametrize("act", [_no_room, _no_room_on_a_gpu, _no_room_for_python])
 def test_out_of_memory(act: Any) -> None:
-    said = r"^out of memory at step 7 of 90: lower stage.device_batch_size \(now 4; .*trainer=lora.*fsdp2.yaml.*are kept$"
+    said = r"^out of memory at step 7 of 90; lower stage.device_batch_size \(now 4; .*trainer=lora.*fsdp2.yaml.*are kept$"
     with pytest.raises(DeepCriticError, match=said), explained(TRAINER):
         act()
 
@@ -46,7 +46,7 @@ def test_weights_that_are_no_numbers_get_no_checkpoint() -> None:
         trainer = SimpleNamespace(**{**vars(TRAINER), "_tr_loss": torch.tensor(loss)})
         control = SimpleNamespace(should_save=save)
         if stops:
-            with pytest.raises(DeepCriticError, match=r"the loss is (nan|inf) at step 6: lower the learning rate"):
+            with pytest.raises(DeepCriticError, match=r"the loss is (nan|inf) at step 6; lower stage.learning_rate"):
                 watch_for_nan(trainer).on_step_end(None, trainer.state, control)
         else:
             watch_for_nan(trainer).on_step_end(None, trainer.state, control)

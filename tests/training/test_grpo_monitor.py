@@ -149,8 +149,8 @@ def test_two_processes_learn_from_one_batch(make_solutions: Any, tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("stage.temperature=0.05", "stage.all_correct_share=1.0"), "the verdict -1 takes"),
-        (("stage.max_tokens=2",), "no verdict can be read in 100% of the answers"),
+        (("stage.temperature=0.05", "stage.all_correct_share=1.0"), "the verdict -1 has"),
+        (("stage.max_tokens=2",), "unparsed replies are 100% of the replies"),
     ],
 )
 def test_a_critic_that_says_one_thing_only_is_stopped(
@@ -226,7 +226,7 @@ def test_an_engine_with_stale_weights_is_noticed(
         assert "sampling/importance_sampling_ratio/mean" in _lines()[0]
     else:
         assert outcome.code == 1
-        assert "the engine runs on stale weights: its log-probabilities are" in outcome.err
+        assert "vLLM has stale weights: its log-probabilities differ" in outcome.err
         assert "restart the vLLM server" in outcome.err
         assert one_line(outcome.err)
 

@@ -105,8 +105,8 @@ def test_tokens_of_rows(bare: str) -> None:
     assert (plan.tokens, plan.mean, plan.longest, plan.devices, plan.rows) == (225, 30.0, 60, 3, 2)
     assert "225 tokens in 7 steps" in str(plan)
     said = plan.dry_run()
-    assert "of each of 3 GPUs" in said
-    assert "this machine has no GPU; here it takes" in said or torch.cuda.is_available()
+    assert "per GPU (3 GPUs)" in said
+    assert "this machine has no GPU; on its CPU, training needs" in said or torch.cuda.is_available()
 
 
 def test_7b_with_an_adapter_takes_sixteen_gibibytes_of_a_gpu_wherever_it_is_asked(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_the_drawing_of_grpo_is_counted() -> None:
     assert drawn.hours == pytest.approx(plain.hours + drawn.drawing_hours)
     assert drawn.memory["drawing"] == 100 * 4096 * cached
     assert drawn.passing == max(drawn.memory["activations"], drawn.memory["drawing"])
-    assert "to draw 1,000,000 tokens" in str(drawn)
+    assert "to sample 1,000,000 tokens" in str(drawn)
     engine = _plan(devices=4, drawing=Drawing(tokens=1_000_000, rows=100, engine=True, passes=1))
     assert engine.memory["drawing"] == 2 * 7_615_616_512 + 100 * 4096 * cached
     assert engine.operations == pytest.approx(plain.operations * 4 / 3)

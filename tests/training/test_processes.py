@@ -107,7 +107,7 @@ def test_two_processes_train_as_one(command: Callable[..., Any], make_solutions:
     refused = _two(["-m", "deepcritic", *words, "run=three", "stage.batch_size=9"], tmp_path)
     assert refused.returncode
     said = [line for line in refused.stderr.splitlines() if line.startswith("error:")]
-    assert said == ["error: stage.batch_size=9 is no multiple of stage.device_batch_size=2 on 2 devices"]
+    assert said == ["error: stage.batch_size=9 is not a multiple of stage.device_batch_size=2 on 2 devices"]
 
 
 def test_weights_in_parts_are_brought_together_to_sample(tmp_path: Path) -> None:
@@ -121,4 +121,4 @@ def test_a_stage_that_does_not_train_runs_in_one_process(command: Callable[..., 
     monkeypatch.setenv("WORLD_SIZE", "2")
     outcome = command("stage=report", "run=mine")
     assert outcome.code == 2
-    assert "stage=report runs in one process: start it without accelerate launch" in outcome.err
+    assert "stage=report runs in one process, but WORLD_SIZE is set; start it without accelerate launch" in outcome.err

@@ -26,7 +26,7 @@ def test_a_step_sees_the_same_batch_whatever_the_number_of_devices(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", str(devices))
     if times is None:
-        on = rf"stage.batch_size=64 is no multiple of stage.device_batch_size={each or 1} on {devices} devices"
+        on = rf"stage.batch_size=64 is not a multiple of stage.device_batch_size={each or 1} on {devices} devices"
         with pytest.raises(UsageError, match=on):
             accumulation(64, each or 1)
     else:
@@ -44,10 +44,10 @@ def test_a_batch_of_nothing_is_refused() -> None:
     ("given", "said"),
     [
         ({"lora_rank": 0}, "trainer.lora_rank: found 0"),
-        ({"mfu": 0.0}, "trainer.mfu: found 0.0; expected a share above 0"),
+        ({"mfu": 0.0}, "trainer.mfu: out of range; found 0.0; expected a share above 0"),
         ({"devices": 0}, "trainer.devices: found 0"),
-        ({"quantised": True}, "trainer.quantised: weights in 4 bits cannot be trained themselves"),
-        ({"packing": True, "attention": "paged"}, "attention=paged is not known to keep dialogues apart"),
+        ({"quantised": True}, "trainer.quantised: 4-bit weights cannot be trained directly"),
+        ({"packing": True, "attention": "paged"}, "attention=paged may attend across packed dialogues"),
     ],
 )
 def test_settings_that_cannot_be(given: dict[str, Any], said: str) -> None:
@@ -58,15 +58,18 @@ def test_settings_that_cannot_be(given: dict[str, Any], said: str) -> None:
 def test_a_package_that_is_missing_is_named_with_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
     there = importlib.util.find_spec
     for given, said in (
-        ({"lora_rank": 8}, "peft is not installed: pip install peft, or trainer=full"),
-        ({"lora_rank": 8, "quantised": True}, "bitsandbytes is not installed: pip install bitsandbytes, or trainer=lora"),
+        ({"lora_rank": 8}, "peft is not installed: pip install peft, or set trainer=full"),
+        ({"lora_rank": 8, "quantised": True}, "bitsandbytes is not installed: pip install bitsandbytes, or set trainer=lora"),
         ({"liger": True}, "liger-kernel is not installed"),
         ({"report_to": ["trackio"]}, "trainer.report_to: trackio is not installed; pip install trackio"),
         (
             {"report_to": ["clearml"]},
             "trainer.report_to: clearml is not known; expected some of tensorboard, trackio, wandb",
         ),
-        ({"attention": "flash_attention_2"}, "flash-attn is not installed: pip install flash-attn, or trainer.attention=sdpa"),
+        (
+            {"attention": "flash_attention_2"},
+            "flash-attn is not installed: pip install flash-attn, or set trainer.attention=sdpa",
+        ),
     ):
         lacking = {"peft", "bitsandbytes", "liger_kernel", "flash_attn", "trackio"} - (
             {"peft"} if "quantised" in given else set()
@@ -79,7 +82,7 @@ def test_a_package_that_is_missing_is_named_with_another_way(monkeypatch: pytest
 
 def test_a_model_that_does_not_write_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "qwen2", "architectures": ["Qwen2ForTokenClassification"]}', "utf-8")
-    with pytest.raises(InputError, match=r"model: a model of another kind; found '.*Qwen2ForTokenClassification\)'; expected"):
+    with pytest.raises(InputError, match=r"model: not a generative model; found '.*Qwen2ForTokenClassification\)'; expected"):
         TrainerSettings().check(str(tmp_path))
 
 

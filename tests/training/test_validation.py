@@ -92,7 +92,7 @@ def test_rows_without_a_label_are_passed_over(rows: list[Example], critic_task: 
     found = Validation.read(str(tmp_path / "rows.jsonl"), critic_task, limit=3, max_tokens=8)
     assert list(found.rows) == list(limited(rows[1:6], 3))
     write_rows(tmp_path / "none.jsonl", [replaced(rows[0], gold=Gold())])
-    with pytest.raises(InputError, match="no labelled example to validate on"):
+    with pytest.raises(InputError, match="no labelled example for validation"):
         Validation.read(str(tmp_path / "none.jsonl"), critic_task, max_tokens=8)
 
 

@@ -51,11 +51,11 @@ const stepList = (parts, sides) => {
 
 const replyList = async (number, one, at) => {
   const replies = await entry(`e${number}`, one.replies, at);
-  if (!replies || !replies.length) return [el('p', { class: 'quiet' }, 'No replies are kept of this row.')];
+  if (!replies || !replies.length) return [el('p', { class: 'quiet' }, 'No replies are stored for this row.')];
   const best = Math.max(0, one.verdicts[at].findIndex((verdict) => JSON.stringify(verdict) === JSON.stringify(one.said[at])));
   return replies.map(([sample, text, finish, tokens], place) => {
     const verdict = place < one.verdicts[at].length ? one.verdicts[at][place] : null;
-    const ended = finish === 'length' ? 'cut at max_tokens' : '';
+    const ended = finish === 'length' ? 'truncated at max_tokens' : '';
     const body = el('div', { class: 'body' });
     const folded = el('details', { class: 'reply', open: place === best, ontoggle: () => { if (folded.open && !body.firstChild) body.append(prose(text, 'long', true)); } },
       el('summary', {}, chip(said(verdict), kindOf(one, at, verdict)), ` critique ${sample + 1} `, el('span', { class: 'quiet' }, [tokens ? `${count(tokens)} tokens` : '', ended].filter(Boolean).join(', '))), body);
@@ -70,8 +70,8 @@ const tree = (line) => el('li', {}, el('span', { class: 'what' }, `${line.what}:
 const learntFrom = async (one, at) => {
   const found = await Promise.all((one.taught[at] ?? []).map((place) => entry('l', index.learnt, place)));
   const looked = Object.entries(one.looked_at).map(([file, many]) => `${count(many)} of ${file}`).join(', ');
-  if (!found.length) return el('p', { class: 'quiet' }, looked ? name(`Nothing that the model learnt from is about this problem (${looked}).`) : 'What the model learnt from is not in this run.');
-  return el('div', {}, el('p', { class: 'quiet' }, name(`About the same problem (of ${looked}):`)), found.filter(Boolean).slice(0, 20).map(([file, id, verdict, text]) => el('details', { class: 'reply' },
+  if (!found.length) return el('p', { class: 'quiet' }, looked ? name(`The training data has nothing about this problem (${looked}).`) : 'The training data is not in this run.');
+  return el('div', {}, el('p', { class: 'quiet' }, name(`Training data about the same problem (of ${looked}):`)), found.filter(Boolean).slice(0, 20).map(([file, id, verdict, text]) => el('details', { class: 'reply' },
     el('summary', {}, chip(said(verdict)), ' ', name(`${file}: ${id}`)), Array.isArray(text) ? el('div', { class: 'body' }, text.map((step, place) => prose(`${place + 1}. ${step}`))) : el('div', { class: 'body' }, prose(text, '', true)))));
 };
 
@@ -81,7 +81,7 @@ const drawRow = async (focus) => {
   const page = byId('row');
   const one = evaluations[state.e];
   const at = places[state.e].get(state.row);
-  if (at === undefined) { empty(page, el('p', { class: 'quiet' }, 'No row passes these filters.')); return; }
+  if (at === undefined) { empty(page, el('p', { class: 'quiet' }, 'No row matches these filters.')); return; }
   const sides = [[one, at, state.e]];
   const there = state.b >= 0 ? places[state.b].get(state.row) : undefined;
   if (there !== undefined) sides.push([evaluations[state.b], there, state.b]);
@@ -95,13 +95,13 @@ const drawRow = async (focus) => {
   empty(page,
     el('div', { class: 'bar' }, el('h2', {}, name(one.ids[at])), words.map(([title, word]) => chip(`${title}: ${word}`)), answer, el('span', { class: 'turn' },
       el('button', { type: 'button', onclick: () => move(-1), 'aria-label': 'previous row', disabled: place <= 0 }, '↑'), el('button', { type: 'button', onclick: () => move(1), 'aria-label': 'next row', disabled: place >= passing.length - 1 }, '↓'),
-      el('a', { href: address(), class: 'quiet', id: 'permalink' }, 'link to this'))),
+      el('a', { href: address(), class: 'quiet', id: 'permalink' }, 'permalink'))),
     el('dl', { class: 'says' }, el('dt', {}, 'truth'), el('dd', {}, chip(one.stepwise && one.gold[at] > 0 ? `step ${one.gold[at]} is the first wrong one` : saidOf(one, one.gold[at]))),
       sides.map(([side, row]) => verdictLine(side, row, state.b >= 0 ? evaluationTitle(side) : 'critic')),
-      state.b >= 0 && sides.length < 2 ? [el('dt', {}, name(evaluationTitle(evaluations[state.b]))), el('dd', { class: 'quiet' }, 'has no such row')] : null),
+      state.b >= 0 && sides.length < 2 ? [el('dt', {}, name(evaluationTitle(evaluations[state.b]))), el('dd', { class: 'quiet' }, 'does not have this row')] : null),
     el('h3', {}, 'Problem'), text ? prose(text[0], 'problem') : el('p', { class: 'quiet' }, 'The text of this row is not in the run folder.'),
     text && text[1].length ? [el('h3', {}, one.stepwise ? 'Solution' : 'Responses'), stepList(text[1], sides),
-      one.stepwise ? el('p', { class: 'legend' }, 'Solid edge: right. Double or shaded: the first wrong step. Dashed: named by the critic. Grey: after the first error, not judged.') : null] : null,
+      one.stepwise ? el('p', { class: 'legend' }, 'Solid edge: correct. Double or shaded: the first wrong step. Dashed: named by the critic. Grey: after the first error, not judged.') : null] : null,
     el('div', { class: sides.length > 1 ? 'sides two' : 'sides' }, sides.map(([side], number) => el('div', {}, el('h3', {}, sides.length > 1 ? name(`Critiques: ${evaluationTitle(side)}`) : 'Critiques'), written[number]))),
     el('h3', {}, 'Lineage'), el('ul', { class: 'tree' }, tree(one.chain)), learnt,
     text && text[3] ? el('p', { class: 'quiet' }, name(`Source: ${text[2]}, licence: ${text[3]}`)) : null);

@@ -6,7 +6,7 @@ const squares = (rewards) => el('span', { class: 'squares', role: 'img', 'aria-l
 const drawGroupList = () => {
   empty(byId('grouplist'), index.groups.map((training, number) => [
     el('h2', {}, name(training.stage), el('span', { class: 'quiet' }, training.of > training.steps.length ? ` ${count(training.steps.length)} of ${count(training.of)} groups` : '')),
-    training.steps.map((step, at) => el('button', { type: 'button', 'aria-current': String(state.group === `${number}.${at}`), onclick: () => selectGroup(`${number}.${at}`) }, `step ${step}`, squares(training.rewards[at]), varies(training.rewards[at]) ? null : el('span', { class: 'quiet' }, ' teaches nothing')))]));
+    training.steps.map((step, at) => el('button', { type: 'button', 'aria-current': String(state.group === `${number}.${at}`), onclick: () => selectGroup(`${number}.${at}`) }, `step ${step}`, squares(training.rewards[at]), varies(training.rewards[at]) ? null : el('span', { class: 'quiet' }, ' no signal')))]));
 };
 
 const meter = (value, most) => {
@@ -31,10 +31,10 @@ const selectGroup = async (wanted) => {
   const most = Math.max(...samples.map(([, , , advantage]) => Math.abs(advantage ?? 0)));
   const mean = samples.reduce((sum, [, , reward]) => sum + (reward ?? 0), 0) / samples.length;
   empty(byId('group'),
-    el('div', { class: 'bar' }, el('h2', {}, name(training.ids[at])), chip(`step ${training.steps[at]}`), chip(`mean reward ${mean.toFixed(2)}`), varies(training.rewards[at]) ? null : chip('no variance: teaches nothing', 'odd')),
+    el('div', { class: 'bar' }, el('h2', {}, name(training.ids[at])), chip(`step ${training.steps[at]}`), chip(`mean reward ${mean.toFixed(2)}`), varies(training.rewards[at]) ? null : chip('equal rewards: no signal', 'odd')),
     el('dl', { class: 'says' }, el('dt', {}, 'label'), el('dd', {}, chip(said(training.gold[at])))),
     text ? [el('h3', {}, 'Problem'), prose(text[0], 'problem'), el('h3', {}, 'Solution'), el('ol', { class: 'steps' }, text[1].map((step, place) => el('li', { class: place + 1 === training.gold[at] ? 'wrong' : null }, el('span', { class: 'n' }, String(place + 1)), el('div', {}, prose(step, '', true)))))] : null,
-    el('h3', {}, 'Replies, the most rewarded first'),
+    el('h3', {}, 'Replies by reward'),
     samples.map((sample, place) => [...sample, place]).sort((a, b) => (b[2] ?? 0) - (a[2] ?? 0)).map(([reply, verdict, reward, advantage, finish, place]) => {
       const body = el('div', { class: 'body' });
       const folded = el('details', { class: 'reply', ontoggle: () => { if (folded.open && !body.firstChild) body.append(prose(reply, 'long', true)); } },

@@ -28,14 +28,14 @@ const drawFilters = () => {
   const worded = (counts, words) => [...counts].filter(([at]) => words[at]).map(([at, many]) => [words[at], `${words[at]} (${count(many)})`]).sort();
   empty(byId('filters'),
     pick('critiques of', state.e, (at) => { state.e = at; if (state.b === at) state.b = -1; drawFilters(); refilter(); }),
-    evaluations.length > 1 ? pick('beside', state.b, (at) => { state.b = at; state.pair = ''; drawFilters(); refilter(); }, 'nothing') : null,
-    state.b >= 0 ? options('the two', 'pair', [['', 'any'], ['left', 'only the first is right'], ['right', 'only the second is right'], ['both', 'both right'], ['neither', 'neither right'], ['differ', 'verdicts differ']]) : null,
-    options('outcome', 'outcome', [['', 'any'], ['not right', 'anything but right'], ...[...outcomes].sort().map(([at, many]) => [index.outcomes[at], `${index.outcomes[at]} (${count(many)})`])]),
+    evaluations.length > 1 ? pick('compare with', state.b, (at) => { state.b = at; state.pair = ''; drawFilters(); refilter(); }, 'none') : null,
+    state.b >= 0 ? options('comparison', 'pair', [['', 'any'], ['left', 'only the first is right'], ['right', 'only the second is right'], ['both', 'both right'], ['neither', 'neither right'], ['differ', 'verdicts differ']]) : null,
+    options('outcome', 'outcome', [['', 'any'], ['not right', 'not right'], ...[...outcomes].sort().map(([at, many]) => [index.outcomes[at], `${index.outcomes[at]} (${count(many)})`])]),
     benchmarks.size > 1 ? options('benchmark', 'benchmark', [['', 'all'], ...worded(benchmarks, one.words.benchmark)]) : null,
     one.stepwise && golds.size > 1 ? options('first error', 'position', [['', 'anywhere'], ...[...golds].sort((a, b) => a[0] - b[0]).map(([gold, many]) => [String(gold), `${said(gold)} (${count(many)})`])]) : null,
     kinds.size > 1 ? options('kind of error', 'kind', [['', 'any'], ...worded(kinds, one.words.kind)]) : null,
     el('label', {}, 'search', el('input', { type: 'search', id: 'search', value: state.q, placeholder: 'problem, step, id', oninput: (event) => { state.q = event.target.value; refilter(); } })),
-    el('label', { class: 'check' }, el('input', { type: 'checkbox', checked: state.deep, onchange: (event) => { state.deep = event.target.checked; refilter(); } }), 'in critiques too'),
+    el('label', { class: 'check' }, el('input', { type: 'checkbox', checked: state.deep, onchange: (event) => { state.deep = event.target.checked; refilter(); } }), 'also in critiques'),
     el('output', { id: 'found', 'aria-live': 'polite' }));
 };
 

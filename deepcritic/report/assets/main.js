@@ -10,7 +10,7 @@ const go = (view) => { if (VIEWS.includes(view) && view !== state.view) { state.
 const THEMES = ['', 'light', 'dark'];
 const setTheme = (theme) => {
   if (theme) document.documentElement.dataset.theme = theme; else delete document.documentElement.dataset.theme;
-  byId('theme').setAttribute('aria-label', `colour theme: ${theme || 'as the system'}`);
+  byId('theme').setAttribute('aria-label', `colour theme: ${theme || 'system'}`);
   byId('theme').textContent = { '': '◐', light: '○', dark: '●' }[theme];
   try { localStorage.setItem('deepcritic-theme', theme); } catch { /* a page from a disk may not be allowed to remember */ }
 };

@@ -48,15 +48,15 @@ class ReplyChecks:
         if name and name not in self._names:
             self._names.add(name)
             if not same_model(self._model, name):
-                LOG.warning(f"another model answers than was asked for: {printable(name)}, not {printable(self._model)}")
+                LOG.warning(f"the server answers with another model: {printable(name)}, not {printable(self._model)}")
 
     def unreadable(self, url: str, error: ValueError) -> None:
         """Record an answer without a reply. Raises `InputError` if no reply can be read."""
         self._unreadable += 1
         if not self._good and self._unreadable >= AT_FIRST:
-            remedy = "check the address: that of the API, usually with /v1 at the end, and that no login stands before it"
+            remedy = "check that the address is the API's, usually ending in /v1, and needs no login page"
             raise InputError(
-                f"no answer of {url} can be read", field="sampler.urls", found=str(error), remedy=remedy
+                f"no answer from {url} can be parsed", field="sampler.urls", found=str(error), remedy=remedy
             ) from None  # fmt: skip
 
     def reply(self, completion: Completion) -> str | None:
@@ -68,17 +68,17 @@ class ReplyChecks:
         self._empty += 1
         tokens = completion.tokens.completion
         count = "" if tokens is None else f" after {tokens} tokens"
-        where = f"; there is text in {completion.beside}" if completion.beside else ""
+        where = f"; {completion.beside} has text" if completion.beside else ""
         seen = f"its {self._field} is empty{count}{where}"
         remedy = (
-            f"set sampler.reply_field={completion.beside}, or the server's reasoning parser to the model's"
+            f"set sampler.reply_field={completion.beside}, or the server's reasoning parser for this model"
             if completion.beside
             else "check the server's chat template and reasoning parser"
         )
         if not self._good and self._empty >= AT_FIRST:
             raise InputError("every reply is empty", field="sampler", found=seen, remedy=remedy)
         if self._empty == 1:
-            LOG.warning(f"a reply is empty, though it was not cut: {seen}; {remedy}")
+            LOG.warning(f"a reply is empty although not truncated: {seen}; {remedy}")
         return seen if completion.beside or (tokens or 0) > 1 else None
 
     def sample(self, request: Request, text: str | None) -> None:
@@ -99,21 +99,21 @@ class ReplyChecks:
     def estimated(self) -> None:
         """Record a reply whose tokens the server did not count."""
         if not self._estimated:
-            LOG.warning("the server does not count tokens: they are estimated from characters, and so is what they cost")
+            LOG.warning("the server does not report token counts; tokens and costs are estimated from characters")
         self._estimated = True
 
     def close(self) -> None:
         """Log the final warnings."""
         if self._empty > 1:
-            LOG.warning(f"{self._empty} replies are empty, though they were not cut")
+            LOG.warning(f"{self._empty} replies are empty although not truncated")
         self._tell_alike(2)
 
     def _tell_alike(self, least: int) -> None:
         if self._alike >= least and not self._varied and not self._told:
             self._told = True
             LOG.warning(
-                "all samples of a prompt are the same, at a temperature above 0: if the server ignores seeds or answers from a "
-                "cache, agreement and votes over them mean nothing (sampler.seeds=false leaves seeds out)",
+                "all samples of a prompt are identical at a temperature above 0; the server may ignore seeds or use a cache, "
+                "and votes over copies are meaningless (sampler.seeds=false sends no seeds)",
             )
 
 

@@ -26,7 +26,7 @@ async def body_of(response: aiohttp.ClientResponse, secret: str) -> bytes:
         chunks.append(chunk)
         size += len(chunk)
         if size > MOST_BYTES:
-            raise Final(f"it is larger than {MOST_BYTES >> 20} MiB")
+            raise Final(f"the answer is larger than {MOST_BYTES >> 20} MiB")
     content = b"".join(chunks)
     if secret and (response.status != 200 or len(secret) >= LONG_SECRET):  # a reply may contain "EMPTY"
         return without(secret, content)
@@ -58,16 +58,16 @@ def permanent(error: BaseException, *, at_start: bool = False) -> bool:
 
 def cannot_be_asked(problem: str) -> InputError:
     """The error if no server can be reached, for a reason that waiting will not change."""
-    remedy = "set SSL_CERT_FILE to the certificate of its authority" if "certificate" in problem else "check the address"
+    remedy = "set SSL_CERT_FILE to the certificate authority's file" if "certificate" in problem else "check the address"
     return InputError(problem, field="sampler.urls", remedy=remedy)
 
 
 def plain(error: BaseException) -> str:
     """A short description of a connection error."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"its certificate is not accepted: {getattr(error.certificate_error, 'verify_message', error.certificate_error)}"
+        return f"certificate rejected: {getattr(error.certificate_error, 'verify_message', error.certificate_error)}"
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if "WRONG_VERSION_NUMBER" in str(error):
-        return "it does not speak TLS: use http:// in its address"
+        return "the server does not use TLS; use http:// in its address"
     said = getattr(cause, "strerror", None)
     return f"{type(error).__name__}: {said}" if said else str(error) if isinstance(error, ValueError) else type(error).__name__

@@ -43,7 +43,7 @@ class ServiceClient:
     ) -> None:  # fmt: skip
         self._urls = [url.rstrip("/").removesuffix("/v1") for url in ([urls] if isinstance(urls, str) else urls)]
         if not self._urls or not all(url.startswith(("http://", "https://")) for url in self._urls):
-            raise InputError("not an address", field="urls", found=urls, expected="base URLs such as http://host:8000")
+            raise InputError("not a base URL", field="urls", found=urls, expected="base URLs such as http://host:8000")
         self._concurrency, self._timeout, self._patience, self._key_env = concurrency, timeout, patience, key_env
         self._turns = itertools.cycle(range(len(self._urls)))
 
@@ -100,10 +100,10 @@ class ServiceClient:
     def _refused(self, index: int, url: str, status: int, said: str) -> Answer:
         if status in {401, 403}:
             expected = f"the service's key in the environment variable {self._key_env}"
-            raise InputError(f"the key for {url} was not accepted", field="urls", found=said, expected=expected)
+            raise InputError(f"{url} rejected the key", field="urls", found=said, expected=expected)
         if status in {404, 405}:
             raise InputError(
-                f"{url} is no service of critics", field="urls", found=said, expected="http://host:port of deepcritic serve"
+                f"{url} is not a deepcritic service", field="urls", found=said, expected="http://host:port of `deepcritic serve`"
             )
         return Answer(index, None, f"{'timed_out' if status == 504 else 'rejected'}: {said}")
 
@@ -116,7 +116,7 @@ class ServiceClient:
                     return {"model": found["model"]}
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
                 problem = f"{url}: {type(error).__name__} {error}"
-        raise InputError("no service answers", field="urls", found=problem, expected="the address of deepcritic serve")
+        raise InputError("no service answers", field="urls", found=problem, expected="the address of `deepcritic serve`")
 
 
 def _message(content: bytes) -> str:

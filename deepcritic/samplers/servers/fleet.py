@@ -86,7 +86,7 @@ class Fleet:
                 raise InputError("out of range", field=f"sampler.{field}", found=value, expected=right)
         self.servers = [Server(base_url(url), concurrency) for url in dict.fromkeys(urls)]
         if not self.servers:
-            raise InputError("no server is named", field="sampler.urls", remedy="give sampler.urls=[http://host:8000/v1]")
+            raise InputError("no server is given", field="sampler.urls", remedy="set sampler.urls=[http://host:8000/v1]")
         self.capacity = concurrency * len(self.servers)
         self.usage = Usage()
         self._retries, self._timeout, self._stall = retries, timeout, stall
@@ -160,7 +160,7 @@ class Fleet:
                 continue
             except (aiohttp.ClientError, OSError) as error:
                 now, timed_out = self._loop.time(), isinstance(error, TimeoutError)
-                seen = str(error) if timed_out else f"the connection broke ({plain(error)})"
+                seen = str(error) if timed_out else f"connection lost ({plain(error)})"
                 problem = NoAnswer("timeout" if timed_out else "connection", f"{url}: {seen}")
                 if not timed_out or now - server.last_answer >= self._timeout:  # otherwise only this reply was too long
                     server.lost(now, problem.detail, problem.reason)
@@ -182,16 +182,18 @@ class Fleet:
         for server, refusal in refusals.items():
             said = message_of(refusal.body)
             about_row = refusal_of_row(refusal.status, said) is not None
-            if not about_row and server.refused_alone(f"{server.url} refuses what others take: {refusal.status} {said}"):
+            if not about_row and server.refused_alone(
+                f"{server.url} rejects requests that other servers accept: {refusal.status} {said}"
+            ):
                 left = sum(not other.aside for other in self.servers)
-                LOG.warning(f"{server.aside}; it gets no more requests, {left} of {len(self.servers)} servers do")
+                LOG.warning(f"{server.aside}; dropped, {left} of {len(self.servers)} servers remain")
 
     def set_aside(self, server: Server, problem: str) -> None:
         """Stop using `server`. Raises `InputError` if it was the last one."""
-        server.aside = f"{server.url} cannot be asked: {problem}"
+        server.aside = f"{server.url} is unusable: {problem}"
         if all(other.aside for other in self.servers):
             raise cannot_be_asked(server.aside) from None
-        LOG.warning(f"{server.aside}; it gets no requests")
+        LOG.warning(f"{server.aside}; dropped")
 
     async def get(self, server: Server, path: str) -> tuple[int, bytes]:
         """GET one page below the base URL without retries; returns status and content. Raises `NoAnswer`, and `InputError` if
@@ -246,7 +248,7 @@ class Fleet:
             tokens = tokens if seen is None else seen
             most = self._stall if counts else self._silence(server)
             if now - alive >= most:
-                problem = f"no token was written for {most:g} s" if counts else f"no reply for {most:.0f} s"
+                problem = f"no tokens for {most:g} s" if counts else f"no reply for {most:.0f} s"
                 server.lost(now, f"{server.url}: {problem}", "timeout")
                 for task in server.flying:
                     self._end(task, problem)

@@ -55,7 +55,7 @@ class ServedModel:
             attempt += 1
             now, seen = time.monotonic(), "; ".join(problem for problem in problems if problem)
             if now >= until:
-                remedy = "start the servers, or give the base URLs of some that run"
+                remedy = "start the servers, or set sampler.urls= to running ones"
                 raise InputError(f"no server answers: {seen}", field="sampler.urls", remedy=remedy)
             if now - said >= 60:
                 said, others = now, await listening([server.url for server in fleet.servers])
@@ -89,17 +89,17 @@ class ServedModel:
         """Raises `InputError` if key, model or address are wrong, because every row would fail."""
         found = f"{error.status} {message_of(error.body)}"
         if error.status in {401, 403}:
-            state = "was not accepted" if os.environ.get(self._key_name, "").strip() else "is not set"
-            remedy = f"put the server's key into the environment variable {self._key_name} (sampler.api_key_env names another)"
+            state = "was rejected" if os.environ.get(self._key_name, "").strip() else "is not set"
+            remedy = f"set the environment variable {self._key_name} to the server's key (sampler.api_key_env changes the name)"
             raise InputError(f"the key for {error.url} {state}", field="sampler.api_key_env", found=found, remedy=remedy)
         if error.status == 404:
-            problem = f"{error.url} does not know the model, or the address"
-            expected = f"{self._near()}, and a base URL, usually with /v1 at the end"
+            problem = f"{error.url} does not have the model, or the address is wrong"
+            expected = f"{self._near()}, and a base URL, usually ending in /v1"
             raise InputError(problem, field="model", found=found, expected=expected)
         if error.status not in {400, 413, 422}:
             remedy = "check the account and the address"
-            raise InputError(f"{error.url} will not answer", field="sampler.urls", found=found, remedy=remedy)
+            raise InputError(f"{error.url} rejects requests", field="sampler.urls", found=found, remedy=remedy)
 
     def _near(self) -> str:
         names = difflib.get_close_matches(self._asked, self._known, n=3, cutoff=0.3) or sorted(self._known)[:3]
-        return f"a model that is there, such as {' or '.join(names)}" if names else "a model that is there"
+        return f"a served model, such as {' or '.join(names)}" if names else "a served model"

@@ -32,7 +32,7 @@ _AT_MOST = re.compile(
 )
 LENGTHS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 _TAKEN_AWAY = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "stop", "reasoning_effort")
-REASONING = "sampler=openai_reasoning has the settings of models that reason"
+REASONING = "use sampler=openai_reasoning for reasoning models"
 
 
 def refusal_of_row(status: int, said: str) -> str | None:

@@ -5,7 +5,7 @@
 ('So 4.', 'stop', 3)
 >>> read(b'{"choices": []}')
 Traceback (most recent call last):
-deepcritic.samplers.servers.replies.Unreadable: it holds no choices: {"choices": []}
+deepcritic.samplers.servers.replies.Unreadable: no choices in the answer: {"choices": []}
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def read(content: bytes, field: str = "content") -> Completion:
     choices = answer.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, Mapping):
-        raise Unreadable(f"it holds no choices: {shown(content)}", tokens)
+        raise Unreadable(f"no choices in the answer: {shown(content)}", tokens)
     message = choice.get("message")
     message = message if isinstance(message, Mapping) else {field: choice.get("text")}
     ended, declined = finish_reason(choice.get("finish_reason")), message.get("refusal")
@@ -79,10 +79,10 @@ def read(content: bytes, field: str = "content") -> Completion:
     else:
         refused = f"withheld ({choice.get('finish_reason')})" if ended == WITHHELD else None
     if refused is None and ended == BROKEN:
-        raise Unreadable(f"the server broke the reply off ({choice.get('finish_reason')!r})", tokens)
+        raise Unreadable(f"the server aborted the reply ({choice.get('finish_reason')!r})", tokens)
     text = _text(message.get(field))
     if text is None and refused is None:
-        raise NoText(f"its {field} is no text: {shown(content)}", tokens)
+        raise NoText(f"{field} is not text: {shown(content)}", tokens)
     served = answer.get("model")
     return Completion(
         text=text or "",
@@ -137,7 +137,7 @@ def _decoded(content: bytes) -> Mapping[str, Any]:
         except (ValueError, RecursionError):
             raise Unreadable(_no_json(content, problem)) from None
     if not isinstance(answer, Mapping):
-        raise Unreadable(f"it is no object: {shown(content)}")
+        raise Unreadable(f"the answer is not a JSON object: {shown(content)}")
     return answer
 
 
@@ -146,10 +146,10 @@ def _no_json(content: bytes, problem: BaseException) -> str:
     if start.startswith(b"<") and b"html" in start:
         title = re.search(rb"<title[^>]*>(.*?)</title", content[:20_000], re.I | re.S)
         named = f" ({shown(title.group(1))})" if title and title.group(1).strip() else ""
-        return f"it is a web page{named}, not an answer of the API: {shown(content)}"
+        return f"the answer is a web page{named}, not JSON: {shown(content)}"
     if start.startswith((b"data:", b"event:")):
-        return f"it is a stream of events, which was not asked for: {shown(content)}"
-    return f"it cannot be read ({problem}): {shown(content)}"
+        return f"the answer is an event stream, which was not requested: {shown(content)}"
+    return f"the answer is not valid JSON ({problem}): {shown(content)}"
 
 
 def _text(value: object) -> str | None:

@@ -143,10 +143,10 @@ def base_url(url: str) -> str:
     right = "http://host:8000/v1 or https://host/v1"
     if parsed.user or parsed.password:
         raise InputError(
-            "a name or password in the address",
+            "a user name or password in the address",
             field="sampler.urls",
             expected=right,
-            remedy="put the key into the environment (sampler.api_key_env)",
+            remedy="set the key in the environment (sampler.api_key_env)",
         )
     if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.query_string or parsed.fragment:
         raise InputError("not a base URL", field="sampler.urls", found=url, expected=right)

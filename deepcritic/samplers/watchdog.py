@@ -1,7 +1,7 @@
 """Kills child processes when this one ends, however it ends: an orphaned engine would keep its GPU memory.
 
-    with Guard() as guard:
-        with guard.children():
+    with Watchdog() as watchdog:
+        with watchdog.children():
             ...  # code that starts an engine
 
 A small separate process waits for this one to end, and notices even if this one is killed.
@@ -21,18 +21,18 @@ from typing import Self
 
 WATCH = """
 import os, select, signal, sys
-guarded, client = [], os.pidfd_open(int(sys.argv[1]))
+watched, client = [], os.pidfd_open(int(sys.argv[1]))
 print("watching", flush=True)
 while client not in (ready := select.select([client, sys.stdin], [], [])[0]):
     line = sys.stdin.readline().strip()
     if not line:
         break
     try:
-        guarded.append(os.pidfd_open(int(line)))
+        watched.append(os.pidfd_open(int(line)))
     except ProcessLookupError:
         pass
-    print("guarded", flush=True)
-for handle in guarded:
+    print("watched", flush=True)
+for handle in watched:
     try:
         signal.pidfd_send_signal(handle, signal.SIGKILL)
     except ProcessLookupError:
@@ -41,8 +41,8 @@ for handle in guarded:
 LOOK_SECONDS = 0.1
 
 
-class Guard:
-    """Kills the guarded processes when its `with` block or this process ends. It works only on Linux; elsewhere it does
+class Watchdog:
+    """Kills the watched processes when its `with` block or this process ends. It works only on Linux; elsewhere it does
     nothing."""
 
     def __enter__(self) -> Self:
@@ -61,7 +61,7 @@ class Guard:
             self._watch.communicate("\n")  # an empty line, because a child may keep the pipe open
 
     def add(self, number: int) -> None:
-        """Also guard the process with this id."""
+        """Also watch the process with this id."""
         if self._watch is not None:
             assert self._watch.stdin is not None
             assert self._watch.stdout is not None
@@ -71,7 +71,7 @@ class Guard:
 
     @contextlib.contextmanager
     def children(self) -> Iterator[None]:
-        """Guard the processes that `multiprocessing` starts inside the block, as soon as they start."""
+        """Watch the processes that `multiprocessing` starts inside the block, as soon as they start."""
         known = {child.pid for child in multiprocessing.active_children()}
         over = threading.Event()
 
@@ -85,7 +85,7 @@ class Guard:
                 if last:
                     return
 
-        looking = threading.Thread(target=look, name="guard", daemon=True)
+        looking = threading.Thread(target=look, name="watchdog", daemon=True)
         looking.start()
         try:
             yield
