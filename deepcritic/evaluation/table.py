@@ -266,5 +266,5 @@ def notes(entries: Sequence[Entry]) -> list[str]:
             found.append(f"{test.title}: {rows:,} rows here, {test.rows:,} in published results: not comparable.")
     quoted = dict.fromkeys(entry.quoted_by or "another text" for entry in entries if entry.confirmed is False)
     if quoted:
-        found.append(f"{UNCONFIRMED}: read at second hand, not in the source: {'; '.join(quoted)}.")
+        found.append(f"{UNCONFIRMED}: quoted from a secondary source: {'; '.join(quoted)}.")
     return found

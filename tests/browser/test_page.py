@@ -296,7 +296,7 @@ def test_no_warning_and_no_source_of_a_figure_is_cut_off(plain: Path, visit: Cal
         if width > 1000:
             wide = page.evaluate("[...document.querySelectorAll('.scroll')].map((one) => one.scrollWidth - one.clientWidth)")
             assert max(wide) <= 0, width
-    assert "Paired differences" in page.locator("#overview").inner_text()
+    assert "Which is better, and is that sure?" in page.locator("#overview").inner_text()
     assert "first − second" in page.locator("#overview").inner_text()
     assert page.title() == "first and second on examples · deepcritic"
 

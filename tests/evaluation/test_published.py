@@ -116,7 +116,7 @@ def test_results_stand_beside_published_ones_with_their_marks() -> None:
     assert "| baseline: best constant | 20.0 | this run |" in text
     assert "| GPT-4o | 63.6 unconfirmed | ProcessBench, 2024-12-09 |" in text
     assert "| R-PRM-7B-DPO | 76.9 | R-PRM, 2025-03-27 |" in text
-    assert "unconfirmed: read at second hand, not in the source: GenPRM, table 1" in text
+    assert "unconfirmed: quoted from a secondary source: GenPRM, table 1" in text
     assert "https://arxiv.org/abs/2412.06559" in text
     for line in text.splitlines():
         if "unconfirmed" in line and line.startswith("|"):

@@ -35,7 +35,7 @@ def test_cautions_come_first_and_only_where_there_is_reason(
     (run / "sft" / "config.json").write_text("{}", "utf-8")
     said = "\n".join(f"{one.stage} {one.text}" for one in warnings(run, dict(finished_manifests(run)), evaluations(run)))
     for piece in (
-        "sft is not finished", "rollout 7 requests failed", "loud F1 is below", "40 of 1,000 replies (4.0%) were cut",
+        "sft is not finished", "rollout 7 requests failed", "loud F1 is below", "40 of 1,000 replies (4.0%) were truncated",
         "5.0% of the labelled solutions are with an error",
         "rule deepcritic is unconfirmed", "50 of 150 solutions (33.3%) have no label", "replies truncated at max_tokens: 3.2%",
         "unparsed replies, counted as wrong: 1.0%", "missing replies: 4 (F1 between 9.0 and 11.0",

@@ -66,7 +66,7 @@ def test_two_evaluations_get_their_difference_and_a_word_on_how_sure_it_is(
     told = f"first is better by 25.0 points (95% interval {interval.replace('+', '')}) of F1 on ProcessBench MATH."
     assert leads(found) == [told]
     (unsure,) = leads(differences(two(stage, judged, wrong=1)))
-    assert unsure.startswith("first and second do not differ significantly:")
+    assert unsure.startswith("Which of first and second is better is not sure: they differ by")
     assert leads([]) == []
     assert difference_table([]) is None
     stage("evaluate.third", files={"verdicts.jsonl": [judged("other", 2, [2])], "metrics.json": {}})
