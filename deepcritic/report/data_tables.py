@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.evaluation.load import METRICS, read_metrics
-from deepcritic.report.differences import Cell
+from deepcritic.report.differences import Cell, benchmark_title
 from deepcritic.runs.jsonl import read_json
 from deepcritic.runs.manifest import Manifest
 from deepcritic.tasks.metrics_types import Interval
 
 FILTER = "filter.json"
 METHODS = {
-    "ppi++": "labels and the critic's verdicts together",
-    "exact": "labels alone, exactly: they are few, or the critic differs from few of them",
-    "bounded": "labels alone, bounded: they are few, or the critic differs from few of them",
+    "ppi++": "a normal approximation, from many labels",
+    "exact": "without approximation, as the labels are few or the critic differs from few of them",
+    "bounded": "without approximation, for labels of unequal probability, as they are few or the critic differs from few of them",
     "by part": "each part by itself, weighted by its rows",
 }
-"""What the interval of an error rate rests on."""
+"""How the interval of an error rate is found."""
 
 
 def data_tables(run: Path, manifests: Mapping[str, Manifest]) -> list[dict[str, Any]]:
@@ -69,7 +69,7 @@ def _estimates(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any] |
             more = one.same_width if one.same_width is not None and one.same_width > one.labels else None
             rows.append(
                 [
-                    (part, name), f"{one.rows:,}", f"{one.labels:,}",
+                    (benchmark_title(part), f"{name}, {manifests[name].model or 'critic'}"), f"{one.rows:,}", f"{one.labels:,}",
                     (f"{one.error_rate:.1f}", _range(one.interval)) if known else ("unknown", str(one.why)),
                     _rate(one.labels_alone, one.labels_alone_interval), _rate(one.critic_alone), one.method or "",
                     f"{more:,}" if more else "", f"{one.without_verdict:,}" if one.without_verdict else "",
@@ -92,7 +92,7 @@ def _estimates(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any] |
     notes = [
         "The rate rests on labels of rows that were drawn at random, and on the critic's verdicts on all rows. Critic alone: its "
         "own share, whose bias is not corrected.",
-        *(f"{name}: {said}." for name, said in methods.items()),
+        *(f"{name}: an interval {said}." for name, said in methods.items()),
         *(["Worth labels: so many labels alone would give as narrow an interval."] if 7 in kept else []),
     ]
     return {

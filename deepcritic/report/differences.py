@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 from deepcritic.datasets.forged import kind_of
 from deepcritic.errors import InputError
@@ -20,8 +21,8 @@ from deepcritic.evaluation.load import read_judged
 from deepcritic.evaluation.table import column_title
 from deepcritic.report.evaluations import Evaluation
 
-Cell = str | tuple[str, str]
-"""A text, or a text and a small line below it."""
+Cell = str | tuple[str, str] | tuple[str, str, str]
+"""A text, a text and a small line below it, or these and the address that the small line leads to."""
 PAIRS: Final = 6
 """The most pairs of evaluations compared, starting with those of the first one."""
 NAMES: Final = {
@@ -39,6 +40,8 @@ class Difference:
 
     names: tuple[str, str]
     found: Mapping[str, Any]
+    keys: tuple[str, str] = ("", "")
+    """The evaluations in the addresses of the page: `run/evaluate.name`."""
 
     @property
     def parts(self) -> dict[str, Mapping[str, Any]]:
@@ -56,20 +59,31 @@ def differences(found: Sequence[Evaluation], beside: Sequence[Evaluation] = ()) 
             break
         names = (_named(a, found), _named(b, found))
         with contextlib.suppress(InputError):  # different rows, or no scores
-            compared.append(Difference(names, compare([rows(a.path)], [rows(b.path)], names)))
+            keys = (f"{a.path.parent.name}/{a.name}", f"{b.path.parent.name}/{b.name}")
+            compared.append(Difference(names, compare([rows(a.path)], [rows(b.path)], names), keys))
     return compared
 
 
 def difference_table(compared: Sequence[Difference]) -> dict[str, Any] | None:
     """Paired differences on the same rows, with a plain verdict, intervals and p-values; means first."""
-    rows: list[list[Cell]] = [
-        [(f"{one.names[0]} − {one.names[1]}", f"{benchmark_title(benchmark)}, {name}"), *_cells(figures[key], one.names)]
+    lines = [
+        (one, benchmark, figures[key], name)
         for one in compared
         for benchmark, figures in sorted(one.parts.items(), key=lambda part: not part[0].startswith("mean of "))
         for key, name in _figures(benchmark, figures, one)
     ]
+    rows: list[list[Cell]] = [
+        [(f"{one.names[0]} − {one.names[1]}", f"{benchmark_title(benchmark)}, {name}"), *_cells(figure, one.names)]
+        for one, benchmark, figure, name in lines
+    ]
     if not rows:
         return None
+    linked: set[tuple[str, str]] = set()
+    for (one, *_), row in zip(lines, rows, strict=True):
+        if one.keys[0] and one.keys not in linked:
+            linked.add(one.keys)
+            a, b = (quote(key, safe="") for key in one.keys)
+            row[1] = (str(row[1]), "rows that only the first gets right", f"#critiques?e={a}&b={b}&pair=left")
     head = ["difference", "in words", "points", "p", "detectable"]
     said = [
         "Points: the difference with its 95% interval, over the same solutions; 0 within it means not sure. Detectable: the "

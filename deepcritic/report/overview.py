@@ -149,8 +149,9 @@ def _troubles(part: Figures) -> Iterator[tuple[str, str]]:
         (part.unparsed_rate, "unparsed replies, counted as wrong"),
         (part.truncated_rate, "replies truncated at max_tokens"),
     ):
-        if (rate or 0) >= SEEN:
-            yield trouble, f"{rate:.1f}%"
+        if rate is not None and rate >= SEEN:
+            asked = part.replies.samples - part.replies.refused - part.replies.failed
+            yield trouble, f"{rate:.1f}%" + (f" ({round(rate * asked / 100):,} of {asked:,})" if asked > 0 else "")
 
 
 def below_chance(part: PointwiseFigures) -> bool:
@@ -223,7 +224,7 @@ def _against(baselines: Mapping[str, Baseline], *, vote: bool = False) -> str:
     if failed:
         worst = max(failed, key=lambda name: known[name].f1 or 0.0)
         return f"not shown to beat the baseline {worst} {known[worst].f1:.1f}"
-    return f"best baseline: {best} {known[best].f1:.1f}"
+    return f"beats all baselines, of which {best} is best with {known[best].f1:.1f}"
 
 
 def _on(one: Evaluation) -> str:

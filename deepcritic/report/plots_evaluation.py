@@ -83,6 +83,7 @@ def f1_by_benchmark(found: Sequence[Evaluation]) -> Plot:
                     "low": low,
                     "high": high,
                     "maj": part.maj_f1,
+                    "maj_interval": part.maj_f1_interval,
                     "baseline": best_baseline(part),
                     "kind": "this run",
                 }
@@ -164,6 +165,8 @@ def _f1_line(axes: Any, at: float, row: Point) -> None:
         axes.plot([row["baseline"]] * 2, [at - 0.38, at + 0.38], color=MUTED, linewidth=1.6)
     axes.plot(row["f1"], at, "o", color=SERIES[0], markersize=6)
     if row["maj"] is not None:
+        if row.get("maj_interval") and None not in row["maj_interval"]:
+            axes.plot(row["maj_interval"], [at, at], color=SERIES[1], linewidth=5, alpha=0.25, solid_capstyle="butt")
         axes.plot(row["maj"], at, "^", color=SERIES[1], markersize=6)
 
 

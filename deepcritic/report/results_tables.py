@@ -3,7 +3,7 @@
 for table in results_tables(found, differences(found)):
     print(table["title"], table["head"])
 
-A cell is a text, or a pair of a text and a small line below it. A note is a text, or a pair of a text and its link.
+A cell is a text, or a text with a small line below it and its link. A note is a text, or a pair of a text and its link.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _critic_table(found: Sequence[Evaluation], *, only: bool) -> dict[str, Any]:
     lines: dict[tuple[str, str], dict[str, Entry]] = {}
     for entry in entries.values():
         lines.setdefault((entry.critic, entry.source), {})[entry.benchmark] = entry
-    order = sorted(lines.items(), key=lambda line: _group(next(iter(line[1].values()))))
+    order = sorted(lines.items(), key=lambda line: _place(line[1]))
     tests = [column_title(name) for name in columns if name != MEAN and not name.endswith(" mean")]
     where = "" if only else f"on {' and '.join(tests) if len(tests) < 4 else f'{len(tests)} benchmarks'} "
     remarks = {titled(one.title, one.metrics): one for one in found}
@@ -78,11 +78,17 @@ def _group(entry: Entry) -> int:
     return 2 if entry.confirmed is not None else 1 if entry.critic.startswith(BASELINE) else 0
 
 
+def _place(cells: Mapping[str, Entry]) -> tuple[int, float]:
+    """The sort position of a line: published figures by their first one, best first, others as they come."""
+    first = next(iter(cells.values()))
+    return _group(first), -(first.f1 or 0.0) if _group(first) == 2 else 0.0
+
+
 def _who(critic: str, cells: Mapping[str, Entry], remarks: Mapping[str, Evaluation]) -> Cell:
     """The critic; below it the remark on its prompt, or the source of a published figure."""
     first = next(iter(cells.values()))
     if first.date is not None:
-        return (critic, f"{first.source}, {first.date}")
+        return (critic, f"{first.source}, {first.date}", first.link) if first.link else (critic, f"{first.source}, {first.date}")
     for named, one in remarks.items():
         remark = one.metrics.critic.get("remark")
         if remark and critic.startswith(named):

@@ -55,7 +55,7 @@ def run(folder: RunFolder, options: ReportOptions) -> dict[str, Any]:
                 Text(cell), justify="left" if index in (0, table.get("text_at", 0) - 1) else "right", overflow="fold"
             )
         for row in table["rows"]:
-            shown.add_row(*(Text(cell if isinstance(cell, str) else "\n".join(cell)) for cell in row))
+            shown.add_row(*(Text(cell if isinstance(cell, str) else "\n".join(cell[:2])) for cell in row))
         console.print(shown)
         for note in table.get("notes", ()):
             console.print(Text(note if isinstance(note, str) else ", ".join(note)), soft_wrap=True)

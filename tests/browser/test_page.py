@@ -249,6 +249,16 @@ def test_two_critics_and_two_runs_side_by_side(plain: Path, visit: Callable[...,
     assert trouble == []
 
 
+def test_a_difference_leads_to_the_rows_behind_it(plain: Path, visit: Callable[..., Any]) -> None:
+    page, _, trouble = visit(plain)
+    page.get_by_text("rows that only the first gets right").first.click()
+    until(page, "document.querySelector('#row .sides.two')")
+    chosen = [at for at in range(60) if at % 4 == 0 and (-1 if at % 3 == 0 else 1 + at % 2) != 2]
+    assert found(page) == f"{len(chosen)} of 60 rows"
+    assert "right" in page.locator("#row .says").inner_text()
+    assert trouble == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_texts_can_be_read_in_both_themes(plain: Path, visit: Callable[..., Any], theme: str) -> None:
     page, _, _ = visit(plain, "#critiques?row=row-1", theme=theme)

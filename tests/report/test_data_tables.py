@@ -29,7 +29,7 @@ def test_an_estimate_and_a_filter_are_shown_with_their_baselines_and_reasons(sta
         "warnings": [],
         "next": {},
     }
-    run = stage("estimate", files={"metrics.json": estimates}).parent
+    run = stage("estimate", files={"metrics.json": estimates}, model="m").parent
     stage("filter.strict", files={"filter.json": summary})
     manifests = dict(finished_manifests(run))
     rates, kept = data_tables(run, manifests)
@@ -38,10 +38,10 @@ def test_an_estimate_and_a_filter_are_shown_with_their_baselines_and_reasons(sta
     ]  # fmt: skip
     assert rates["rows"] == [
         [
-            ("all rows", "estimate"), "400", "60", ("52.2", "44.0 to 60.5"), ("50.0", "38.0 to 62.0"), "30.0", "ppi++", "120",
+            ("all rows", "estimate, m"), "400", "60", ("52.2", "44.0 to 60.5"), ("50.0", "38.0 to 62.0"), "30.0", "ppi++", "120",
             "4",
         ],
-        [("small", "estimate"), "9", "0", ("unknown", "none of its rows is labelled"), "", "", "", "", ""],
+        [("small", "estimate, m"), "9", "0", ("unknown", "none of its rows is labelled"), "", "", "", "", ""],
     ]  # fmt: skip
     assert kept["head"][3:] == ["dropped: error", "dropped: unparsed", "failed: too_long", "kept at 0.5", "kept at 1"]
     assert kept["rows"] == [[("filter.strict", "accepts a share of 0.75"), "100", "60", "30", "6", "4", "70", "40"]]

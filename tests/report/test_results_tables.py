@@ -44,9 +44,13 @@ def test_figures_stand_over_baselines_over_published_ones_and_say_what_they_do_n
     assert table["rows"][:2] == [["first", ("90.0 †", "88.0 to 92.0")], ["second", ("90.0 †", "88.0 to 92.0")]]
     assert table["kinds"][:4] == ["", "", "baseline", "baseline"]
     assert set(table["kinds"][4:]) == {"published"}
-    assert (("Qwen2.5-Math-PRM-7B", "Lessons, 2025-01-13"), ("77.6", "unconfirmed")) in [tuple(row) for row in table["rows"]]
+    assert (("Qwen2.5-Math-PRM-7B", "Lessons, 2025-01-13", "https://arxiv.org/abs/2501.07301"), ("77.6", "unconfirmed")) in [
+        tuple(row) for row in table["rows"]
+    ]
     assert table["notes"][0] == "† first is not shown to beat the baseline “position” on ProcessBench MATH."
-    assert (("R-PRM-7B-DPO", "R-PRM, 2025-03-27"), ("76.9", "confirmed")) in [tuple(row) for row in table["rows"]]
+    assert (("R-PRM-7B-DPO", "R-PRM, 2025-03-27", "https://arxiv.org/abs/2503.21295"), ("76.9", "confirmed")) in [
+        tuple(row) for row in table["rows"]
+    ]
     (source,) = [note for note in table["notes"] if note[0].startswith("R-PRM: ")]
     assert source[1] == "https://arxiv.org/abs/2503.21295"
     said = [one.text for one in warnings(stage("x").parent, {}, two(stage, judged))]
@@ -60,7 +64,8 @@ def test_two_evaluations_get_their_difference_and_a_word_on_how_sure_it_is(
     found = differences(two(stage, judged))
     table = difference_table(found)
     assert table is not None
-    (name, where), words, (points, interval), p, _ = table["rows"][0]
+    (name, where), (words, _, link), (points, interval), p, _ = table["rows"][0]
+    assert link == "#critiques?e=mine%2Fevaluate.first&b=mine%2Fevaluate.second&pair=left"
     assert (name, where, points, words) == ("first − second", "ProcessBench MATH, F1", "+25.0", "first is better")
     assert p == "< 0.001"
     told = f"first is better by 25.0 points (95% interval {interval.replace('+', '')}) of F1 on ProcessBench MATH."
