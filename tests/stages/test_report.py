@@ -16,7 +16,6 @@ import pytest
 
 from deepcritic.metrics.f1 import harmonic_f1
 from deepcritic.report.draw import Plot
-from deepcritic.report.overview import Caution
 from deepcritic.report.page import render
 from deepcritic.runs.jsonl import write_rows
 from deepcritic.schema import ALL_CORRECT, Example
@@ -123,7 +122,14 @@ def test_the_summary_has_the_figures_that_were_agreed_on(command: Command, run: 
     stages = {"evaluate.base", "evaluate.sft", "evaluate.rl", "label", "refine", "seed"}
     assert summary["seconds"].keys() >= {"total", *stages}
     assert summary["seconds"]["total"] == pytest.approx(sum(v for k, v in summary["seconds"].items() if k != "total"), abs=0.1)
-    for piece in ("F1 on 40 solutions", "Gains", "Seconds", "runs/mine/summary.json", "runs/mine/report/index.html"):
+    for piece in (
+        "F1 in percent, with 95% intervals",
+        "after RL",
+        "Gains",
+        "Seconds",
+        "runs/mine/summary.json",
+        "runs/mine/report/index.html",
+    ):
         assert piece in shown
 
 
@@ -204,9 +210,16 @@ def test_the_page_fetches_nothing_and_runs_nothing_else(command: Command, run: l
 
 @pytest.mark.parametrize("name", ["<script>alert(1)<", "a&b \"c\" 'd'", "<img src=x onerror=x>", "{{ 7 * 7 }} {% if %}"])
 def test_a_hostile_name_of_a_run_stays_text(name: str) -> None:
-    tables = [{"title": name, "head": [name], "rows": [[name]]}]
+    tables = [
+        {
+            "title": name,
+            "head": [name],
+            "rows": [[name], [(name, name)], [(name, name, f"#{name}")]],
+            "notes": [name, (name, name)],
+        }
+    ]
     plot = Plot(name="x", title=name, text=name, svg="<svg></svg>", head=(name,), rows=[[name]])
-    page = render(title=f"Run {name}", facts=[name], tables=tables, plots=[plot], warnings=[Caution(name, name)])
+    page = render(title=f"Run {name}", facts=[name], tables=tables, plots=[plot], warnings=[(name, [name])], leads=[name])
     links = _links(page)
     assert len(links.run) == 1, "our own script"
     assert "img" not in links.tags
