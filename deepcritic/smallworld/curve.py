@@ -84,6 +84,9 @@ def main() -> None:
     arguments = parser.parse_args()
     found = solutions(arguments.count, arguments.seed)
     names = {int(path.name.split("-")[1]): path for path in (arguments.folder / "checkpoints").glob(f"{arguments.role}-*[0-9]")}
+    if not names or not set(arguments.steps or names) <= set(names):
+        there = ", ".join(map(str, sorted(names))) or "none"
+        parser.error(f"--steps: expected checkpoints of {arguments.role} in {arguments.folder}; found {there}")
     for steps in arguments.steps or sorted(names):
         print(json.dumps({"role": arguments.role, "steps": steps, **next_tokens(str(names[steps]), found)}), flush=True)
         if not arguments.calls:

@@ -60,9 +60,10 @@ def change(part: str, letters: str, rng: random.Random) -> str:
 
 
 def draw_changed(
-    rng: random.Random, share: float, lengths: Sequence[int] = LENGTHS, split: str = "train"
+    rng: random.Random, share: float, lengths: Sequence[int] = LENGTHS, split: str = "train", more: float = 0.0
 ) -> tuple[Problem, list[str]]:
-    """A student's solution in which, in addition, `share` of the steps have a random change. Later steps use what is stated.
+    """A student's solution in which, in addition, `share` of the steps have a random change in one part, and in each other part
+    with probability `more`. Later steps use what is stated.
 
     Such a step cannot be guessed from the problem, so a model has to read it.
     """
@@ -71,8 +72,10 @@ def draw_changed(
     while len(steps) < len(problem.definitions):
         letter, *parts = write_step(problem, steps, len(steps) + 1, rng, acted=acted).split("=")
         if rng.random() < share:
-            at = rng.randrange(len(parts))
-            parts[at] = change(parts[at], LETTERS[: len(steps) + 2], rng)
+            changed = rng.randrange(len(parts))
+            for at, part in enumerate(parts):
+                if at == changed or rng.random() < more:
+                    parts[at] = change(part, LETTERS[: len(steps) + 2], rng)
         steps.append("=".join([letter if not steps else rng.choice(FILLERS) + letter, *parts]))
     return problem, boxed(steps)
 
@@ -83,14 +86,15 @@ def solve_lesson(rng: random.Random, acted: float) -> Lesson:
 
 
 def step_lesson(rng: random.Random, acted: float) -> Lesson:
-    """Questions about a solution: quote a step, or do it again."""
-    problem, steps = draw_changed(rng, 0.4, (3, 4, 5, 6))
+    """Some steps quoted and done again. Most have changes in several parts, so a model that does not read cannot quote."""
+    problem, steps = draw_changed(rng, 0.7, (3, 4, 5, 6), more=0.5)
     turns = []
     for number in rng.sample(range(1, len(steps) + 1), 3):
-        if rng.random() < 0.5:
-            turns.append((f"Quote step {number}.", equation(steps[number - 1])))
-        else:
-            turns.append((f"Do step {number}.", write_step(problem, steps, number, rng, acted=acted)))
+        pair = [
+            (f"Quote step {number}.", equation(steps[number - 1])),
+            (f"Do step {number}.", write_step(problem, steps, number, rng, acted=acted)),
+        ]
+        turns += pair if rng.random() < 0.5 else pair[::-1]
     return about(problem, steps, turns)
 
 
@@ -211,9 +215,9 @@ def base_lesson(rng: random.Random) -> Lesson:
 
 def teacher_lesson(rng: random.Random) -> Lesson:
     draw = rng.random()
-    if draw < 0.55:
+    if draw < 0.4:
         return call_lesson(rng)
-    return whole_lesson(rng) if draw < 0.85 else step_lesson(rng, 0.0) if draw < 0.95 else compare_lesson(rng)
+    return whole_lesson(rng) if draw < 0.65 else step_lesson(rng, 0.0) if draw < 0.95 else compare_lesson(rng)
 
 
 LESSONS = {

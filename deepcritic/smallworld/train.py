@@ -46,7 +46,7 @@ COURSES = {
     "foundation": Course(None, 7000, 2e-3),
     "generator": Course("foundation", 800, 5e-4),
     "base": Course("foundation", 800, 5e-4),
-    "teacher": Course("foundation", 2000, 1e-3),
+    "teacher": Course("foundation", 1500, 1e-3),
 }
 
 
