@@ -130,16 +130,19 @@ GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "critics.json").r
 def test_what_a_preset_sends_is_what_its_source_says(name: str, case: dict[str, Any], command: Command, tmp_path: Path) -> None:
     """The first request on the wire, with the preset's own number of samples, and what its own form of verdict means."""
     folder = clone(tmp_path / "clone", critic(name))
-    (tmp_path / "rows.jsonl").write_bytes(encode(ROWS[0]) + b"\n" + encode(ROWS[1]) + b"\n")
     preset = critic(name, prompt=folder)
+    judged = preset.form == "reference_answer"
+    rows: list[Any] = ANSWERS if judged else ROWS
+    (tmp_path / "rows.jsonl").write_bytes(encode(rows[0]) + b"\n" + encode(rows[1]) + b"\n")
     with FakeServer(model=preset.model or "own") as server:
         server.trouble = lambda count, body: says(
             reply("chat/completions", body, message={"role": "assistant", "content": _said(preset, body["messages"])})
         )
         outcome = command(
-            "stage=evaluate", f"critic={name}", f"critic.prompt={folder}", "run=mine", "benchmark=examples",
-            f"benchmark.path={tmp_path / 'rows.jsonl'}", "sampler=openai", f"sampler.urls={server.url}", "sampler.continues=true",
-            *([] if preset.model else ["model=own"]),
+            "stage=evaluate", f"critic={name}", f"critic.prompt={folder}", "run=mine",
+            f"benchmark={'preferences' if judged else 'examples'}", f"benchmark.path={tmp_path / 'rows.jsonl'}",
+            "sampler=openai", f"sampler.urls={server.url}", "sampler.continues=true",
+            *([] if preset.model else ["model=own"]), *(["task=pointwise"] if judged else []),
         )  # fmt: skip
     assert outcome.code == 0, outcome.err
     same = [body for body in server.asked if body["messages"] == case["messages"]]
@@ -148,10 +151,15 @@ def test_what_a_preset_sends_is_what_its_source_says(name: str, case: dict[str, 
     for body in same:
         assert [body["temperature"], body["top_p"], body["max_tokens"]] == [*drawn, case["max_tokens"]]
         assert body.get("stop") == case.get("stop")
-    if "reply" in case:
+    for written, verdict in case.get("replies", []):
         task = preset.task()
         assert task is not None
-        assert task.parse(case["reply"], task.ask(ROWS[0].item).context) == case["verdict"]
+        found = task.parse(written, task.ask(rows[0].item).context)
+        assert (list(found) if isinstance(found, tuple) else found) == verdict, written
+
+
+def test_every_preset_has_a_source_of_what_it_sends() -> None:
+    assert sorted(name for case in GOLDEN for name in case["presets"]) == PRESETS
 
 
 def test_an_option_comes_before_the_preset(command: Command, tmp_path: Path) -> None:
