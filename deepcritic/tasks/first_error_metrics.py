@@ -267,9 +267,16 @@ def _baseline_lines(part: Mapping[str, Any]) -> Iterator[str]:
     others = part.get("baselines", {})
     if others:
         yield "  without reading: " + ", ".join(f"{name} {number(one['f1'])}" for name, one in others.items())
-    for name, one in others.items():
-        if not one["beaten"]:
-            yield f"  NOT SHOWN TO BEAT {name}: difference {number(one['difference'])} ({span(one['difference_interval'])})"
+    yield from _not_beaten(others)
+
+
+def _not_beaten(baselines: Mapping[str, Any], what: str = "", key: str = "") -> Iterator[str]:
+    """The baselines that a figure (of the vote: `key` is maj_) is not shown to beat."""
+    for name, one in baselines.items():
+        if one.get(f"{key}beaten") is False:
+            difference, interval = one.get(f"{key}difference"), one.get(f"{key}difference_interval")
+            shown = f": difference {number(difference)} ({span(interval)})" if interval else ""
+            yield f"  {what}NOT SHOWN TO BEAT {name}{shown}"
 
 
 def lines(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -298,7 +305,9 @@ def lines(metrics: Mapping[str, Any]) -> Iterator[str]:
                 f"  Maj@{part['samples']} F1 {number(part['maj_f1'])} ({span(part['maj_f1_interval'])}; "
                 f"ties: {part['ties']}), agreement {number(part['agreement'])}%"
             )
+            yield from _not_beaten(part.get("baselines", {}), f"Maj@{part['samples']} ", "maj_")
         yield from guided_lines(part.get("guided_by_votes", {}))
-    for name, title in (("mean_f1", "mean F1"), ("mean_maj_f1", "mean Maj F1")):
+    for name, title, key in (("mean_f1", "mean F1", ""), ("mean_maj_f1", "mean Maj F1", "maj_")):
         if name in metrics:
             yield f"{title} {number(metrics[name])} ({span(metrics[f'{name}_interval'])})"
+            yield from _not_beaten(metrics.get("mean_baselines", {}), key=key)

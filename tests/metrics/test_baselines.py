@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -131,6 +132,10 @@ def test_a_critic_that_only_looks_at_the_answer_does_not_beat_the_baseline(capsy
     both = suite_figures({"x": _judged(rows, answer), "y": _judged(rows, answer)}, task)
     assert both["mean_baselines"][ANSWER]["beaten"] is False
     assert both["mean_baselines"][ANSWER]["f1"] == copied["baselines"][ANSWER]["f1"]
+    said = "\n".join(task.lines(both))
+    assert said.count("  NOT SHOWN TO BEAT final answer: difference 0.0") == 3, "on each benchmark, and of the mean"
+    thrice = [msgspec.structs.replace(row, verdicts=row.verdicts * 3, samples=3) for row in _judged(rows, answer)]
+    assert "  Maj@3 NOT SHOWN TO BEAT final answer: difference 0.0" in "\n".join(task.lines(figures(thrice, task)))
 
 
 def test_it_is_said_why_f1_is_unknown() -> None:

@@ -104,7 +104,7 @@ def test_judges_and_step_critics_of_one_run_are_reported(command: Command, make_
     page = Path("runs/mine/report/index.html").read_text("utf-8")
     assert "accuracy, after RL" in page
     assert "Judged responses, in percent" in page
-    assert "Accuracy of preferences" not in page, "the same figures stand there already"
+    assert "Accuracy of preferences (percent)" not in page, "the same figures stand there already"
 
 
 def test_our_own_saved_replies_keep_the_order_that_they_saw(command: Command) -> None:
