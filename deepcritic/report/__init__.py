@@ -1,6 +1,7 @@
 """A report on a run as one offline HTML page: `deepcritic.report.page.write_page(run, folder, summary)`.
 
     overview.py   warnings, headline figures, and the table of stages
+    results_tables.py differences.py judge_tables.py data_tables.py   the tables of the overview
     tables.py     the summary's figures as tables for the terminal and the page
     draw.py       plots in the colours of the page, with a text and data
     plots_*.py    the plots, from the files of the stages

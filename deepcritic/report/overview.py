@@ -181,13 +181,13 @@ def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tu
     for one in found[:3]:
         for what, value, interval, against in _main(one):
             if value is not None:
-                beside = [_range(interval), _on(one), against]
+                beside = [range_of(interval), _on(one), against]
                 cards.append((f"{value:.1f}", f"{what}", ", ".join(filter(None, beside))))
     if "rl_gain" in summary:
-        cards.append((f"{summary['rl_gain']:+.1f}", "F1 points gained by RL", _range(summary.get("rl_gain_interval"))))
+        cards.append((f"{summary['rl_gain']:+.1f}", "F1 points gained by RL", range_of(summary.get("rl_gain_interval"))))
     if summary.get("labels", {}).get("exact") is not None:
         cards.append(
-            (f"{summary['labels']['exact']:.1f}%", "correct automatic labels", _range(summary["labels"].get("exact_interval")))
+            (f"{summary['labels']['exact']:.1f}%", "correct automatic labels", range_of(summary["labels"].get("exact_interval")))
         )
     if "refine" in summary:
         refine = summary["refine"]
@@ -206,7 +206,7 @@ def _main(one: Evaluation) -> Iterator[tuple[str, float | None, Interval | None,
         yield f"exact grades, {one.title}", only.accuracy, only.accuracy_interval, ""
     elif isinstance(only, PointwiseFigures):
         chance = "" if only.chance_accuracy is None else f"chance level {only.chance_accuracy:.1f}"
-        said = f"not shown to beat it: {chance}" if below_chance(only) else chance
+        said = f"not shown to beat the {chance}" if below_chance(only) else chance
         yield f"accuracy, {one.title}", only.accuracy, only.accuracy_interval, said
     else:
         yield f"F1, {one.title}", whole.mean_f1, whole.mean_f1_interval, _against(whole.mean_baselines)
@@ -265,30 +265,6 @@ def _model(manifest: Manifest) -> str | None:
     return f"{label}: {manifest.model}" if label and manifest.model and label != manifest.model else label or manifest.model
 
 
-def preference_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
-    """One row per judge of responses and benchmark."""
-    parts = [(one, name, part) for one in found for name, part in one.parts.items() if isinstance(part, PointwiseFigures)]
-    columns: list[tuple[str, list[tuple[float | None, Interval | None]]]] = [
-        ("accuracy", [(part.accuracy, part.accuracy_interval) for _, _, part in parts]),
-        ("by vote", [(part.vote_accuracy, part.vote_accuracy_interval) for _, _, part in parts]),
-        ("of two", [(part.pairwise_accuracy, part.pairwise_accuracy_interval) for _, _, part in parts]),
-        ("ROC-AUC", [(part.roc_auc, part.roc_auc_interval) for _, _, part in parts]),
-        ("unparsed", [(part.unparsed_rate, part.unparsed_rate_interval) for _, _, part in parts]),
-    ]
-    measured = [(title, cells) for title, cells in columns if any(value is not None for value, _ in cells)]
-    head = ["judge", "benchmark", "rows", *(title for title, _ in measured), "chance level"]
-    rows = [
-        [
-            one.title, column_title(name), part.examples, *(_with_range(*cells[row]) for _, cells in measured),
-            "" if part.chance_accuracy is None else f"{part.chance_accuracy:.1f}{' †' if below_chance(part) else ''}",
-        ]
-        for row, (one, name, part) in enumerate(parts)
-    ]  # fmt: skip
-    notes = ["† The judge is not shown to beat guessing."] if any(below_chance(part) for _, _, part in parts) else []
-    table = {"title": "Judged responses, in percent", "head": head, "words": 2, "notes": notes}
-    return {**table, "rows": [[shown(cell) for cell in row] for row in rows]} if rows else None
-
-
 def shown(cell: Any) -> str:
     """A cell formatted for display.
 
@@ -302,12 +278,8 @@ def shown(cell: Any) -> str:
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.1f}"
 
 
-def _with_range(value: float | None, interval: Interval | None) -> str:
-    between = _range(interval)
-    return "" if value is None else f"{value:.1f} ({between})" if between else f"{value:.1f}"
-
-
-def _range(interval: Sequence[float | None] | None) -> str:
+def range_of(interval: Sequence[float | None] | None) -> str:
+    """An interval for display; empty if unknown."""
     return "" if not interval or None in interval else f"{interval[0]:.1f} to {interval[1]:.1f}"
 
 
@@ -331,22 +303,3 @@ def _reads(config: Mapping[str, Any]) -> str:
     if not files and len(source) > 2:
         files = [source[-2] if source[-1] == "read" else f"{source[-3]} {source[-1]}"]
     return ", ".join("/".join(file.split("/")[-2:]) for file in files)
-
-
-def proof_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
-    """One row per grader of proofs and benchmark."""
-    parts = [(one, name, part) for one in found for name, part in one.parts.items() if isinstance(part, ProofFigures)]
-    head = ["critic", "benchmark", "rows", "exact grades", "mean absolute error", "kappa", "exact, by vote", "unparsed",
-            "error of the best constant"]  # fmt: skip
-    rows = [
-        [
-            one.title, name, part.examples, _with_range(part.accuracy, part.accuracy_interval),
-            _with_range(part.mae, part.mae_interval), _with_range(part.kappa, part.kappa_interval),
-            _with_range(part.vote_accuracy, part.vote_accuracy_interval),
-            _with_range(part.unparsed_rate, part.unparsed_rate_interval),
-            None if part.constant_baseline is None else part.constant_baseline.mae,
-        ]
-        for one, name, part in parts
-    ]  # fmt: skip
-    table = {"title": "Graded proofs, in percent", "head": head, "words": 2}
-    return {**table, "rows": [[shown(cell) for cell in row] for row in rows]} if rows else None

@@ -29,7 +29,8 @@ from deepcritic.report.differences import differences, leads
 from deepcritic.report.draw import Plot
 from deepcritic.report.evaluations import evaluations
 from deepcritic.report.groups import browse_groups
-from deepcritic.report.overview import by_stage, headline, preference_table, proof_table, sample, stage_table, warnings
+from deepcritic.report.judge_tables import preference_table, proof_table
+from deepcritic.report.overview import by_stage, headline, sample, stage_table, warnings
 from deepcritic.report.results_tables import reply_table, results_tables
 from deepcritic.report.tables import tables
 from deepcritic.runs.folder import package_version

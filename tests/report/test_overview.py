@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from deepcritic.report.evaluations import evaluations
-from deepcritic.report.overview import by_stage, headline, preference_table, stage_table, warnings
+from deepcritic.report.judge_tables import preference_table
+from deepcritic.report.overview import by_stage, headline, stage_table, warnings
 from deepcritic.runs.manifest import finished_manifests
 
 
@@ -65,7 +66,7 @@ def test_a_judge_that_only_guesses_is_said_to(stage: Callable[..., Path], judged
     table = preference_table(found)
     assert table is not None
     assert table["rows"][0][-1] == "50.0 †"
-    assert headline({}, found)[0][2].endswith("not shown to beat it: chance level 50.0")
+    assert headline({}, found)[0][2].endswith("not shown to beat the chance level 50.0")
 
 
 def test_critics_are_called_by_the_names_that_tables_give_them(tmp_path: Path) -> None:
