@@ -8,9 +8,11 @@ from typing import Any, Final
 
 import yaml
 
+from deepcritic.evaluation.published import published
+
 INTRO: Final = """# Released critics and protocols
 
-<!-- Generated from conf/critic/*.yaml by scripts/options; edit those files. -->
+<!-- Generated from conf/critic/*.yaml and data/published.yaml by scripts/options; edit those files. -->
 
 `stage=evaluate critic=NAME` runs a released critic with its authors' settings: model, prompt, system prompt, verdict format,
 sampling, votes and step numbering. Options on the command line override the preset.
@@ -60,7 +62,21 @@ def page(folder: Path) -> str:
             families.setdefault(tuple(one["differences"]), []).append(name)
     for names in families.values():
         lines += _family({name: presets[name] for name in names})
+    lines += _systems()
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _systems() -> list[str]:
+    """The systems of `data/published.yaml`, with source and state."""
+    known = published()
+    lines = ["## Systems of late 2026", ""]
+    lines += ["Results on tests of their own, from `data/published.yaml`. *Unconfirmed*: quoted from a secondary source.", ""]
+    lines += ["| system | result | licence | source | state |", "|---|---|---|---|---|"]
+    for one in known.systems:
+        source = known.sources[one.source]
+        state = "confirmed" if one.state == "read" else "unconfirmed"
+        lines.append(f"| {one.name} | {one.result} | {one.license} | [{source.date}]({source.link}) | {state} |")
+    return [*lines, ""]
 
 
 def preset(file: Path) -> dict[str, Any]:

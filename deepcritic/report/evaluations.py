@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from deepcritic.evaluation.load import Metrics, read_metrics
 from deepcritic.runs.jsonl import read_lines
@@ -20,6 +20,8 @@ from deepcritic.runs.renamed_fields import with_current_names
 from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR
 from deepcritic.tasks.metrics_types import Figures, FirstErrorFigures
 
+MARK: Final = "‡"
+"""The mark of a critic that was evaluated otherwise than by its authors, for example with another prompt."""
 FAMILIAR = {
     "evaluate.base": "base critic",
     "evaluate.sft": "after SFT",
@@ -42,7 +44,13 @@ class Evaluation:
 
     @property
     def title(self) -> str:
-        """The critic's label with the evaluation's title, or whichever is set."""
+        """The critic's label with the evaluation's title, or whichever is set, and `MARK` if it was evaluated otherwise than by
+        its authors."""
+        return f"{self.plain_title} {MARK}" if self.metrics.critic.get("remark") else self.plain_title
+
+    @property
+    def plain_title(self) -> str:
+        """The title without the mark."""
         label, named = self.metrics.label, "." in self.name
         return f"{label} ({title_of(self.name)})" if label and named else label or title_of(self.name)
 
@@ -69,6 +77,16 @@ class Evaluation:
     def rows(self) -> list[dict[str, Any]]:
         """The judged rows as plain values, since types of gold and verdicts vary by task."""
         return [with_current_names(json.loads(line)) for _, line in read_lines(self.path / "verdicts.jsonl")]
+
+
+def mark_notes(found: Iterable[Evaluation]) -> list[str]:
+    """What the mark of each marked critic stands for."""
+    marked = {one.plain_title: one.metrics.critic.get("remark") for one in found}
+    return [
+        f"{MARK} {title}: {remark}, so the figures are not those of its authors' settings."
+        for title, remark in marked.items()
+        if remark
+    ]
 
 
 def title_of(folder: str) -> str:

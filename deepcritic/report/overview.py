@@ -168,7 +168,7 @@ def sample(found: Sequence[Evaluation]) -> str:
     """
     if not found:
         return ""
-    critics = list(dict.fromkeys(one.title for one in found))
+    critics = list(dict.fromkeys(one.plain_title for one in found))
     named = " and ".join(critics) if len(critics) < 4 else f"{len(critics)} critics"
     parts = list(dict.fromkeys(name for one in found for name in one.parts))
     families = list(dict.fromkeys(name.partition("/")[0] for name in parts))

@@ -27,7 +27,7 @@ from deepcritic.report.chunks import FOLDER, INSIDE, Chunks, write_beside
 from deepcritic.report.data_tables import data_cards, data_tables
 from deepcritic.report.differences import differences, leads
 from deepcritic.report.draw import Plot
-from deepcritic.report.evaluations import evaluations
+from deepcritic.report.evaluations import MARK, evaluations, mark_notes
 from deepcritic.report.groups import browse_groups
 from deepcritic.report.judge_tables import preference_table, proof_table
 from deepcritic.report.overview import by_stage, headline, sample, stage_table, warnings
@@ -81,7 +81,9 @@ def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: P
             stage_table(run, manifests),
         ],
         "plots": list(drawings),
+        "marks": mark_notes([*found, *others]),
     }
+    content["tables"] = [_with_marks(table, content["marks"]) for table in content["tables"]]
     packed = chunks.take()
     outside = sum(map(len, packed.values())) > INSIDE
     if outside or (folder / FOLDER).is_dir():
@@ -101,6 +103,7 @@ def render(
     warnings: Sequence[Any] = (),
     tables: Sequence[Mapping[str, Any]] = (),
     plots: Sequence[Plot] = (),
+    marks: Sequence[str] = (),
     index: Mapping[str, Any] | None = None,
     chunks: Mapping[str, str] | None = None,
     folder: str = "",
@@ -137,6 +140,7 @@ def render(
     return page.render(
         title=title,
         leads=leads,
+        marks=marks,
         facts=facts,
         cards=cards,
         warnings=warnings,
@@ -170,6 +174,13 @@ def unstyled(drawings: Sequence[str]) -> tuple[list[str], str]:
 
     changed = [re.sub(r'style="([^"]*)"', named, svg) for svg in drawings]
     return changed, "".join(f"\n.{name}{{{style}}}" for style, name in names.items())
+
+
+def _with_marks(table: Mapping[str, Any], marks: Sequence[str]) -> dict[str, Any]:
+    """The table with the notes on the marked critics that it names."""
+    texts = "\n".join(text for row in table["rows"] for cell in row for text in ([cell] if isinstance(cell, str) else cell))
+    needed = [note for note in marks if f"{note.removeprefix(MARK).partition(':')[0].strip()} {MARK}" in texts]
+    return {**table, "notes": [*table.get("notes", ()), *needed]} if needed else dict(table)
 
 
 def _own_tables(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

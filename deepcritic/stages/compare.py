@@ -59,8 +59,11 @@ def run(folder: RunFolder, options: CompareOptions) -> dict[str, Any]:
             return _shown(read_json(folder.path / "compare.json"))
     sides = [[_rows(place) for place in side] for side in places]
     found: dict[str, Any] = {"a": names[0], "b": names[1], **compare(sides[0], sides[1], names=[*names[0], *names[1]])}
-    write_json(folder / "compare.json", found)
     results = {name: read_metrics(place) for side in (0, 1) for name, place in zip(names[side], places[side], strict=True)}
+    remarks = {name: one.critic["remark"] for name, one in results.items() if one.critic.get("remark")}
+    if remarks:
+        found["remarks"] = remarks
+    write_json(folder / "compare.json", found)
     if "accuracy" not in next(iter(found["benchmarks"].values())):  # only F1 has published figures
         with as_written(*(place / "metrics.json" for side in places for place in side)):
             write_table(folder.path, beside_published(results))
@@ -110,6 +113,8 @@ def _shown(found: dict[str, Any]) -> dict[str, Any]:
     if found["left_out"]:
         print(f"{found['left_out']} rows are excluded because they failed in at least one run")
     print("could show: the smallest true difference detectable with 80% power (two-sided test at the 5% level)")
+    for name, remark in found.get("remarks", {}).items():
+        print(f"{name}: {remark}, so its figures are not those of its authors' settings")
     return found
 
 

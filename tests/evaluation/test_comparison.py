@@ -132,3 +132,18 @@ def test_one_stratum_alone() -> None:
     found = compare([a], [b])["benchmarks"]["one"]
     assert found["f1"]["a"] is found["f1"]["p"] is found["f1"]["detectable"] is found["error_accuracy"]["difference"] is None
     assert found["correct_accuracy"]["difference"] is not None
+
+
+def test_a_vote_is_compared_with_the_only_reply_of_the_other() -> None:
+    a, b = _run(0.8, 1, samples=3), _run(0.6, 2)
+    found = compare([a], [b])["benchmarks"]["one"]
+    assert "maj_f1" not in found
+    assert found["final_f1"]["a"] == pytest.approx(figures(a, TASK)["maj_f1"], abs=1e-3)
+    assert found["final_f1"]["b"] == pytest.approx(figures(b, TASK)["f1"], abs=1e-3)
+    low, high = found["final_f1"]["interval"]
+    assert low <= found["final_f1"]["difference"] <= high
+    both = compare([a + _run(0.8, 1, samples=3, benchmark="two")], [b + _run(0.6, 2, benchmark="two")])
+    assert both["mean_final_f1"]["difference"] == pytest.approx(
+        sum(part["final_f1"]["difference"] for part in both["benchmarks"].values()) / 2, abs=1e-3
+    )
+    assert "final_f1" not in compare([b], [_run(0.7, 3)])["benchmarks"]["one"], "nobody votes"

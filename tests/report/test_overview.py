@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deepcritic.report.evaluations import evaluations
+from deepcritic.report.evaluations import evaluations, mark_notes
 from deepcritic.report.judge_tables import preference_table
 from deepcritic.report.overview import by_stage, headline, stage_table, warnings
 from deepcritic.runs.manifest import finished_manifests
@@ -81,3 +81,8 @@ def test_critics_are_called_by_the_names_that_tables_give_them(tmp_path: Path) -
     assert title("evaluate.warm", "Qwen3-32B") == "Qwen3-32B (warm)"
     assert title("evaluate.rl", None) == "after RL"
     assert title("evaluate", None) == "evaluate"
+    marked = Evaluation(
+        tmp_path / "evaluate", Manifest(stage="evaluate"), Metrics(benchmarks={}, label="X", critic={"remark": "another prompt"})
+    )
+    assert (marked.title, marked.plain_title) == ("X ‡", "X")
+    assert mark_notes([marked]) == ["‡ X: another prompt, so the figures are not those of its authors' settings."]

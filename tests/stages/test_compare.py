@@ -60,6 +60,15 @@ def test_names_of_runs_and_folders(command: Command, sample: Path) -> None:
     assert json.loads(Path("runs/folders/compare/compare.json").read_text("utf-8"))["benchmarks"] == found["benchmarks"]
 
 
+def test_another_prompt_is_said(command: Command, sample: Path) -> None:
+    _evaluated(command, sample, "A", 0, "critic=protocol_deepcritic")
+    _evaluated(command, sample, "B", 3)
+    outcome = command("stage=compare", "compare=[A,B]", "run=both")
+    assert outcome.code == 0, outcome.err
+    assert "A: prompt of the recording unknown, so its figures are not those of its authors' settings" in outcome.out
+    assert "prompt of the recording unknown" in command("stage=compare", "compare=[A,B]", "run=both").out
+
+
 def test_several_seeds(command: Command, sample: Path) -> None:
     for run, wrong in (("a1", 0), ("a2", 1), ("b1", 3)):
         _evaluated(command, sample, run, wrong)
