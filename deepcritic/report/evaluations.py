@@ -46,7 +46,7 @@ class Evaluation:
     def title(self) -> str:
         """The critic's label with the evaluation's title, or whichever is set, and `MARK` if it was evaluated otherwise than by
         its authors."""
-        return f"{self.plain_title} {MARK}" if self.metrics.critic.get("remark") else self.plain_title
+        return f"{self.plain_title}\u00a0{MARK}" if self.metrics.critic.get("remark") else self.plain_title
 
     @property
     def plain_title(self) -> str:

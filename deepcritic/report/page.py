@@ -179,7 +179,7 @@ def unstyled(drawings: Sequence[str]) -> tuple[list[str], str]:
 def _with_marks(table: Mapping[str, Any], marks: Sequence[str]) -> dict[str, Any]:
     """The table with the notes on the marked critics that it names."""
     texts = "\n".join(text for row in table["rows"] for cell in row for text in ([cell] if isinstance(cell, str) else cell))
-    needed = [note for note in marks if f"{note.removeprefix(MARK).partition(':')[0].strip()} {MARK}" in texts]
+    needed = [note for note in marks if f"{note.removeprefix(MARK).partition(':')[0].strip()}\u00a0{MARK}" in texts]
     return {**table, "notes": [*table.get("notes", ()), *needed]} if needed else dict(table)
 
 

@@ -84,5 +84,5 @@ def test_critics_are_called_by_the_names_that_tables_give_them(tmp_path: Path) -
     marked = Evaluation(
         tmp_path / "evaluate", Manifest(stage="evaluate"), Metrics(benchmarks={}, label="X", critic={"remark": "another prompt"})
     )
-    assert (marked.title, marked.plain_title) == ("X ‡", "X")
+    assert (marked.title, marked.plain_title) == ("X\u00a0‡", "X")
     assert mark_notes([marked]) == ["‡ X: another prompt, so the figures are not those of its authors' settings."]
