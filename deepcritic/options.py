@@ -72,7 +72,8 @@ class Options:
     REPLACES: ClassVar[Mapping[str, str]] = {}
     """Options that have no effect if another one, or a group, is given: `{"generations": "model sampler"}`."""
     NEEDS: ClassVar[Mapping[str, str]] = {}
-    """Engines that have no effect without an option, in the syntax of `needs` of `option`: `{"sampler": "split=model"}`."""
+    """Engines that have no effect without an option, in the syntax of `needs` of `option`: `{"sampler": "split=model"}`, with `|`
+    between alternatives."""
 
     COUNTS_COST: ClassVar[bool] = True
     """Whether requests to its sampler count towards `max_cost`."""

@@ -103,11 +103,18 @@ def without_effect(stage: str, values: Mapping[str, Any]) -> dict[str, str]:
             found |= {name: f"{keys.get(cause, cause)}= is set" for name in replaced.split()}
     needs = {one.name: one.needs for one in described(record) if one.needs} | dict(record.NEEDS)
     for name, condition in needs.items():
-        needed, _, wanted = condition.partition("=")
-        value = values.get(needed)
-        if not (str(value) in wanted.split(",") if wanted else _is_set(value)):
-            found.setdefault(name, f"it needs {keys[needed]}={wanted.replace(',', ' or ')}")
+        if not any(_met(values, one) for one in condition.split("|")):
+            needed = (one.partition("=") for one in condition.split("|"))
+            wanted = (f"{keys[option]}={value.replace(',', ' or ')}" for option, _, value in needed)
+            found.setdefault(name, f"it needs {' or '.join(wanted)}")
     return found
+
+
+def _met(values: Mapping[str, Any], condition: str) -> bool:
+    """Whether an option is set, or has one of the values, as in "split=model"."""
+    needed, _, wanted = condition.partition("=")
+    value = values.get(needed)
+    return str(value) in wanted.split(",") if wanted else _is_set(value)
 
 
 def readers(name: str) -> list[str]:

@@ -8,18 +8,23 @@
     for row in judgements("test.jsonl"): ...
     for row in nemotron_proofs("train.jsonl"): ...
     for row in nemotron_meta("train.jsonl"): ...
+    for row in critiques("runs/x/evaluate"): ...          # of an evaluation with task=proof, not rated yet
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
-from deepcritic.datasets.base import reader
+import msgspec
+
+from deepcritic.datasets.base import Report, convert_each, reader
 from deepcritic.datasets.fields import missing, take
-from deepcritic.datasets.reading import Record
+from deepcritic.datasets.reading import Record, read_lines
 from deepcritic.errors import InputError
-from deepcritic.schema import Example, Gold, Item, content_id
+from deepcritic.schema import Example, Generation, Gold, Item, content_id, decode
 from deepcritic.text.parsing import last_boxed, strip_thinking
 
 POINTS: Final = 7
@@ -155,6 +160,38 @@ def _dialogue(record: Record) -> tuple[str | None, Any]:
         return _HALVES[box.strip()]
 
     return said[-2][1], grade
+
+
+def critiques(path: str | Path, *, scale: str = "halves", max_bad: int = 0, report: Report | None = None) -> Iterator[Example]:
+    """The critiques of an evaluation with `task=proof`, as rows of `task=meta_verification` without a rating: those of proofs
+    that did not get full marks. `path` is its folder, `scale` the critic's. Rate them in `gold.grade`."""
+    folder, full = Path(path).expanduser(), {"halves": ("1", "1.0"), "points": ("7", "7.0")}
+    files = [folder / "examples.jsonl", folder / "generations.jsonl"]
+    if scale not in full:
+        raise InputError("no scale of grades", field="source.scale", found=scale, expected=" or ".join(full))
+    for file in files:
+        if not file.is_file():
+            raise InputError("not the folder of an evaluation", file=file, expected="a folder of stage=evaluate task=proof")
+    examples: dict[str, Example] = {row.id: row for row in (decode(line, Example) for _, line in read_lines(files[0]))}
+    replies = ((place, decode(line, Generation)) for place, line in read_lines(files[1]))
+
+    def convert(reply: Generation) -> Example | tuple[Example, ...]:
+        row = examples.get(reply.key.example_id)
+        if row is None:
+            raise InputError("a reply to no row of examples.jsonl", field="key.example_id", found=reply.key.example_id,
+                             expected="the files of one evaluation")  # fmt: skip
+        text = strip_thinking(reply.prefix + reply.text)
+        box = None if text is None or reply.finish_reason == "length" else last_boxed(text)
+        if text is None or box is None or box.strip() in full[scale]:
+            return ()
+        aids: dict[str, Any] = {name: row.item.meta[name] for name in ("reference_solution", "rubric") if name in row.item.meta}
+        meta: dict[str, Any] = {**aids, "critique": text.strip(), "scale": scale}
+        return Example(
+            id=f"{row.id}/critique-{reply.key.sample}", item=msgspec.structs.replace(row.item, meta=meta), source=row.source,
+            parent_id=row.id, license=row.license,
+        )  # fmt: skip
+
+    return convert_each(replies, convert, max_bad, report or Report())
 
 
 proofbench = reader(_proofbench)

@@ -9,6 +9,7 @@ be balanced. Both use only the training labels.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,13 +22,17 @@ from deepcritic.hub.models import load_tokenizer, model_id
 from deepcritic.options import REQUIRED, Options, option, wrong
 from deepcritic.runs.folder import RunFolder
 from deepcritic.samplers.base import Sampler, Sampling
+from deepcritic.samplers.resume import engine_for
 from deepcritic.tasks.base import CriticTask
+from deepcritic.tasks.meta_verification import MetaVerification
+from deepcritic.tasks.proof import Proof
 from deepcritic.training.card import push_model, write_card
 from deepcritic.training.checkpoints import BEST
 from deepcritic.training.grpo import LOSSES, WEIGHTS, check_loss, check_vllm, grpo_trainer, plan_training, vllm_settings
 from deepcritic.training.loop import best_of, remove_checkpoints, save_model, train
+from deepcritic.training.meta_reward import MetaReward
 from deepcritic.training.plan import GIB
-from deepcritic.training.processes import leader_first, leads, world_size
+from deepcritic.training.processes import leader_first, leads, rank, world_size
 from deepcritic.training.prompts import Prompt, balance, prefilter, read_prompts, reply_room, room
 from deepcritic.training.settings import TrainerSettings, accumulation
 from deepcritic.training.validation import Validation, validate
@@ -40,7 +45,7 @@ VOTES = 8
 class RLOptions(Options):
     """Reinforcement learning with GRPO (TRL) and the task's 0/1 judgment as reward."""
 
-    NEEDS: ClassVar = {"sampler": "prefilter_samples"}
+    NEEDS: ClassVar = {"sampler": "prefilter_samples|meta_judge"}
 
     examples: str = option(REQUIRED, "labelled solutions: labelled.jsonl of stage=label, or examples.jsonl", group="Data")
     columns: Mapping[str, str] | None = option(None, "column names, if the rows are not from stage=prepare: {problem: question}")
@@ -57,6 +62,14 @@ class RLOptions(Options):
     balanced_batches: bool = option(False, "keep the overall class shares in each batch")
     shuffle_labels: bool = option(False, "permute the labels among the prompts, as a control that should not improve the critic")
     model: str | None = option(None, "critic to train: local folder or hub id (ORG/NAME@revision)", group="Model", top=True)
+    meta_judge: str | None = option(
+        None, "model that judges if the issues in a critique of a proof are real (task=proof); its rating multiplies the reward",
+        group="Meta-verification",
+    )  # fmt: skip
+    meta_judge_template: str | None = option(None, "file with its prompt", needs="meta_judge")
+    meta_judge_max_tokens: int | None = option(
+        4096, "maximum length of its reply in tokens; null: what the context leaves", at_least=1, needs="meta_judge"
+    )
     steps: int | None = option(100, "maximum optimizer steps; null: use `epochs`", group="Training", at_least=1)
     epochs: float | None = option(None, "maximum epochs over the prompts; null: use `steps`")
     prompts_per_step: int = option(16, "prompts per step over all processes, each with a group of replies", at_least=1)
@@ -170,7 +183,10 @@ def run(
     trainer.check(model)
     if options.push is not None:
         publishing.check(options.push)
-    files = {"examples": Path(options.examples)}
+    meta = _meta_reward(folder, options, task, sampler)
+    files: dict[str, Any] = {"examples": Path(options.examples)}
+    if meta is not None:
+        files |= {"meta_judge": meta.model_id, "meta prompt": meta.judge.template.sha}
     if options.validation_examples:
         files["validation_examples"] = Path(options.validation_examples)
     if not leader_first(lambda: folder.begin(**files, model=model_id(model))):
@@ -224,6 +240,7 @@ def run(
             "keep": options.log_groups, "collapse_threshold": options.collapse_threshold,
             "max_logprob_gap": options.max_logprob_gap, "patience": options.patience,
         },
+        meta,
     )  # fmt: skip
     validated = options.validation_examples is not None and options.eval_steps > 0
     if options.validation_examples and validated:
@@ -233,7 +250,8 @@ def run(
         )  # fmt: skip
         held.check(grpo.model, tokenizer)
         validate(grpo, tokenizer, held, folder.path, every=options.eval_steps, base=model)
-    steps_done = train(grpo, folder.path)
+    with meta or contextlib.nullcontext():
+        steps_done = train(grpo, folder.path)
     save_model(grpo, tokenizer, folder.path, base=model)
     if not leads():
         return {}
@@ -246,6 +264,22 @@ def run(
     remove_checkpoints(folder.path)
     push_model(folder.path, options.push)
     return manifest
+
+
+def _meta_reward(
+    folder: RunFolder, options: RLOptions, task: CriticTask[Any], sampler: Callable[..., Sampler]
+) -> MetaReward | None:
+    if options.meta_judge is None:
+        return None
+    if not isinstance(task, Proof) or isinstance(task, MetaVerification):
+        raise UsageError(
+            f"stage.meta_judge judges the issues in critiques of proofs; expected task=proof, found task={task.name}"
+        )
+    engine = engine_for(sampler, options.meta_judge, "stage.meta_judge")
+    judge = MetaVerification(options.meta_judge_template)
+    return MetaReward(
+        engine, task, judge, folder.path, max_tokens=options.meta_judge_max_tokens, seed=options.seed, process=rank()
+    )
 
 
 def _filtered(

@@ -13,7 +13,7 @@ from deepcritic.runs.folder import RunFolder
 from deepcritic.samplers.base import Sampling
 from deepcritic.tasks.base import CriticTask
 from deepcritic.training.grpo_monitor import rl_monitor
-from deepcritic.training.grpo_rollouts import RolloutFunction, own_engine, vllm_engine
+from deepcritic.training.grpo_rollouts import Change, RolloutFunction, own_engine, vllm_engine
 from deepcritic.training.loop import order_by_epoch, quiet, recorder
 from deepcritic.training.plan import Drawing, Plan
 from deepcritic.training.processes import world_size
@@ -131,6 +131,7 @@ def grpo_trainer(
     balanced: bool,
     rounds: int,
     watching: dict[str, Any],
+    change: Change | None = None,
 ) -> Any:
     from datasets import Dataset
     from trl import GRPOTrainer
@@ -139,7 +140,14 @@ def grpo_trainer(
     sampling = Sampling(temperature=config.temperature, max_tokens=config.max_completion_length)
     engine = vllm_engine if config.use_vllm else own_engine(tokenizer, sampling, config.per_device_train_batch_size)
     rollouts = RolloutFunction(
-        prompts, task, tokenizer, engine, rounds=rounds, seed=config.seed, cut_earns=config.mask_truncated_completions
+        prompts,
+        task,
+        tokenizer,
+        engine,
+        rounds=rounds,
+        seed=config.seed,
+        cut_earns=config.mask_truncated_completions,
+        change=change,
     )
     monitor = rl_monitor(folder.path, rollouts, **watching)
     trainer = GRPOTrainer(

@@ -14,11 +14,12 @@
 | `entropy`, `completions/mean_length`, `kl` | nats per token; tokens; KL from the starting model, if `beta` is not 0 |
 | `sampling/sampling_logp_difference/mean` | with vLLM: mean log-probability gap per token of engine and trainer |
 | `sampling/importance_sampling_ratio/mean` | with vLLM: the mean importance weight of tokens or replies |
+| `meta_asked`, `meta_rating`, ... | with `stage.meta_judge`: see `deepcritic.training.meta_reward.MetaReward` |
 | `.../masked`, `.../truncated` | the share of these weights that were masked or truncated |
 
 With `keep`, that many groups of every logged step are written to `groups.jsonl`, with their advantages:
 `{"step", "example_id", "gold", "samples": [{"text", "verdict", "reward", "advantage", "finish_reason"}]}`. `gold` is the
-first error, or another task's gold.
+first error, the grade of a proof, or another task's gold.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class RLMonitor:
     ) -> list[float]:
         """The trainer's reward function: the rewards from `RolloutFunction`. TRL logs it under this name."""
         for name, value in figures(self.groups.batch).items():
+            log_metric(name, value)
+        for name, value in ({} if self.groups.change is None else self.groups.change.figures).items():
             log_metric(name, value)
         log_metric("groups_drawn", len(self.groups.used) / len(self.groups.batch))
         return judged
@@ -169,10 +172,13 @@ def told(step: int, group: Group, advantages: list[float]) -> dict[str, Any]:
             "reward": sample.reward,
             "advantage": round(advantage, 6),
             "finish_reason": "stop" if sample.ended else "length",
+            **({} if sample.rating is None else {"rating": sample.rating}),
         }
         for sample, advantage in zip(group.samples, advantages, strict=True)
     ]
     gold = getattr(group.prompt.gold, "first_error", group.prompt.gold)
+    if getattr(group.prompt.gold, "grade", None) is not None:
+        gold = group.prompt.gold.grade
     return {"step": step, "example_id": group.prompt.id, "gold": msgspec.to_builtins(gold), "samples": samples}
 
 

@@ -46,6 +46,8 @@ class Sample:
     reward: float
     ended: bool
     logprobs: list[float] | None = None
+    rating: float | None = None
+    """The rating of a meta-verified reply (see `deepcritic.training.meta_reward`)."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,14 @@ class Engine(Protocol):
     def __call__(
         self, trainer: Any, prompts: list[list[int]], seeds: list[int]
     ) -> tuple[list[list[int]], list[list[float]] | None]: ...
+
+
+class Change(Protocol):
+    """Changes the rewards of groups. `figures` describes the last ones, for the log."""
+
+    figures: dict[str, float]
+
+    def __call__(self, groups: list[Group]) -> list[Group]: ...
 
 
 def own_engine(tokenizer: Any, sampling: Sampling, batch_size: int) -> Engine:
@@ -97,8 +107,8 @@ class RolloutFunction:
 
     The trainer knows only the names of prompts; questions, gold and judgments are kept here. Zero-variance groups are replaced
     by groups of other prompts of the same class, up to `rounds` times. The choice depends only on the seed, the step and the
-    round, so a resumed run makes the same one. A truncated reply earns the reward of its verdict (it is excluded from the
-    loss), or 0 without `cut_earns`.
+    round, so a resumed run makes the same one. `change` may change the rewards of the groups. A truncated reply earns the
+    reward of its verdict (it is excluded from the loss), or 0 without `cut_earns`.
     """
 
     def __init__(
@@ -111,11 +121,13 @@ class RolloutFunction:
         rounds: int = 0,
         seed: int = 0,
         cut_earns: bool = True,
+        change: Change | None = None,
     ) -> None:
         self.prompts = {prompt.id: prompt for prompt in prompts}
         self.task, self.tokenizer, self.engine = task, tokenizer, engine
         self.rounds, self.seed, self.cut_earns = rounds, seed, cut_earns
         self.reward = reward_of(task)
+        self.change = change
         self.batch: list[Group] = []
         """The groups of the last batch, sampled by this process."""
         self.used: list[str] = []
@@ -148,7 +160,7 @@ class RolloutFunction:
         for at, prompt in enumerate(prompts):
             part = slice(at * size, (at + 1) * size)
             groups.append(self._judged(prompt, ids[at], replies[part], logprobs[part] if logprobs else [None] * size, trainer))
-        return groups
+        return groups if self.change is None else self.change(groups)
 
     def _judged(self, prompt: Prompt, ids: list[int], replies: list[list[int]], logprobs: Sequence[Any], trainer: Any) -> Group:
         question = prompt.question

@@ -19,9 +19,14 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
+def rank() -> int:
+    """The number of this process, from 0."""
+    return int(os.environ.get("RANK") or 0)
+
+
 def leads() -> bool:
     """Whether this process owns the run folder."""
-    return int(os.environ.get("RANK") or 0) == 0
+    return rank() == 0
 
 
 def leader_first(act: Callable[[], T]) -> T:

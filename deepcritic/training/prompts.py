@@ -48,6 +48,8 @@ class Prompt:
     stratum: str
     origin: str = ""
     """The row's source and licence."""
+    item: Any = None
+    """What the prompt is about."""
 
     def ids(self, tokenizer: Any) -> list[int]:
         """The model's input tokens."""
@@ -64,7 +66,7 @@ def prompt_of(row: Any, task: CriticTask[Any], seed: int) -> Prompt | None:
         return None
     question = task.ask(row.item, seed=sample_seed(seed, Key(example_id=row.id, request=ASK)))
     origin = f"{getattr(row, 'source', '') or 'no source'} ({getattr(row, 'license', None) or 'no licence'})"
-    return Prompt(id=row.id, question=question, gold=row.gold, stratum=stratum, origin=origin)
+    return Prompt(id=row.id, question=question, gold=row.gold, stratum=stratum, origin=origin, item=row.item)
 
 
 def read_prompts(

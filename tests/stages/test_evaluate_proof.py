@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from deepcritic.critic import Critic
@@ -17,6 +18,7 @@ from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.samplers.scripted import ScriptedSampler
 from deepcritic.schema import Dialogue, Example, Gold, Item
 from deepcritic.stages import critique, reject
+from deepcritic.tasks.meta_verification import MetaVerification
 from deepcritic.tasks.metrics_types import ProofFigures
 from deepcritic.tasks.proof import Proof
 from tests.datasets.made_up_benches import written
@@ -116,6 +118,29 @@ def test_rows_of_another_task_are_named(command: Command, make_solutions: Any) -
     outcome = command(*EVALUATE, "benchmark=examples", "benchmark.path=solutions.jsonl", "stage.generations=x.jsonl")
     assert outcome.code != 0
     assert "the example is not graded" in outcome.err
+
+
+def test_critiques_become_rows_to_rate(command: Command) -> None:
+    rows = _proofs(6)
+    _replies(rows, "right.jsonl", 1.0, samples=2)
+    words = ("benchmark=examples", "benchmark.path=proofs.jsonl", "stage.generations=right.jsonl")
+    assert command(*EVALUATE, *words).code == 0
+    outcome = command("stage=prepare", "source=proof_critiques", "source.path=runs/mine/evaluate", "run=mine", "name=meta")
+    assert outcome.code == 0, outcome.err
+    made = list(read_rows(Path("runs/mine/prepare.meta/examples.jsonl"), Example))
+    assert len(made) == 8, "two replies to each of the four proofs without full marks"
+    assert all(row.gold == Gold() for row in made), "the truth of the proof is not the rating"
+    question = MetaVerification().ask(made[0].item).messages[-1].content
+    assert "Something." in question
+    assert "Proof 0." in question
+    rated = [msgspec.structs.replace(row, gold=Gold(grade=0.5)) for row in made]
+    write_rows(Path("rated.jsonl"), rated)
+    replies = [{"example_id": row.id, "sample": 0, "text": "\\boxed{0.5}"} for row in rated]
+    Path("ratings.jsonl").write_text("".join(json.dumps(line) + "\n" for line in replies), "utf-8")
+    more = ("benchmark=examples", "benchmark.path=rated.jsonl", "stage.generations=ratings.jsonl", "run=judge")
+    outcome = command("stage=evaluate", "task=meta_verification", *more)
+    assert outcome.code == 0, outcome.err
+    assert "exact grades 100.0" in outcome.out
 
 
 def test_a_critic_grades_a_proof() -> None:
