@@ -7,8 +7,8 @@ Writes data/evidence/proofs.json. A "proof" is a solution of three steps, graded
 step is wrong (one line repairs it), else 0. The critic first learns from critiques that check every step, list an issue and end
 with the grade. In two of five critiques with a low grade, the issue names a step that is right: it is made up, and the grade is
 not. Then GRPO trains it twice from there: with the plain reward, and with the reward times the rating of a judge. The judge is a
-rule: it works out the step that the issue names, from the text that it is shown. Nothing was tuned: the sizes were set in advance
-to take few minutes, and rates are those of the demo (SFT) and twice those of the demo (RL, with half its replies per step).
+rule: it works out the step that the issue names, from the text that it is shown. Nothing was tuned: sizes and rates were set
+once, in advance, so that a seed takes few minutes.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from deepcritic.tasks.proof import Proof
 SEEDS = (1, 2, 3)
 RUNS = Path("runs")
 TEMPLATE = "deepcritic://microworld/templates/proof.txt"
-STEPS, TRAIN, RL_ROWS, TEST = 3, 900, 300, 300
+STEPS, TRAIN, RL_ROWS, TEST = 3, 900, 240, 240
 MADE_UP = 0.4
 """The share of the low grades whose issue is made up, in the critiques that the critic learns from."""
-SFT = "stage.epochs=6 stage.learning_rate=0.001 stage.batch_size=16 stage.device_batch_size=16 stage.max_length=512"
+SFT = "stage.epochs=4 stage.learning_rate=0.001 stage.batch_size=16 stage.device_batch_size=16 stage.max_length=512"
 RL: dict[str, Any] = {
-    "steps": 30, "prompts_per_step": 8, "num_generations": 8, "device_batch_size": 64, "learning_rate": 2e-4, "beta": 0.0,
-    "max_tokens": 160, "prefilter_samples": 0, "save_steps": 10, "logging_steps": 5, "log_groups": 2, "collapse_threshold": None,
+    "steps": 20, "prompts_per_step": 4, "num_generations": 8, "device_batch_size": 32, "learning_rate": 3e-4, "beta": 0.0,
+    "max_tokens": 128, "prefilter_samples": 0, "save_steps": 10, "logging_steps": 5, "log_groups": 2, "collapse_threshold": None,
 }  # fmt: skip
 ISSUE = re.compile(r"Step ([1-9])\b")
 
