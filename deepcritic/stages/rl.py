@@ -63,12 +63,12 @@ class RLOptions(Options):
     shuffle_labels: bool = option(False, "permute the labels among the prompts, as a control that should not improve the critic")
     model: str | None = option(None, "critic to train: local folder or hub id (ORG/NAME@revision)", group="Model", top=True)
     meta_judge: str | None = option(
-        None, "model that judges if the issues in a critique of a proof are real (task=proof); its rating multiplies the reward",
+        None, "model that rates whether a proof critique's issues are real (task=proof); its rating multiplies the reward",
         group="Meta-verification",
     )  # fmt: skip
-    meta_judge_template: str | None = option(None, "file with its prompt", needs="meta_judge")
+    meta_judge_template: str | None = option(None, "file with the judge's prompt; null: built-in", needs="meta_judge")
     meta_judge_max_tokens: int | None = option(
-        4096, "maximum length of its reply in tokens; null: what the context leaves", at_least=1, needs="meta_judge"
+        4096, "maximum tokens per reply of the judge; null: up to the context length", at_least=1, needs="meta_judge"
     )
     steps: int | None = option(100, "maximum optimizer steps; null: use `epochs`", group="Training", at_least=1)
     epochs: float | None = option(None, "maximum epochs over the prompts; null: use `steps`")
@@ -272,9 +272,7 @@ def _meta_reward(
     if options.meta_judge is None:
         return None
     if not isinstance(task, Proof) or isinstance(task, MetaVerification):
-        raise UsageError(
-            f"stage.meta_judge judges the issues in critiques of proofs; expected task=proof, found task={task.name}"
-        )
+        raise UsageError(f"stage.meta_judge needs task=proof; found task={task.name}")
     engine = engine_for(sampler, options.meta_judge, "stage.meta_judge")
     judge = MetaVerification(options.meta_judge_template)
     return MetaReward(
