@@ -9,9 +9,10 @@ causal attention (Chowdhery et al. 2022, arXiv 2204.02311, appendix B, halved be
 adapter needs no gradients of the base weights, so 4 per parameter; a forward pass costs a third of 6. Activations: what autograd
 saves per layer of Llama or Qwen2 in torch 2, counted with `saved_tensors_hooks`: per token 8 numbers per unit of width, 4 per
 MLP unit, 2 per key unit; in bfloat16 the norms add 6 bytes per unit of width. With gradient checkpointing: the input of each
-layer, and one recomputed layer. Full logits are never in memory (TRL's fused head). Generation: each token reads the weights,
-shared by the rows of a batch, and the keys and values of its row (Pope et al. 2022, arXiv 2211.05102, section 3.1), with an
-H100's ratio of memory bandwidth to arithmetic.
+layer, and one recomputed layer. Logits: TRL's fused head computes them in tiles of `_TILE`, and sums gradients in float32.
+Generation: each token reads the weights, shared by the rows of a batch, and the keys and values of its row (Pope et al. 2022,
+arXiv 2211.05102, section 3.1), with an H100's ratio of memory bandwidth to arithmetic. `scripts/bench memory` compares the plan
+with measured memory.
 """
 
 from __future__ import annotations
@@ -31,14 +32,18 @@ _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 _FOUR_BITS = 0.5
 _ADAM = 2
 """Adam keeps two numbers per trained parameter, in its dtype."""
+_TILE = (4096, 32_768)
+"""The most tokens and vocabulary entries of the fused head's tile (`trl.kernels.chunked_logprob`, TRL 1.16)."""
+_TILES_ON_CPU = 9
+"""Without Triton the tile's gradient is computed in torch, with so many float32 arrays of its size at once."""
 _OPERATIONS_A_BYTE = 295
 """bfloat16 operations per byte of memory read: 989 TFLOP/s and 3.35 TB/s of an H100 SXM."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Sizes of a model. `adapter`: parameters of an adapter; `inner`: width of the MLP; `keys`: width of the keys of all
-    heads."""
+    """Sizes of a model. `adapter`: parameters of an adapter; `inner`: width of the MLP; `keys`: width of the keys of all heads;
+    `vocabulary`: rows of the output head."""
 
     parameters: int
     adapter: int
@@ -46,6 +51,7 @@ class Shape:
     width: int
     inner: int
     keys: int
+    vocabulary: int
 
     @classmethod
     def of(cls, model: str, settings: TrainerSettings) -> Self:
@@ -71,6 +77,7 @@ class Shape:
             width=config.hidden_size,
             inner=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
             keys=(getattr(config, "num_key_value_heads", None) or heads) * head_width,
+            vocabulary=config.vocab_size,
         )
 
 
@@ -164,8 +171,17 @@ class Plan:
     def _activations(self) -> float:
         shape, number = self.shape, self._number
         layer = number * (8 * shape.width + 4 * shape.inner + 2 * shape.keys) + (6 * shape.width if number < 4 else 0)
-        kept = number * shape.width * shape.layers + layer if self.settings.checkpoints_on(self.gpu) else layer * shape.layers
-        return float(self.longest * self.rows * kept)
+        tokens, head = self.longest * self.rows, self._head()
+        if not self.settings.checkpoints_on(self.gpu):
+            return float(tokens * layer * shape.layers + head)
+        return float(tokens * number * shape.width * shape.layers + max(tokens * layer, head))
+
+    def _head(self) -> float:
+        """Bytes of the fused head in the backward pass: a tile, and the gradients, which it sums in float32."""
+        shape, tokens, full = self.shape, self.longest * self.rows, _BYTES["float32"]
+        tile = min(tokens, _TILE[0]) * min(shape.vocabulary, _TILE[1])
+        gradients = full * shape.width * (tokens + (0 if shape.adapter else shape.vocabulary))
+        return tile * (self._number if self.gpu else full * _TILES_ON_CPU) + gradients
 
     def _drawn(self) -> float:
         assert self.drawing is not None
@@ -214,7 +230,8 @@ class Plan:
 
     def __str__(self) -> str:
         """
-        >>> shape = Shape(parameters=7_615_616_512, adapter=40_370_176, layers=28, width=3584, inner=18_944, keys=512)
+        >>> shape = Shape(parameters=7_615_616_512, adapter=40_370_176, layers=28, width=3584, inner=18_944, keys=512,
+        ...               vocabulary=152_064)
         >>> print(Plan(shape=shape, settings=TrainerSettings(lora_rank=16), tokens=27_000_000, steps=210, mean=2000, longest=4096,
         ...            rows=1, devices=1))
         parameters: 7,615,616,512; trained: 40,370,176 (adapter)

@@ -18,7 +18,7 @@ from deepcritic.training.settings import TrainerSettings
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
 BASE = "deepcritic://microworld/models/base"
-SEVEN = Shape(parameters=7_615_616_512, adapter=0, layers=28, width=3584, inner=18_944, keys=512)
+SEVEN = Shape(parameters=7_615_616_512, adapter=0, layers=28, width=3584, inner=18_944, keys=512, vocabulary=152_064)
 
 QWEN_7B = {
     "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "vocab_size": 152064,
@@ -64,12 +64,15 @@ def test_memory_by_part() -> None:
     memory = _plan().memory
     assert sum(memory[part] for part in ("weights", "gradients", "optimizer")) == 16 * SEVEN.parameters
     layer = 2 * (8 * 3584 + 4 * 18_944 + 2 * 512) + 6 * 3584
-    assert memory["activations"] == 2 * 4096 * (2 * 3584 * 28 + layer)
+    head = 2 * 4096 * 32_768 + 4 * 3584 * (2 * 4096 + 152_064)  # a tile in bfloat16, and gradients in float32
+    assert head > 2 * 4096 * layer, "so the head decides, not the recomputed layer"
+    assert memory["activations"] == 2 * 4096 * 2 * 3584 * 28 + head
     adapter = Shape(**{**vars(SEVEN), "adapter": 1_000_000})
     assert _plan(adapter, lora_rank=8, dtype="bfloat16").memory["weights"] == 2 * SEVEN.parameters + 4 * 1_000_000
     quantised = _plan(adapter, lora_rank=8, quantised=True).memory
     assert quantised["weights"] == 0.5 * SEVEN.parameters + 4 * 1_000_000
     assert (quantised["gradients"], quantised["optimizer"]) == (4_000_000, 8_000_000)
+    assert quantised["activations"] == 2 * 4096 * (2 * 3584 * 28 + layer), "the head is frozen"
 
 
 def test_hours_at_an_mfu() -> None:
@@ -139,7 +142,8 @@ def test_what_autograd_keeps_of_a_layer() -> None:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             held = model.model(torch.arange(256)[None], use_cache=False).last_hidden_state
         told = Plan(
-            shape=Shape(parameters=0, adapter=0, layers=4, width=96, inner=256, keys=32), settings=settings, tokens=256, steps=1,
+            shape=Shape(parameters=0, adapter=0, layers=4, width=96, inner=256, keys=32, vocabulary=0),
+            settings=settings, tokens=256, steps=1,
             mean=256.0, longest=256, rows=1, devices=1, gpu=False,
         ).memory["activations"]  # fmt: skip
         assert told == pytest.approx(sum(seen.values()), rel=0.12)
