@@ -87,7 +87,7 @@ def test_hours_at_an_mfu() -> None:
 def test_what_cannot_fit_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = 16 * SEVEN.parameters
     monkeypatch.setattr(plans, "_room", lambda: (needed - 1.0, "a small card"))
-    with pytest.raises(InputError, match=r"training needs 113.5 GiB .* a small card has 113.5; take a smaller model"):
+    with pytest.raises(InputError, match=r"training needs 113.5 GiB .* a small card has 113.5; use a smaller model"):
         _plan().check_memory()
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(InputError, match=r"113\.5 GiB"):
