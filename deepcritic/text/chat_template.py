@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 from deepcritic.errors import InputError
 from deepcritic.schema import Message
+from deepcritic.text.deadline import DeadlineError, deadline
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken
@@ -27,6 +28,8 @@ LOG = logging.getLogger(__name__)
 
 _MARK = "\ue000{}\ue001"
 _TAIL = 4
+_SECONDS = 20.0
+"""The longest time for one rendering of a template, which takes milliseconds."""
 _LOOK = 16
 """Tokens at the end of a prompt that are searched for an opened thought."""
 _OPENED = re.compile(r"(?:<(?:think|thinking|thought|seed:think)>|\[THINK\]|◁think▷|<\|START_THINKING\|>)\s*\Z")
@@ -242,12 +245,29 @@ def _takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def _applied(tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, str]], opens: bool) -> str:
-    """The template's text. Raises `InputError` with the template's own message if it rejects the turns."""
+    """The template's text. Raises `InputError` with the template's own message if it rejects the turns, or if it does not end."""
     from jinja2 import TemplateError
 
     try:
-        return str(tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=opens))
-    except TemplateError as error:
+        with deadline(_SECONDS):
+            return str(tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=opens))
+    except DeadlineError:
+        raise InputError(
+            "the chat template does not end", field="chat_template", found=f"no text after {_SECONDS:g} s",
+            expected="a template without long loops",
+        ) from None  # fmt: skip
+    except RecursionError:
+        raise InputError(
+            "the chat template does not end", field="chat_template", found="a recursion", expected="a template without recursion"
+        ) from None
+    except (
+        TemplateError,
+        ArithmeticError,
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+    ) as error:  # whatever its code raises
         roles = ", ".join(row["role"] for row in rows)
         reason = str(error).strip().partition("\n")[0]
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]"
 from deepcritic.errors import InputError
 from deepcritic.hub.models import load_tokenizer
 from deepcritic.schema import Message
+from deepcritic.text import chat_template
 from deepcritic.text.chat_template import dialogue_ids, prompt_ids, reply_text, text_ids
 
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -128,6 +130,24 @@ def test_a_template_that_hides_a_message_is_refused(tokenizer: Any, monkeypatch:
     monkeypatch.setattr(tokenizer, "chat_template", "{{ messages[-1]['content'] }}")
     with pytest.raises(InputError, match="the chat template does not render every message"):
         prompt_ids(tokenizer, _messages("a <|im_end|>", "b"))
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+      "does not end; found 'no text after 0.5 s'"),
+     ("{{ messages.__class__.__mro__ }}", "SecurityError: access to attribute '__class__'"),
+     ("{% for a in range(10**9) %}{% endfor %}", "rejects the turns (OverflowError: Range too big"),
+     ("{{ 1 + messages }}", "rejects the turns (TypeError: "),
+     ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "does not end; found 'a recursion'")],
+)  # fmt: skip
+def test_a_template_that_does_not_end_or_reaches_out_is_refused(
+    template: str, said: str, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizer, "chat_template", template)
+    monkeypatch.setattr(chat_template, "_SECONDS", 0.5)
+    with pytest.raises(InputError, match=re.escape(said)):
+        prompt_ids(tokenizer, _messages("a"))
 
 
 # Tokenizers of several makes. Each has its own template, control tokens and way with blanks.
