@@ -211,6 +211,9 @@ def run(
         copied = bool(options.beta) and not plan.shape.adapter  # an adapter's base is the reference model
         second = f"\n{plan.on_gpus().memory['weights'] / GIB:.3g} GiB more for the reference model (stage.beta)" if copied else ""
         print(f"for all prompts, with replies of the maximum length:\n{plan.dry_run()}{second}")
+        if meta is not None:
+            most = options.steps_for(len(prompts)) * replies
+            print(f"not counted: the judge of stage.meta_judge is asked about up to {most:,} critiques")
         if not options.prefilter_samples:  # otherwise counting the prefilter's requests ends the run
             raise Stopped(f"{folder.path}: dry run, nothing was trained")
     prompts, counts = _filtered(folder, options, prompts, max_tokens, task, sampler)
