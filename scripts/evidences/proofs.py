@@ -86,7 +86,7 @@ def is_real(problem: str, solution: str, issues: Iterable[str]) -> bool:
 
 def proofs(seed: int, split: str, count: int, name: str) -> list[tuple[Example, Problem, list[str]]]:
     """Graded solutions, a third with each grade."""
-    rng, made = random.Random(f"{seed}/{name}"), []
+    rng, made = random.Random(f"{seed}/{name}"), list[tuple[Example, Problem, list[str]]]()
     while len(made) < count:
         problem = draw_problem(rng, split, (STEPS,))
         steps = write_solution(problem, rng, {"slip": 0.15, "operand": 0.15})
@@ -164,6 +164,11 @@ def made_up(folder: Path) -> np.ndarray:
     return np.array([values[name] for name in sorted(values)])
 
 
+def known(interval: tuple[float | None, float | None] | None) -> tuple[float, float] | None:
+    low, high = interval or (None, None)
+    return None if low is None or high is None else (low, high)
+
+
 def figures(seed: int) -> list[Found]:
     found, invented, exact = list[Found](), dict[str, Any](), dict[str, Any]()
     for name, title in (("sft", "before RL"), ("plain", "plain reward"), ("meta", "meta-verified reward")):
@@ -176,14 +181,16 @@ def figures(seed: int) -> list[Found]:
         interval = [100 * bound for bound in mean_interval(invented[name])]
         found += [
             Found(f"{title}: replies with a made-up issue", 100 * float(invented[name].mean()), interval, None, True),
-            Found(f"{title}: exact grades", part.accuracy, part.accuracy_interval, None, True),
-            Found(f"{title}: quadratic kappa", part.kappa or 0.0, part.kappa_interval),
-            Found(f"{title}: mean absolute error", part.mae or 0.0, part.mae_interval, None, True),
+            Found(f"{title}: exact grades", part.accuracy, known(part.accuracy_interval), None, True),
+            Found(f"{title}: quadratic kappa", part.kappa or 0.0, known(part.kappa_interval)),
+            Found(f"{title}: mean absolute error", part.mae or 0.0, known(part.mae_interval), None, True),
         ]
         if name == "sft" and part.constant_baseline is not None:
             base = part.constant_baseline
-            found.append(Found("best constant grade: exact grades", base.accuracy or 0.0, base.accuracy_interval, None, True))
-            found.append(Found("best constant grade: mean absolute error", base.mae or 0.0, base.mae_interval, None, True))
+            found.append(
+                Found("best constant grade: exact grades", base.accuracy or 0.0, known(base.accuracy_interval), None, True)
+            )
+            found.append(Found("best constant grade: mean absolute error", base.mae or 0.0, known(base.mae_interval), None, True))
     for what, difference, bounds in (
         ("made-up issues, plain minus meta-verified", invented["plain"] - invented["meta"], ABOVE_ZERO),
         ("made-up issues, before RL minus plain", invented["sft"] - invented["plain"], None),
