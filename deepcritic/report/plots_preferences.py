@@ -63,7 +63,7 @@ def accuracies(parts: Sequence[tuple[str, PointwiseFigures]]) -> Plot:
         legend_above(axes, 2)
     said = "; ".join(f"{name}, {title} {percent:.1f}" for name, title, percent, *_ in rows)
     head = ("judge", "measure", "percent", "low", "high")
-    return Plot(name="preferences", title="Accuracy of preferences", text=f"{said}.", svg=drawn.svg, head=head, rows=rows)
+    return Plot(name="preferences", title="Preference accuracy", text=f"{said}.", svg=drawn.svg, head=head, rows=rows)
 
 
 def votes(curves: Sequence[Curve]) -> Plot:

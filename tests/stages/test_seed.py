@@ -193,7 +193,7 @@ def test_the_funnel_is_told_rule_by_rule(seeded: Any, capsys: pytest.CaptureFixt
     for line in (
         "       7           read",
         "       6        -1 no rated step",
-        "       5        -1 in-depth critique: its verdict is",
+        "       5        -1 in-depth critique: wrong verdict",
     ):
         assert line in said
 
