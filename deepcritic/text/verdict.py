@@ -27,7 +27,7 @@ _COLON_IN_BOLD: Final = re.compile(r"(\*\*|__)([^*_\n]+?)[ \t]*:[ \t]*\1")
 _BEFORE_COLON: Final = re.compile(r"(?<=[\w*_])[ \t]+:")
 _STYLE: Final = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|sc|normal|up)?|math(?:bf|it|rm|sf|tt|bb|cal|normal|op)|bm|boldsymbol|pmb|emph|underline"
-    r"|mbox|hbox|operatorname\*?|(?:text|color)?(?:color|box)\s*\{[^{}]*\})\s*\{((?:[^{}]|\{[^{}]*+\})*+)\}"
+    r"|mbox|hbox|operatorname\*?|(?:textcolor|color|colorbox)\s*\{[^{}]*\})\s*\{((?:[^{}]|\{[^{}]*+\})*+)\}"
 )
 _TEX: Final = (
     (re.compile(r"\\(?:bf|it|rm|tt|sf|em|bfseries|itshape|displaystyle|textstyle|tiny|small|normalsize|large|Large|LARGE|huge"

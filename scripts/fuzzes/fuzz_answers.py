@@ -5,9 +5,10 @@ scripts/fuzz answers --minutes 10
 Real answers and the golden cases are cut, spliced, nested, repeated and enlarged. Cases worth keeping are added to tests/golden
 by hand.
 
-- `time`, `memory`, `depth`, `died`, `error: ...`, `forbidden: ...`: the reason why a pair is undecided
+- `died`, `error: ...`, `forbidden: ...`: the reason why a pair is undecided
+- `limit`: `time`, `memory` or `depth` is the reason, or the result was `late`, after its deadline. They depend on the load of the
+  machine, and are counted apart from the finds
 - `slow`: the part in the caller's process took more than a twentieth of a second
-- `late`: the result came after its deadline
 - `asymmetric`: equal in one order and different in the other, and neither side is an equation or an inequality
 - `restyled`: the same answer in another styling has another result
 - `not itself`: an answer differs from itself in another styling
@@ -25,6 +26,7 @@ from fuzzing import golden, rows_of, search, spliced
 
 from deepcritic.answers import compare
 from deepcritic.answers.decide import at_once
+from deepcritic.answers.extract import is_prose
 from deepcritic.answers.numbers import number
 
 DEADLINE = 2.0
@@ -73,8 +75,9 @@ def pairs(draw: random.Random) -> Iterator[tuple[str, str]]:
 
 
 def restyled(draw: random.Random, text: str) -> str:
-    """`text` in a styling that changes no answer."""
-    return draw.choice(STYLES).format(text)
+    """`text` in a styling that changes no answer; a sentence is no formula."""
+    styles = [style for style in STYLES if "\\" not in style and "$" not in style] if is_prose(text) else STYLES
+    return draw.choice(styles).format(text)
 
 
 def balanced(text: str) -> bool:
@@ -97,8 +100,10 @@ def finds(draw: random.Random, pair: tuple[str, str]) -> Iterator[str]:
     began = time.monotonic()
     (found,) = compare([(prediction, reference)], deadline=DEADLINE)
     if time.monotonic() - began > DEADLINE + 0.1:
-        yield "late"
-    if found.reason.partition(":")[0] in ("time", "memory", "depth", "died", "error", "forbidden"):
+        yield "limit: late"
+    if found.reason in ("time", "memory", "depth"):
+        yield f"limit: {found.reason}"
+    if found.reason.partition(":")[0] in ("died", "error", "forbidden"):
         yield found.reason
     if not balanced(prediction) or not balanced(reference) or max(len(prediction), len(reference)) > 300:
         return

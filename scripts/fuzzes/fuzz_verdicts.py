@@ -55,6 +55,7 @@ NO_STEP = (
 )  # fmt: skip
 MINUSES = "-‐‑‒–—−﹣－"
 SAFE = re.compile(r"[^{}\\$*`\n<>\"'“”~&#_\[\]()]{1,60}")
+STYLED = re.compile(r"\\(?:math|text)[a-z]{2}\{([^{}]*)\}")
 WORDS = re.compile(r"\\[A-Za-z]+|(?i:step|paragraph|index|no)\.?|第|步骤?|步驟")
 
 
@@ -102,7 +103,7 @@ def inputs(draw: random.Random) -> Iterator[tuple[str, int | str | None]]:
 
 def numbers(content: str) -> set[int]:
     """The numbers in a box, each read alone."""
-    shown = re.sub("[\u200b-\u200f\u2060\ufeff\xad]", "", content.replace("．", "."))
+    shown = re.sub("[\u200b-\u200f\u2060\ufeff\xad]", "", STYLED.sub(r"\1", content.replace("．", ".")))
     shown = "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in shown)
     found = {int(digits) for digits in re.findall(r"\d{1,9}", re.sub(r"(?<=\d)\.0+(?!\d)", "", shown))}
     spoken = re.findall(r"[A-Za-z]+|[零〇一二两兩三四五六七八九十]+|[\u2460-\u2473\u2776-\u277f]", shown)

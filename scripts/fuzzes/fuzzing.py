@@ -52,19 +52,26 @@ def spliced(draw: random.Random, text: str, other: str, signs: str = SIGNS) -> s
 def search(
     name: str, inputs: Callable[[random.Random], Iterator[Any]], finds: Callable[[random.Random, Any], Iterator[str]]
 ) -> None:
-    """Try inputs until the time is over; an exception is also a find. Exits with 1 if there were finds."""
+    """Try inputs until the time is over; an exception is also a find. Exits with 1 if there were finds.
+
+    Limits that were reached (`limit: time`) are counted apart, beside the machine's load over 15 minutes: they are no faults.
+    """
     parser = argparse.ArgumentParser(prog=f"scripts/fuzz {name}")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     draw, began = random.Random(given.seed), time.monotonic()
-    counts, kept = Counter[str](), list[dict[str, Any]]()
+    counts, limits, kept = Counter[str](), Counter[str](), list[dict[str, Any]]()
     for tried in inputs(draw):
         if time.monotonic() - began > 60 * given.minutes:
             break
         counts["inputs"] += 1
         for find in _found(finds, draw, tried):
-            counts[find.partition(":")[0]] += 1
+            kind, _, what = find.partition(":")
+            if kind == "limit":
+                limits[what.strip()] += 1
+                continue
+            counts[kind] += 1
             case = {"found": find, "input": tried}
             print(json.dumps(case, ensure_ascii=False), flush=True)
             kept += [case] if len(kept) < MOST_KEPT else []
@@ -73,7 +80,8 @@ def search(
     tried_in_all = counts.pop("inputs")
     result = {
         "fuzz": name, "command": f"scripts/fuzz {name} --minutes {given.minutes:g} --seed {given.seed}",
-        "inputs": tried_in_all, "finds": dict(counts), "cases": kept,
+        "inputs": tried_in_all, "finds": dict(counts), "cases": kept, "limits": dict(limits),
+        "load": round(os.getloadavg()[2], 1), "cores": os.cpu_count(),
     }  # fmt: skip
     (folder / f"{name}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
     print(f"{tried_in_all} inputs, finds: {dict(counts) or 'none'}", file=sys.stderr)
