@@ -19,6 +19,7 @@ import sympy
 import sympy.parsing.sympy_parser as sympy_parser
 import sympy.polys.monomials as monomials
 import sympy.polys.rings as rings
+from sympy.matrices.exceptions import ShapeError
 from sympy.physics.units.systems import SI  # noqa: F401  simplify loads it when first used, and it does need parse_expr
 
 from deepcritic.answers.bounds import Undecided, install_bounds, loud, too_big
@@ -114,6 +115,8 @@ def _verdict(one: Any, other: Any, reference: Number | None, prediction: Number 
         return bool(grader.sympy_expr_eq(one, other, 6, 15))
     except TypeError:  # two kinds of values, such as an interval and a number: they differ
         return False
+    except ShapeError:
+        raise Undecided("shape") from None
     except ValueError as error:
         if str(error).startswith("zip()"):  # lists of unequal length
             return False

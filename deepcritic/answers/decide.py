@@ -26,7 +26,7 @@ _BROKEN: Final = re.compile("[\ud800-\udfff]")  # lone surrogates cannot be writ
 class Comparison(NamedTuple):
     """Whether two answers are equal, and the reason if that is None.
 
-    - Not readable: `unreadable prediction`, `unreadable reference`.
+    - Not readable: `unreadable prediction`, `unreadable reference`, `shape` (a power or sum of matrices that does not exist).
     - A limit: `time`, `memory`, `depth`, `size` (the number is too large), `died` (killed from outside).
     - It depends on the question: `unit` (`5m` and 5, `5 cm` and `5 cm^2`), `rounding` (1234567.8 and 1234567.81), `base`,
       `grouping` (`100,200` and `100, 200`), `slash` (`1/2x`), `names` (`x = 5` and `y = 5`), `equation`, `condition`,

@@ -33,6 +33,7 @@ _LISTED: Final = re.compile(r"\b(?:and|or)\b|[,;]")
 _APART: Final = 70  # most characters between two boxes of one answer (Math-Verify)
 _TOKENS: Final = re.compile(r"<\|im_start\|>(?:user|system)|<\|(?:im_end|endoftext|eot_id|end|eos)\|>|</s>|<\uff5c[^<>]*\uff5c>")
 _MORE_THAN_SIGNS: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2}|[\n#<|]|[^\x00-\x7f]")
+_WHOLE_IN_BOLD: Final = re.compile(r"(\*{1,3}|__)(?=\S)([^*\n]+)\1")
 _WORDED: Final = re.compile(r"\$?\\(?:text|mbox)[a-z]*\{([^{}$\\]*)\}\$?\.?")
 _TEXT: Final = re.compile(r"\\(?:text|mbox)[a-z]*\{([^{}$\\]*)\}")
 _TAGGED: Final = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.I)
@@ -168,6 +169,8 @@ def stated_part(text: str) -> str:
     text = text.strip()
     if not _MORE_THAN_SIGNS.search(text):
         return text
+    bold = _WHOLE_IN_BOLD.fullmatch(text)
+    text = bold[2] if bold else text
     worded = _WORDED.fullmatch(text)
     text = worded[1].strip() if worded else text
     tagged = _TAGGED.findall(text)

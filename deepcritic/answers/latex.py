@@ -25,6 +25,7 @@ _COMBINATIONS: Final = re.compile(r"C_\{?([0-9]+)\}?\^\{?([0-9]+)\}?|C\(([0-9]+)
 _WORDS: Final = re.compile(r"(?<![\\A-Za-z])(?:[A-Z]?[a-z]{4,}|[A-Za-z]{2,} [A-Za-z]{2,})")
 _PERMUTATIONS: Final = re.compile(r"A_\{?([0-9]+)\}?\^\{?([0-9]+)\}?")
 _LOGARITHM: Final = r"\\(?:log|ln)(?:_\{?[0-9]+\}?)? ?[0-9]+"
+_EXPONENTIAL: Final = re.compile(r"(?<![A-Za-z0-9.\\_{])([0-9]+(?:\.[0-9]+)?)[eE]\+?([0-9]{1,3})(?![0-9A-Za-z.^_(])")
 _LOGARITHMS: Final = re.compile(rf"({_LOGARITHM}) ?/ ?({_LOGARITHM})(?![0-9.^!])")  # log 8 / log 2 is not the log of a fraction
 _UNREAD: Final = re.compile(
     r"""!!|(?<![_^0-9.}])[0-9.]+\ [0-9]|(?<![A-Za-z0-9}_])[0-9]+_
@@ -60,6 +61,7 @@ def parsed(text: str, letters: Letters) -> Any | None:
     if not text or _UNREAD.search(text) or _WORDS.search(_SUBSCRIPT.sub("", text)):
         return None
     text = _GAMMA.sub(r"\1_{amma}", _PRIME.sub(lambda primes: f"_{{{'q' * len(primes[1])}}}", _SEGMENT.sub(r"\1", text)))
+    text = _EXPONENTIAL.sub(r"(\1 \\cdot 10^{\2})", text)
     text = _LOGARITHMS.sub(r"\\frac{\1}{\2}", text)
     text = _PERMUTATIONS.sub(r"\\frac{\1!}{(\1-\2)!}", text)
     text = _COMBINATIONS.sub(_binomial, _DEGREES.sub(r" \\cdot \\frac{\\pi}{180} ", text))

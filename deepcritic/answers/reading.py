@@ -55,7 +55,8 @@ _SIGN: Final = re.compile(r"\\[A-Za-z]+|[A-Za-z]")
 _COMMAND: Final = re.compile(r"\\[A-Za-z]+")
 _RATIO: Final = re.compile(r"[^:]+(?::[^:]+){1,4}|[0-9]+(?: to [0-9]+){1,2}")
 _UNIT_BEHIND: Final = re.compile(
-    r"(?<=[0-9A-Za-z})])(?: |(?<=[})0-9]))(?:[A-Za-z]{2,}(?:\^\{?[23]\}?)?(?:[ /][A-Za-z]+(?:\^\{?[23]\}?)?)*|(?<= )[A-Za-z])\Z"
+    r"(?<=[0-9A-Za-z})])(?: |(?<=[})0-9]))(?:[A-Za-z]{2,}(?:\^\{?[23]\}?)?(?:[ /][A-Za-z]+(?:\^\{?[23]\}?)?)*"
+    r"|(?<= )[A-Za-z](?: [A-Za-z]){0,3})\Z"
     r"|\^\\circ ?[CF]?\Z"
 )
 _NUMERIC: Final = re.compile(r"\\(?:frac|sqrt|cdot|times)(?![A-Za-z])")
@@ -250,7 +251,7 @@ def _ratio(text: str) -> Answer | None:
 def _measured(text: str) -> Answer | None:
     r"""A formula with a known unit, such as `2\sqrt{7} cm`. The degrees of an angle inside a formula are not its unit."""
     found = _UNIT_BEHIND.search(text)
-    if found is None or not found.start():
+    if found is None or not found.start() or _UNIT_BEHIND.search(text[: found.start()].rstrip()):
         return None
     before, behind = text[: found.start()].strip(), unit(f" {found[0].strip()}")
     if found[0].startswith("^") and re.search("[A-Za-z]", _NUMERIC.sub("", before)):

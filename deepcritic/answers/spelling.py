@@ -89,7 +89,9 @@ _TURNED: Final = re.compile(r"(?P<opens>[\[\](])(?P<ends>[^\[\]()\s][^\[\]]*?[,;
 
 def spelled(answer: str) -> str:
     r"""An answer found by `answer_of` in canonical spelling. Spaces stay only between words and numbers."""
-    text = ascii_spelling(answer).replace("...", "\\ldots ")
+    text = ascii_spelling(answer).replace("...", "\\ldots ").strip()
+    if text[:2] == "**" == text[-2:] and text.count("**") == 2 and len(text) > 4:
+        text = text[2:-2]
     if "</" in text:
         text = _HTML.sub("", text)
     if "{" in text:

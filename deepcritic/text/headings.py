@@ -43,6 +43,9 @@ _SEPARATOR: Final = re.compile(
     re.VERBOSE,
 )
 _COMMA: Final = re.compile(rf"{BLANK}*+[,\uff0c]")
+_RULE: Final = r"(?:(?:-[ \t]*+){3,}+|(?:\*[ \t]*+){3,}+|(?:_[ \t]*+){3,}+)\r?"
+_RULES_BEFORE: Final = re.compile(rf"\A(?:{_RULE}(?:\n\s*|\Z))++")
+_RULE_BEHIND: Final = re.compile(rf"{_RULE}\s*\Z")
 _BLANKS: Final = re.compile(rf"{BLANK}*+")
 _SENTENCE: Final = re.compile(
     r"(?:is|are|was|were|will|would|can|has|have|had|of|to|and|or|in|from|by|with|that|which|gives?|gave|shows?|says?|uses?|used"
@@ -94,6 +97,18 @@ def read_heading(line: str) -> Heading | None:
         return None
     end = at if clear or closed or not _SENTENCE.match(line[at:].lstrip()) else 0
     return Heading(number, clear, end, "".join(pending), tuple(_closer(one) for one in pending))
+
+
+def without_rules(step: str) -> str:
+    """The step without the horizontal rules (`---`) before and after it.
+
+    >>> without_rules("It is 5.\\n\\n---"), without_rules("--- a")
+    ('It is 5.', '--- a')
+    """
+    step = _RULES_BEFORE.sub("", step)
+    while step[-1:] in "-*_" and step and _RULE_BEHIND.match(step, step.rfind("\n") + 1):
+        step = step[: step.rfind("\n") + 1].rstrip()
+    return step
 
 
 def _is_han(match: re.Match[str]) -> bool:

@@ -1,4 +1,4 @@
-r"""Spans of a text that must not be split: code fences, displayed formulas, drawings in `[asy]`, and TeX environments.
+r"""Spans of a text that must not be split: code fences, formulas, drawings in `[asy]`, and TeX environments.
 
 >>> text = "so $$a\n\n= b$$ and"
 >>> [text[start:end] for start, end in protected(text)]
@@ -19,11 +19,12 @@ PROSE: Final = frozenset(
 """Environments of running text; any other one is kept whole."""
 _TOKEN: Final = re.compile(
     r"(?P<fence>```|~~~)|\\(?P<command>begin|end)[ \t]*\{(?P<name>[A-Za-z]{1,40}\*?)\}"
-    r"|(?P<display>\\[\[\]]|\$\$)|(?P<drawing>\[/?asy\])|\\[\\$]",
+    r"|(?P<display>\\[\[\]]|\$\$)|\\(?P<inline>[()])|(?P<drawing>\[/?asy\])|\\[\\$]",
     re.MULTILINE,
 )
 _REST_OF_FENCE: Final = re.compile(r"[\w+#.-]*[ \t\r]*(?:\n|\Z)")
 _HEADING: Final = 200  # most characters of a line before a fence
+_INLINE: Final = 1000  # most characters of a formula between \\( and \\)
 _BLANK_LINE: Final = re.compile(r"\n[ \t\r]*\n")
 
 
@@ -35,7 +36,7 @@ def protected(text: str) -> list[tuple[int, int]]:
     """
     regions: list[tuple[int, int]] = []
     environments: dict[str, list[int]] = {}
-    formula, dollars, at, fences = -1, [], 0, {"```": True, "~~~": True}
+    formula, inline, dollars, at, fences = -1, -1, [], 0, {"```": True, "~~~": True}
     while match := _TOKEN.search(text, at):
         start, at = match.start(), match.end()
         if fence := match["fence"]:
@@ -59,6 +60,12 @@ def protected(text: str) -> list[tuple[int, int]]:
                 environments.setdefault("[asy]", []).append(start)
             elif environments.get("[asy]"):
                 regions.append((environments["[asy]"].pop(), at))
+        elif match["inline"] == "(":
+            inline = start
+        elif match["inline"]:
+            if inline >= 0 and start - inline < _INLINE and text.find("\n", inline, start) >= 0:
+                regions.append((inline, at))
+            inline = -1
         elif match["display"] == "$$":
             dollars.append(start)
         elif match["display"] == "\\[":

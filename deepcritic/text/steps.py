@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from deepcritic.text.headings import BLANK, Heading, read_heading
+from deepcritic.text.headings import BLANK, Heading, read_heading, without_rules
 from deepcritic.text.list_items import BULLET, ITEM, number_of_item, numbering
 from deepcritic.text.protected_spans import protected
 
@@ -60,7 +60,8 @@ def split_steps(text: str) -> list[str]:
       begin a sentence ("Step 1 Add ...") count if they open the text and are numbered 1, 2, 3.
     - A list is the layout if it opens the text, or follows one line that ends in a colon. It is numbered 1, 2, 3 (or a, b, c; i,
       ii, iii). Paragraphs after it are steps. If each item is a paragraph, with others in between, all paragraphs are steps.
-    - Text before the first heading belongs to the first step. Headings, empty steps and the space around steps are removed.
+    - Text before the first heading belongs to the first step. Headings, empty steps, horizontal rules (`---`) and the space
+      around steps are removed.
     - Nothing is split within a code fence, `\[ ... \]`, `$$ ... $$` or a TeX environment such as align; an unclosed one protects
       nothing. If a text has no line ends but a written-out "\n" or "<br>", those count as line ends.
     - A single paragraph whose parts each have a title, in bold or after "#", is split into these parts.
@@ -84,7 +85,7 @@ def find_steps(text: str) -> list[Step]:
     ends = [*(cut.start for cut in cuts), len(shown)][1:]
     steps: list[Step] = []
     for (start, heading), end in zip(cuts, ends, strict=True):
-        body = clean(heading.rest(shown[start:end])).strip(UNSEEN)
+        body = without_rules(clean(heading.rest(shown[start:end])).strip(UNSEEN)).strip(UNSEEN)
         whole = shown[start:end].rstrip(UNSEEN)
         steps.append(Step(body, start + len(whole) - len(whole.lstrip(UNSEEN)), start + len(whole)))
     before = shown[: cuts[0].start] if cuts else ""

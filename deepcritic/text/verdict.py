@@ -16,7 +16,7 @@ import re
 import unicodedata
 from typing import Final
 
-from deepcritic.text.numerals import CIRCLED, DIGITS, HAN, ROMAN, WORD, number_in
+from deepcritic.text.numerals import CIRCLED, DIGITS, HAN, ORDINALS, ROMAN, WORD, number_in
 from deepcritic.text.parsing import last_box, strip_thinking
 
 LONGEST: Final = 2000
@@ -33,31 +33,36 @@ _TEX: Final = (
     (re.compile(r"\\(?:bf|it|rm|tt|sf|em|bfseries|itshape|displaystyle|textstyle|tiny|small|normalsize|large|Large|LARGE|huge"
                 r"|Huge|left|right|[bB]ig[lr]?|quad|qquad|enspace|thinspace)(?![A-Za-z])|\\[ ,;:!>()\[\]]|~"), " "),
     (re.compile(r"\\color\s*\{[^{}]*\}"), " "),
-    (re.compile(r"\\([#_&])"), r"\1"),
+    (re.compile(r"\\([#_&{}])"), r"\1"),
     (re.compile(r"\\langle(?![A-Za-z])|&lt;"), "<"),
     (re.compile(r"\\rangle(?![A-Za-z])|&gt;"), ">"),
     (re.compile(r"\\text(?:minus|endash|emdash)(?![A-Za-z])"), "-"),
 )  # fmt: skip
 _PAIRS: Final = dict(zip("{([<【「$*_`\"'“‘", "})]>】」$*_`\"'”’", strict=True))
 _INTEGER: Final = re.compile(rf"(?P<sign>[+-]?)\s*(?P<number>{DIGITS}|{CIRCLED})(?:\.0{{1,6}})?\)?")
+_ERROR_IN: Final = r"(?:the\s+)?(?:(?:first|earliest)\s+)?(?:error|mistake)\s*(?:(?:is|occurs|appears)\s+)?(?:(?:in|at)\s+|:\s*)"
 _NAMED: Final = re.compile(
-    rf"""(?: (?:the\s+)? (?:(?:first|earliest)\s+)? (?:(?:wrong|incorrect|erroneous)\s+)?
+    rf"""(?: (?:{_ERROR_IN})? (?:the\s+)? (?:(?:first|earliest)\s+)? (?:(?:wrong|incorrect|erroneous)\s+)?
              (?:step|paragraph) (?:\s+(?:index|number))? | index | 步骤 | 步驟 )
          (?P<gap>(?:\s+is(?:\s+step(?=\s))?)?[:=_\s-]*?) (?:\#|no\.|nr\.)? \s* (?P<minus>(?:(?<![\w-])|(?<=_))-(?=1(?!\d)))?
          (?P<number>{DIGITS}|{CIRCLED}|{HAN}|{WORD}|{ROMAN}) (?:\.0{{1,6}}(?!\d))? (?:\s+of\s+\d{{1,6}})?
        | 第\s*(?P<han>{DIGITS}|{HAN})\s*(?:步骤|步驟|步|歩|段)
-       | (?:the\s+)? (?P<ordinal>\d{{1,6}})(?:st|nd|rd|th)\s+(?:step|paragraph)
+       | (?:{_ERROR_IN})? (?:the\s+)?
+         (?:(?P<ordinal>\d{{1,6}})(?:st|nd|rd|th)|(?P<nth>{"|".join(ORDINALS)}))\s+(?:step|paragraph)
        | (?:\#|no\.|nr\.) \s* (?P<bare>{DIGITS})""",
     re.IGNORECASE | re.VERBOSE,
 )
 _NONE: Final = re.compile(r"-\s*1(?:\.0{1,6})?(?!\d)")
-_REASON: Final = re.compile(r"\s*(?P<mark>[:(,]|\s-+\s|\s(?:is|was|has|contains)\s)(?P<why>.*)", re.DOTALL | re.IGNORECASE)
+_REASON: Final = re.compile(
+    r"\s*(?P<mark>[:(,]|\s-+\s|\s(?:is|was|has|contains)\s|(?=有误|有错|错|出错|出现|不正确|是错))(?P<why>.*)",
+    re.DOTALL | re.IGNORECASE,
+)
 _OTHER_STEP: Final = re.compile(
     r"^\W*(?:step|paragraph|第\s*\d)|\b(?:step|paragraph)s?[\s_]*\#?\d+\s*[:=]|第\s*\d+\s*步\s*:", re.IGNORECASE
 )
 _PRAISE: Final = re.compile(
     r"(?<!not )(?<!n't )\b(?:correct|right|valid|fine|ok|okay|true|accurate|sound)\b|\bno\s+(?:error|mistake)"
-    r"|正确|正確|没有|沒有|无误",
+    r"|(?<!不)正确|(?<!不)正確|没有|沒有|无误",
     re.IGNORECASE,
 )
 _FAULT: Final = re.compile(r"\b(?:wrong|incorrect|errors?|mistakes?|flaw(?:ed|s)?|invalid|false)\b|错|錯", re.IGNORECASE)
@@ -170,7 +175,8 @@ def _blamed(text: str) -> int | None:
 
 def _step(named: re.Match[str], rest: str) -> int | None:
     """The number of a named step, unless the text after it calls it right or names another step."""
-    number = number_in(next(named[group] for group in ("number", "han", "ordinal", "bare") if named[group]))
+    written = next(named[group] for group in ("number", "han", "ordinal", "nth", "bare") if named[group])
+    number = ORDINALS.index(written.lower()) + 1 if named["nth"] else number_in(written)
     if number is None:
         return None
     if named["minus"]:
@@ -180,7 +186,7 @@ def _step(named: re.Match[str], rest: str) -> int | None:
     if not rest.strip(" .>*_"):
         return number
     why = _REASON.fullmatch(rest)
-    if why is None or number < 0 or not re.search(r"[^\W\d_]", why["why"]):
+    if why is None or number < 0 or not re.search(r"[^\W\d_]|=", why["why"]):
         return None
     if why["mark"].strip(" -") in ("", ",") and re.match(r"\s*\d", why["why"]):
         return None  # "step 2 - 4"

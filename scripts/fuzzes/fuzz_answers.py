@@ -12,7 +12,7 @@ by hand.
 - `asymmetric`: equal in one order and different in the other, and neither side is an equation or an inequality
 - `restyled`: the same answer in another styling has another result
 - `not itself`: an answer differs from itself in another styling
-- `scaled`: two numbers are equal but their doubles are not, or vice versa
+- `scaled`: two numbers of at most 15 digits are equal but their doubles are not, or vice versa
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ STYLES = (
     "${}$", "\\boxed{{{}}}", " {} ", "\\boldsymbol{{{}}}", "\\left({}\\right)", "The answer is ${}$.", "\\({}\\)",
     "\\color{{red}}{{{}}}",    "So it is $\\boxed{{{}}}$.", "\\displaystyle {}", "\\[{}\\]", "**{}**", "\\text{{}}{}", "{}.",
 )  # fmt: skip
+_LIST = re.compile(r"[,;]|\\pm|(?<![A-Za-z])(?:and|or)(?![A-Za-z])|或|和|、")
 _RELATION = re.compile(r"[=<>:]|\\(?:le|ge|ne|in|approx|sim|equiv|to|lt|gt|neq|leq|geq)")
 
 
@@ -75,8 +76,15 @@ def pairs(draw: random.Random) -> Iterator[tuple[str, str]]:
 
 
 def restyled(draw: random.Random, text: str) -> str:
-    """`text` in a styling that changes no answer; a sentence is no formula."""
-    styles = [style for style in STYLES if "\\" not in style and "$" not in style] if is_prose(text) else STYLES
+    """`text` in a styling that changes no answer.
+
+    Brackets make a tuple of a list, a sentence is no formula, and a period after `!` decides that it is a factorial.
+    """
+    styles = [
+        style for style in STYLES
+        if not (is_prose(text) and ("\\" in style or "$" in style))
+        and not ("(" in style and _LIST.search(text)) and not (style == "{}." and text.endswith("!"))
+    ]  # fmt: skip
     return draw.choice(styles).format(text)
 
 
@@ -117,7 +125,8 @@ def finds(draw: random.Random, pair: tuple[str, str]) -> Iterator[str]:
         yield f"restyled: {styled[:60]}"
     if itself.equal is False:
         yield f"not itself: {styled[:60]}"
-    if number(prediction) and number(reference) and found.equal is not None:
+    doubles = [side for side in (prediction, reference) if number(side) and sum(map(str.isdecimal, side)) <= 15]
+    if len(doubles) == 2 and found.equal is not None:
         (doubled,) = compare([(f"2 \\cdot ({prediction})", f"2 \\cdot ({reference})")], deadline=DEADLINE)
         if doubled.equal is not None and doubled.equal is not found.equal:
             yield "scaled"
