@@ -11,13 +11,16 @@ from typing import Any, Final
 from deepcritic.errors import InputError
 from deepcritic.text.files import open_bytes, readable
 
+_INDEX: Final = "Unnamed: 0"
+"""The name that pandas gives to the first column if it has none: the index of a frame."""
 _LONGEST: Final = 2**31 - 1
 
 
 def separated_rows(path: Path, delimiter: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Stream `(line, row)`. The default delimiter is the one of comma, semicolon and tab that occurs most often in the header.
 
-    Raises `InputError` for a header with a repeated or an empty column name, and for a row with more or fewer values.
+    A first column without a name is pandas' index. Raises `InputError` for a header with a repeated or another empty column name,
+    and for a row with more or fewer values.
     """
     csv.field_size_limit(_LONGEST)  # a solution may be longer than csv's default limit of 131,072 characters
     with readable(path), open_bytes(path) as stream:
@@ -37,6 +40,8 @@ def _rows(path: Path, text: io.TextIOWrapper, delimiter: str | None) -> Iterator
         for values in reader:
             if names is None:
                 names = [name.strip() for name in values]
+                if not names[0] and len(names) > 1:
+                    names[0] = _INDEX
                 if len(set(names)) < len(names) or not all(names):
                     expected = "a first line that names each column once"
                     raise InputError("the header names no columns", file=path, line=1, found=values, expected=expected)

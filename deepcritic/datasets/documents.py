@@ -1,4 +1,4 @@
-"""JSON documents: the rows in an array, or in the arrays of an object, each with its first line.
+"""JSON documents: the rows in an array or in the arrays of an object, stored by column, or each under its id; with their lines.
 
 The whole text is held in memory, and its elements are decoded one by one.
 """
@@ -60,6 +60,11 @@ def _elements(text: str) -> Iterator[tuple[int, Any]]:
         return
     value, end = decoder.raw_decode(text, at)
     _expect_end(text, end)
+    turned = _rows_by_column(value) or _rows_by_id(value)
+    if turned is not None:
+        for row in turned:
+            yield at, row
+        return
     wrapped = _wrapped(value)
     if not wrapped:
         yield at, value
@@ -74,6 +79,36 @@ def _elements(text: str) -> Iterator[tuple[int, Any]]:
             _, at = decoder.raw_decode(text, at)
         at = _skip(text, at)
         at = _skip(text, at + 1) if text[at] == "," else at
+
+
+def _rows_by_column(value: Any) -> list[dict[str, Any]] | None:
+    """The rows of a table that is stored by column: a list for each, or an object whose keys number the rows (pandas)."""
+    if not isinstance(value, dict) or len(value) < 2:
+        return None
+    columns = list(value.values())
+    if all(isinstance(column, dict) for column in columns):
+        keys = list(columns[0])
+        if not keys or any(list(column) != keys for column in columns) or not all(key.isdecimal() for key in keys):
+            return None
+        if all(name.isdecimal() for name in value):
+            return None
+        columns = [list(column.values()) for column in columns]
+    elif not all(isinstance(column, list) for column in columns):
+        return None
+    sizes = {len(column) for column in columns}
+    if len(sizes) > 1 or sizes == {0} or all(isinstance(entry, dict) for column in columns for entry in column):
+        return None
+    return [dict(zip(value, entries, strict=True)) for entries in zip(*columns, strict=True)]
+
+
+def _rows_by_id(value: Any) -> list[dict[str, Any]] | None:
+    """The rows of an object that holds each under its id. An id that only numbers the rows is not kept."""
+    if not isinstance(value, dict) or len(value) < 2 or not all(isinstance(row, dict) and len(row) > 1 for row in value.values()):
+        return None
+    shared = set.intersection(*map(set, value.values()))
+    if 2 * len(shared) < max(map(len, value.values())):
+        return None
+    return [row if "id" in row or key.isdecimal() else {"id": key, **row} for key, row in value.items()]
 
 
 def _wrapped(value: Any) -> set[str]:

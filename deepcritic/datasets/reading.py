@@ -53,8 +53,9 @@ def read_records(
 ) -> Iterator[tuple[Place, Record]]:
     """The records of `path`, each with its place.
 
-    In a JSON file they are the elements of an array, those of the arrays in an object (MR-Ben), or the object itself. All files
-    with rows in a folder and all splits are read; `split` selects one, `config` a configuration on the hub.
+    In a JSON file they are the elements of an array, those of the arrays in an object (MR-Ben), the rows of a table stored by
+    column, the objects stored under their ids, or the object itself. All files with rows in a folder and all splits are read;
+    `split` selects one, `config` a configuration on the hub.
     A row that is not a JSON object is passed to `on_bad` as an error, or raised without `on_bad`. A missing source raises
     `InputError` immediately, unreadable content while iterating.
     """
@@ -175,6 +176,13 @@ def _file(name: str) -> Iterator[tuple[Place, Any]]:
         return _placed(name, parquet_rows(path, kind))
     check_text(name, head)
     ending = Path(name.removesuffix(".gz")).suffix
+    if ending == ".parquet":
+        raise InputError(
+            "the name says Parquet, and the content is not",
+            file=name,
+            found=head[:40].decode("utf-8", "replace"),
+            expected="PAR1",
+        )
     begins = head.removeprefix(BOM).lstrip(BLANK)[:1]
     if ending in (".csv", ".tsv"):
         return ((Place(name, line), row) for line, row in separated_rows(path, "\t" if ending == ".tsv" else None))

@@ -120,7 +120,10 @@ def run(
         print(f"{folder.path}: {duplicates} duplicate rows were skipped")
     if not kept:
         why = f"{len(report.bad)} rows were set aside, the first: {report.bad[0]}" if report.bad else "the source is empty"
-        raise InputError(f"no usable row: {why}", field="source", expected="at least one row in the source's format")
+        if report.bad:
+            raise InputError(f"no usable row: {why}", field="source")
+        shown = path if isinstance(path, str | Path) else None
+        raise InputError(f"no usable row: {why}", file=shown, field="source", expected="at least one row in the source's format")
     if single:
         print(
             f"{folder.path}: {single} of {solutions} solutions have only one step"

@@ -33,13 +33,24 @@ _UTF: Final = (
     (b"\xff\xfe\x00\x00", "UTF-32"), (b"\x00\x00\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"),
 )  # fmt: skip
 
+_PAGE: Final = "download the file itself: on the hub its address has /resolve/ in place of /blob/"
+_IN_PLACE: Final = (
+    (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file: git lfs pull"),
+    (b"<!doctype html", "a web page", _PAGE), (b"<html", "a web page", _PAGE), (b"<?xml", "XML, perhaps the error of a server", _PAGE),
+)  # fmt: skip
+
 
 def open_bytes(path: str | os.PathLike[str]) -> IO[bytes]:
-    """The file opened for reading bytes, decompressed if its content is gzip, whatever its name."""
+    """The file opened for reading bytes, decompressed if its content is gzip, once or twice, whatever its name."""
     file = Path(path).expanduser()
     with file.open("rb") as stream:
-        packed = stream.read(2) == _GZIP
-    return cast(IO[bytes], gzip.open(file, "rb")) if packed else file.open("rb")
+        once = stream.read(2) == _GZIP
+    if not once:
+        return file.open("rb")
+    with gzip.open(file, "rb") as inner:
+        twice = inner.read(2) == _GZIP
+    packed = cast(IO[bytes], gzip.open(file, "rb"))
+    return cast(IO[bytes], gzip.open(packed, "rb")) if twice else packed
 
 
 def head_of(path: str | os.PathLike[str], size: int = 4096) -> bytes:
@@ -60,8 +71,13 @@ def kind_of(head: bytes) -> str | None:
 
 
 def check_text(path: str | os.PathLike[str], head: bytes) -> None:
-    """Refuse content that is not UTF-8 text; the error names its format."""
+    """Refuse content that is not UTF-8 text, or is a page or a pointer in place of the file; the error names what it is."""
     kind = kind_of(head)
+    begins = head.removeprefix(BOM).lstrip(BLANK)[:64]
+    for magic, what, remedy in _IN_PLACE:
+        if begins.lower().startswith(magic):
+            shown = begins.partition(b"\n")[0].decode("utf-8", "replace")
+            raise InputError(f"the file is {what}", file=path, found=shown, expected="the data themselves", remedy=remedy)
     if kind in ("UTF-16", "UTF-32"):
         raise InputError(
             f"the file is in {kind}", file=path, expected="UTF-8", remedy=f"convert it: iconv -f {kind} -t UTF-8 OLD > NEW"

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from fuzzing import golden, rows_of, search, spliced
 
 from deepcritic.tasks.first_error import FirstError
-from deepcritic.text.numerals import number_in
+from deepcritic.text.numerals import ORDINALS, number_in
 from deepcritic.text.parsing import last_box, strip_thinking
 from deepcritic.text.verdict import read_number
 
@@ -55,7 +55,10 @@ NO_STEP = (
 )  # fmt: skip
 MINUSES = "-‐‑‒–—−﹣－"
 SAFE = re.compile(r"[^{}\\$*`\n<>\"'“”~&#_\[\]()]{1,60}")
-STYLED = re.compile(r"\\(?:math|text)[a-z]{2}\{([^{}]*)\}")
+STYLED = re.compile(
+    r"\\(?:(?:text|math)(?:bf|it|rm|tt|sf|up)|boldsymbol|bm|underline|mbox|text|(?:textcolor|colorbox|color)\{[^{}]*\})\s*\{([^{}]*)\}"
+)
+EXPLAINED = re.compile(r" of |[:：].*=", re.DOTALL)  # step 2 of 5; step 2: 1 + 1 = 3
 WORDS = re.compile(r"\\[A-Za-z]+|(?i:step|paragraph|index|no)\.?|第|步骤?|步驟")
 
 
@@ -103,11 +106,15 @@ def inputs(draw: random.Random) -> Iterator[tuple[str, int | str | None]]:
 
 def numbers(content: str) -> set[int]:
     """The numbers in a box, each read alone."""
-    shown = re.sub("[\u200b-\u200f\u2060\ufeff\xad]", "", STYLED.sub(r"\1", content.replace("．", ".")))
+    shown = content.replace("．", ".")
+    while (plainer := STYLED.sub(r"\1", shown)) != shown:
+        shown = plainer
+    shown = re.sub("[\u200b-\u200f\u2060\ufeff\xad]", "", shown)
     shown = "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in shown)
     found = {int(digits) for digits in re.findall(r"\d{1,9}", re.sub(r"(?<=\d)\.0+(?!\d)", "", shown))}
     spoken = re.findall(r"[A-Za-z]+|[零〇一二两兩三四五六七八九十]+|[\u2460-\u2473\u2776-\u277f]", shown)
-    return found | {number for number in map(number_in, spoken) if number is not None}
+    named = {ORDINALS.index(word.lower()) + 1 for word in spoken if word.lower() in ORDINALS}
+    return found | named | {number for number in map(number_in, spoken) if number is not None}
 
 
 def finds(draw: random.Random, tried: tuple[str, int | str | None]) -> Iterator[str]:
@@ -159,7 +166,7 @@ def _doubts(text: str, answer: str | None, content: str | None, verdict: int) ->
     if content is None and len((answer or "").strip()) >= 80:
         yield "guessed: without a box"
     rest = WORDS.sub("", shown)
-    if not re.search(r"[^\W\d_]", rest) and len(numbers(shown)) > 1 and "/" not in rest and " of " not in shown:
+    if not re.search(r"[^\W\d_]", rest) and len(numbers(shown)) > 1 and "/" not in rest and not EXPLAINED.search(shown):
         yield f"guessed: {verdict} among several"
 
 

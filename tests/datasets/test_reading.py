@@ -73,7 +73,7 @@ def test_a_single_object_is_one_record(tmp_path: Path) -> None:
             '{\n"a": 1\n}\n',
             "x.jsonl:1: not JSON in UTF-8 .the object does not end on its line.; found .*; write one object per line",
         ),
-        ("x.json", '{"a": ["one"], "b": ["two"]}', "x.json:1: a row must be an object; found 'one'"),
+        ("x.json", '{"a": ["one"], "b": []}', "x.json:1: a row must be an object; found 'one'"),
         ("x.csv", "a,a\n1,2\n", "x.csv:1: the header names no columns"),
         (
             "x.csv",
@@ -202,6 +202,66 @@ def test_rows_in_an_object_are_unwrapped(tmp_path: Path) -> None:
     assert _read(_write(tmp_path / "x.json", text)) == [(3, {"a": 1}), (4, {"a": 2})]
     row = {"id": "x", "messages": [{"role": "user", "content": "a"}]}
     assert _read(_write(tmp_path / "x.json", json.dumps(row))) == [(1, row)]
+
+
+@pytest.mark.parametrize("rows", [[{"q": f"{at} + {at}?", "steps": ["a", f"b{at}"], "label": at} for at in range(4)]])
+def test_tables_that_are_stored_by_column_or_by_id(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    frame = pandas.DataFrame(rows)
+    found = [
+        [row for _, row in _read(_write(tmp_path / "x.json", text))]
+        for text in (
+            frame.to_json(), frame.to_json(orient="index"), json.dumps(frame.to_dict(orient="list")),
+            json.dumps({str(at): row for at, row in enumerate(rows)}),
+        )
+    ]  # fmt: skip
+    assert found == [rows] * 4
+    assert frame.to_json().startswith('{"q":{"0":')
+    named = {f"r-{row['label']}": row for row in rows}
+    assert [row for _, row in _read(_write(tmp_path / "x.json", json.dumps(named)))] == [
+        {"id": name, **row} for name, row in named.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"problem": {"text": "a"}, "label": {"steps": [1]}}, {"a": [1, 2], "b": [1]}, {"a": ["x", "y"]}, {"a": {"0": 1, "1": 2}}],
+)
+def test_objects_that_are_no_tables(tmp_path: Path, row: dict[str, Any]) -> None:
+    path = _write(tmp_path / "x.json", json.dumps(row))
+    assert not any(set(found) == {"a"} and found["a"] in ("x", 1) for _, found in read_records(path, on_bad=lambda error: None))
+
+
+def test_a_file_that_is_packed_twice(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(gzip.compress(gzip.compress(b'{"a": 1}\n{"a": 2}\n')))
+    assert _read(path) == [(1, {"a": 1}), (2, {"a": 2})]
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv", "x.parquet", "x.jsonl.gz"])
+@pytest.mark.parametrize(
+    ("text", "said", "remedy"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 12\n", "a pointer of Git LFS", "git lfs pull"),
+        ("\n<!DOCTYPE html>\n<html><title>404</title></html>", "a web page", "/resolve/"),
+        ('<?xml version="1.0"?><Error>AccessDenied</Error>', "XML", "/resolve/"),
+    ],
+)
+def test_what_lies_in_place_of_a_file(tmp_path: Path, name: str, text: str, said: str, remedy: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        _read(_write(tmp_path / name, text))
+    assert caught.value.file
+    assert remedy in (caught.value.remedy or "")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_says_parquet(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the name says Parquet"):
+        _read(_write(tmp_path / "x.parquet", '{"a": 1}'))
+
+
+def test_the_index_of_a_frame_in_csv(tmp_path: Path) -> None:
+    pandas.DataFrame([{"q": "a", "n": 1}, {"q": "b", "n": 2}]).to_csv(tmp_path / "x.csv")
+    assert _read(tmp_path / "x.csv")[1] == (3, {"Unnamed: 0": "1", "q": "b", "n": "2"})
 
 
 def test_comma_separated_values(tmp_path: Path) -> None:
