@@ -127,7 +127,7 @@ def under_names(convert: Callable[[Record], T], columns: Columns | None) -> Call
     def renamed(record: Record) -> T:
         for name, column in named.items():
             if column not in record:
-                raise missing(record, column, f"the column of {name}")
+                raise missing(record, column, f"the column of {name}", column_of=name)
         try:
             return convert({**record, **{name: record[column] for name, column in named.items()}})
         except InputError as error:

@@ -42,8 +42,9 @@ def take_id(record: Record, name: str = "id") -> str:
     return ""
 
 
-def missing(record: Record, name: str, expected: str) -> InputError:
-    """The error for a missing field: similar fields, and all fields of the record."""
+def missing(record: Record, name: str, expected: str, column_of: str | None = None) -> InputError:
+    """The error for a missing field: similar fields, and all fields of the record. `column_of` is the field that `name` was to be
+    the column of."""
     fields = ", ".join(record)
     for key, value in record.items():
         inner = value[0] if isinstance(value, list) and value else value
@@ -54,7 +55,7 @@ def missing(record: Record, name: str, expected: str) -> InputError:
     also = [other for other in _ALSO.get(name, ()) if other in record]
     near = also or difflib.get_close_matches(name, record, n=1)
     if near:
-        remedy = f"rename it, or use source=table with columns={{{name}: {near[0]}}}"
+        remedy = f"{'' if column_of else 'rename it, or '}give columns={{{column_of or name}: {near[0]}}}"
         return InputError(
             f"the field is missing; did you mean {near[0]!r}?", field=name, found=fields, expected=expected, remedy=remedy
         )

@@ -43,6 +43,8 @@ def _example(record: Record, *, index_base: int | None = None, source: str = "ta
     if ratings is not None:
         first = ratings.index(-1) + 1 if -1 in ratings else ALL_CORRECT
     label = filled(record, "first_error" if "first_error" in record else "label")
+    if label is not None and not steps:
+        raise InputError("a label without a solution", field="steps", found=[], expected="at least one step, or no label")
     if label is not None:
         found = label_of(label, len(steps), index_base)
         if ratings is not None and found != first:

@@ -36,20 +36,22 @@ _UTF: Final = (
 _PAGE: Final = "download the file itself: on the hub its address has /resolve/ in place of /blob/"
 _IN_PLACE: Final = (
     (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file: git lfs pull"),
-    (b"<!doctype html", "a web page", _PAGE), (b"<html", "a web page", _PAGE), (b"<?xml", "XML, perhaps the error of a server", _PAGE),
-)  # fmt: skip
+    (b"<!doctype html", "a web page", _PAGE),
+    (b"<html", "a web page", _PAGE),
+    (b"<?xml", "XML, perhaps the error of a server", _PAGE),
+)
 
 
 def open_bytes(path: str | os.PathLike[str]) -> IO[bytes]:
     """The file opened for reading bytes, decompressed if its content is gzip, once or twice, whatever its name."""
     file = Path(path).expanduser()
-    with file.open("rb") as stream:
-        once = stream.read(2) == _GZIP
-    if not once:
-        return file.open("rb")
+    plain = file.open("rb")
+    if plain.peek(2)[:2] != _GZIP:
+        return plain
+    plain.close()
     with gzip.open(file, "rb") as inner:
         twice = inner.read(2) == _GZIP
-    packed = cast(IO[bytes], gzip.open(file, "rb"))
+    packed = cast(IO[bytes], gzip.open(file, "rb"))  # noqa: SIM115  # the caller closes it
     return cast(IO[bytes], gzip.open(packed, "rb")) if twice else packed
 
 

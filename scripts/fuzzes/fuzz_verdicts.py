@@ -59,6 +59,7 @@ STYLED = re.compile(
     r"\\(?:(?:text|math)(?:bf|it|rm|tt|sf|up)|boldsymbol|bm|underline|mbox|text|(?:textcolor|colorbox|color)\{[^{}]*\})\s*\{([^{}]*)\}"
 )
 EXPLAINED = re.compile(r" of |[:：].*=", re.DOTALL)  # step 2 of 5; step 2: 1 + 1 = 3
+STEP = re.compile("step|paragraph", re.IGNORECASE)  # StepII
 WORDS = re.compile(r"\\[A-Za-z]+|(?i:step|paragraph|index|no)\.?|第|步骤?|步驟")
 
 
@@ -112,7 +113,7 @@ def numbers(content: str) -> set[int]:
     shown = re.sub("[\u200b-\u200f\u2060\ufeff\xad]", "", shown)
     shown = "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in shown)
     found = {int(digits) for digits in re.findall(r"\d{1,9}", re.sub(r"(?<=\d)\.0+(?!\d)", "", shown))}
-    spoken = re.findall(r"[A-Za-z]+|[零〇一二两兩三四五六七八九十]+|[\u2460-\u2473\u2776-\u277f]", shown)
+    spoken = re.findall(r"[A-Za-z]+|[零〇一二两兩三四五六七八九十]+|[\u2460-\u2473\u2776-\u277f]", STEP.sub(" ", shown))
     named = {ORDINALS.index(word.lower()) + 1 for word in spoken if word.lower() in ORDINALS}
     return found | named | {number for number in map(number_in, spoken) if number is not None}
 
