@@ -18,8 +18,8 @@ from deepcritic.schema import ALL_CORRECT, Gold
 from deepcritic.tasks.base import CriticTask
 from deepcritic.tasks.first_error import FirstError
 
-Completion = str | Sequence[Mapping[str, Any]] | None
-"""A reply in a trainer's format: a text, or a conversation that ends with it. Content may be a text, a list of parts, or None."""
+Completion = str | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+"""A reply in a trainer's format: a text, a message, or a conversation that ends with it. Content: a text, parts, or None."""
 Label = int | str
 """The first wrong step, numbered from 1, or -1 if every step is right, as a number or its text."""
 
@@ -69,6 +69,10 @@ def reward_of(task: CriticTask[Any]) -> Callable[..., list[float]]:
     def judgment(
         completions: Sequence[Completion], gold: Sequence[Any], context: Sequence[Any] | None = None, **_: Any
     ) -> list[float]:
+        if isinstance(completions, str) or len(completions) != len(gold):
+            found = "one text" if isinstance(completions, str) else len(completions)
+            expected = f"a list of {len(gold)}, one for each label"
+            raise InputError("not one reply for each label", field="completions", found=found, expected=expected)
         told = zip(completions, gold, context or [None] * len(completions), strict=True)
         return [task.reward(task.parse(reply_text(reply), known), truth) for reply, truth, known in told]
 
@@ -85,6 +89,10 @@ def reply_text(completion: Completion) -> str:
     """
     if completion is None or isinstance(completion, str):
         return completion or ""
+    if isinstance(completion, Mapping):
+        completion = [completion]
+    if not isinstance(completion, Sequence):
+        raise InputError("no reply", field="completions", found=completion, expected="a text, or a list of messages")
     content = completion[-1].get("content") if len(completion) else None
     if content is None or isinstance(content, str):
         return content or ""

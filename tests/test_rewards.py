@@ -104,6 +104,25 @@ def test_the_data_for_verl(tmp_path: Path) -> None:
         assert judgment_reward([task.format(gold.first_error)], [int(row["reward_model"]["ground_truth"])]) == [1.0]
 
 
+@pytest.mark.parametrize(
+    ("completions", "labels", "said"),
+    [
+        (["x"], [1, 2], "completions: not one reply for each label; found 1; expected a list of 2"),
+        (["x", "y"], [1], "completions: not one reply for each label; found 2; expected a list of 1"),
+        ("x", [1], "completions: not one reply for each label; found 'one text'"),
+        ([5], [1], "completions: no reply; found 5; expected a text, or a list of messages"),
+    ],
+)
+def test_completions_that_are_no_replies(completions: Any, labels: list[int], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        judgment_reward(completions, first_error=labels)
+    assert str(caught.value).startswith(said)
+
+
+def test_a_single_message_is_a_conversation() -> None:
+    assert judgment_reward([{"role": "assistant", "content": "\\boxed{2}"}], first_error=[2]) == [1.0]
+
+
 def test_any_task_has_its_reward() -> None:
     """The gold and what undoes a shuffle come with each reply, whatever they are."""
 

@@ -170,8 +170,14 @@ def checked(dialogue: Dialogue, task: CriticTask[Any]) -> Dialogue:
     if said is None:
         return msgspec.structs.replace(dialogue, verdict=read)
     if said != read and not (task.shuffles and sorted(said) == sorted(read)):  # shuffled: parsed in shown order
+        shifted = read == 1 + said if isinstance(said, int) and isinstance(read, int) and said >= 0 else False
+        remedy = "if its labels count steps from 0, give index_base=0" if shifted else None
         raise InputError(
-            "the verdict differs from that of the reply", field="verdict", found=dialogue.verdict, expected=str(read)
+            "the verdict differs from that of the reply",
+            field="verdict",
+            found=dialogue.verdict,
+            expected=str(read),
+            remedy=remedy,
         )
     return dialogue
 

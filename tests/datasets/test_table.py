@@ -197,3 +197,15 @@ def test_own_rows_as_a_benchmark_and_in_training(tmp_path: Path) -> None:
 def test_flat_rows_are_no_rows_of_a_stage() -> None:
     with pytest.raises(InputError, match=r"not a row of stage=prepare; found .*; convert it with .*source=table"):
         list(examples.read(ROWS))
+
+
+def test_a_label_without_a_solution_is_refused() -> None:
+    row = {"problem": "1 + 1?", "steps": None, "label": -1}
+    with pytest.raises(InputError, match="steps: a label without a solution"):
+        list(table.read([row], index_base=1))
+    assert next(iter(table.read([{**row, "label": None}], index_base=1))).item.steps == ()
+
+
+def test_a_misspelt_column_is_told_with_the_mapping() -> None:
+    with pytest.raises(InputError, match=r"give columns=\{problem: question\}"):
+        list(table.read([{"question": "1 + 1?"}], columns={"problem": "questoin"}))
