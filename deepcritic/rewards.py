@@ -89,11 +89,10 @@ def reply_text(completion: Completion) -> str:
     """
     if completion is None or isinstance(completion, str):
         return completion or ""
-    if isinstance(completion, Mapping):
-        completion = [completion]
-    if not isinstance(completion, Sequence):
+    messages: Sequence[Mapping[str, Any]] = [completion] if isinstance(completion, Mapping) else completion
+    if not isinstance(messages, Sequence):
         raise InputError("no reply", field="completions", found=completion, expected="a text, or a list of messages")
-    content = completion[-1].get("content") if len(completion) else None
+    content = messages[-1].get("content") if len(messages) else None
     if content is None or isinstance(content, str):
         return content or ""
     return "".join(part if isinstance(part, str) else str(part.get("text") or "") for part in content)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepcritic.answers import compare, equivalent
+from deepcritic.answers.decide import at_once
 from deepcritic.answers.pool import workers
 from deepcritic.answers.too_big import text_too_big
 
@@ -73,6 +74,14 @@ def test_hostile_input_is_decided_or_undecided_in_time(case: dict[str, Any]) -> 
         assert time.monotonic() - started < DEADLINE + SLACK, (text[:80], result)
         assert result.equal is not True, text[:80]
         assert result.equal is not None or result.reason, text[:80]
+
+
+@pytest.mark.parametrize("text", ["224" + "\\\\" * 1900 + "pi", "1" + "3" * 3300 + "a", "2 " + "g " * 360])
+def test_what_needs_no_algebra_takes_little_time(text: str) -> None:
+    at_once("x", "2 cm")  # compiles the patterns
+    started = time.thread_time()
+    at_once(text, "1000")
+    assert time.thread_time() - started < 0.05
 
 
 def test_equal_towers_are_not_called_different() -> None:

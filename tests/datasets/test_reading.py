@@ -281,7 +281,7 @@ def test_parquet_and_what_it_holds(tmp_path: Path) -> None:
     expected = [(1, rows[0]), (2, {"a": None, "b": [], "c": None})]
     assert _read(tmp_path / "x.parquet") == _read(tmp_path / "x.bin") == expected
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "x.parquet").read_bytes()[:-20])
-    with pytest.raises(InputError, match=r"cut.parquet: the file cannot be read .*; expected a whole Parquet file"):
+    with pytest.raises(InputError, match=r"cut.parquet: the file cannot be read .*; expected a complete Parquet file"):
         list(read_records(tmp_path / "cut.parquet"))
 
 
