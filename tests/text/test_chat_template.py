@@ -128,6 +128,7 @@ def test_a_dialogue_ends_with_the_reply(tokenizer: Any) -> None:
 
 def test_a_template_that_hides_a_message_is_refused(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer, "chat_template", "{{ messages[-1]['content'] }}")
+    monkeypatch.setattr(chat_template, "_takes_system", lambda tokenizer: True)  # else the first turn is part of the last one
     with pytest.raises(InputError, match="the chat template does not render every message"):
         prompt_ids(tokenizer, _messages("a <|im_end|>", "b"))
 
