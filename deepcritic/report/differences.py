@@ -57,11 +57,19 @@ def differences(found: Sequence[Evaluation], beside: Sequence[Evaluation] = ()) 
     for a, b in [*itertools.combinations(found, 2), *itertools.product(found, beside)]:
         if len(compared) == PAIRS:
             break
+        if _level(a) < _level(b):  # the better one first, so that its lead is a positive number
+            a, b = b, a
         names = (_named(a, found), _named(b, found))
         with contextlib.suppress(InputError):  # different rows, or no scores
             keys = (f"{a.path.parent.name}/{a.name}", f"{b.path.parent.name}/{b.name}")
             compared.append(Difference(names, compare([rows(a.path)], [rows(b.path)], names), keys))
     return compared
+
+
+def _level(one: Evaluation) -> float:
+    """The mean F1, or the mean accuracy, over the benchmarks; 0 if unknown."""
+    levels = [getattr(part, "f1", None) or getattr(part, "accuracy", None) or 0.0 for part in one.parts.values()]
+    return sum(levels) / len(levels) if levels else 0.0
 
 
 def difference_table(compared: Sequence[Difference]) -> dict[str, Any] | None:
