@@ -223,5 +223,5 @@ def test_only_proofs_have_a_judge(open_folder: Any) -> None:
     from deepcritic.stages import rl
     from deepcritic.tasks.first_error import FirstError
 
-    with open_folder("rl") as folder, pytest.raises(UsageError, match="expected task=proof, found task=first_error"):
+    with open_folder("rl") as folder, pytest.raises(UsageError, match="needs task=proof; found task=first_error"):
         rl._meta_reward(folder, rl.RLOptions(examples="x", meta_judge="m"), FirstError(), lambda **_: Judge(_real))

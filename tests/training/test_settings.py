@@ -36,16 +36,16 @@ def test_a_step_sees_the_same_batch_whatever_the_number_of_devices(
 
 def test_a_batch_of_nothing_is_refused() -> None:
     for batch, each in ((0, 1), (64, 0), (-64, 1)):
-        with pytest.raises(UsageError, match="no multiple"):
+        with pytest.raises(UsageError, match="not a multiple"):
             accumulation(batch, each)
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"lora_rank": 0}, "trainer.lora_rank: found 0"),
+        ({"lora_rank": 0}, "trainer.lora_rank: out of range; found 0"),
         ({"mfu": 0.0}, "trainer.mfu: out of range; found 0.0; expected a share above 0"),
-        ({"devices": 0}, "trainer.devices: found 0"),
+        ({"devices": 0}, "trainer.devices: out of range; found 0"),
         ({"quantised": True}, "trainer.quantised: 4-bit weights cannot be trained directly"),
         ({"packing": True, "attention": "paged"}, "attention=paged may attend across packed dialogues"),
     ],
