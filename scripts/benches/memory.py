@@ -62,7 +62,7 @@ def one(title: str, words: tuple[str, ...], model: str) -> Bench:
         place = Path(folder)
         command = [*words, f"model={model}", *data(place, words[0]), "run=memory", "seed=1"]
         plan = run([sys.executable, "-m", "deepcritic", *command, "dry_run=true"], place)
-        found = re.search(r"here it takes ([\d.]+) GiB", plan)
+        found = re.search(r"on its CPU, training needs ([\d.]+) GiB", plan)
         assert found is not None, plan
         said = run([sys.executable, "-c", CHILD, *command], place)
         code, taken = re.findall(r"MEASURED (\d+) (\d+)", said)[-1]
@@ -73,14 +73,12 @@ def one(title: str, words: tuple[str, ...], model: str) -> Bench:
 def data(place: Path, stage: str) -> list[str]:
     """The options that name a file of equal rows, and the sizes of the training."""
     steps = ["One and one is two, as everybody knows. " * 4] * 8
-    solved = {"problem": "What is 1 + 1?", "steps": steps}
+    rows: list[dict[str, Any]] = [{"problem": f"What is 1 + {at}?", "steps": steps, "label": -1} for at in range(8)]
     if stage == "stage=sft":
-        rows: list[dict[str, Any]] = [
-            {**solved, "critique": "Step 1 is right. " * 20 + "\\boxed{-1}", "label": -1} for _ in range(8)
-        ]
+        rows = [{**one, "critique": "Step 1 is right. " * 20 + "\\boxed{-1}"} for one in rows]
         options = ["stage.dialogues=rows.jsonl", "stage.max_steps=2", "stage.batch_size=4", "stage.max_length=1024"]
     else:
-        rows = [{**solved, "problem": f"What is 1 + {at}?", "label": at % 2 or -1} for at in range(8)]
+        rows = [{**one, "label": at % 2 or -1} for at, one in enumerate(rows)]
         options = [
             "stage.examples=rows.jsonl", "stage.columns={first_error: label}", "stage.index_base=1", "stage.steps=2",
             "stage.prefilter_samples=0", "stage.prompts_per_step=2", "stage.num_generations=4", "stage.device_batch_size=4",

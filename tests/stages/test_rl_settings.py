@@ -36,7 +36,7 @@ def told(command: Callable[..., Any], make_solutions: Any, monkeypatch: pytest.M
 
     def trainer(
         folder: Any, prompts: Any, task: Any, model: Any, tokenizer: Any, machine: Any, settings: Any, balanced: Any, rounds: Any,
-        watching: Any,
+        watching: Any, judged: Any,
     ) -> Any:  # fmt: skip
         config = grpo.grpo_config(Path("out"), machine, settings)
         seen.update(config=config, prompts=prompts, balanced=balanced, rounds=rounds, watching=watching)

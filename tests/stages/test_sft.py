@@ -288,7 +288,7 @@ def test_a_dry_run_tells_the_plan_and_leaves_nothing_behind(command: Command, di
     assert outcome.code == 0, outcome.err
     tokens = sum(len(dialogue_ids(load_tokenizer(BASE), dialogue.messages)[0]) for dialogue in dialogues)
     for said in (
-        "parameters: 515,712; trained: all", f"{3 * tokens:,} tokens in 9 steps", "of 8 GPUs", "MFU of 0.5", "weights",
+        "parameters: 515,712; trained: all", f"{3 * tokens:,} tokens in 9 steps", "8 GPUs", "MFU of 0.5", "weights",
         "gradients", "optimizer", "activations", "4 dialogues per step", "dry run, nothing was trained",
     ):  # fmt: skip
         assert said in outcome.out, said
