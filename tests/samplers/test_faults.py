@@ -121,7 +121,7 @@ def test_what_may_pass_is_tried_again_with_the_same_seed(server: FakeServer, nam
 def test_what_does_not_pass_is_set_aside_with_its_reason(server: FakeServer, name: str) -> None:
     trouble, reason = PASSING[name]
     server.trouble = lambda count, body: trouble if "13 + 5?" in body["messages"][0]["content"] else None
-    drawn = draw(server, 20, timeout=2.0 if trouble is never else 60.0, concurrency=8, patience=60.0)
+    drawn = draw(server, 20, timeout=5.0 if trouble is never else 60.0, concurrency=8, patience=60.0)
     (failed,) = (row for row in drawn.values() if isinstance(row, Failure))
     assert (failed.key.example_id, failed.reason) == ("p13", reason)
     assert failed.detail
