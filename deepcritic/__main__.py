@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ QUIET = {
     "TQDM_DISABLE": "1",
     "TRL_EXPERIMENTAL_SILENCE": "1",
 }
+LEADER_SECONDS = 10
+"""How long a training process waits with an error that the leader prints: the launcher stops all when the first one ends."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,7 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
     except DeepCriticError as error:
         if debug:
             raise
-        if not (follows and isinstance(error, InputError | UsageError)):  # the leader prints the same
+        if follows and isinstance(error, InputError | UsageError):  # the leader prints the same
+            time.sleep(LEADER_SECONDS)
+        else:
             print(f"error: {_one_line(error)}", file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:

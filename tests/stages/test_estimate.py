@@ -178,7 +178,7 @@ def test_labels_in_other_forms(estimated: Any, truth: dict[str, int], tmp_path: 
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        ([{"id": "r-1", "label": -1}] * 9, "stage.labels: too few labels for an estimate; found 1; expected at least 10; run without stage.labels= "),
+        ([{"id": "r-1", "label": -1}] * 9, "stage.labels: too few labels for an estimate; found 1; expected at least 10; run"),
         ([{"id": "q-1", "label": -1}], "labels.jsonl:1: id: the label's row has no verdict; found 'q-1'"),
         (
             [{"id": "r-1", "label": -2}],
