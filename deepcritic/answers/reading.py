@@ -96,8 +96,8 @@ def read(text: str) -> Answer:
 def same_integer(text: str, reference: str) -> str:
     r"""`text` with the name of its integer as in `reference`, without the clause that declares it.
 
-    >>> same_integer(r"2k\\pi,k\\in\\mathbb{Z}", r"2n\\pi,n\\in\\mathbb{Z}")
-    '2n\\\\pi'
+    >>> same_integer(r"2k\pi,k\in\mathbb{Z}", r"2n\pi,n\in\mathbb{Z}")
+    '2n\\pi'
     """
     ours, theirs = _QUALIFIER.search(text), _QUALIFIER.search(reference)
     if not ours or not theirs or not ours["name"] or not theirs["name"] or ours["name"] == theirs["name"]:

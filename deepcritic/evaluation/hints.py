@@ -4,8 +4,8 @@ labels whose steps are off by one. Each hint is one line and says what to check.
 >>> samples = Samples()
 >>> samples.see(["the same", "the same"])
 >>> samples.see(["once more", "once more"])
->>> samples.hints(1.0)[0].partition(":")[0]
-'all samples of a row are the same text at temperature 1, on each of 2 rows'
+>>> samples.hints(1.0)[0].partition(";")[0]
+'all samples of a row are identical at temperature 1, in all 2 rows'
 """
 
 from __future__ import annotations

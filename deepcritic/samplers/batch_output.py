@@ -8,7 +8,7 @@ samples from 0. A line with an error, or with a status other than 200, is a fail
 >>> rows({"custom_id": "a-1#2", "response": {"status_code": 200, "body": body}, "error": None})[0]["sample"]
 2
 >>> rows({"custom_id": "a-1", "response": None, "error": {"code": "batch_expired", "message": "too late"}})[0]["detail"]
-'the batch has an error for it: batch_expired: too late'
+'the batch reports an error: batch_expired: too late'
 """
 
 from __future__ import annotations
