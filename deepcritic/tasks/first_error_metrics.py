@@ -9,13 +9,11 @@ the solutions with an error and within those without (`deepcritic.metrics.bootst
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from deepcritic.errors import InputError
 from deepcritic.metrics.baselines import baselines
 from deepcritic.metrics.bootstrap import percentiles, pooled, resampled_rates
 from deepcritic.metrics.breakdown import Length, accuracies, errors_found, mistakes
@@ -25,7 +23,17 @@ from deepcritic.metrics.guided_vote import powers
 from deepcritic.metrics.majority_vote import TIES, Ties, chances
 from deepcritic.schema import ALL_CORRECT, WITH_ERROR, Judged
 from deepcritic.tasks.base import CriticTask
-from deepcritic.tasks.metrics_shared import REPLIES, guided_lines, in_percent, number, span, vote_chances
+from deepcritic.tasks.metrics_shared import (
+    answered,
+    guided_lines,
+    in_percent,
+    number,
+    reply_counts,
+    span,
+    totals,
+    truncated_rate,
+    vote_chances,
+)
 
 
 def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
@@ -33,11 +41,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
 
     Refused and failed replies are left out: they are neither right nor wrong. `f1_bounds` is the range of F1 over their outcomes.
     """
-    rows = [row for row in judged if row.correct is not None]
-    if not rows:
-        raise InputError(
-            "no row has a reply", field="generations", expected="a model or a recording with replies to the benchmark"
-        )
+    rows = answered(judged)
     stratum = np.array([row.stratum for row in rows])
     error, cluster = stratum == WITH_ERROR, np.array([row.cluster for row in rows])
     correct = np.array([row.correct for row in rows], float)
@@ -50,7 +54,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
         "f1": harmonic_f1s(drawn[0][0], drawn[1][0]),
         "unparsed_rate": pooled(drawn, error)[1],
     }
-    replies = {name: sum(getattr(row, name) for row in judged) for name in REPLIES}
+    replies = reply_counts(judged)
     baseline = constant_baseline([row.gold for row in rows])
     found: dict[str, Any] = {
         "benchmark": {"name": judged[0].benchmark},
@@ -61,7 +65,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
         "failed": len(judged) - len(rows),
         "missing": sum(row.samples == 0 for row in judged),
         "replies": replies,
-        "truncated_rate": _truncated(replies),
+        "truncated_rate": truncated_rate(replies),
         "constant_baseline_f1": baseline.f1,
         "constant_baseline": baseline._asdict(),
         "samples": max(len(row.verdicts) for row in rows),
@@ -92,11 +96,10 @@ def _why_unknown(error: Array) -> str | None:
 def suite_figures(benchmarks: Mapping[str, Sequence[Judged]], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
     """The figures of each benchmark by name, and their means (`mean_f1`, `mean_f1_interval`, the same of `maj_f1`)."""
     parts = {name: figures(judged, task, ties=ties) for name, judged in benchmarks.items()}
-    totals: dict[str, Any] = {name: sum(part[name] for part in parts.values()) for name in ("examples", "failed", "missing")}
-    totals["replies"] = {name: sum(part["replies"][name] for part in parts.values()) for name in REPLIES}
-    totals["truncated_rate"] = in_percent(_truncated(totals["replies"]))
+    counts = totals(parts.values())
+    counts["truncated_rate"] = in_percent(truncated_rate(counts["replies"]))
     means = {f"mean_{name}": value for name, value in mean_figures(benchmarks).items()}
-    return {**means, "mean_baselines": _mean_beside_baselines(benchmarks), **totals, "benchmarks": parts}
+    return {**means, "mean_baselines": _mean_beside_baselines(benchmarks), **counts, "benchmarks": parts}
 
 
 def mean_figures(benchmarks: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
@@ -240,11 +243,6 @@ def _with_intervals(values: Mapping[str, float], drawn: Mapping[str, Array]) -> 
         if name in drawn:
             found[f"{name}_interval"] = percentiles(drawn[name])
     return found
-
-
-def _truncated(replies: Mapping[str, int]) -> float:
-    received = replies["samples"] - replies["refused"] - replies["failed"]
-    return replies["truncated"] / received if received else math.nan
 
 
 def _f1_if_failed(judged: Sequence[Judged], score: float) -> float:

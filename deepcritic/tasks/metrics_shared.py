@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from deepcritic.errors import InputError
+from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.metrics.f1 import Array
 from deepcritic.metrics.guided_vote import guided_chances
 from deepcritic.schema import Judged
@@ -28,6 +30,53 @@ def vote_chances(rows: Sequence[Judged], task: CriticTask[Any], ks: Sequence[int
 
 REPLIES: Final = ("samples", "truncated", "unparsed", "refused", "failed")
 """Reply counts: how many were requested, and of those how many were truncated, unparsed, refused or failed."""
+
+
+def answered(judged: Sequence[Judged]) -> list[Judged]:
+    """The rows with a reply. Raises `InputError` if there are none."""
+    rows = [row for row in judged if row.correct is not None]
+    if not rows:
+        raise InputError(
+            "no row has a reply", field="generations", expected="a model or a recording with replies to the benchmark"
+        )
+    return rows
+
+
+def reply_counts(judged: Sequence[Judged]) -> dict[str, int]:
+    """The sums of `REPLIES` over all rows."""
+    return {name: sum(getattr(row, name) for row in judged) for name in REPLIES}
+
+
+def truncated_rate(replies: Mapping[str, int]) -> float:
+    """The share of the received replies that were truncated; NaN if none was received."""
+    received = replies["samples"] - replies["refused"] - replies["failed"]
+    return replies["truncated"] / received if received else math.nan
+
+
+def plain_figures(judged: Sequence[Judged], rows: Sequence[Judged]) -> dict[str, Any]:
+    """The figures that do not depend on the task: counts of rows and replies, and the rate of unparsed replies in `rows`, those
+    with a reply."""
+    replies = reply_counts(judged)
+    unparsed = [float(np.mean([verdict is None for verdict in row.verdicts])) for row in rows]
+    return {
+        "benchmark": {"name": judged[0].benchmark},
+        "examples": len(judged),
+        "failed": len(judged) - len(rows),
+        "missing": sum(row.samples == 0 for row in judged),
+        "replies": replies,
+        "truncated_rate": truncated_rate(replies),
+        "unparsed_rate": float(np.mean(unparsed)),
+        "unparsed_rate_interval": mean_interval(unparsed, [row.cluster for row in rows]),
+        "samples": max(len(row.verdicts) for row in rows),
+    }
+
+
+def totals(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The counts of rows and replies, summed over benchmarks."""
+    found = list(parts)
+    counts: dict[str, Any] = {name: sum(part[name] for part in found) for name in ("examples", "failed", "missing")}
+    counts["replies"] = {name: sum(part["replies"][name] for part in found) for name in REPLIES}
+    return counts
 
 
 def in_percent(value: Any) -> Any:

@@ -15,14 +15,22 @@ from typing import Any, Final
 
 import numpy as np
 
-from deepcritic.errors import InputError
 from deepcritic.metrics.bootstrap import RESAMPLES, mean_interval, percentiles
 from deepcritic.metrics.f1 import Array
 from deepcritic.metrics.guided_vote import powers
 from deepcritic.metrics.majority_vote import Ties
 from deepcritic.schema import Judged
 from deepcritic.tasks.base import CriticTask
-from deepcritic.tasks.metrics_shared import REPLIES, guided_lines, in_percent, number, span, vote_chances
+from deepcritic.tasks.metrics_shared import (
+    answered,
+    guided_lines,
+    in_percent,
+    number,
+    plain_figures,
+    span,
+    totals,
+    vote_chances,
+)
 
 LOST: Final = "lost"
 """JudgeBench's rule for ties: nobody wins."""
@@ -39,27 +47,9 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
     - `roc_auc`: of single responses, by the sum of all replies' scores; `roc_auc_by_domain` groups it.
     - `position`: see `position_bias`.
     """
-    rows = [row for row in judged if row.correct is not None]
-    if not rows:
-        raise InputError(
-            "no row has a reply", field="generations", expected="a model or a recording with replies to the benchmark"
-        )
+    rows = answered(judged)
     several, single = [row for row in rows if row.responses > 1], [row for row in rows if row.responses == 1]
-    replies = {name: sum(getattr(row, name) for row in judged) for name in REPLIES}
-    received = replies["samples"] - replies["refused"] - replies["failed"]
-    unparsed = [float(np.mean([verdict is None for verdict in row.verdicts])) for row in rows]
-    clusters = [row.cluster for row in rows]
-    found: dict[str, Any] = {
-        "benchmark": {"name": judged[0].benchmark},
-        "examples": len(judged),
-        "failed": len(judged) - len(rows),
-        "missing": sum(row.samples == 0 for row in judged),
-        "replies": replies,
-        "truncated_rate": replies["truncated"] / received if received else math.nan,
-        "unparsed_rate": float(np.mean(unparsed)),
-        "unparsed_rate_interval": mean_interval(unparsed, clusters),
-        "samples": max(len(row.verdicts) for row in rows),
-    }
+    found = plain_figures(judged, rows)
     if several:
         found |= _several(several, task, found["samples"])
     if single:
@@ -93,11 +83,9 @@ def decided_figures(judged: Sequence[Judged], task: CriticTask[Any]) -> dict[str
 def suite_figures(parts: Mapping[str, Sequence[Judged]], task: CriticTask[Any], *, ties: Ties = "random") -> dict[str, Any]:
     """The figures of each benchmark by name, and their mean accuracy, with equal weights."""
     found = {name: figures(judged, task, ties=ties) for name, judged in parts.items()}
-    totals: dict[str, Any] = {name: sum(part[name] for part in found.values()) for name in ("examples", "failed", "missing")}
-    totals["replies"] = {name: sum(part["replies"][name] for part in found.values()) for name in REPLIES}
     known = [part["accuracy"] for part in found.values() if part.get("accuracy") is not None]
     mean = {"mean_accuracy": round(float(np.mean(known)), 4)} if known else {}
-    return {**mean, **totals, "benchmarks": found}
+    return {**mean, **totals(found.values()), "benchmarks": found}
 
 
 def position_bias(judged: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:

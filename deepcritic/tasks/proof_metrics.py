@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from deepcritic.errors import InputError
 from deepcritic.metrics.bootstrap import RESAMPLES, mean_interval, percentiles
 from deepcritic.metrics.f1 import Array
 from deepcritic.schema import Judged
 from deepcritic.tasks.base import CriticTask
-from deepcritic.tasks.metrics_shared import REPLIES, in_percent, number, span, vote_chances
+from deepcritic.tasks.metrics_shared import answered, in_percent, number, plain_figures, span, totals, vote_chances
 
 
 def figures(judged: Sequence[Judged], task: CriticTask[Any], grades: Sequence[float]) -> dict[str, Any]:
@@ -33,25 +32,11 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], grades: Sequence[fl
       the highest accuracy. Its kappa is 0. `mae_difference` is the critic's `mae` minus the baseline's.
     - `confusion`: for each true grade, the shares of the replies with each grade.
     """
-    rows = [row for row in judged if row.correct is not None]
-    if not rows:
-        raise InputError("no row has a reply", field="generations", expected="a model or a recording that answers the benchmark")
-    replies = {name: sum(getattr(row, name) for row in judged) for name in REPLIES}
-    received = replies["samples"] - replies["refused"] - replies["failed"]
-    unparsed = [float(np.mean([verdict is None for verdict in row.verdicts])) for row in rows]
+    rows = answered(judged)
     clusters = [row.cluster for row in rows]
-    samples = max(len(row.verdicts) for row in rows)
     single = [_shares(row, grades) for row in rows]
     found: dict[str, Any] = {
-        "benchmark": {"name": judged[0].benchmark},
-        "examples": len(judged),
-        "failed": len(judged) - len(rows),
-        "missing": sum(row.samples == 0 for row in judged),
-        "replies": replies,
-        "truncated_rate": replies["truncated"] / received if received else math.nan,
-        "unparsed_rate": float(np.mean(unparsed)),
-        "unparsed_rate_interval": mean_interval(unparsed, clusters),
-        "samples": samples,
+        **plain_figures(judged, rows),
         "full_marks": int(grades[-1]),
         **_agreement(rows, single, grades, ""),
         **_parsed(rows, grades),
@@ -60,6 +45,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], grades: Sequence[fl
         "accuracy_by_grade": _groups(rows, lambda row: f"{row.gold:g}"),
         "accuracy_by_generator": _groups(rows, lambda row: row.generator),
     }
+    samples = found["samples"]
     if samples > 1:
         found |= _agreement(rows, [_vote_shares(row, task, grades) for row in rows], grades, "vote_")
         found["agreement"] = float(np.mean([row.agreement for row in rows]))
@@ -77,14 +63,12 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], grades: Sequence[fl
 def suite_figures(parts: Mapping[str, Sequence[Judged]], task: CriticTask[Any], grades: Sequence[float]) -> dict[str, Any]:
     """The figures of each benchmark by name, and the means of accuracy, error and kappa, with equal weights."""
     found = {name: figures(judged, task, grades) for name, judged in parts.items()}
-    totals: dict[str, Any] = {name: sum(part[name] for part in found.values()) for name in ("examples", "failed", "missing")}
-    totals["replies"] = {name: sum(part["replies"][name] for part in found.values()) for name in REPLIES}
     means = {}
     for name in ("accuracy", "mae", "kappa"):
         known = [part[name] for part in found.values() if part[name] is not None]
         if known:
             means[f"mean_{name}"] = round(float(np.mean(known)), 4)
-    return {**means, **totals, "benchmarks": found}
+    return {**means, **totals(found.values()), "benchmarks": found}
 
 
 def quadratic_kappa(tables: Any) -> Any:
