@@ -49,6 +49,9 @@ class TransformersSampler:
     `too_long` unless all of its `max_tokens` fits. `template_args` are variables of the chat template.
     """
 
+    refills = True
+    """See `deepcritic.samplers.base.Refilling`."""
+
     def __init__(
         self,
         model: str,
@@ -103,11 +106,6 @@ class TransformersSampler:
     def cancel(self, keys: Iterable[Key]) -> None:
         """Cancel the draws of these keys after at most one more token."""
         self._cancellation.cancel(keys)
-
-    @property
-    def refills(self) -> bool:
-        """See `deepcritic.samplers.base.Refilling`."""
-        return True
 
     def stream(self, requests: Iterable[Request | None]) -> Iterator[Generation | Failure]:
         owed: set[Key] = set()
