@@ -15,6 +15,7 @@ With the critic service (`python -m deepcritic serve`), use `Critic(urls=["http:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -25,6 +26,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from typing import Any, Self
 
 from deepcritic.errors import InputError, UsageError
+from deepcritic.samplers.adaptive_vote import AdaptiveVotes
 from deepcritic.samplers.base import Request, Sampler, Sampling
 from deepcritic.samplers.resume import engine_for, request
 from deepcritic.samplers.servers.critics import Answer, ServiceClient
@@ -122,9 +124,10 @@ class Critic:
 
     `sampler` is the name of an engine (`transformers`, `vllm`, `openai`, `litellm`, `ray`), with its options as further keywords,
     or your own sampler. `samples` critiques are sampled per solution, at temperature 1.0, or 0.6 for a single one (DeepCritic's
-    settings). A critique has at most `max_tokens` tokens, by default the rest of the context. A solution given as one text is
-    split by its `layout` (headings, lists, paragraphs); with `split="rule"`, also into sentences if the layout shows no steps.
-    The same seed gives the same critique of a solution, independent of other requests.
+    settings). With `adaptive=True`, sampling stops when no further sample could change the verdict; there are fewer votes then.
+    A critique has at most `max_tokens` tokens, by default the rest of the context. A solution given as one text is split by its
+    `layout` (headings, lists, paragraphs); with `split="rule"`, also into sentences if the layout shows no steps. The same seed
+    gives the same critique of a solution, independent of other requests.
 
     The weights are loaded on the first call. `critique` is thread-safe. A critic that was made from names can be pickled. Raises
     `InputError` for a model that does not exist.
@@ -147,6 +150,7 @@ class Critic:
         *,
         sampler: str | Sampler = "transformers",
         samples: int = 8,
+        adaptive: bool = False,
         temperature: float | None = None,
         top_p: float = 0.9,
         max_tokens: int | None = None,
@@ -162,7 +166,9 @@ class Critic:
         chosen = (0.6 if samples == 1 else 1.0) if temperature is None else temperature
         self.sampling = Sampling(temperature=chosen, top_p=top_p, max_tokens=max_tokens)
         self.task: CriticTask[Any] = task or FirstError()
-        self.samples, self.split, self.seed = samples, split, seed
+        if adaptive and self.task.name != "first_error":
+            raise InputError("not possible with this task", field="adaptive", found=self.task.name, expected="task=FirstError()")
+        self.samples, self.split, self.seed, self.adaptive = samples, split, seed, adaptive
         self._named = None if not isinstance(sampler, str) else (model, sampler, options)
         self._engine = engine_for(engine_named(sampler, **options), model, "model") if isinstance(sampler, str) else sampler
         self._open = False
@@ -199,11 +205,12 @@ class Critic:
         """
         engine = self.opened()
         asked = _Asked(self, pairs)
-        yield from asked.ready()
-        for outcome in engine.stream(asked.requests()):
-            asked.arrived(outcome)
+        while asked.unfinished:
+            with asked.wave():
+                for outcome in engine.stream(asked.requests()):
+                    asked.arrived(outcome)
+                    yield from asked.ready()
             yield from asked.ready()
-        yield from asked.ready()
 
     async def acritique(self, problem: str, solution: Solution) -> Critique:
         r"""`critique` as a coroutine.
@@ -228,11 +235,11 @@ class Critic:
         while (one := await asyncio.to_thread(next, found, end)) is not end:
             yield one  # type: ignore[misc]
 
-    def question(self, item: Item, *, example_id: str, step: int = 0) -> Request:
-        """The request for all samples about `item`. `step` distinguishes several rounds on one example."""
+    def question(self, item: Item, *, example_id: str, step: int = 0, samples: Iterable[int] | None = None) -> Request:
+        """The request for all or some samples about `item`. `step` distinguishes several rounds on one example."""
         return request(
             self.task.ask(item), self.sampling, example_id=example_id, call=CALL, seed=self.seed, step=step,
-            samples=range(self.samples),
+            samples=range(self.samples) if samples is None else samples,
         )  # fmt: skip
 
     def judge(self, item: Item, outcomes: Iterable[Generation | Failure]) -> Critique:
@@ -353,16 +360,53 @@ class _Asked:
     def __init__(self, critic: Critic, pairs: Iterable[tuple[str, Solution]]) -> None:
         self._critic, self._pairs = critic, pairs
         self._order: list[tuple[str, Item | None]] = []  # the names of the pairs that are not yielded yet
+        self._items: dict[str, Item] = {}
         self._notes: dict[str, str] = {}
         self._outcomes: dict[str, list[Generation | Failure]] = {}
         self._lock = threading.Lock()  # engines pull requests in their own thread
+        self._votes = AdaptiveVotes(self._distinct(), self._verdict, critic.samples) if critic.adaptive else None
+        self.unfinished = True
 
     def requests(self) -> Iterator[Request]:
+        return (
+            (ask(range(self._critic.samples)) for _, ask in self._distinct()) if self._votes is None else self._votes.requests()
+        )
+
+    @contextlib.contextmanager
+    def wave(self) -> Iterator[None]:
+        """One pass of an engine over `requests`."""
+        with contextlib.nullcontext() if self._votes is None else self._votes.wave():
+            yield
+        self.unfinished = self._votes is not None and self._votes.unfinished
+
+    def arrived(self, outcome: Generation | Failure) -> None:
+        with self._lock:
+            self._outcomes[outcome.key.example_id].append(outcome)
+        if self._votes is not None:
+            self._votes.put(outcome)
+
+    def ready(self) -> Iterator[Critique]:
+        while True:
+            with self._lock:
+                if not self._order:
+                    return
+                name, item = self._order[0]
+                if item is not None and not self._complete(name):
+                    return
+                del self._order[0]
+                outcomes = self._outcomes.get(name, [])
+                if all(name != later for later, _ in self._order):
+                    self._forget(name)
+            yield Critique(steps=(), note=self._notes.pop(name)) if item is None else self._critic.judge(item, outcomes)
+
+    def _distinct(self) -> Iterator[tuple[str, Callable[[Iterable[int]], Request]]]:
+        """The name of each pair that is not in progress, and its request for some samples."""
         for number, (problem, solution) in enumerate(self._pairs):
             try:
                 item = read_item(problem, solution, self._critic.split)
                 name = content_name(item)
-                question = self._critic.question(item, example_id=name)
+                self._critic.task.ask(item)
+                ask = functools.partial(self._request, item, name)
             except InputError as error:
                 with self._lock:
                     self._notes[f"#{number}"] = str(error)
@@ -372,35 +416,39 @@ class _Asked:
                 self._order.append((name, item))
                 known = name in self._outcomes
                 self._outcomes.setdefault(name, [])
+                self._items[name] = item
             if not known:
-                yield question
+                yield name, ask
 
-    def arrived(self, outcome: Generation | Failure) -> None:
-        with self._lock:
-            self._outcomes[outcome.key.example_id].append(outcome)
+    def _request(self, item: Item, name: str, samples: Iterable[int]) -> Request:
+        return self._critic.question(item, example_id=name, samples=samples)
 
-    def ready(self) -> Iterator[Critique]:
-        while True:
-            with self._lock:
-                if not self._order:
-                    return
-                name, item = self._order[0]
-                if item is not None and len(self._outcomes[name]) < self._critic.samples:
-                    return
-                del self._order[0]
-                outcomes = self._outcomes.get(name, [])
-                if all(name != later for later, _ in self._order):
-                    self._outcomes.pop(name, None)
-            yield Critique(steps=(), note=self._notes.pop(name)) if item is None else self._critic.judge(item, outcomes)
+    def _verdict(self, reply: Generation) -> Any:
+        return read_verdict(self._critic.task, self._items[reply.key.example_id], reply)
+
+    def _complete(self, name: str) -> bool:
+        if self._votes is None:
+            return len(self._outcomes[name]) >= self._critic.samples
+        return name in self._votes.asked
+
+    def _forget(self, name: str) -> None:
+        self._outcomes.pop(name, None)
+        self._items.pop(name, None)
+        if self._votes is not None:
+            self._votes.asked.pop(name, None)
+
+
+def read_verdict(task: CriticTask[Any], item: Item, reply: Generation) -> Any:
+    """The verdict of a reply; None if unparsed, or if it names a step that the solution does not have."""
+    verdict = verdict_of(reply, task)
+    return None if task.name == "first_error" and verdict is not None and verdict > len(item.steps) else verdict
 
 
 def judge(task: CriticTask[Any], item: Item, outcomes: Iterable[Generation | Failure]) -> Critique:
     """The vote of several samples. A verdict that names a missing step counts as unparsed."""
     replies = sorted((one for one in outcomes if isinstance(one, Generation)), key=lambda one: one.key.sample)
     failures = [one for one in outcomes if isinstance(one, Failure)]
-    verdicts = [verdict_of(reply, task) for reply in replies]
-    if not isinstance(task, Proof):
-        verdicts = [None if verdict is not None and verdict > len(item.steps) else verdict for verdict in verdicts]
+    verdicts = [read_verdict(task, item, reply) for reply in replies]
     vote = task.vote(verdicts, seed=int(content_name(item), 16))
     winner = next((reply for reply, verdict in zip(replies, verdicts, strict=True) if verdict == vote.verdict), None)
     note = ""

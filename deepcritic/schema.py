@@ -235,6 +235,11 @@ class Judged(Row, frozen=True, kw_only=True):
     """One per reply: the order in which it saw the responses. Empty if nothing was shuffled."""
     meta_rm_scores: tuple[float, ...] = ()
     """One per reply: its Meta RM score. Empty without a Meta RM, or if it gave none."""
+    vote_samples: int = 0
+    """Of an adaptive vote: the samples that could vote. `verdicts` and all counts are those of the samples drawn for every row;
+    `vote`, `vote_correct` and `agreement` include `later_verdicts`. 0: all replies voted."""
+    later_verdicts: tuple[Any, ...] = ()
+    """Of an adaptive vote: the verdicts of the samples drawn because the first ones did not decide it."""
     schema: int = SCHEMA
 
 

@@ -11,8 +11,10 @@ before any model is loaded, names what its outcome depends on, and returns judge
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,10 +31,14 @@ from deepcritic.evaluation.hints import Samples, label_hints
 from deepcritic.evaluation.judging import judge, judge_verdicts
 from deepcritic.evaluation.mr_score import CALL as REASON
 from deepcritic.evaluation.mr_score import PROMPT_SHA, ask, grade
+from deepcritic.metrics.early_vote import samples_needed
 from deepcritic.metrics.majority_vote import Ties
 from deepcritic.metrics.threshold import Choice, best_threshold, first_below
 from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import read_rows
+from deepcritic.runs.keyed_jsonl import Rows
+from deepcritic.runs.progress import Progress
+from deepcritic.samplers.adaptive_vote import AdaptiveVotes
 from deepcritic.samplers.base import Request, Sampler, Sampling
 from deepcritic.samplers.recorded import RecordedSampler
 from deepcritic.samplers.resume import Draws, questions
@@ -80,6 +86,8 @@ class GenerativeEvaluator:
     seed: int = 0
     allow_missing: bool = False
     ties: Ties = "random"
+    adaptive: bool = False
+    """Stop sampling a row once its vote is decided."""
     plan: Mapping[str, tuple[int, ...]] = field(init=False)
     """The samples to request for each example."""
 
@@ -108,7 +116,10 @@ class GenerativeEvaluator:
             self.plan = {name: samples if name in probed else () for name, samples in self.plan.items()}
         with Draws(folder) as draws:
             total = sum(map(len, self.plan.values()))
-            drawn = draws.collect(self._requests(), self.engine, "critiques", total=total)
+            if self.adaptive:
+                drawn = self._adaptive(draws, folder)
+            else:
+                drawn = draws.collect(self._requests(), self.engine, "critiques", total=total)
             if self.judge_engine is not None:
                 draws.count_at_most(self._reasons_at_most(), self.judge_engine, "reasons", more=self.max_tokens)
             grades = self._grades(draws, drawn)
@@ -117,14 +128,17 @@ class GenerativeEvaluator:
         judged: dict[str, list[Judged]] = {part.name: [] for part in self.parts}
         replies = self._by_example(drawn)
         failures = read_rows(folder / "failures.jsonl", Failure)
-        refused = Counter(row.key.example_id for row in failures if row.reason == REFUSED and row.key.request == CALL)
+        first = samples_needed((), self.samples) if self.adaptive else sys.maxsize
+        refused = Counter(
+            row.key.example_id for row in failures if row.reason == REFUSED and row.key.request == CALL and row.key.sample < first
+        )
         samples = Samples()
         for part, example in self._examples():
-            asked, withheld, some = len(self.plan[example.id]), refused[example.id], next(replies)
+            asked, withheld, some = min(first, len(self.plan[example.id])), refused[example.id], next(replies)
             samples.see([reply.prefix + reply.text for reply in some])
             row = judge(
                 example, some, self.task, asked=asked, refused=withheld, benchmark=part.name, ties=self.ties,
-                meta_rm_scores=meta_rm_scores.get(example.id, ()),
+                meta_rm_scores=meta_rm_scores.get(example.id, ()), adaptive=(first, self.samples) if self.adaptive else None,
             )  # fmt: skip
             judged[part.name].append(row)
         recorded = isinstance(self.engine, RecordedSampler)
@@ -132,6 +146,35 @@ class GenerativeEvaluator:
         hints = samples.hints(min(temperatures) if temperatures and not recorded else None)
         hints += [hint for part in self.parts for hint in label_hints(judged[part.name], part.name)]
         return Outcome(judged, counts, self._facts(), grades, hints)
+
+    def _adaptive(self, draws: Draws, folder: RunFolder) -> Rows[Generation]:
+        """The replies of votes that stop once they are decided. `plan` then holds the samples that were requested."""
+        if folder.limits.dry_run:
+            draws.count_at_most(self._requests(), self.engine, "critiques")
+            return draws.kept()
+        known: dict[str, dict[int, Any]] = {}
+        for reply in draws.kept():
+            known.setdefault(reply.key.example_id, {})[reply.key.sample] = verdict_of(reply, self.task)
+        rows = (
+            (example.id, functools.partial(self._request, part, example))
+            for part, example in self._examples()
+            if self.plan[example.id]
+        )
+        votes = AdaptiveVotes(rows, functools.partial(verdict_of, task=self.task), self.samples, known)
+        with Progress("critiques", None) as progress:
+            while votes.unfinished:
+                with votes.wave():
+                    for outcome in draws.stream(votes.requests(), self.engine, progress):
+                        votes.put(outcome)
+        self.plan = {name: tuple(range(votes.asked.get(name, 0))) for name in self.plan}
+        return draws.saved(self._requests())
+
+    def _request(self, part: Part, example: Example | Preference, samples: Iterable[int]) -> Request:
+        """The request for samples of a row, of a task with one prompt per row."""
+        (asked,) = questions(
+            self.task, example.item, self._sampling[part.name], example_id=example.id, call=CALL, seed=self.seed, samples=samples
+        )
+        return asked
 
     def _meta_rm_scores(self, folder: RunFolder, drawn: Iterable[Generation]) -> Mapping[str, tuple[float, ...]]:
         """The Meta RM's scores of the replies by row, sorted by sample."""
@@ -174,6 +217,7 @@ class GenerativeEvaluator:
                 "temperature": temperature,
                 "top_p": top_p,
                 "max_tokens": self.max_tokens,
+                **({"adaptive": True} if self.adaptive else {}),
             }
             if len(drawn) > 1:
                 facts["sampling"]["by_benchmark"] = {name: [one.temperature, one.top_p] for name, one in self._sampling.items()}

@@ -31,15 +31,28 @@ def judge(
     benchmark: str | None = None,
     ties: Ties = "random",
     meta_rm_scores: Sequence[float] = (),
+    adaptive: tuple[int, int] | None = None,
 ) -> Judged:
     """Judge one row from its replies. `asked` is the number of requested replies, `refused` how many were refused.
+
+    `adaptive`, of an adaptive vote: how many samples are drawn for every row, and how many could vote. Replies beyond the first
+    only vote: they were drawn because the row is hard, so they would bias figures of single replies. `asked` and `refused` count
+    the first ones.
 
     If none was requested because a recording lacks the row, the row is wrong; if none arrived, it has no score.
     """
     ordered = sorted(replies, key=lambda reply: reply.key.sample)
     verdicts = [verdict_of(reply, task) for reply in ordered]
-    kinds = Counter(_kind(reply, verdict) for reply, verdict in zip(ordered, verdicts, strict=True))
-    row = judge_verdicts(example, verdicts, task, asked=asked, kinds=kinds, refused=refused, benchmark=benchmark, ties=ties)
+    first = sum(reply.key.sample < adaptive[0] for reply in ordered) if adaptive else len(ordered)
+    kinds = Counter(_kind(reply, verdict) for reply, verdict in zip(ordered[:first], verdicts, strict=False))
+    early = verdicts[:first]
+    row = judge_verdicts(example, early, task, asked=asked, kinds=kinds, refused=refused, benchmark=benchmark, ties=ties)
+    if adaptive:
+        voted = judge_verdicts(example, verdicts, task, asked=len(verdicts), ties=ties)
+        row = msgspec.structs.replace(
+            row, vote=voted.vote, vote_correct=voted.vote_correct, agreement=voted.agreement, vote_samples=adaptive[1],
+            later_verdicts=tuple(verdicts[first:]),
+        )  # fmt: skip
     contexts = tuple(reply.context for reply in ordered) if task.shuffles else ()
     return msgspec.structs.replace(row, contexts=contexts, meta_rm_scores=tuple(meta_rm_scores))
 

@@ -56,6 +56,7 @@ class SamplingFacts(Part, frozen=True, kw_only=True):
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
+    adaptive: bool = False
     by_benchmark: dict[str, tuple[float, float]] = {}
     votes_on: str | None = None
 

@@ -129,7 +129,7 @@ def _evaluation(
         "text": [shelf.place(text) for text in found],
         "gold": [row["gold"] for row in rows],
         "said": [verdict_of(row) for row in rows],
-        "verdicts": [row["verdicts"] for row in rows],
+        "verdicts": [[*row["verdicts"], *row.get("later_verdicts", ())] for row in rows],
         "outcome": [OUTCOMES.index(outcome(row, one.stepwise)) for row in rows],
         "agreement": [round(float(row.get("agreement") or 0.0), 3) for row in rows],
         "benchmark": [benchmarks.place(row.get("benchmark") or "") for row in rows],

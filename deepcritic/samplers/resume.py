@@ -175,6 +175,10 @@ class Draws:
             missing = (one.only(wanted) for one in requests if (wanted := self._wanted(map(digest_of, one.keys))))
             self._estimate.count(label, missing, sampler, bound=True, more=more)
 
+    def saved(self, requests: Iterable[Request]) -> Rows[Generation]:
+        """The generations of `requests` that exist, in the order of the requests."""
+        return self._rows.rows(digest_of(key) for one in requests for key in one.keys)
+
     def kept(self) -> Rows[Generation]:
         """All generations so far, in the order in which they were saved."""
         return self._rows.everything()

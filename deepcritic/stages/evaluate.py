@@ -45,7 +45,7 @@ from deepcritic.tasks.base import CriticTask
 from deepcritic.tasks.step_by_step import StepByStep
 
 Critic = GenerativeEvaluator | ScalarEvaluator | RecordedPairwise | StepwiseEvaluator
-OF_REPLIES = "generations grader grader_max_tokens meta_rm samples temperature top_p max_tokens allow_missing"
+OF_REPLIES = "generations grader grader_max_tokens meta_rm samples adaptive temperature top_p max_tokens allow_missing"
 """Options for text replies."""
 
 
@@ -54,7 +54,7 @@ class EvaluateOptions(Options):
     """Measure a critic: F1 with intervals, by sampling replies or from recorded ones."""
 
     REPLACES: ClassVar = {
-        "generations": "sampler scorer scores judgments samples temperature top_p max_tokens",
+        "generations": "sampler scorer scores judgments samples adaptive temperature top_p max_tokens",
         "judgments": f"sampler scorer scores {OF_REPLIES}",
         "scores": f"sampler scorer {OF_REPLIES}",
         "scorer": f"sampler {OF_REPLIES}",
@@ -80,6 +80,7 @@ class EvaluateOptions(Options):
     samples: int | None = option(
         None, "replies per example, combined by a vote; null: that of critic=, or 1", group="Sampling", at_least=1, extends=True
     )
+    adaptive: bool = option(False, "stop sampling a row once its vote is decided; the vote is the same")
     temperature: float | None = option(None, "sampling temperature; null: the default of critic= or of the benchmark", at_least=0)
     top_p: float | None = option(None, "nucleus sampling; null: the default of critic= or of the benchmark")
     max_tokens: int | None = option(None, "maximum tokens per reply; null: the default of critic=, or up to the context length")
@@ -236,6 +237,8 @@ def _evaluator(
     if recorded is None and not measured.model:
         raise InputError("nothing to evaluate", field="model", expected="model=PATH, or stage.generations=ROWS.jsonl")
     engine = recorded or engine_for(sampler, measured.model, "model")
+    if options.adaptive:
+        _check_adaptive(measured)
     if isinstance(task, StepByStep):
         if options.grader or options.meta_rm:
             raise UsageError(f"critic={measured.critic.name} gives no reasons to grade; remove grader= and stage.meta_rm=")
@@ -249,7 +252,20 @@ def _evaluator(
         guide=engine_for(MetaRM, options.meta_rm, "stage.meta_rm") if options.meta_rm else None, samples=measured.samples,
         temperature=measured.drawn("temperature"), top_p=measured.drawn("top_p"), max_tokens=measured.max_tokens,
         judge_tokens=options.grader_max_tokens, seed=options.seed, allow_missing=options.allow_missing, ties=measured.ties,
+        adaptive=options.adaptive,
     )  # fmt: skip
+
+
+def _check_adaptive(measured: _Measured) -> None:
+    """Refuse adaptive votes where all samples are needed."""
+    options, task = measured.options, measured.task
+    if measured.samples < 3:
+        raise UsageError(f"stage.adaptive=true needs stage.samples=3 or more; found {measured.samples}")
+    if task.name != "first_error" or isinstance(task, StepByStep):
+        raise UsageError(f"stage.adaptive=true needs a vote for one step per reply (task=first_error); found {task.name}")
+    for name, given in (("grader", options.grader), ("stage.meta_rm", options.meta_rm)):
+        if given:
+            raise UsageError(f"stage.adaptive=true and {name}= exclude each other: {name}= needs all samples")
 
 
 def _write(folder: RunFolder, evaluator: Critic, outcome: Outcome, metrics: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ def figures(judged: Sequence[Judged], task: CriticTask[Any], *, ties: Ties = "ra
         "truncated_rate": truncated_rate(replies),
         "constant_baseline_f1": baseline.f1,
         "constant_baseline": baseline._asdict(),
-        "samples": max(len(row.verdicts) for row in rows),
+        "samples": max(row.vote_samples or len(row.verdicts) for row in rows),
         "mistakes": mistakes(rows),
         "error_accuracy_by_position": errors_found(rows, lambda row: row.gold),
         "error_accuracy_by_kind": errors_found(rows, lambda row: row.error_kind),
@@ -195,10 +195,20 @@ def vote_scores(rows: Sequence[Judged], ties: Ties) -> Array:
     return scores
 
 
+def _by_samples(rows: Sequence[Judged], ties: Ties) -> dict[int, Array]:
+    """`vote_scores` by the number of votes; of an adaptive vote those of its first samples, and of the whole vote."""
+    scores = dict(enumerate(vote_scores(rows, ties), start=1))
+    if samples := max(row.vote_samples for row in rows):
+        everything = ((row.gold, (*row.verdicts, *row.later_verdicts)) for row in rows)
+        scores[samples] = np.array([chances(verdicts, gold, ties)[-1] for gold, verdicts in everything])
+    return scores
+
+
 def _votes(rows: Sequence[Judged], unparsed: Array, task: CriticTask[Any], ties: Ties) -> dict[str, Any]:
     """Maj@k for every k under both tie rules, and how well the agreement of all votes predicts a right vote."""
     error, cluster = np.array([row.stratum == WITH_ERROR for row in rows]), [row.cluster for row in rows]
-    scores = {rule: vote_scores(rows, rule) for rule in TIES}
+    by_samples = {rule: _by_samples(rows, rule) for rule in TIES}
+    scores = {rule: np.stack([*lines.values()]) for rule, lines in by_samples.items()}
     drawn = resampled_rates(np.concatenate(list(scores.values())), error, cluster)
     drawn_f1s = dict(zip(TIES, np.split(harmonic_f1s(*drawn), len(TIES)), strict=True))
     at_all = scores[ties][-1]
@@ -214,12 +224,20 @@ def _votes(rows: Sequence[Judged], unparsed: Array, task: CriticTask[Any], ties:
         },
         "maj_f1_by_votes": {
             str(k): {"f1": f1(line, error), "interval": percentiles(drawn_line)}
-            for k, (line, drawn_line) in enumerate(zip(scores[ties], drawn_f1s[ties], strict=True), start=1)
+            for k, line, drawn_line in zip(by_samples[ties], scores[ties], drawn_f1s[ties], strict=True)
         },
+        **_saved(rows),
         "agreement": float(agreement.mean()),
         "agreement_interval": percentiles(drawn_agreement),
-        "confidence": curves(agreement, at_all, error, cluster),
+        "confidence": None if _saved(rows) else curves(agreement, at_all, error, cluster),
     }
+
+
+def _saved(rows: Sequence[Judged]) -> dict[str, Any]:
+    """Of adaptive votes: the share of the samples that were requested. Their agreements are not comparable with each other, so
+    they are no confidence."""
+    most = sum(row.vote_samples for row in rows)
+    return {"adaptive_share": sum(row.samples + len(row.later_verdicts) for row in rows) / most} if most else {}
 
 
 def guided_by_votes(rows: Sequence[Judged], task: CriticTask[Any]) -> dict[str, Any]:
@@ -303,6 +321,8 @@ def lines(metrics: Mapping[str, Any]) -> Iterator[str]:
                 f"  Maj@{part['samples']} F1 {number(part['maj_f1'])} ({span(part['maj_f1_interval'])}; "
                 f"ties: {part['ties']}), agreement {number(part['agreement'])}%"
             )
+            if "adaptive_share" in part:
+                yield f"  adaptive votes: {number(part['adaptive_share'])}% of the samples were requested"
             yield from _not_beaten(part.get("baselines", {}), f"Maj@{part['samples']} ", "maj_")
         yield from guided_lines(part.get("guided_by_votes", {}))
     for name, title, key in (("mean_f1", "mean F1", ""), ("mean_maj_f1", "mean Maj F1", "maj_")):

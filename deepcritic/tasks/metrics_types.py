@@ -278,6 +278,8 @@ class FirstErrorFigures(Figures, frozen=True, kw_only=True, forbid_unknown_field
     maj_f1_by_ties: dict[str, VoteF1] = {}
     maj_f1_by_votes: dict[str, VoteF1] = {}
     agreement_interval: Interval | None = None
+    adaptive_share: float | None = None
+    """Of adaptive votes: percent of the samples that were requested."""
     confidence: Confidence | None = None
     mr_score: MRScore | None = None
     attack_success_rates: dict[str, AttackSuccess] = {}

@@ -525,3 +525,63 @@ def test_what_does_not_fit_into_the_model_is_counted_as_failed_not_as_wrong(
     assert manifest["counts"]["examples"]["failed"] == {"no reply": 1}
     low, high = metrics["f1_bounds"]
     assert low == 0 <= high
+
+
+def test_an_adaptive_vote_has_the_winners_of_the_whole_vote(command: Command, tmp_path: Path) -> None:
+    prepared = command("stage=prepare", "source=microworld_written", "stage.limit=24", "run=mine")
+    assert prepared.code == 0, prepared.err
+    words = [
+        "experiment=microworld/evaluate", "benchmark.path=runs/mine/prepare/examples.jsonl", "run=mine", "stage.samples=5",
+        "model=deepcritic://microworld/models/base", "stage.temperature=1.0", "sampler.device=cpu",
+    ]  # fmt: skip
+    whole, early = (
+        command(*words, f"stage.adaptive={given}", f"name={name}") for given, name in (("false", "whole"), ("true", "early"))
+    )
+    assert (whole.code, early.code) == (0, 0), whole.err + early.err
+    assert "of the samples were requested" in early.out
+    folders = Path("runs/mine/evaluate.whole"), Path("runs/mine/evaluate.early")
+    rows, other = (list(read_rows(folder / "verdicts.jsonl", Judged)) for folder in folders)
+    assert [(row.vote, row.vote_correct) for row in other] == [(row.vote, row.vote_correct) for row in rows]
+    assert [row.verdicts for row in other] == [row.verdicts[:3] for row in rows]
+    assert {len(row.later_verdicts) for row in other} > {0}
+    ours, theirs = (json.loads((folder / "metrics.json").read_text("utf-8")) for folder in folders)
+    assert theirs["maj_f1"] == ours["maj_f1"]
+    assert (theirs["samples"], sorted(theirs["maj_f1_by_votes"])) == (5, ["1", "2", "3", "5"])
+    assert theirs["generations"] < ours["generations"]
+    assert theirs["adaptive_share"] == pytest.approx(100 * theirs["generations"] / ours["generations"], abs=0.01)
+    again = command(*words, "stage.adaptive=true", "name=early")
+    assert "of the samples were requested" in again.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_an_adaptive_vote_killed_ends_as_if_it_never_was(
+    command: Command, killed: Killed, contents: Callable[[Path], dict[str, Any]], tmp_path: Path
+) -> None:
+    assert command("stage=prepare", "source=microworld_written", "stage.limit=10", "run=data").code == 0
+    words = [
+        "experiment=microworld/evaluate", f"benchmark.path={tmp_path}/runs/data/prepare/examples.jsonl", "stage.samples=5",
+        "model=deepcritic://microworld/models/base", "stage.temperature=1.0", "stage.adaptive=true", "sampler.device=cpu",
+        "sampler.batch_size=6",
+    ]  # fmt: skip
+    moments = killed([*words, "run=quiet"], 10**9)
+    assert moments is not None
+    for moment in random.Random(5).sample(range(4, moments - 2), 3):
+        assert killed([*words, f"run=k{moment}"], moment) is None
+        assert killed([*words, f"run=k{moment}"], 10**9) is not None
+        assert contents(tmp_path / f"runs/k{moment}/evaluate") == contents(tmp_path / "runs/quiet/evaluate")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["stage.samples=2"], "stage.samples=3 or more; found 2"),
+        (["stage.samples=4", "grader=PATH"], "grader= needs all samples"),
+        (["stage.samples=4", "stage.meta_rm=PATH"], "stage.meta_rm= needs all samples"),
+        (["stage.samples=4", "scorer=prm"], "stage.adaptive"),
+    ],
+)
+def test_where_an_adaptive_vote_is_refused(command: Command, sample: Path, tiny_model: Path, more: list[str], said: str) -> None:
+    words = _words("processbench", sample, None, "mine", f"model={tiny_model}", "stage.adaptive=true")
+    outcome = command(*words, *(one.replace("PATH", str(tiny_model)) for one in more))
+    assert outcome.code == 2
+    assert said in outcome.err
