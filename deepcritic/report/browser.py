@@ -1,6 +1,6 @@
-"""Every verdict beside the gold: an index for filters, with texts and critiques in chunks.
+"""Every verdict, beside the gold where it is known: an index for filters, with texts and critiques in chunks.
 
-index = browse([*evaluations(run), *evaluations(other)], chunks)
+index = browse([*evaluations(run), *evaluations(other), *filterings(run, manifests)], chunks)
 
 The index stores columns with one entry per row, which keeps thousands of rows small. Long texts (problems, steps, critiques) stay
 compressed until a row is opened.
@@ -16,13 +16,18 @@ import msgspec
 
 from deepcritic.report.chunks import Chunks
 from deepcritic.report.evaluations import Evaluation
+from deepcritic.report.filterings import Filtering
 from deepcritic.report.lineage import Lineage
 from deepcritic.report.texts import Text, Texts
 from deepcritic.runs.jsonl import read_lines, read_rows
 from deepcritic.schema import ALL_CORRECT, Scores
 
-OUTCOMES: Final = ("right", "missed", "too early", "too late", "false alarm", "wrong", "tie", "no verdict", "no reply")
-"""Outcomes of a row, in the order of the filters. `wrong` and `tie` are for tasks that name no step."""
+OUTCOMES: Final = (
+    "right", "missed", "too early", "too late", "false alarm", "wrong", "tie", "no verdict", "no reply", "kept", "dropped",
+)  # fmt: skip
+"""Outcomes of a row, in the order of the filters. `wrong` and `tie` are for tasks that name no step, `kept` and `dropped` for
+`stage=filter`."""
+Source = Evaluation | Filtering
 CALL: Final = "critique"
 
 
@@ -59,7 +64,7 @@ class Shelf:
         return self._places[text]
 
 
-def browse(found: Sequence[Evaluation], chunks: Chunks) -> dict[str, Any]:
+def browse(found: Sequence[Source], chunks: Chunks) -> dict[str, Any]:
     """The index of all evaluations. Replies go into chunks `e0`, `e1`, ..., problems into `t`, training rows into `l`."""
     shelf, runs = Shelf(), {one.path.parent: Texts(one.path.parent) for one in found}
     lineages = {run: Lineage(run, texts) for run, texts in runs.items()}
@@ -107,12 +112,13 @@ def verdict_of(row: dict[str, Any]) -> Any:
 
 
 def _evaluation(
-    number: int, one: Evaluation, texts: Texts, lineage: Lineage, shelf: Shelf, learnt: list[Any], chunks: Chunks
+    number: int, one: Source, texts: Texts, lineage: Lineage, shelf: Shelf, learnt: list[Any], chunks: Chunks
 ) -> dict[str, Any]:
     rows = one.rows
     benchmarks, kinds, writers = _Words(), _Words(), _Words()
-    found = [texts.of(one.path, row["id"]) for row in rows]
-    chain = lineage.of(one)
+    own = one.texts if isinstance(one, Filtering) else {}
+    found = [own.get(row["id"]) or texts.of(one.path, row["id"]) for row in rows]
+    chain = lineage.of(one.model)
     beginnings = len(learnt)
     taught = {str(at): place for at, text in enumerate(found) if text and (place := _learnt(chain["learnt"], text, learnt))}
     return {
@@ -120,6 +126,7 @@ def _evaluation(
         "run": one.path.parent.name,
         "title": one.title,
         "stepwise": one.stepwise,
+        "labelled": not isinstance(one, Filtering),
         "model": one.model,
         "chain": chain["shown"],
         "looked_at": chain["looked_at"],
@@ -130,7 +137,7 @@ def _evaluation(
         "gold": [row["gold"] for row in rows],
         "said": [verdict_of(row) for row in rows],
         "verdicts": [[*row["verdicts"], *row.get("later_verdicts", ())] for row in rows],
-        "outcome": [OUTCOMES.index(outcome(row, one.stepwise)) for row in rows],
+        "outcome": [OUTCOMES.index(row.get("outcome") or outcome(row, one.stepwise)) for row in rows],
         "agreement": [round(float(row.get("agreement") or 0.0), 3) for row in rows],
         "benchmark": [benchmarks.place(row.get("benchmark") or "") for row in rows],
         "kind": [kinds.place(row.get("error_kind") or "") for row in rows],

@@ -6,17 +6,21 @@ for table in data_tables(run, dict(finished_manifests(run))):
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from deepcritic.evaluation.load import METRICS, read_metrics
 from deepcritic.report.differences import Cell, benchmark_title
-from deepcritic.runs.jsonl import read_json
+from deepcritic.report.filterings import FILTER
+from deepcritic.runs.jsonl import read_json, read_lines
 from deepcritic.runs.manifest import Manifest
 from deepcritic.tasks.metrics_types import Interval
 
-FILTER = "filter.json"
+NEXT = "next.jsonl"
+SHOWN = 8
+"""The rows of each `next.jsonl` that are shown."""
 METHODS = {
     "ppi++": "a normal approximation, from many labels",
     "exact": "without approximation, as the labels are few or the critic differs from few of them",
@@ -28,7 +32,7 @@ METHODS = {
 
 def data_tables(run: Path, manifests: Mapping[str, Manifest]) -> list[dict[str, Any]]:
     """The tables of the run's finished estimates and filters."""
-    tables = (_estimates(run, manifests), _filters(run, manifests))
+    tables = (_estimates(run, manifests), _next(run, manifests), _filters(run, manifests))
     return [table for table in tables if table]
 
 
@@ -99,6 +103,28 @@ def _estimates(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any] |
         "title": "How many solutions have an error, in percent with 95% intervals", "head": [head[at] for at in kept],
         "rows": [[row[at] for at in kept] for row in rows], "notes": notes,
     }  # fmt: skip
+
+
+def _next(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any] | None:
+    """The first rows of each `next.jsonl` that have no label yet."""
+    rows: list[list[Cell]] = []
+    for name, manifest in manifests.items():
+        file = run / name / NEXT
+        if manifest.stage != "estimate" or not file.is_file():
+            continue
+        waiting = [row for _, line in read_lines(file) if (row := json.loads(line)).get("has_error") is None]
+        rows += [
+            [
+                (str(row["id"]), f"{name}, {row['part']}" if row.get("part") else name),
+                "" if row.get("share") is None else f"{100 * row['share']:.0f}%", f"{100 * row['probability']:.1f}%",
+            ]
+            for row in waiting[:SHOWN]
+        ]  # fmt: skip
+        if len(waiting) > SHOWN:
+            rows.append([(f"… {len(waiting) - SHOWN:,} more", f"{name}/{NEXT}"), "", ""])
+    head = ["row", "votes for an error", "chance of being drawn"]
+    notes = ["Drawn at random, rows on which the votes disagree more often; the chance makes the estimate unbiased."]
+    return {"title": "Rows to label next", "head": head, "rows": rows, "notes": notes} if rows else None
 
 
 def _filters(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -19,7 +19,8 @@ from deepcritic.errors import InputError
 from deepcritic.evaluation.comparison import compare
 from deepcritic.evaluation.load import read_judged
 from deepcritic.evaluation.table import column_title
-from deepcritic.report.evaluations import Evaluation
+from deepcritic.report.evaluations import Evaluation, place_of
+from deepcritic.report.late_errors import LEVEL, Late, late_errors
 
 Cell = str | tuple[str, str] | tuple[str, str, str]
 """A text, a text and a small line below it, or these and the address that the small line leads to."""
@@ -42,6 +43,8 @@ class Difference:
     found: Mapping[str, Any]
     keys: tuple[str, str] = ("", "")
     """The evaluations in the addresses of the page: `run/evaluate.name`."""
+    late: tuple[str, str] | None = None
+    """The evaluation that finds late errors worse although it is trained later or better overall, and a sentence on it."""
 
     @property
     def parts(self) -> dict[str, Mapping[str, Any]]:
@@ -54,6 +57,7 @@ def differences(found: Sequence[Evaluation], beside: Sequence[Evaluation] = ()) 
     """Compare evaluations on the same rows with each other and with those in `beside`; the first `PAIRS` pairs."""
     rows = functools.cache(lambda path: [row for row in read_judged(path) if kind_of(row.id)[1] is None])
     compared: list[Difference] = []
+    tested: list[tuple[int, Evaluation, Evaluation, Late]] = []
     for a, b in [*itertools.combinations(found, 2), *itertools.product(found, beside)]:
         if len(compared) == PAIRS:
             break
@@ -63,7 +67,23 @@ def differences(found: Sequence[Evaluation], beside: Sequence[Evaluation] = ()) 
         with contextlib.suppress(InputError):  # different rows, or no scores
             keys = (f"{a.path.parent.name}/{a.name}", f"{b.path.parent.name}/{b.name}")
             compared.append(Difference(names, compare([rows(a.path)], [rows(b.path)], names), keys))
+            if (late := late_errors(rows(a.path), rows(b.path))) is not None:
+                tested.append((len(compared) - 1, a, b, late))
+    for at, a, b, late in tested:
+        if late.p < LEVEL / len(tested):
+            compared[at] = replace(compared[at], late=_late(a, b, late, compared[at].names))
     return compared
+
+
+def _late(a: Evaluation, b: Evaluation, found: Late, names: tuple[str, str]) -> tuple[str, str] | None:
+    """What to say of the one that finds late errors worse; None if it is the worse one overall, and not trained later."""
+    if found.a >= found.b:  # A is the better one overall
+        a, b, names, found = b, a, (names[1], names[0]), found._replace(a=found.b, b=found.a)
+        if a.path.parent != b.path.parent or place_of(a.name) <= place_of(b.name):
+            return None
+    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
+    said = f"finds late errors worse than {names[1]}: {found.a:.1f}% against {found.b:.1f}%"
+    return names[0], f"{said} of the {found.rows:,} first errors at step {found.step} or later ({p})"
 
 
 def _level(one: Evaluation) -> float:

@@ -11,7 +11,8 @@ from typing import Any
 
 from deepcritic.evaluation.table import column_title
 from deepcritic.report.evaluations import Evaluation
-from deepcritic.report.overview import below_chance, range_of, shown
+from deepcritic.report.shown import range_of, shown
+from deepcritic.report.warnings import below_chance
 from deepcritic.tasks.metrics_types import Interval, PointwiseFigures, ProofFigures
 
 

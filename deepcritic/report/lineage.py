@@ -1,7 +1,7 @@
 """The origin of a model: the stage that trained it, the files that stage read, the stages that wrote them, and so on.
 
 Hashes link the stages: a model's name includes its content hash, and a manifest holds the hashes of the files read and
-written. `Lineage(run, texts).of(evaluation)["shown"]` is a tree of lines, and `["learnt"]` holds, by problem, the dialogues
+written. `Lineage(run, texts).of(model)["shown"]` is a tree of lines, and `["learnt"]` holds, by problem, the dialogues
 and labelled solutions read in training.
 """
 
@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from deepcritic.report.evaluations import Evaluation
 from deepcritic.report.texts import Texts
 from deepcritic.runs.jsonl import read_lines
 from deepcritic.runs.manifest import Manifest, finished_manifests
@@ -41,9 +40,9 @@ class Lineage:
         """A problem without differences in white space."""
         return " ".join(problem.split())
 
-    def of(self, evaluation: Evaluation) -> dict[str, Any]:
+    def of(self, model: str) -> dict[str, Any]:
         """`shown`: a tree of lines; `learnt`: training rows by problem; `looked_at`: rows by file."""
-        shown = self._model(evaluation.model, set())
+        shown = self._model(model, set())
         read = sorted(set(_files(shown)))
         learnt: dict[str, list[Any]] = {}
         for file in read:

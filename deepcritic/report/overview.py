@@ -1,167 +1,32 @@
-"""The report's overview: warnings, headline figures and stages.
+"""The report's overview: title, headline figures and stages.
 
-for warning in warnings(run, manifests, found):
-    print(warning.text)
+print(sample(found), headline(summary, found))
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepcritic.evaluation.table import column_title, not_beaten
-from deepcritic.metrics.baselines import CONSTANT
+from deepcritic.evaluation.table import column_title
+from deepcritic.report.differences import Cell
 from deepcritic.report.evaluations import Evaluation
+from deepcritic.report.shown import MEANING, range_of, shown
+from deepcritic.report.warnings import below_chance, draws
 from deepcritic.runs.budget import amount
-from deepcritic.runs.manifest import Manifest, RowCounts
-from deepcritic.tasks.metrics_types import Baseline, Figures, FirstErrorFigures, Interval, PointwiseFigures, ProofFigures
+from deepcritic.runs.manifest import Manifest
+from deepcritic.tasks.metrics_types import Baseline, FirstErrorFigures, Interval, PointwiseFigures, ProofFigures
 
 RUN = "Stages"
 """The title of the table of stages."""
-FEW = 100
-"""Below this many rows in a class, a rate is unreliable."""
-SEEN = 0.05
-"""Percentages below this would be shown as 0.0%."""
-LEAN = 0.8
-"""Above this share of one class, data count as unbalanced."""
-
-
-@dataclass(frozen=True)
-class Caution:
-    """A warning to read before the figures. `stage` is the stage's name, or the title of an evaluation."""
-
-    stage: str
-    text: str
-
-
-def by_stage(found: Iterable[Caution]) -> list[tuple[str, list[str]]]:
-    """The warnings of each stage together, in the order of the first of each."""
-    grouped: dict[str, list[str]] = {}
-    for one in found:
-        grouped.setdefault(one.stage, []).append(one.text)
-    return list(grouped.items())
-
-
-def warnings(run: Path, manifests: Mapping[str, Manifest], found: Sequence[Evaluation]) -> Iterator[Caution]:
-    """Truncated, unparsed, failed or unbalanced rows, and unfinished stages."""
-    for folder in sorted(path.parent for path in run.glob("*/config.json")):
-        if folder.name not in manifests:
-            yield Caution(folder.name, "is not finished, so it is not shown")
-    for name, manifest in manifests.items():
-        if manifest.incomplete:
-            yield Caution(name, f"{manifest.incomplete:,} requests failed and can be retried")
-        if manifest.stage != "evaluate":
-            drawn, cut = _draws(manifest, "generations"), _draws(manifest, "truncated")
-            if cut and cut >= drawn / 1000:
-                yield Caution(name, f"{cut:,} of {drawn:,} replies ({_share(cut, drawn)}) were truncated at max_tokens")
-        for reason, count in manifest.counts.get("rows", RowCounts()).failed.items():
-            if count:
-                yield Caution(name, f"{count:,} rows failed: {reason}")
-        if manifest.stage == "label":
-            yield from _labels(name, manifest)
-        if manifest.stage in ("estimate", "filter"):
-            for hint in manifest.facts.get("hints") or ():
-                yield Caution(name, str(hint))
-    for one in found:
-        yield from _evaluation(one)
-
-
-def _labels(name: str, manifest: Manifest) -> Iterator[Caution]:
-    labels: dict[str, int] = manifest.facts.get("first_errors") or {}
-    total, fine = sum(labels.values()), labels.get("-1", 0)
-    if total and max(fine, total - fine) > LEAN * total:
-        rarer = "all correct" if fine < total - fine else "with an error"
-        yield Caution(name, f"unbalanced: {_share(min(fine, total - fine), total)} of the labelled solutions are {rarer}")
-    if manifest.facts.get("unconfirmed"):
-        yield Caution(name, f"the published form of rule {manifest.facts.get('rule')} is unconfirmed")
-    counts = manifest.counts.get("solutions", RowCounts())
-    gone = sum(counts.filtered.values())
-    if counts.entered and gone > counts.entered / 5:
-        yield Caution(name, f"{gone:,} of {counts.entered:,} solutions ({_share(gone, counts.entered)}) have no label")
-
-
-def _draws(manifest: Manifest, name: str) -> int:
-    """A count of the stage's draws; for RL, those of its prefilter."""
-    before = manifest.facts.get("prefilter")
-    return int((before.get(name) if isinstance(before, dict) else getattr(manifest, name)) or 0)
-
-
-def _evaluation(one: Evaluation) -> Iterator[Caution]:
-    """One caution per kind of problem, with the parts affected."""
-    found: dict[str, list[str]] = {}
-    for name, part in one.parts.items():
-        where = f" on {column_title(name)}" if len(one.parts) > 1 else ""
-        for trouble, amount_of_it in _troubles(part):
-            found.setdefault(trouble, []).append(f"{amount_of_it}{where}")
-    for trouble, places in found.items():
-        yield Caution(one.title, f"{trouble}: {'; '.join(places)}")
-    for hint in one.manifest.facts.get("hints") or ():
-        yield Caution(one.title, str(hint))
-    remark = one.metrics.critic.get("remark")
-    if remark:
-        yield Caution(one.title, f"evaluated differently from its authors: {remark}")
-    held = one.metrics.contamination.held if one.metrics.contamination else {}
-    if held:
-        yield Caution(one.title, f"{len(held):,} problems occur in the given training data")
-    classes = [row.get("stratum") for row in one.rows]
-    for stratum in dict.fromkeys(classes):
-        count = classes.count(stratum)
-        if one.stepwise and (count < FEW or count > LEAN * len(classes)):
-            less = (
-                f"only {count:,} solutions are “{stratum}”"
-                if count < FEW
-                else f"{_share(count, len(classes))} of the solutions are “{stratum}”"
-            )
-            yield Caution(one.title, f"unbalanced or small: {less}")
-
-
-def _troubles(part: Figures) -> Iterator[tuple[str, str]]:
-    """(problem, amount) pairs for the figures of one benchmark, the most serious first."""
-    steps = part if isinstance(part, FirstErrorFigures) else FirstErrorFigures()
-    if steps.f1_unknown:
-        yield "F1 is unknown", steps.f1_unknown
-    for mine, vote, what in ((steps.f1, False, "F1"), (steps.maj_f1, True, "F1 of the vote")):
-        names = not_beaten(steps, vote=vote)
-        if names:
-            against = ", ".join(f"“{name}” {shown(steps.baselines[name].f1)}" for name in names)
-            yield f"{what} is not shown to beat baselines", f"{shown(mine)} against {against}"
-    f1, constant = steps.f1, steps.constant_baseline_f1
-    if not steps.baselines and f1 is not None and constant is not None and f1 < constant:
-        yield f"F1 is below that of the baseline “{CONSTANT}”", f"{f1:.1f} against {constant:.1f}"
-    if isinstance(part, PointwiseFigures) and below_chance(part):
-        against = f"{shown(part.accuracy)}% against {shown(part.chance_accuracy)}%"
-        yield "the better one is not shown to be found more often than by chance", against
-    whole = part.benchmark.rows_when_whole
-    if whole and part.examples and part.examples != whole:
-        yield "rows evaluated", f"{part.examples:,} of {whole:,}"
-    lost = part.replies.failed + part.replies.refused
-    if lost:
-        low, high = steps.f1_bounds or (None, None)
-        known = low is not None and high is not None
-        spread = f" (F1 between {low:.1f} and {high:.1f} for any outcome)" if known else ""
-        yield "missing replies", f"{lost:,}{spread}"
-    if part.missing:
-        yield "rows without a reply, counted as wrong", f"{part.missing:,}"
-    for rate, trouble in (
-        (part.unparsed_rate, "unparsed replies, counted as wrong"),
-        (part.truncated_rate, "replies truncated at max_tokens"),
-    ):
-        if rate is not None and rate >= SEEN:
-            asked = part.replies.samples - part.replies.refused - part.replies.failed
-            yield trouble, f"{rate:.1f}%" + (f" ({round(rate * asked / 100):,} of {asked:,})" if asked > 0 else "")
-
-
-def below_chance(part: PointwiseFigures) -> bool:
-    """Whether the interval of the accuracy reaches down to the chance level."""
-    low = part.accuracy_interval[0]
-    return low is not None and part.chance_accuracy is not None and low <= part.chance_accuracy
+KEPT_ASIDE = ("failures.jsonl", "starts.jsonl", "compared.jsonl")
+"""Files of a stage's own book-keeping."""
 
 
 def sample(found: Sequence[Evaluation]) -> str:
-    """The title of the page: critics and benchmarks.
+    """The title of the page: the critics, or how many models in how many evaluations, and the benchmarks.
 
     >>> sample([])
     ''
@@ -169,10 +34,16 @@ def sample(found: Sequence[Evaluation]) -> str:
     if not found:
         return ""
     critics = list(dict.fromkeys(one.plain_title for one in found))
-    named = " and ".join(critics) if len(critics) < 4 else f"{len(critics)} critics"
+    named = " and ".join(critics) if len(critics) < 4 else _counted(found)
     parts = list(dict.fromkeys(name for one in found for name in one.parts))
     families = list(dict.fromkeys(name.partition("/")[0] for name in parts))
     return f"{named} on {' and '.join(families) if len(families) < 4 else f'{len(parts)} benchmarks'}"
+
+
+def _counted(found: Sequence[Evaluation]) -> str:
+    """How many models there are, and how many evaluations of them."""
+    models = len({one.metrics.label or one.model or one.name for one in found})
+    return f"{models} model{'s' if models > 1 else ''} in {len(found)} evaluations"
 
 
 def headline(summary: Mapping[str, Any], found: Sequence[Evaluation]) -> list[tuple[str, str, str]]:
@@ -227,6 +98,13 @@ def _against(baselines: Mapping[str, Baseline], *, vote: bool = False) -> str:
     return f"beats all baselines, of which {best} is best with {known[best].f1:.1f}"
 
 
+def baseline_notes(found: Sequence[Evaluation]) -> list[str]:
+    """What the baselines of these evaluations do, one sentence each, for readers of the headline figures."""
+    parts = [part for one in found for part in one.critic_parts.values()]
+    names = dict.fromkeys(name for part in parts for name in part.baselines)
+    return [f"Baseline {name}: {MEANING[name]}." for name in names if name in MEANING]
+
+
 def _on(one: Evaluation) -> str:
     """The benchmark's name, or the number of benchmarks in the mean."""
     return column_title(next(iter(one.parts))) if len(one.parts) == 1 else f"mean of {len(one.parts)} benchmarks"
@@ -236,13 +114,13 @@ def stage_table(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
     """One row per stage: models, data, rows, tokens, time and cost."""
     priced = any(manifest.cost for manifest in manifests.values())
     head = ["stage", "model", "reads", "rows in", "rows out", "tokens written", "seconds", *(["cost"] if priced else []), "seed"]
-    rows = []
+    rows: list[list[Cell]] = []
     for name, manifest in manifests.items():
         if manifest.stage == "report":
             continue
         config = _config(run / name)
         counts = next(iter(manifest.counts.values()), None)
-        tokens = manifest.completion or _draws(manifest, "completion")
+        tokens = manifest.completion or draws(manifest, "completion")
         models = [_model(manifest), *(manifest.facts.get(key) for key in ("critic", "generator", "teacher"))]
         trained = f" → {manifest.facts['trained']}" if manifest.facts.get("trained") else ""
         row = [
@@ -255,36 +133,17 @@ def stage_table(run: Path, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
             manifest.seconds,
         ]
         row += [amount(manifest.cost) if manifest.cost else ""] if priced else []
-        rows.append([*row, config.get("seed", "")])
-    return {"title": RUN, "head": head, "rows": [[shown(cell) for cell in row] for row in rows], "words": 3}
+        cells = [shown(cell) for cell in [*row, config.get("seed", "")]]
+        files = ", ".join(file for file in manifest.files if file not in KEPT_ASIDE)
+        rows.append([(name, files) if files else name, *cells[1:]])
+    notes = [f"Below each stage: the row files in its folder of {run.name}."]
+    return {"title": RUN, "head": head, "rows": rows, "words": 3, "notes": notes}
 
 
 def _model(manifest: Manifest) -> str | None:
     """The model with the name that tables give it."""
     label = manifest.facts.get("label")
     return f"{label}: {manifest.model}" if label and manifest.model and label != manifest.model else label or manifest.model
-
-
-def shown(cell: Any) -> str:
-    """A cell formatted for display.
-
-    >>> shown(1234567), shown(0.25), shown(None)
-    ('1,234,567', '0.2', '')
-    """
-    if cell is None:
-        return ""
-    if isinstance(cell, bool) or not isinstance(cell, int | float):
-        return str(cell)
-    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.1f}"
-
-
-def range_of(interval: Sequence[float | None] | None) -> str:
-    """An interval for display; empty if unknown."""
-    return "" if not interval or None in interval else f"{interval[0]:.1f} to {interval[1]:.1f}"
-
-
-def _share(count: int, of: int) -> str:
-    return f"{100 * count / max(1, of):.1f}%"
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -28,11 +28,14 @@ from deepcritic.report.data_tables import data_cards, data_tables
 from deepcritic.report.differences import differences, leads
 from deepcritic.report.draw import Plot
 from deepcritic.report.evaluations import MARK, evaluations, mark_notes
+from deepcritic.report.filterings import filterings
 from deepcritic.report.groups import browse_groups
 from deepcritic.report.judge_tables import preference_table, proof_table
-from deepcritic.report.overview import by_stage, headline, sample, stage_table, warnings
+from deepcritic.report.made_table import made_table
+from deepcritic.report.overview import baseline_notes, headline, sample, stage_table
 from deepcritic.report.results_tables import reply_table, results_tables
 from deepcritic.report.tables import tables
+from deepcritic.report.warnings import by_severity, warnings
 from deepcritic.runs.folder import package_version
 from deepcritic.runs.jsonl import replacing
 from deepcritic.runs.manifest import Manifest, finished_manifests
@@ -61,9 +64,9 @@ def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: P
     found = evaluations(run)
     others = evaluations(beside) if beside else []
     compared = differences(found, others)
-    index = browse([*found, *others], chunks)
-    index |= {"run": run.name, "groups": browse_groups(run, chunks)}
     manifests = dict(finished_manifests(run))
+    index = browse([*found, *others, *filterings(run, manifests)], chunks)
+    index |= {"run": run.name, "groups": browse_groups(run, chunks)}
     drawings = chain(
         plots_evaluation.plots(found), plots_preferences.plots(found), plots_training.plots(run), plots_data.plots(run, manifests)
     )
@@ -72,12 +75,14 @@ def write_page(run: Path, folder: Path, summary: Mapping[str, Any], *, beside: P
         "leads": leads(compared),
         "facts": _facts(run, manifests, found),
         "cards": [*headline(summary, found), *data_cards(run, manifests)],
-        "warnings": by_stage(warnings(run, manifests, found)),
+        "explained": baseline_notes(found),
+        "warnings": by_severity(warnings(run, manifests, found, compared)),
         "tables": [
             *results_tables(found, compared),
             *filter(None, [preference_table(found), proof_table(found), reply_table(found)]),
             *data_tables(run, manifests),
             *_own_tables(summary),
+            *filter(None, [made_table(found)]),
             stage_table(run, manifests),
         ],
         "plots": list(drawings),
@@ -100,6 +105,7 @@ def render(
     leads: Sequence[str] = (),
     facts: Sequence[str] = (),
     cards: Sequence[tuple[str, str, str]] = (),
+    explained: Sequence[str] = (),
     warnings: Sequence[Any] = (),
     tables: Sequence[Mapping[str, Any]] = (),
     plots: Sequence[Plot] = (),
@@ -143,6 +149,7 @@ def render(
         marks=marks,
         facts=facts,
         cards=cards,
+        explained=explained,
         warnings=warnings,
         tables=tables,
         policy=policy,

@@ -26,7 +26,7 @@ from deepcritic.report.draw import (
     vote_curves,
 )
 from deepcritic.report.evaluations import Evaluation, compared
-from deepcritic.report.overview import shown
+from deepcritic.report.shown import shown
 from deepcritic.schema import WITH_ERROR, WITHOUT_ERROR
 from deepcritic.tasks.metrics_types import Accuracies, Accuracy, Confidence, FirstErrorFigures
 

@@ -26,6 +26,7 @@ from deepcritic.evaluation.table import (
 )
 from deepcritic.report.differences import Cell, Difference, benchmark_title, difference_table
 from deepcritic.report.evaluations import Evaluation
+from deepcritic.report.shown import MEANING
 from deepcritic.tasks.metrics_types import Figures, FirstErrorFigures, Interval
 
 CONFIRMED: Final = "confirmed"
@@ -85,8 +86,11 @@ def _place(cells: Mapping[str, Entry]) -> tuple[int, float]:
 
 
 def _who(critic: str, cells: Mapping[str, Entry], remarks: Mapping[str, Evaluation]) -> Cell:
-    """The critic; below it the remark on its prompt, or the source of a published figure."""
+    """The critic; below it the remark on its prompt, what a baseline does, or the source of a published figure."""
     first = next(iter(cells.values()))
+    if critic.startswith(BASELINE):
+        meaning = MEANING.get(critic.removeprefix(BASELINE))
+        return (critic, meaning) if meaning else critic
     if first.date is not None:
         return (critic, f"{first.source}, {first.date}", first.link) if first.link else (critic, f"{first.source}, {first.date}")
     for named, one in remarks.items():
@@ -111,10 +115,7 @@ def _figure(entry: Entry | None) -> Cell:
 def _notes(entries: Sequence[Entry]) -> Iterator[str]:
     yield from notes(entries)
     if any(entry.critic.startswith(BASELINE) for entry in entries):
-        yield (
-            "Baselines do not read the steps. Best constant: one verdict for all. Position, number of steps: how often errors "
-            "occur there in other problems. Final answer: the last step is wrong if the answer is wrong."
-        )
+        yield "Baselines do not read the steps: a critic that is not shown to beat them may not read them either."
     if any(entry.confirmed for entry in entries):
         yield f"{CONFIRMED}: read in the source named below the critic. Published figures have no interval, and their own rows."
 

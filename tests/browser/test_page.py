@@ -118,6 +118,24 @@ def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return root / run / "report" / "index.html"
 
 
+@pytest.fixture(scope="module")
+def filtered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run whose only verdicts are those of a filter, on rows without labels."""
+    root = tmp_path_factory.mktemp("filtered")
+    rows = [{"id": f"row-{at}", "question": f"{at} + 1?", "solution": [f"It is {at + 1}.", "So it is."]} for at in range(9)]
+    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    texts = {at: ["\\boxed{-1}", "\\boxed{-1}", "\\boxed{2}"] if at % 3 else ["needle \\boxed{2}"] * 3 for at in range(8)}
+    lines = [
+        {"example_id": f"row-{at}", "sample": sample, "text": text}
+        for at, several in texts.items() for sample, text in enumerate([*several] if at != 7 else ["hm"] * 3)
+    ]  # fmt: skip
+    (root / "replies.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    words = [f"stage.examples='{root}/rows.jsonl'", "stage.columns={problem: question, steps: solution}"]
+    assert main(["stage=filter", *words, f"stage.generations='{root}/replies.jsonl'", f"runs='{root}'", "run=mine"]) == 0
+    assert main(["stage=report", f"runs='{root}'", "run=mine"]) == 0
+    return root / "mine" / "report" / "index.html"
+
+
 def until(page: Any, expression: str, arg: Any = None) -> None:
     """Wait until an expression of JavaScript is true, asked from here: Playwright's own waiting calls `eval` within the page,
     which the page's policy forbids as soon as the first try was too early."""
@@ -256,6 +274,28 @@ def test_a_difference_leads_to_the_rows_behind_it(plain: Path, visit: Callable[.
     chosen = [at for at in range(60) if at % 4 == 0 and (-1 if at % 3 == 0 else 1 + at % 2) != 2]
     assert found(page) == f"{len(chosen)} of 60 rows"
     assert "right" in page.locator("#row .says").inner_text()
+    assert trouble == []
+
+
+def test_the_verdicts_of_a_filter_can_be_browsed(filtered: Path, visit: Callable[..., Any]) -> None:
+    page, _, trouble = visit(filtered, "#critiques?row=row-3")
+    wait_for_row(page, "row-3")
+    shown = page.locator("#row").inner_text()
+    for piece in ("3 + 1?", "It is 4.", "unknown", "dropped", "100% of 3 votes", "named by the critic ×3"):
+        assert piece in shown, piece
+    assert page.locator("#row .steps .fine, #row .steps .after, #row .steps .wrong").count() == 0, "nobody knows which is wrong"
+    assert page.get_by_label("outcome").locator("option").all_inner_texts() == [
+        "any", "no verdict (1)", "no reply (1)", "kept (4)", "dropped (3)",
+    ]  # fmt: skip
+    page.get_by_label("outcome").select_option("kept")
+    until(page, "document.getElementById('found').textContent === '4 of 9 rows'")
+    assert "kept · vote all correct" in page.locator("#rows").inner_text()
+    page.get_by_label("search").fill("needle")
+    page.get_by_label("also in critiques").check()
+    until(page, "document.getElementById('found').textContent === '0 of 9 rows'")
+    page.locator("#search").blur()
+    page.keyboard.press("x")
+    until(page, "document.getElementById('found').textContent === '9 rows'")
     assert trouble == []
 
 

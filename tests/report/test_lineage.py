@@ -6,11 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from deepcritic.evaluation.load import Metrics
-from deepcritic.report.evaluations import Evaluation
 from deepcritic.report.lineage import Lineage
 from deepcritic.report.texts import Texts
-from deepcritic.runs.manifest import Manifest
 
 ROW = {"id": "a/s0", "item": {"problem": "1 + 1?", "steps": ["2"]}, "gold": {"first_error": -1}, "source": "made"}
 
@@ -31,7 +28,7 @@ def test_lineage_goes_back_to_what_was_learnt_from(stage: Callable[..., Path]) -
         (run / name / "manifest.json").write_text(
             json.dumps({**manifest, "files": sha, "counts": {"x": {"in": 3, "out": 2}}}), "utf-8"
         )
-    found = Lineage(run, Texts(run)).of(Evaluation(run / "evaluate", Manifest(), Metrics(benchmarks={}, model="model#3")))
+    found = Lineage(run, Texts(run)).of("model#3")
     shown = found["shown"]
     assert (shown["stage"], [part["name"] for part in shown["from"]]) == ("rl", ["model#2", "label/labelled.jsonl"])
     assert [part["name"] for part in shown["from"][0]["from"]] == ["base#1", "seed/dialogues.jsonl"]
@@ -43,9 +40,4 @@ def test_lineage_goes_back_to_what_was_learnt_from(stage: Callable[..., Path]) -
 
 def test_a_model_that_claims_to_come_from_itself_ends(stage: Callable[..., Path]) -> None:
     run = stage("sft", model="m#1", trained="m#1", depends={}).parent
-    assert (
-        Lineage(run, Texts(run)).of(Evaluation(run / "evaluate", Manifest(), Metrics(benchmarks={}, model="m#1")))["shown"][
-            "from"
-        ][0]["name"]
-        == "m#1"
-    )
+    assert Lineage(run, Texts(run)).of("m#1")["shown"]["from"][0]["name"] == "m#1"

@@ -8,8 +8,11 @@ from typing import Any
 
 from deepcritic.report.differences import difference_table, differences, leads
 from deepcritic.report.evaluations import Evaluation, evaluations
-from deepcritic.report.overview import warnings
+from deepcritic.report.late_errors import FEWEST, late_errors
+from deepcritic.report.made_table import made_table
 from deepcritic.report.results_tables import critic_tables, detail_table, reply_table, score_table
+from deepcritic.report.warnings import Severity, by_severity, warnings
+from deepcritic.schema import Judged
 
 
 def two(stage: Callable[..., Path], judged: Callable[..., dict[str, Any]], wrong: int = 60) -> list[Evaluation]:
@@ -44,7 +47,7 @@ def test_figures_stand_over_baselines_over_published_ones_and_say_what_they_do_n
     assert table["rows"][:2] == [["first", ("90.0 †", "88.0 to 92.0")], ["second", ("90.0 †", "88.0 to 92.0")]]
     assert table["kinds"][:4] == ["", "", "baseline", "baseline"]
     assert set(table["kinds"][4:]) == {"published"}
-    assert (("Qwen2.5-Math-PRM-7B", "Lessons, 2025-01-13", "https://arxiv.org/abs/2501.07301"), ("77.6", "unconfirmed")) in [
+    assert (("Qwen2.5-Math-PRM-7B", "Lessons, 2025-01-13", "https://arxiv.org/abs/2501.07301"), ("77.6", "confirmed")) in [
         tuple(row) for row in table["rows"]
     ]
     assert table["notes"][0] == "† first is not shown to beat the baseline “position” on ProcessBench MATH."
@@ -145,3 +148,82 @@ def test_evaluations_of_other_benchmarks_have_a_table_of_their_own(
         [("other", "c"), ("MR-Score", "no judge graded the reasons"), "none", "1"],
         [("other", "c"), "… MCC of right or wrong", ("40.0", "30.0 to 50.0"), ""],
     ]
+
+
+def test_worse_at_late_errors_is_a_warning_where_the_overall_figure_hides_it(
+    stage: Callable[..., Path], judged: Callable[..., dict[str, Any]]
+) -> None:
+    figures = {"model": "m", "benchmark": {"name": "b"}, "examples": 240}
+    critics: dict[str, tuple[float, Callable[[int, int], bool]]] = {
+        "base": (40.0, lambda gold, at: gold >= 4),  # finds the late errors only
+        "rl": (70.0, lambda gold, at: gold < 4),  # better overall, but misses them
+        "same": (60.0, lambda gold, at: gold < 2 or at % 2 == 1),
+    }
+    for name, (f1, right) in critics.items():
+        rows = []
+        for at in range(240):
+            gold = (-1, 1, 2, 5)[at % 4]
+            score = float(right(gold, at // 4))
+            rows.append(judged(f"r{at}", gold, [gold if score else 3], correct=score, cluster=f"c{at}", benchmark="b"))
+        run = stage(f"evaluate.{name}", files={"verdicts.jsonl": rows, "metrics.json": {**figures, "f1": f1}}).parent
+    found = evaluations(run)
+    pairs = differences(found)
+    late = {one.late for one in pairs if one.late}
+    errors = "of the 60 first errors at step 3 or later (p < 0.001)"
+    assert late == {
+        ("after RL", f"finds late errors worse than base critic: 0.0% against 100.0% {errors}"),
+        ("after RL", f"finds late errors worse than same: 0.0% against 50.0% {errors}"),
+        ("same", f"finds late errors worse than base critic: 50.0% against 100.0% {errors}"),
+    }
+    levels = dict(by_severity(warnings(run, {}, found, pairs)))
+    assert {name for name, texts in levels[Severity.NO_GAIN] if any("late errors" in text for text in texts)} == {
+        "after RL", "same",
+    }  # fmt: skip
+
+
+def test_a_worse_critic_is_not_also_said_to_be_worse_at_late_errors(
+    stage: Callable[..., Path], judged: Callable[..., dict[str, Any]]
+) -> None:
+    assert [one.late for one in differences(two(stage, judged, wrong=200))] == [None]
+
+
+def test_few_late_errors_are_not_tested() -> None:
+    def rows(right: float, count: int) -> list[Judged]:
+        return [
+            Judged(id=f"r{at}", gold=1 + at % 2, stratum="with an error", cluster=f"c{at}", verdicts=(1,), correct=right)
+            for at in range(count)
+        ]
+
+    late = late_errors(rows(0.0, 2 * FEWEST), rows(1.0, 2 * FEWEST))
+    assert late is not None
+    assert (late.step, late.rows, late.a, late.b) == (2, FEWEST, 0.0, 100.0)
+    assert late_errors(rows(0.0, 2 * FEWEST - 2), rows(1.0, 2 * FEWEST - 2)) is None
+    assert late_errors([], []) is None
+
+
+def test_how_a_figure_was_made_is_on_the_page(stage: Callable[..., Path], judged: Callable[..., dict[str, Any]]) -> None:
+    figures = {"model": "m", "benchmark": {"name": "b"}, "examples": 1, "f1": 50.0}
+    files = {"verdicts.jsonl": [judged("r", 2, [2], benchmark="b")], "metrics.json": figures}
+    task = {"name": "first_error", "prompt_sha": "c51029f4b4896fa3"}
+    data = {"b": {"sha256": "d5bcee989389f214a7ed", "revision": None}}
+    drawn = {"samples": 8, "temperature": 1.0, "top_p": 0.9, "max_tokens": 512}
+    stage("evaluate.own", files, {"task.template": "/home/me/ask.txt"}, task=task, sampling=drawn, data=data, model="m#1")
+    stage("evaluate.built_in", files, task=task, sampling={**drawn, "samples": 1}, data=data)
+    recorded = {"generations": "/x/replies.jsonl"}
+    stage("evaluate.recorded", files, recorded, task=task, sampling={"samples": 4}, data=data)
+    critic = {"name": "DeepCritic-7B-SFT", "prompt_sha256": "95c94273e4f061370033"}
+    stage("evaluate.preset", files, task=task, critic=critic, sampling=drawn, data={"b": {"revision": "abc"}})
+    marked = {**critic, "remark": "another prompt"}
+    run = stage("evaluate.marked", files, task=task, critic=marked, sampling=drawn).parent
+    table = made_table(evaluations(run))
+    assert table is not None
+    cells = {row[0][0]: row[1:] for row in table["rows"]}
+    assert cells["own"] == [
+        ("ask.txt", "sha256 c51029f4b489"), ("8 per row", "T 1, top-p 0.9, max_tokens 512"), ("b", "sha256 d5bcee989389"),
+    ]  # fmt: skip
+    assert cells["built_in"][0] == ("the built-in prompt of task=first_error", "sha256 c51029f4b489")
+    assert cells["recorded"][:2] == ["unknown: the replies are recorded", ("4 per row", "from replies.jsonl")]
+    assert cells["preset"][0] == ("the published prompt of DeepCritic-7B-SFT", "sha256 95c94273e4f0")
+    assert cells["preset"][2] == ("b", "abc")
+    assert cells["marked"][0] == ("another prompt", "sha256 95c94273e4f0")
+    assert made_table([]) is None

@@ -1,7 +1,7 @@
 // One row: the problem, its steps beside truth and verdicts, the critiques, and where they come from.
 const chip = (text, kind = '') => el('span', { class: `chip ${kind}`.trim() }, name(text));
 const isRight = (one, at, verdict) => JSON.stringify(verdict) === JSON.stringify(one.gold[at]);
-const kindOf = (one, at, verdict) => (verdict === null ? 'odd' : !one.stepwise ? '' : isRight(one, at, verdict) ? 'good' : 'bad');
+const kindOf = (one, at, verdict) => (verdict === null ? 'odd' : !one.stepwise || !one.labelled ? '' : isRight(one, at, verdict) ? 'good' : 'bad');
 
 const voteBar = (one, at) => {
   const verdicts = one.verdicts[at];
@@ -31,7 +31,7 @@ const stepList = (parts, sides) => {
     const number = place + 1;
     const marks = [];
     let kind = '';
-    if (steps) {
+    if (steps && first.labelled) {
       kind = gold === -1 || number < gold ? 'fine' : number === gold ? 'wrong' : 'after';
       if (number === gold) marks.push(chip('truth: the first wrong step', 'bad'));
     } else if (number === gold && parts.length > 1) {
@@ -96,12 +96,12 @@ const drawRow = async (focus) => {
     el('div', { class: 'bar' }, el('h2', {}, name(one.ids[at])), words.map(([title, word]) => chip(`${title}: ${word}`)), answer, el('span', { class: 'turn' },
       el('button', { type: 'button', onclick: () => move(-1), 'aria-label': 'previous row', disabled: place <= 0 }, '↑'), el('button', { type: 'button', onclick: () => move(1), 'aria-label': 'next row', disabled: place >= passing.length - 1 }, '↓'),
       el('a', { href: address(), class: 'quiet', id: 'permalink' }, 'permalink'))),
-    el('dl', { class: 'says' }, el('dt', {}, 'truth'), el('dd', {}, chip(one.stepwise && one.gold[at] > 0 ? `step ${one.gold[at]} is the first wrong one` : saidOf(one, one.gold[at]))),
+    el('dl', { class: 'says' }, el('dt', {}, 'truth'), el('dd', {}, chip(one.stepwise && one.gold[at] > 0 ? `step ${one.gold[at]} is the first wrong one` : truthOf(one, at))),
       sides.map(([side, row]) => verdictLine(side, row, state.b >= 0 ? evaluationTitle(side) : 'critic')),
       state.b >= 0 && sides.length < 2 ? [el('dt', {}, name(evaluationTitle(evaluations[state.b]))), el('dd', { class: 'quiet' }, 'does not have this row')] : null),
     el('h3', {}, 'Problem'), text ? prose(text[0], 'problem') : el('p', { class: 'quiet' }, 'The text of this row is not in the run folder.'),
     text && text[1].length ? [el('h3', {}, one.stepwise ? 'Solution' : 'Responses'), stepList(text[1], sides),
-      one.stepwise ? el('p', { class: 'legend' }, 'Solid edge: correct. Double or shaded: the first wrong step. Dashed: named by the critic. Grey: after the first error, not judged.') : null] : null,
+      one.stepwise && one.labelled ? el('p', { class: 'legend' }, 'Solid edge: correct. Double or shaded: the first wrong step. Dashed: named by the critic. Grey: after the first error, not judged.') : null] : null,
     el('div', { class: sides.length > 1 ? 'sides two' : 'sides' }, sides.map(([side], number) => el('div', {}, el('h3', {}, sides.length > 1 ? name(`Critiques: ${evaluationTitle(side)}`) : 'Critiques'), written[number]))),
     el('h3', {}, 'Lineage'), el('ul', { class: 'tree' }, tree(one.chain)), learnt,
     text && text[3] ? el('p', { class: 'quiet' }, name(`Source: ${text[2]}, licence: ${text[3]}`)) : null);

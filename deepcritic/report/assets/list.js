@@ -30,7 +30,7 @@ const drawFilters = () => {
     pick('critiques of', state.e, (at) => { state.e = at; if (state.b === at) state.b = -1; drawFilters(); refilter(); }),
     evaluations.length > 1 ? pick('compare with', state.b, (at) => { state.b = at; state.pair = ''; drawFilters(); refilter(); }, 'none') : null,
     state.b >= 0 ? options('comparison', 'pair', [['', 'any'], ['left', 'only the first is right'], ['right', 'only the second is right'], ['both', 'both right'], ['neither', 'neither right'], ['differ', 'verdicts differ']]) : null,
-    options('outcome', 'outcome', [['', 'any'], ['not right', 'not right'], ...[...outcomes].sort().map(([at, many]) => [index.outcomes[at], `${index.outcomes[at]} (${count(many)})`])]),
+    options('outcome', 'outcome', [['', 'any'], ...(one.labelled ? [['not right', 'not right']] : []), ...[...outcomes].sort().map(([at, many]) => [index.outcomes[at], `${index.outcomes[at]} (${count(many)})`])]),
     benchmarks.size > 1 ? options('benchmark', 'benchmark', [['', 'all'], ...worded(benchmarks, one.words.benchmark)]) : null,
     one.stepwise && golds.size > 1 ? options('first error', 'position', [['', 'anywhere'], ...[...golds].sort((a, b) => a[0] - b[0]).map(([gold, many]) => [String(gold), `${said(gold)} (${count(many)})`])]) : null,
     kinds.size > 1 ? options('kind of error', 'kind', [['', 'any'], ...worded(kinds, one.words.kind)]) : null,
@@ -115,7 +115,7 @@ const drawRows = () => {
     const line = el('div', { class: 'entry', role: 'option', id: `entry-${at}`, 'aria-selected': String(one.ids[at] === state.row), onclick: () => select(one.ids[at]) },
       el('span', { class: `sign ${SIGNS[outcome][1]}`, title: outcome }, SIGNS[outcome][0], beside ? [el('br'), el('span', { class: `sign ${SIGNS[beside][1]}`, title: beside }, SIGNS[beside][0])] : null),
       el('span', { class: 'id' }, name(one.ids[at])), el('span', { class: 'more' }, agreement),
-      el('span', { class: 'sub' }, `${outcome}${beside ? ` / ${beside}` : ''} · truth ${saidOf(one, one.gold[at])}`));
+      el('span', { class: 'sub' }, `${outcome}${beside ? ` / ${beside}` : ''} · ${one.labelled ? `truth ${truthOf(one, at)}` : `vote ${saidOf(one, one.said[at])}`}`));
     line.style.top = `${place * HEIGHT}px`;
     drawn.push(line);
   }

@@ -31,7 +31,7 @@ const address = () => {
 };
 const keepAddress = () => history.replaceState(null, '', address());
 
-const SIGNS = { right: ['✓', 'good'], missed: ['∅', 'bad'], 'too early': ['◂', 'bad'], 'too late': ['▸', 'bad'], 'false alarm': ['!', 'bad'], tie: ['=', 'odd'], wrong: ['✗', 'bad'], 'no verdict': ['?', 'odd'], 'no reply': ['–', 'odd'] };
+const SIGNS = { right: ['✓', 'good'], missed: ['∅', 'bad'], 'too early': ['◂', 'bad'], 'too late': ['▸', 'bad'], 'false alarm': ['!', 'bad'], tie: ['=', 'odd'], wrong: ['✗', 'bad'], 'no verdict': ['?', 'odd'], 'no reply': ['–', 'odd'], kept: ['✓', 'good'], dropped: ['✗', 'bad'] };
 const said = (verdict) => {
   if (verdict === null || verdict === undefined) return 'no verdict';
   if (Array.isArray(verdict)) return verdict.length > 1 ? `scores ${verdict.join(' : ')}` : `score ${verdict[0]}`;
@@ -40,5 +40,6 @@ const said = (verdict) => {
 };
 // Of a task that scores responses, a whole number names the best one, and several numbers are scores.
 const saidOf = (one, verdict) => (one.stepwise || !Number.isInteger(verdict) ? said(verdict) : `response ${verdict}`);
+const truthOf = (one, at) => (one.labelled ? saidOf(one, one.gold[at]) : 'unknown');
 const outcomeOf = (one, at) => index.outcomes[one.outcome[at]];
 const places = evaluations.map((one) => new Map(one.ids.map((id, at) => [id, at])));
