@@ -17,6 +17,7 @@ import pytest
 from deepcritic.metrics.f1 import harmonic_f1
 from deepcritic.report.draw import Plot
 from deepcritic.report.page import render
+from deepcritic.report.warnings import Severity
 from deepcritic.runs.jsonl import write_rows
 from deepcritic.schema import ALL_CORRECT, Example
 from deepcritic.stages import refine
@@ -219,7 +220,9 @@ def test_a_hostile_name_of_a_run_stays_text(name: str) -> None:
         }
     ]
     plot = Plot(name="x", title=name, text=name, svg="<svg></svg>", head=(name,), rows=[[name]])
-    page = render(title=f"Run {name}", facts=[name], tables=tables, plots=[plot], warnings=[(name, [name])], leads=[name])
+    warnings = [(level, [(name, [name])] * 4) for level in Severity]
+    texts = {"facts": [name], "leads": [name], "explained": [name], "cards": [(name, name, name)]}
+    page = render(title=f"Run {name}", tables=tables, plots=[plot], warnings=warnings, **texts)
     links = _links(page)
     assert len(links.run) == 1, "our own script"
     assert "img" not in links.tags
