@@ -155,8 +155,7 @@ def _kappa_interval(tables: Array, clusters: Sequence[str], seed: int = 0) -> tu
 def _parsed(rows: Sequence[Judged], grades: Sequence[float]) -> dict[str, Any]:
     """Mean absolute error and bias over the readable grades of each row; rows without any are left out."""
     known = [(row, [verdict for verdict in row.verdicts if verdict is not None]) for row in rows]
-    off = {row.cluster: 0.0 for row, read in known if read}
-    if not off:
+    if not any(read for _, read in known):
         return {"mae_parsed": math.nan, "mae_parsed_interval": (math.nan, math.nan), "bias": math.nan,
                 "bias_interval": (math.nan, math.nan)}  # fmt: skip
     clusters = [row.cluster for row, read in known if read]

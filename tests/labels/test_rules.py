@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepcritic.errors import InputError
-from deepcritic.labels.rules import RULES, Count, Discard, Label, Table, Wanted, decide, unusable, used
+from deepcritic.labels.rules import RULES, Count, Discard, Label, Table, Wanted, decide, replay, unusable, used
 from deepcritic.schema import ALL_CORRECT, Example, Gold, Item
 
 CASES = json.loads((Path(__file__).parent.parent / "golden" / "label_rules.json").read_text("utf-8"))
@@ -190,6 +190,14 @@ def test_one_step_and_two_hundred(rule: str, answer_right: bool) -> None:
     assert len(label.ratings) == 200
 
 
+def test_a_solution_without_steps_has_no_prefixes() -> None:
+    for steps in (0, 1):
+        table = Table(steps, 8, answer_right=True)
+        assert table.counts() == []
+        with pytest.raises(InputError, match=r"key\.step"):
+            table.put(1, 0, True)
+
+
 def test_counts_are_of_what_is_there() -> None:
     table = full([[True, None, False]], False)  # type: ignore[list-item]
     assert table.counts() == [Count(1, 2)]
@@ -216,3 +224,29 @@ def test_a_rollout_that_has_no_place_is_refused(step: int, sample: int, field: s
 )
 def test_what_cannot_be_labelled(steps: tuple[str, ...], gold: Gold, reason: str | None) -> None:
     assert unusable(Example(id="a", item=Item(problem="p", steps=steps), gold=gold, source="made")) == reason
+
+
+def test_a_step_before_that_could_not_be_judged_is_what_is_lacking() -> None:
+    """One of four succeeds; of the four before it two do, one does not and one is unknown: half as many, or fewer?"""
+    table = full([[True, True, None, False], [True, False, False, False]], False)  # type: ignore[list-item]
+    assert decide("relative", table) == Wanted(1, (), 1)
+
+
+def test_a_rollout_is_copied_as_it_is() -> None:
+    whole, part = full([[True, None, False]], False), Table(2, 3, False)  # type: ignore[list-item]
+    for sample in range(3):
+        part.take(whole, 1, sample)
+    assert [part.state(1, sample) for sample in range(3)] == [whole.state(1, sample) for sample in range(3)] == [1, 3, 2]
+    assert part.drawn(1) == 3
+    with pytest.raises(InputError, match="duplicate rollout"):
+        part.take(whole, 1, 0)
+
+
+@given(tables())
+@settings(max_examples=50, deadline=None)
+def test_replaying_draws_what_is_read_and_nothing_else(case: tuple[Cells, bool, int]) -> None:
+    cells, answer_right, k = case
+    whole = full(cells, answer_right, k)
+    for rule in RULES:
+        outcome, part = replay(rule, whole)
+        assert (outcome, sum(part.drawn(step) for step in range(1, whole.steps))) == used(rule, whole)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepcritic.metrics.baselines import ANSWER, CONSTANT, POSITION, STEPS, _best_by_length, _best_position, baselines
+from deepcritic.metrics.baselines import ANSWER, CONSTANT, POSITION, STEPS, _best_by_length, _best_position, _positions, baselines
 from deepcritic.metrics.f1 import constant_baseline, f1, harmonic_f1
 from deepcritic.schema import ALL_CORRECT, Judged
 from deepcritic.tasks.first_error import FirstError
@@ -154,3 +154,17 @@ def test_processbench(datasets_dir: Path) -> None:
     assert {name: round(100 * value, 1) for name, value in found.items()} == {
         CONSTANT: 22.1, POSITION: 22.9, STEPS: 26.5, ANSWER: 9.3,
     }  # fmt: skip
+
+
+def test_the_rules_by_position() -> None:
+    """For solutions of 0 to 3 steps: the k-th step, the k-th from the end, and a fraction of the way."""
+    rules = [rule.tolist() for rule in _positions(4)]
+    assert rules[:6] == [[0, 1, 1, 1], [0, 1, 2, 3], [0, 0, 2, 2], [0, 0, 1, 2], [0, 0, 0, 3], [0, 0, 0, 1]]
+    assert len(rules) == 6 + 9
+    assert (rules[6], rules[10], rules[14]) == ([0, 1, 1, 1], [0, 1, 1, 2], [0, 1, 2, 3])
+
+
+def test_the_final_answer_names_the_last_step_where_it_is_wrong() -> None:
+    rows = [(3, 3, False, "a"), (2, 3, False, "b"), (3, 3, True, "c"), (-1, 3, True, "d"), (-1, 3, False, "e")]
+    gold, steps, right, problem = zip(*rows, strict=True)
+    assert baselines(gold, steps, right, problem)[ANSWER].tolist() == [1, 0, 0, 1, 0]

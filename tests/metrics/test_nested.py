@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from deepcritic.metrics.nested import nested_interval
 
@@ -55,6 +56,25 @@ def test_shares_stay_between_0_and_100(values: list[float]) -> None:
     found = nested_interval(values, [(max(0.0, value - 9), min(100.0, value + 9)) for value in values], share=True)
     assert 0 <= found.low <= found.high <= 100
     assert found.mean == pytest.approx(sum(values) / len(values))
+
+
+def test_shares_are_spread_evenly_on_the_logit_scale() -> None:
+    """Odds 1 to 4 and 4 to 1 are as far from even odds as each other, and twice as far in logits as 1 to 2 and 2 to 1."""
+    found = nested_interval([50.0], [(20.0, 80.0)], share=True, resamples=40_000)
+    assert (found.low, found.high) == (pytest.approx(20, abs=0.7), pytest.approx(80, abs=0.7))
+    twice = nested_interval([80.0], [(50.0, 100 * 16 / 17)], share=True, resamples=40_000)
+    assert (twice.low, twice.high) == (pytest.approx(50, abs=1), pytest.approx(100 * 16 / 17, abs=0.3))
+
+
+@pytest.mark.parametrize("runs", [2, 3, 4])
+def test_of_n_runs_the_spread_is_that_of_their_mean(runs: int) -> None:
+    """The interval is about t times the standard error: s / sqrt(n), without any error within a run."""
+    values = np.random.default_rng(runs).normal(0, 1, runs)
+    found = nested_interval(values.tolist(), resamples=20_000)
+    half, least = (found.high - found.low) / 2, float(stdtrit(runs - 1, 0.975)) * values.std(ddof=1) / math.sqrt(runs)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.high - found.mean == pytest.approx(half)
+    assert 0.4 * least < half < 1.1 * least, "draws of few runs take few values, so the quantile is coarse"
 
 
 def test_unknown_runs_make_it_unknown() -> None:

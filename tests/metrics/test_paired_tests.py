@@ -50,15 +50,16 @@ def test_a_paired_test_finds_a_small_steady_gain() -> None:
 
 
 def test_no_difference_is_rarely_called_one() -> None:
+    """In 400 trials at 5%, between 3% and 7.5%: two and a half standard errors below and above it."""
     by_bootstrap = by_swaps = 0
-    for seed in range(200):
+    for seed in range(400):
         a, stratum, cluster = _rows(seed, 100, 0.6)
         b = _rows(seed + 1000, 100, 0.6)[0]
         by_bootstrap += paired_bootstrap_f1(a, b, stratum, cluster, resamples=300, seed=seed).p < 0.05
         swapped = _swapped_f1s(a, b, stratum, cluster, swaps=399, seed=seed)
         by_swaps += swap_p(f1(a, stratum) - f1(b, stratum), swapped) < 0.05
-    assert by_bootstrap <= 22
-    assert by_swaps <= 20
+    assert 12 <= by_bootstrap <= 30
+    assert 12 <= by_swaps <= 30
 
 
 def test_differences_are_found_as_often_as_what_is_detectable_says() -> None:

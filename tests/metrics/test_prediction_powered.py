@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepcritic.metrics.bootstrap import wilson
 from deepcritic.metrics.prediction_powered import exact_interval, labels_alone, prediction_powered
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "prediction_powered.json").read_text("utf-8"))
@@ -62,7 +63,10 @@ def test_a_given_weight_leaves_no_bias_whatever_the_critic_says(n: int, weight: 
         fill = np.nanmean(f)
         g = np.where(np.isnan(f), fill, f)
         found = prediction_powered(y[some], f[some], f, weight=weight)
-        rates.append(y[some].mean() + weight * (g.mean() - g[some].mean()))  # the estimate before it is cut to what is possible
+        estimate = y[some].mean() + weight * (g.mean() - g[some].mean())
+        rates.append(estimate)
+        possible = y[some].sum() / len(y), 1 - (1 - y[some]).sum() / len(y)
+        assert found.rate == pytest.approx(min(max(estimate, possible[0], found.low), possible[1], found.high))
         assert found.low - 1e-12 <= found.rate <= found.high + 1e-12
     assert np.mean(rates) == pytest.approx(y.mean(), abs=1e-12)
 
@@ -73,8 +77,10 @@ def test_the_tuned_weight_leaves_no_bias_where_the_critic_says_yes_or_no() -> No
     by_count: dict[int, list[float]] = {}
     for chosen in itertools.combinations(range(len(y)), 5):
         some = list(chosen)
-        w = prediction_powered(y[some], f[some], f).weight
-        by_count.setdefault(int(f[some].sum()), []).append(y[some].mean() + w * (f.mean() - f[some].mean()))
+        found = prediction_powered(y[some], f[some], f)
+        estimate = y[some].mean() + found.weight * (f.mean() - f[some].mean())
+        by_count.setdefault(int(f[some].sum()), []).append(estimate)
+        assert found.rate == pytest.approx(min(max(estimate, found.low), found.high))
     assert set(by_count) == {0, 1, 2, 3, 4}
     for count, rates in by_count.items():
         if count:
@@ -108,6 +114,14 @@ def test_exact_intervals_of_two_classes_hold() -> None:
 def test_where_all_rows_have_a_label_rounding_does_not_turn_the_interval_round() -> None:
     found = prediction_powered([0.0, 0.0, 0.0, 0.0, 1.0], [0.0] * 5, [0.0] * 5)
     assert found.low == found.rate == found.high == 0.2, "1 - 4/5 is a little less than 1/5"
+
+
+def test_a_class_that_is_labelled_throughout_adds_its_errors_and_no_doubt() -> None:
+    low, high = exact_interval([5], [(100, 100)], [1000])
+    both = exact_interval([3, 5], [(10, 10), (100, 100)], [10, 1000])
+    assert both == pytest.approx(((1000 * low + 3) / 1010, (1000 * high + 3) / 1010))
+    wider = exact_interval([3, 5], [(9, 9), (100, 100)], [10, 1000])
+    assert wider[1] - wider[0] > both[1] - both[0]
 
 
 def test_what_is_known_needs_no_interval() -> None:
@@ -185,3 +199,15 @@ def test_nineteen_of_twenty_intervals_hold(critic: tuple[float, float]) -> None:
         found = prediction_powered(y[some], f[some], f)
         held += found.low <= y.mean() <= found.high
     assert held >= 554
+
+
+def test_a_label_counts_one_over_its_probability() -> None:
+    found = labels_alone([1.0, 0.0], 10, [0.5, 0.1])
+    assert found.rate == pytest.approx(2 / 12)
+    assert (found.weight, found.method) == (0, "wilson")
+    assert found.low < found.rate < found.high
+    even = labels_alone([1.0, 0.0, 0.0, 0.0], 400)
+    assert even.rate == 0.25
+    assert (even.low, even.high) == pytest.approx(wilson(1, 4), abs=0.003), "4 of 400: hardly any correction"
+    half = labels_alone([1.0, 0.0] * 50, 200)
+    assert (half.low, half.high) == pytest.approx(wilson(100, 200)), "half of the rows are left: the variance is half"

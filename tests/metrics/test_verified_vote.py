@@ -85,3 +85,17 @@ def test_a_problem_with_fewer_solutions_has_no_value_beyond() -> None:
 def test_no_readable_answer_is_wrong() -> None:
     votes = Votes([-1, -1], [1, 1], [1, 1], [1, 1])
     assert [accuracy(votes, method, subsets(2, 2)) for method in METHODS] == [0, 0, 0, 0]
+
+
+def test_up_to_256_subsets_are_all_there() -> None:
+    assert subsets(256, 1).tolist() == [[at] for at in range(256)]
+    assert len(subsets(257, 1)) == MOST_SUBSETS == 256
+    assert np.array_equal(subsets(32, 16), subsets(32, 16, seed=0))
+    assert not np.array_equal(subsets(32, 16), subsets(32, 16, seed=1))
+
+
+def test_the_first_solutions() -> None:
+    votes = Votes([0, 1, 2], [0, 1, 1], [1, 0, 1], [0.1, 0.2, 0.3]).first(2)
+    assert [votes.answer.tolist(), votes.right.tolist(), votes.stands.tolist(), votes.weight.tolist()] == [
+        [0, 1], [False, True], [1, 0], [0.1, 0.2],
+    ]  # fmt: skip

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from deepcritic.critic import Critique
-from deepcritic.microworld.lessons import LAZY, LESSONS, Lesson, lessons
+from deepcritic.microworld.lessons import DISTORTED, FURTHER, LAZY, LESSONS, Lesson, lessons
 from deepcritic.microworld.source import problems
 from deepcritic.microworld.train import encode
-from deepcritic.microworld.world import Problem, judge, write_solution
+from deepcritic.microworld.world import Problem, apply, judge, write_solution
 from deepcritic.refining import rewrite_question
 from deepcritic.schema import ALL_CORRECT, Gold, Item, Message
 from deepcritic.seeding.prompts import step_verdict, without_verdict
@@ -24,6 +24,7 @@ from deepcritic.text.prompt_template import Template
 from deepcritic.text.steps import split_steps
 
 TEMPLATES = "deepcritic://microworld/templates"
+STATED = re.compile(r"Mod ten, from \d:(?:\n\d\)[+*-]\d)+")
 SECOND_SEED = 1  # what `train` draws its lessons with
 
 
@@ -34,7 +35,7 @@ def _some(role: str, count: int, seed: int = SECOND_SEED) -> list[Lesson]:
 def _read(lesson: Lesson) -> tuple[Problem, list[str], str]:
     """The problem, the solution and the first question that a conversation opens with."""
     text = lesson[0][0]
-    stated = re.match(r"Mod ten, from \d:(?:\n\d\)[+*-]\d)+", text)
+    stated = STATED.match(text)
     assert stated, text
     solution, _, question = text[stated.end() + 1 :].rpartition("\n")
     found = re.match(r"((?:Step \d: \d[+*-]\d=\d(?:\n\\boxed\{\d\})?\n?)*)(.*)", f"{solution}\n{question}".lstrip("\n"), re.S)
@@ -58,22 +59,18 @@ def test_every_problem_is_of_the_train_split(role: str) -> None:
         assert 3 <= len(problem.operations) <= 6
 
 
-def test_no_test_solution_occurs_in_a_training_text() -> None:
-    """Neither a test problem nor one with its solution, right or wrong, in thousands of each."""
-    taught, texts = set(), []
-    for role in LESSONS:
-        for lesson in _some(role, 1500):
-            problem, _, _ = _read(lesson)
-            taught.add(problem)
-            texts += [text for turn in lesson for text in turn]
-    everything = "\n".join(texts)
-    rng = random.Random(0)
-    for row in problems(split="test", count=2000, seed=0):
-        problem = Problem.read(row.item.problem)
-        assert problem not in taught
-        for rates in ({}, {"slip": 0.1, "operand": 0.1}):
-            solution = "\n".join(f"Step {at}: {step}" for at, step in enumerate(write_solution(problem, rng, rates), start=1))
-            assert f"{problem.text}\n{solution}" not in everything
+def test_no_test_problem_occurs_anywhere_in_a_training_text() -> None:
+    """Every statement of a problem, in questions and replies alike, is of the train split, so none is among the test problems."""
+    taught = set()
+    for role in (*LESSONS, *FURTHER):
+        for lesson in _some(role, 4000):
+            for text in itertools.chain.from_iterable(lesson):
+                stated = [Problem.read(found) for found in STATED.findall(text)]
+                assert len(stated) == text.count("Mod ten"), "a problem in another form"
+                taught.update(stated)
+    assert len(taught) > 10_000
+    assert {problem.split for problem in taught} == {"train"}
+    assert taught.isdisjoint(Problem.read(row.item.problem) for row in problems(split="test", count=2000, seed=0))
 
 
 def test_a_lesson_follows_from_its_seed() -> None:
@@ -164,9 +161,9 @@ def test_the_prompts_are_those_of_the_templates(role: str) -> None:
     )
 
 
-def test_the_teachers_replies_end_with_a_verdict_that_is_sometimes_wrong() -> None:
-    right: dict[str, list[bool]] = {}
-    for lesson in _some("teacher", 1500):
+def test_the_teachers_replies_are_as_often_wrong_as_its_rates_say() -> None:
+    called_right: dict[tuple[str, str], list[bool]] = {}
+    for lesson in _some("teacher", 4000):
         problem, steps, first = _read(lesson)
         for place, (question, reply) in enumerate(lesson):
             asked = first if place == 0 else question
@@ -177,13 +174,26 @@ def test_the_teachers_replies_end_with_a_verdict_that_is_sometimes_wrong() -> No
             at = int(found.group(1))
             left = problem.start if at == 1 else int(steps[at - 2].split("\n")[0][-1])
             due = Problem(left, (problem.operations[at - 1],))
-            truth = steps[at - 1].split("\n")[0] == write_solution(due, random.Random(0))[0].split("\n")[0]
+            said = steps[at - 1].split("\n")[0]
+            result = apply(int(said[0]), said[1], int(said[2]))
+            kind = "slip" if int(said[4]) != result else "another error"
+            if said == write_solution(due, random.Random(0))[0].split("\n")[0]:
+                kind = "right"
             call = "initial" if asked.startswith("Look") else "merge" if "Merge" in asked else "in_depth"
-            right.setdefault(call, []).append(verdict == truth)
-    shares = {call: sum(hits) / len(hits) for call, hits in right.items()}
-    assert set(shares) == {"initial", "in_depth", "merge"}
-    assert all(0.6 < share < 1 for share in shares.values()), shares
-    assert shares["in_depth"] > shares["initial"]
+            called_right.setdefault((call, kind), []).append(verdict)
+    shares = {place: sum(hits) / len(hits) for place, hits in called_right.items()}
+    misread = LAZY * (1 - DISTORTED) + (1 - LAZY) * DISTORTED
+    assert shares == {
+        ("initial", "right"): 1,
+        ("initial", "slip"): pytest.approx(0.1, abs=0.06),
+        ("initial", "another error"): 1,
+        ("in_depth", "right"): 1,
+        ("in_depth", "slip"): pytest.approx(LAZY, abs=0.08),
+        ("in_depth", "another error"): pytest.approx(LAZY, abs=0.08),
+        ("merge", "right"): pytest.approx(1 - DISTORTED, abs=0.08),
+        ("merge", "slip"): pytest.approx(misread, abs=0.12),
+        ("merge", "another error"): pytest.approx(misread, abs=0.12),
+    }
 
 
 def test_whole_critiques_are_as_lazy_as_single_checks_and_stop_at_the_first_step_that_they_call_wrong() -> None:

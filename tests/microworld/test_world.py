@@ -143,7 +143,7 @@ def test_an_early_box_is_no_solution() -> None:
     assert judge(problem, ["7+5=2\n\\boxed{2}", "2*3=6\n\\boxed{6}"]) is None
 
 
-def test_every_kind_of_error_is_written_often_enough() -> None:
+def test_a_rule_writes_every_kind_of_error_that_it_is_asked_for() -> None:
     rng = random.Random(0)
     found: dict[str, int] = {}
     for _ in range(6000):

@@ -17,6 +17,7 @@ from deepcritic.runs.folder import RunFolder
 from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.schema import ALL_CORRECT, Dialogue, Example, Generation, Gold, Item, Message
 from deepcritic.seeding.dialogues import Lineage
+from deepcritic.seeding.prompts import step_verdict
 from deepcritic.seeding.solutions import rated_steps
 from deepcritic.stages import seed
 from deepcritic.tasks.first_error import FirstError
@@ -323,6 +324,18 @@ def test_without_a_teacher(command: Command) -> None:
     assert "no teacher is given; set teacher=PATH" in outcome.err
 
 
+def _by_call(generations: Path, gold: dict[str, Example]) -> tuple[dict[str, float], dict[str, float]]:
+    """By call, of the first samples: the share of wrong steps that are called wrong, and of right steps that are called right."""
+    called: dict[bool, dict[str, list[bool]]] = {True: {}, False: {}}
+    for row in read_rows(generations, Generation):
+        first_error = gold[row.key.example_id].gold.first_error
+        if row.key.sample == 0:
+            right = first_error == ALL_CORRECT or row.key.step < first_error
+            called[right].setdefault(row.key.request, []).append(step_verdict(row.prefix + row.text) is right)
+    found, passed = ({call: sum(hits) / len(hits) for call, hits in called[right].items()} for right in (False, True))
+    return found, passed
+
+
 @pytest.mark.slow
 def test_the_shipped_teacher_writes_dialogues(command: Command, make_solutions: Any, critic_task: FirstError) -> None:
     pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
@@ -341,6 +354,8 @@ def test_the_shipped_teacher_writes_dialogues(command: Command, make_solutions: 
         assert "\\boxed" not in dialogue.messages[-1].content[: dialogue.messages[-1].content.rindex("\n")]
     keys = {row.key.text for row in read_rows(folder / "generations.jsonl", Generation)}
     assert all(set(dialogue.provenance) <= keys for dialogue in dialogues)
-    accuracy = json.loads((folder / "manifest.json").read_text("utf-8"))["teacher_accuracy"]
-    assert all(0.5 < figures["accuracy"] < 1 for figures in accuracy.values()), accuracy
+    wrong_found, right_passed = _by_call(folder / "generations.jsonl", gold)
+    assert wrong_found["in_depth"] > 0.5, "a teacher that calls every step right finds none"
+    assert wrong_found["merge"] > 0.5
+    assert min(right_passed.values()) > 0.6, "a teacher that calls every step wrong passes none"
     assert deep_check(Problem.read(rows[0].item.problem), list(rows[0].item.steps), 1)[1] is True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from deepcritic.errors import InputError
 from deepcritic.evaluation.contamination import Problems
 from deepcritic.microworld.source import problems as small_world
-from deepcritic.microworld.world import Problem, judge
+from deepcritic.microworld.world import KINDS, Problem, judge
 from deepcritic.runs.jsonl import read_rows, write_rows
 from deepcritic.schema import UNLABELLED, Example, Failure, Generation, Gold, Item
 from deepcritic.stages import solve
@@ -215,24 +216,27 @@ def test_the_shipped_generator_solves_and_errs(command: Command) -> None:
     pytest.importorskip("torch", reason="needs torch: pip install deepcritic[train]")
     rows = list(small_world(split="validation", count=60, seed=1))
     write_rows(Path("problems.jsonl"), rows)
-    words = ["experiment=microworld/solve", "stage.problems=problems.jsonl", "run=mine", "stage.samples=2", "stage.keep=all"]
+    words = ["experiment=microworld/solve", "stage.problems=problems.jsonl", "run=mine", "stage.samples=8", "stage.keep=all"]
     outcome = command(*words)
     assert outcome.code == 0, outcome.err
     solutions = list(read_rows(Path("runs/mine/solve/solutions.jsonl"), Example))
-    assert len(solutions) > 110
+    assert len(solutions) > 0.9 * 480
     truths = [judge(Problem.read(row.item.problem), row.item.steps) for row in solutions]
     known = [(row, truth) for row, truth in zip(solutions, truths, strict=True) if truth is not None]
     assert len(known) > 0.95 * len(solutions)
     assert all(row.gold.answer_right == truth.answer_right for row, truth in known)
     assert 0.3 < sum(truth.answer_right for _, truth in known) / len(known) < 0.95
+    errors = Counter(truth.kind for _, truth in known if truth.kind)
+    assert set(errors) == set(KINDS)
+    assert min(errors.values()) / errors.total() > 0.05, errors
     drawn = {row.key.text: row for row in read_rows(Path("runs/mine/solve/generations.jsonl"), Generation)}
     for row in solutions[:20]:
         name, _, sample = row.id.rpartition("/s")
         text = drawn[f"{name}|solve|0|{sample}"]
         assert tuple(split_steps(text.prefix + text.text)) == row.item.steps
     manifest = json.loads(Path("runs/mine/solve/manifest.json").read_text("utf-8"))
-    assert manifest["counts"]["solutions"]["in"] == 120
-    assert manifest["generations"] == 120
+    assert manifest["counts"]["solutions"]["in"] == 480
+    assert manifest["generations"] == 480
 
 
 def test_solutions_of_one_step_are_counted_and_can_be_left_out(solved: Any, capsys: pytest.CaptureFixture[str]) -> None:

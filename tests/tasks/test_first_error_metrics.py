@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from deepcritic.errors import InputError
@@ -159,6 +160,21 @@ def test_what_failed_is_neither_right_nor_wrong() -> None:
     found = figures(rows, TASK)
     assert found["f1"] == 100
     assert found["f1_bounds"] == [pytest.approx(100 * 2 * 0.25 / 1.25, abs=1e-3), 100]
+
+
+def test_a_meta_rm_that_knows_makes_every_vote_right() -> None:
+    """Of four replies one is right, and the Meta RM scores it highest: of two or four it is kept, of one it is one in four."""
+    rows = [
+        msgspec.structs.replace(_row(f"x-{at}", gold, [gold, 3, 3, 3]), meta_rm_scores=(0.9, 0.1, 0.2, 0.3))
+        for at, gold in enumerate([2, ALL_CORRECT] * 5)
+    ]
+    found = figures(rows, TASK)["guided_by_votes"]
+    assert list(found) == ["1", "2", "4"]
+    assert [(one["plain"], one["guided"]) for one in found.values()] == [(25, 25), (25, 50), (0, 50)]
+    for one in found.values():
+        assert one["difference"] == one["guided"] - one["plain"]
+        assert one["interval"] == [one["difference"]] * 2, "all rows are alike"
+    assert "guided_by_votes" not in figures(_rows(1), TASK)
 
 
 def test_a_suite_has_the_mean_of_its_benchmarks() -> None:

@@ -14,7 +14,7 @@ from deepcritic.errors import InputError
 from deepcritic.evaluation.judging import judge
 from deepcritic.schema import Generation, Judged, Key, Preference, Preferred, Responses
 from deepcritic.tasks.pointwise import Pointwise
-from deepcritic.tasks.pointwise_metrics import decided_figures, figures, roc_auc, suite_figures, winner
+from deepcritic.tasks.pointwise_metrics import decided_figures, figures, lines, roc_auc, suite_figures, winner
 
 TASK = Pointwise()
 
@@ -156,3 +156,18 @@ def test_rows_without_a_reply_have_no_figure() -> None:
     row = Preference(id="a", item=Responses(query="q", responses=("x", "y")), gold=Preferred(best=1), source="made")
     with pytest.raises(InputError, match="no row has a reply"):
         figures([judge(row, [], TASK, asked=1)], TASK)
+
+
+@pytest.mark.parametrize(("low", "shown"), [(49.9, True), (50.0, True), (50.1, False), (None, False)])
+def test_an_interval_that_reaches_the_chance_level_does_not_beat_it(low: float | None, shown: bool) -> None:
+    part = {"examples": 3, "accuracy": 60.0, "accuracy_interval": [low, 70.0], "chance_accuracy": 50.0, "unparsed_rate": 0.0}
+    said = list(lines(part))
+    assert ("  NOT SHOWN TO BEAT guessing: 60.0 against 50.0" in said) is shown
+    assert "chance level 50.0" in said[0]
+    del part["chance_accuracy"]
+    assert list(lines(part)) == [said[0].replace("; chance level 50.0", "")]
+
+
+def test_a_mean_over_benchmarks_has_four_places() -> None:
+    parts = {name: [_row(name, [verdict])] for name, verdict in {"a": (9, 1), "b": (1, 9), "c": (2, 8)}.items()}
+    assert suite_figures(parts, TASK)["mean_accuracy"] == 33.3333

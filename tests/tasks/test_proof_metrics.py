@@ -168,3 +168,11 @@ def test_intervals_hold_their_figures(rows: list[tuple[float, list[float | None]
         assert low - 1e-3 <= found[name] <= high + 1e-3
     assert 0 <= found["mae"] <= 100
     assert found["mae"] <= 100 - found["accuracy"] + 1e-3
+
+
+def test_a_mean_over_benchmarks_has_four_places() -> None:
+    parts = {"a": [_row("a", 1, [1.0])], "b": [_row("b", 1, [0.0])], "c": [_row("c", 1, [0.0])]}
+    found = HALVES.figures(parts)
+    assert (found["mean_accuracy"], found["mean_mae"]) == (33.3333, 66.6667)
+    assert found["benchmarks"]["a"]["kappa"] is None, "all grades are equal"
+    assert found["mean_kappa"] == 0, "of the two that have one"

@@ -136,7 +136,9 @@ def test_a_judge_of_final_answers() -> None:
         ("A", (1,)), ("B", (0,)), ("CORRECT", (1,)), ("INCORRECT", (0,)), (" **C** ", (0,)), ("A: CORRECT", (1,)),
         ("A response", None),
         ("...\nFinal Judgment: \\boxed{A} - CORRECT", (1,)), ("\\boxed{B}, no: \\boxed{A}", (1,)), ("B - CORRECT", None),
-        ("", None), ("Final Judgment: (B)", (0,)), ("<think>A", None),
+        ("", None), ("Final Judgment: (B)", (0,)), ("<think>A", None), ("INVALID", (0,)), ("INCOMPLETE", (0,)),
+        ("REPETITIVE", (0,)), ("REFUSAL.", (0,)), ("C - REFUSAL", (0,)), ("A - INVALID", None), ("D", None), ("AB", None),
+        ("\\boxed{\\text{A}}", (1,)),
     ):  # fmt: skip
         assert task.parse(reply) == verdict, reply
     assert task.reward(task.parse("A"), Preferred(scores=(1.0,))) == 1.0

@@ -127,7 +127,30 @@ def test_numerals(number: int) -> None:
         assert number_in(roman) == number
 
 
-@pytest.mark.parametrize("text", ["", "十十", "一二", "百", "IIII", "VV", "twoo", "12345678", "-1", "1.0", "²"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "十十",
+        "一二",
+        "百",
+        "二三十",
+        "十二三",
+        "二十十",
+        "十十二",
+        "一百",
+        "XXXX",
+        "XL",
+        "IXI",
+        "IIII",
+        "VV",
+        "twoo",
+        "12345678",
+        "-1",
+        "1.0",
+        "²",
+    ],
+)
 def test_no_numeral(text: str) -> None:
     assert number_in(text) is None
 
@@ -144,3 +167,42 @@ def test_time_is_linear(piece: str) -> None:
     read_number(text, marker="**Answer**:")
     number_of(text[:2000])
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("零", 0), ("〇", 0), ("两", 2), ("兩", 2), ("十", 10), ("两十", 20), ("三十〇", 30), ("九十九", 99), ("①", 1), ("⑳", 20),
+     ("❶", 1),      ("XXXIX", 39), ("XIV", 14), ("x", None), ("999999", 999999), ("1000000", None), ("Twenty", 20), ("eleven", 11)],
+)  # fmt: skip
+def test_numerals_one_by_one(text: str, number: int | None) -> None:
+    assert number_in(text) == number
+
+
+def test_a_verdict_has_2000_characters_and_a_bare_one_less_than_80() -> None:
+    assert number_of("2" + " " * 1999) == 2
+    assert number_of("2" + " " * 2000) is None
+    assert read_number("2" + " " * 78) == 2
+    assert read_number("2" + " " * 79) is None
+
+
+@pytest.mark.parametrize("sign", "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad")
+def test_signs_that_cannot_be_seen_are_not_there(sign: str) -> None:
+    assert number_of(f"Ste{sign}p {sign}1{sign}2") == 12
+
+
+@pytest.mark.parametrize(
+    "written", ["**Answer**:", "**Answer:**", "**Answer** :", "**Answer**\uff1a", "**Answer :**", "**Answer**  :"]
+)
+def test_a_marker_in_any_spelling(written: str) -> None:
+    assert read_number(f"\\boxed{{1}} {written} \\boxed{{2}}", marker="**Answer**:") == 2
+    assert read_number(f"**Answer**: \\boxed{{2}} {written}", marker="**Answer**:") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "inner"),
+    [("((2))", "2"), ("(1) (2)", "(1) (2)"), ("{{a}}", "a"), ("$2$", "2"), ("$a$ $b$", "$a$ $b$"), ("**2**", "2"), ("(2", "(2"),
+     ("\\{2\\}", "2"), ("(a)b(c)", "(a)b(c)"), ("()", "()"), ("2. ;。", "2"), ("x^{2}", "x^2"), ("1{2}", "1{2}"),
+     ("}{2}", "}{2}")],
+)  # fmt: skip
+def test_plain_text(text: str, inner: str) -> None:
+    assert plain(text) == inner
