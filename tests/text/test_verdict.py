@@ -172,7 +172,8 @@ def test_time_is_linear(piece: str) -> None:
 @pytest.mark.parametrize(
     ("text", "number"),
     [("零", 0), ("〇", 0), ("两", 2), ("兩", 2), ("十", 10), ("两十", 20), ("三十〇", 30), ("九十九", 99), ("①", 1), ("⑳", 20),
-     ("❶", 1),      ("XXXIX", 39), ("XIV", 14), ("x", None), ("999999", 999999), ("1000000", None), ("Twenty", 20), ("eleven", 11)],
+     ("❶", 1), ("XXXIX", 39), ("XIV", 14), ("x", None), ("999999", 999999), ("1000000", None),
+     ("Twenty", 20), ("eleven", 11)],
 )  # fmt: skip
 def test_numerals_one_by_one(text: str, number: int | None) -> None:
     assert number_in(text) == number
