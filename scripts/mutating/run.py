@@ -48,10 +48,9 @@ TARGETS: Final = (
 )  # fmt: skip
 TESTS: Final = (
     "tests/metrics", "tests/labels", "tests/tasks", "tests/text", "tests/evaluation", "tests/test_critic.py",
-    "tests/test_thoughts.py", "tests/stages/test_solve.py", "tests/stages/test_rollout.py", "tests/stages/test_label.py",
-    "tests/stages/test_prepare.py", "tests/stages/test_evaluate.py", "tests/stages/test_evaluate_pointwise.py",
-    "tests/stages/test_evaluate_proof.py", "tests/stages/test_evaluate_critics.py", "tests/stages/test_vote.py",
-    "tests/stages/test_estimate.py", "tests/training/test_meta_reward.py", "tests/test_selecting.py",
+    "tests/test_thoughts.py", "tests/test_selecting.py", "tests/training/test_meta_reward.py", "tests/stages/test_solve.py",
+    "tests/stages/test_rollout.py", "tests/stages/test_label.py", "tests/stages/test_prepare.py",
+    "tests/stages/test_evaluate_proof.py", "tests/stages/test_vote.py",
 )  # fmt: skip
 """Where tests of the targets are, besides the doctests of their own files."""
 SCRIPTS: Final = ("scripts/mutating/run.py", "scripts/mutating/faults.py")
@@ -75,10 +74,12 @@ class Mutant(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """What the tests execute: for each test its seconds and, by file, its lines; and the other modules that they load."""
+    """What the tests execute: for each test its seconds and, by file, its lines; the other modules that they load; and the files
+    whose lines are not known, as they have changed since."""
 
     tests: dict[str, tuple[float, dict[str, set[int]]]]
     modules: list[str]
+    changed: set[str]
 
 
 def main() -> None:
@@ -203,11 +204,14 @@ def copy_to(tree: Path) -> None:
 
 
 def reached(tree: Path, saved: Path) -> Reach:
-    """What the tests execute. Files of tests that have not changed since the last time are not run again."""
-    code = _digest(targets())
-    known = json.loads(saved.read_text("utf-8")) if saved.exists() else {}
-    if known.get("code") != code:
-        known = {"code": code, "files": {}, "modules": []}
+    """What the tests execute. Files of tests that have not changed since the last time are not run again.
+
+    Of code that has changed since, only the tests that execute anything of it are known.
+    """
+    known = json.loads(saved.read_text("utf-8")) if saved.exists() else {"code": {}, "files": {}, "modules": []}
+    code = {file: _digest([file]) for file in targets()}
+    for file in [file for file in code if known["code"].setdefault(file, code[file]) != code[file]]:
+        known["code"][file] = "changed"
     digests = {name: _digest([name, *_golden(name)]) for name in [*test_files(), *targets()]}
     changed = [name for name, digest in digests.items() if known["files"].get(name, {}).get("digest") != digest]
     if changed:
@@ -230,7 +234,7 @@ def reached(tree: Path, saved: Path) -> Reach:
         for file in digests
         for name, (seconds, by_file) in known["files"][file]["tests"].items()
     }
-    return Reach(tests, known["modules"])
+    return Reach(tests, known["modules"], {file for file in code if known["code"][file] == "changed"})
 
 
 def marked(source: str, file: str) -> str:
@@ -315,7 +319,9 @@ class Recorder:
 
 def concerned(one: Mutant, reach: Reach) -> list[tuple[list[str], float]]:
     """The tests that execute the lines of a fault, with their seconds together: first those of its own folder, then others."""
-    wanted = None if one.fault.lines is None else set(range(one.fault.lines[0], one.fault.lines[1] + 1))
+    wanted = (
+        None if one.fault.lines is None or one.file in reach.changed else set(range(one.fault.lines[0], one.fault.lines[1] + 1))
+    )
     folder = f"tests/{one.file.split('/')[1]}/"
     groups: dict[bool, list[tuple[float, str]]] = {True: [], False: []}
     for name, (seconds, by_file) in reach.tests.items():
