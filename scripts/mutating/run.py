@@ -91,7 +91,8 @@ def main() -> None:
     args = parser.parse_args()
     every = [one for file in targets() for one in mutants(file)]
     pool = [one for one in every if one.file.startswith(args.only)]
-    chosen = random.Random(args.seed).sample(pool, min(args.sample or len(pool), len(pool)))
+    random.Random(args.seed).shuffle(pool)  # so a larger sample holds a smaller one
+    chosen = pool[: args.sample or None]
     if args.list:
         print("\n".join(f"{one.file}:{one.fault.line}  {one.text}" for one in chosen))
         return
