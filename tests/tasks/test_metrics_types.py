@@ -9,7 +9,7 @@ from deepcritic.tasks import metrics_types
 from deepcritic.tasks.metrics_types import FirstErrorFigures, Part, PointwiseFigures, ProofFigures, figures_of
 
 KINDS = {FirstErrorFigures: {"f1": 50.0}, ProofFigures: {"mae": 10.0, "accuracy": 50.0}, PointwiseFigures: {"accuracy": 50.0}}
-EMPTY = (None, 0, False, {}, (None, None))
+EMPTY: tuple[object, ...] = (None, 0, False, {}, (None, None))
 
 
 @pytest.mark.parametrize("kind", KINDS)
