@@ -18,6 +18,7 @@ from deepcritic.hub.models import context_length, load_model, load_tokenizer, mo
 from deepcritic.samplers.base import Lengths, Request, Sampling, unknown_context
 from deepcritic.samplers.cancellation import Cancellation, cancelled
 from deepcritic.samplers.continuous import ContinuousBatch, Job, Reply
+from deepcritic.samplers.cpu_speed import sample_faster
 from deepcritic.samplers.drawing import choose, end_tokens, uniforms
 from deepcritic.schema import Failure, Generation, Key
 from deepcritic.text.chat_template import arguments_id, prompt_ids, reply_text
@@ -185,6 +186,7 @@ class TransformersSampler:
     def __enter__(self) -> Self:
         if self._model is None:
             model = load_model(self._source, dtype=self._dtype, device=self._device).eval()
+            sample_faster(model)
             self._use(model, load_tokenizer(self._source, template_args=self._template_args))
         return self
 

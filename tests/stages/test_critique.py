@@ -81,7 +81,9 @@ def test_what_a_terminal_would_obey_is_written_out(ask: Any, monkeypatch: pytest
 
 def test_no_verdict_says_why(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Stdin(SOLUTION))
-    assert "No verdict: no readable verdict." in ask(None, lambda _: "who knows")
+    unread = ask(None, lambda _: "who knows")
+    assert "No verdict: no readable verdict." in unread
+    assert "The critique\n  who knows" in unread
     monkeypatch.setattr(sys, "stdin", Stdin(SOLUTION))
     assert "No verdict: refused." in ask(None, lambda _: None)
 
