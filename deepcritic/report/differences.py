@@ -19,7 +19,7 @@ from deepcritic.errors import InputError
 from deepcritic.evaluation.comparison import compare
 from deepcritic.evaluation.load import read_judged
 from deepcritic.evaluation.table import column_title
-from deepcritic.report.evaluations import Evaluation, place_of
+from deepcritic.report.evaluations import FAMILIAR, Evaluation, place_of
 from deepcritic.report.late_errors import LEVEL, Late, late_errors
 
 Cell = str | tuple[str, str] | tuple[str, str, str]
@@ -57,7 +57,7 @@ def differences(found: Sequence[Evaluation], beside: Sequence[Evaluation] = ()) 
     """Compare evaluations on the same rows with each other and with those in `beside`; the first `PAIRS` pairs."""
     rows = functools.cache(lambda path: [row for row in read_judged(path) if kind_of(row.id)[1] is None])
     compared: list[Difference] = []
-    tested: list[tuple[int, Evaluation, Evaluation, Late]] = []
+    tested: list[tuple[int, tuple[str, str], Late]] = []
     for a, b in [*itertools.combinations(found, 2), *itertools.product(found, beside)]:
         if len(compared) == PAIRS:
             break
@@ -67,20 +67,20 @@ def differences(found: Sequence[Evaluation], beside: Sequence[Evaluation] = ()) 
         with contextlib.suppress(InputError):  # different rows, or no scores
             keys = (f"{a.path.parent.name}/{a.name}", f"{b.path.parent.name}/{b.name}")
             compared.append(Difference(names, compare([rows(a.path)], [rows(b.path)], names), keys))
-            if (late := late_errors(rows(a.path), rows(b.path))) is not None:
-                tested.append((len(compared) - 1, a, b, late))
-    for at, a, b, late in tested:
+            suspects = [(names, a, b)]  # the better one overall, and one that was trained later
+            if a.path.parent == b.path.parent and {a.name, b.name} <= FAMILIAR.keys() and place_of(b.name) > place_of(a.name):
+                suspects.append(((names[1], names[0]), b, a))
+            for named, one, other in suspects:
+                if (late := late_errors(rows(one.path), rows(other.path))) is not None:
+                    tested.append((len(compared) - 1, named, late))
+    for at, named, late in tested:
         if late.p < LEVEL / len(tested):
-            compared[at] = replace(compared[at], late=_late(a, b, late, compared[at].names))
+            compared[at] = replace(compared[at], late=_late(named, late))
     return compared
 
 
-def _late(a: Evaluation, b: Evaluation, found: Late, names: tuple[str, str]) -> tuple[str, str] | None:
-    """What to say of the one that finds late errors worse; None if it is the worse one overall, and not trained later."""
-    if found.a >= found.b:  # A is the better one overall
-        a, b, names, found = b, a, (names[1], names[0]), found._replace(a=found.b, b=found.a)
-        if a.path.parent != b.path.parent or place_of(a.name) <= place_of(b.name):
-            return None
+def _late(names: tuple[str, str], found: Late) -> tuple[str, str]:
+    """The evaluation that finds late errors worse, and what to say of it."""
     p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
     said = f"finds late errors worse than {names[1]}: {found.a:.1f}% against {found.b:.1f}%"
     return names[0], f"{said} of the {found.rows:,} first errors at step {found.step} or later ({p})"

@@ -23,11 +23,11 @@ def made_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     rows: list[list[Cell]] = []
     for one in found:
         facts, config = one.manifest.facts, _config(one)
-        rows.append([(one.title, one.model or "no model"), _prompt(facts, config), _replies(facts, config), _data(facts)])
+        samples = max((part.samples for part in one.parts.values()), default=0)
+        replies = _replies(facts.get("sampling") or {}, config, samples)
+        rows.append([(one.title, one.model or "no model"), _prompt(facts, config), replies, _data(facts)])
     head = ["critic", "prompt", "replies", "data"]
-    notes = [
-        "Two evaluations with different prompt hashes were asked differently: another text, system turn or numbering of steps."
-    ]
+    notes = ["Different prompt hashes mean that the critics were asked differently: another text, system turn or step numbering."]
     return {"title": "How it was made", "head": head, "rows": rows, "words": 4, "notes": notes} if rows else None
 
 
@@ -48,13 +48,11 @@ def _prompt(facts: Mapping[str, Any], config: Mapping[str, Any]) -> Cell:
     return whose if whose.startswith("unknown") else (whose, f"sha256 {sha[:SHA]}")
 
 
-def _replies(facts: Mapping[str, Any], config: Mapping[str, Any]) -> Cell:
+def _replies(drawn: Mapping[str, Any], config: Mapping[str, Any], samples: int) -> Cell:
     """How many replies per row, and how they were sampled."""
-    drawn = facts.get("sampling") or {}
-    samples = drawn.get("samples")
-    number = "" if samples is None else f"{samples} per row"
+    number = f"{drawn.get('samples') or samples or 'no'} per row"
     if config.get("generations"):
-        return (number or "recorded", f"from {PurePosixPath(str(config['generations'])).name}")
+        return (number, f"recorded in {PurePosixPath(str(config['generations'])).name}")
     known = {"temperature": "T", "top_p": "top-p", "max_tokens": "max_tokens"}
     said = ", ".join(f"{name} {drawn[key]:g}" for key, name in known.items() if isinstance(drawn.get(key), int | float))
     return (number, said) if said else number

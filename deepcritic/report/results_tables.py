@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from deepcritic.evaluation.load import Metrics
 from deepcritic.evaluation.table import (
@@ -130,6 +131,7 @@ def detail_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
             _with_range(part.unparsed_rate, part.unparsed_rate_interval),
             _with_range(part.agreement, part.agreement_interval),
             ", ".join(not_beaten(part)),
+            _missed(one, name),
         ]
         for one in found
         if one.stepwise
@@ -137,10 +139,16 @@ def detail_table(found: Sequence[Evaluation]) -> dict[str, Any] | None:
     ]
     if not rows:
         return None
-    head = ["critic", "errors found", "all-correct seen", "unparsed", "agreement", "not shown to beat"]
+    head = ["critic", "errors found", "all-correct seen", "unparsed", "agreement", "not shown to beat", "see"]
     kept = [at for at in range(len(head)) if at == 0 or any(row[at] for row in rows)]
     rows = [[row[at] for at in kept] for row in rows]
     return {"title": "Details (percent)", "head": [head[at] for at in kept], "rows": rows}
+
+
+def _missed(one: Evaluation, benchmark: str) -> Cell:
+    """A link to the errors that the critic missed."""
+    where = {"e": f"{one.path.parent.name}/{one.name}", "outcome": "missed"}
+    return ("", "errors it missed", f"#critiques?{urlencode(where | ({'benchmark': benchmark} if len(one.parts) > 1 else {}))}")
 
 
 def _with_range(value: float | None, interval: Interval | None) -> Cell:

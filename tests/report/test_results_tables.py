@@ -58,7 +58,10 @@ def test_figures_stand_over_baselines_over_published_ones_and_say_what_they_do_n
     assert source[1] == "https://arxiv.org/abs/2503.21295"
     said = [one.text for one in warnings(stage("x").parent, {}, two(stage, judged))]
     assert "F1 is not shown to beat baselines: 90.0 against “position” 95.0" in said
-    assert detail_table(two(stage, judged))["head"][-1] == "not shown to beat"  # type: ignore[index]
+    details = detail_table(two(stage, judged))
+    assert details is not None
+    assert details["head"][-2:] == ["not shown to beat", "see"]
+    assert details["rows"][0][-1] == ("", "errors it missed", "#critiques?e=mine%2Fevaluate.first&outcome=missed")
 
 
 def test_two_evaluations_get_their_difference_and_a_word_on_how_sure_it_is(
@@ -169,7 +172,7 @@ def test_worse_at_late_errors_is_a_warning_where_the_overall_figure_hides_it(
     found = evaluations(run)
     pairs = differences(found)
     late = {one.late for one in pairs if one.late}
-    errors = "of the 60 first errors at step 3 or later (p < 0.001)"
+    errors = "of the 60 first errors at step 5 or later (p < 0.001)"
     assert late == {
         ("after RL", f"finds late errors worse than base critic: 0.0% against 100.0% {errors}"),
         ("after RL", f"finds late errors worse than same: 0.0% against 50.0% {errors}"),
@@ -187,6 +190,25 @@ def test_a_worse_critic_is_not_also_said_to_be_worse_at_late_errors(
     assert [one.late for one in differences(two(stage, judged, wrong=200))] == [None]
 
 
+def test_only_the_latest_errors_may_be_found_worse() -> None:
+    """As after RL in the demo: better at each position but the last."""
+
+    def rows(right: dict[int, float]) -> list[Judged]:
+        return [
+            Judged(
+                id=f"r{at}", gold=1 + at % 6, stratum="with an error", cluster=f"c{at}", verdicts=(1,),
+                correct=float(at // 6 < right[1 + at % 6] * 60),
+            )
+            for at in range(360)
+        ]  # fmt: skip
+
+    late = late_errors(rows({**dict.fromkeys(range(1, 6), 0.9), 6: 0.0}), rows({**dict.fromkeys(range(1, 6), 0.5), 6: 0.5}))
+    assert late is not None
+    assert (late.step, late.rows, late.a, late.b) == (6, 60, 0.0, 50.0)
+    assert 0 < late.p < 0.01
+    assert late_errors(rows(dict.fromkeys(range(1, 7), 0.9)), rows(dict.fromkeys(range(1, 7), 0.5))) is None
+
+
 def test_few_late_errors_are_not_tested() -> None:
     def rows(right: float, count: int) -> list[Judged]:
         return [
@@ -194,6 +216,7 @@ def test_few_late_errors_are_not_tested() -> None:
             for at in range(count)
         ]
 
+    assert late_errors(rows(1.0, 2 * FEWEST), rows(0.0, 2 * FEWEST)) is None, "the first is not worse"
     late = late_errors(rows(0.0, 2 * FEWEST), rows(1.0, 2 * FEWEST))
     assert late is not None
     assert (late.step, late.rows, late.a, late.b) == (2, FEWEST, 0.0, 100.0)
@@ -222,7 +245,7 @@ def test_how_a_figure_was_made_is_on_the_page(stage: Callable[..., Path], judged
         ("ask.txt", "sha256 c51029f4b489"), ("8 per row", "T 1, top-p 0.9, max_tokens 512"), ("b", "sha256 d5bcee989389"),
     ]  # fmt: skip
     assert cells["built_in"][0] == ("the built-in prompt of task=first_error", "sha256 c51029f4b489")
-    assert cells["recorded"][:2] == ["unknown: the replies are recorded", ("4 per row", "from replies.jsonl")]
+    assert cells["recorded"][:2] == ["unknown: the replies are recorded", ("4 per row", "recorded in replies.jsonl")]
     assert cells["preset"][0] == ("the published prompt of DeepCritic-7B-SFT", "sha256 95c94273e4f0")
     assert cells["preset"][2] == ("b", "abc")
     assert cells["marked"][0] == ("another prompt", "sha256 95c94273e4f0")
