@@ -30,7 +30,7 @@ const drawFilters = () => {
     pick('critiques of', state.e, (at) => { state.e = at; if (state.b === at) state.b = -1; drawFilters(); refilter(); }),
     evaluations.length > 1 ? pick('compare with', state.b, (at) => { state.b = at; state.pair = ''; drawFilters(); refilter(); }, 'none') : null,
     state.b >= 0 ? options('comparison', 'pair', [['', 'any'], ['left', 'only the first is right'], ['right', 'only the second is right'], ['both', 'both right'], ['neither', 'neither right'], ['differ', 'verdicts differ']]) : null,
-    options('outcome', 'outcome', [['', 'any'], ...(one.labelled ? [['not right', 'not right']] : []), ...[...outcomes].sort().map(([at, many]) => [index.outcomes[at], `${index.outcomes[at]} (${count(many)})`])]),
+    options('outcome', 'outcome', [['', 'any'], ...(one.labelled ? [['not right', 'not right']] : []), ...[...outcomes].sort((a, b) => a[0] - b[0]).map(([at, many]) => [index.outcomes[at], `${index.outcomes[at]} (${count(many)})`])]),
     benchmarks.size > 1 ? options('benchmark', 'benchmark', [['', 'all'], ...worded(benchmarks, one.words.benchmark)]) : null,
     one.stepwise && golds.size > 1 ? options('first error', 'position', [['', 'anywhere'], ...[...golds].sort((a, b) => a[0] - b[0]).map(([gold, many]) => [String(gold), `${said(gold)} (${count(many)})`])]) : null,
     kinds.size > 1 ? options('kind of error', 'kind', [['', 'any'], ...worded(kinds, one.words.kind)]) : null,
