@@ -347,8 +347,12 @@ def _from_service(answer: Answer) -> Critique:
         return Critique(steps=(), failed=1, note=answer.note)
     votes = {int(verdict): count for verdict, count in found["votes"].items()}
     spans = tuple((start, end) for start, end in found["spans"])
-    fields = ("first_error", "agreement", "text", "unparsed", "failed", "tokens", "note")
-    return Critique(steps=tuple(found["steps"]), spans=spans, votes=votes, **{name: found[name] for name in fields})
+    grades = {float(grade): count for grade, count in found["grades"].items()}
+    fields = ("first_error", "agreement", "text", "unparsed", "failed", "tokens", "note", "grade", "full_marks")
+    return Critique(
+        steps=tuple(found["steps"]), spans=spans, votes=votes, grades=grades, issues=tuple(found["issues"]),
+        **{name: found[name] for name in fields},
+    )  # fmt: skip
 
 
 class _Asked:

@@ -44,6 +44,7 @@ from deepcritic.service.messages import (
 )
 from deepcritic.service.middleware import Guard
 from deepcritic.service.questions import without_item
+from deepcritic.tasks.proof import Proof
 
 T = TypeVar("T")
 STREAMED: dict[int | str, dict[str, Any]] = {
@@ -67,6 +68,7 @@ def create_app(
     """The application. With a `key`, every path except `/health` requires it as a bearer token. `lanes`: see `Batcher`."""
     bounds = limits or Limits()
     service = Service(critic, scorer=scorer, limits=bounds, lanes=lanes)
+    graded = isinstance(critic.task, Proof)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -76,7 +78,7 @@ def create_app(
     app = FastAPI(title="deepcritic", description=__doc__.split("\n\n")[0], lifespan=lifespan, version="1")
     app.state.service = service
 
-    def allowed(request: Request) -> None:
+    async def allowed(request: Request) -> None:  # a plain function would run in a thread
         sent = request.headers.get("authorization", "")
         if key and not hmac.compare_digest(sent.encode(), f"Bearer {key}".encode()):
             raise HTTPException(401, "the bearer key is missing or wrong", {"WWW-Authenticate": "Bearer"})
@@ -98,6 +100,10 @@ def create_app(
     @app.post("/v1/scores", **secured)
     async def scores(body: ScoreBody) -> ScoreAnswers:
         """A number per step: the PRM's, or the share of the critic's votes that find it and all steps before it right."""
+        if graded and scorer is None:
+            raise HTTPException(
+                422, "the critic grades whole proofs and no step; scores of steps need a service with scorer=NAME"
+            )
         found = await _all([service.score(one, index, body) for index, one in enumerate(body.items)], _deadline(body, bounds))
         tokens = sum(cost for _, cost in found)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
@@ -107,6 +113,8 @@ def create_app(
     async def rewards(body: RewardBody) -> RewardAnswers:
         """A reward per completion. A missing reward is null, never a number."""
         if body.labels is not None:
+            if graded:
+                raise HTTPException(422, "labels are first wrong steps, and this critic grades proofs; expected problems")
             given: list[float | None] = [*judgment_reward(body.completions, body.labels)]
             return RewardAnswers(model="", rewards=given, notes=[""] * len(given))
         pairs = list(zip(body.problems or (), body.completions, strict=True))

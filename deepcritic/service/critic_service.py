@@ -10,7 +10,7 @@ from deepcritic.critic import Critic
 from deepcritic.errors import InputError
 from deepcritic.samplers.base import Cancelling, Refilling
 from deepcritic.samplers.base import Request as Draws
-from deepcritic.schema import Failure, Item, Scores
+from deepcritic.schema import ALL_CORRECT, Failure, Item, Scores
 from deepcritic.scorers.base import Scorer
 from deepcritic.service.batching import Batcher
 from deepcritic.service.limits import Limits
@@ -63,7 +63,8 @@ class Service:
             return without_item(solution, index, str(error))
         answer = self._questions.answer(solution, index, item, await self.draws.draw(name, draws))
         self.metrics.tokens.inc(answer.tokens)
-        outcome = "none" if answer.first_error is None else "accepted" if answer.first_error == -1 else "rejected"
+        accepted = answer.first_error == ALL_CORRECT or answer.grade == answer.full_marks
+        outcome = "none" if answer.acceptance is None else "accepted" if accepted else "rejected"
         self.metrics.verdicts.labels(outcome).inc()
         return answer
 

@@ -83,7 +83,7 @@ class CritiqueBody(Asking):
 
 class CritiqueAnswer(BaseModel):
     """The critic's result. `first_error` is numbered from 1. -1: every step is right; null: no verdict, for the reason in
-    `note`."""
+    `note`. With task=proof, `grade`, `grades` and `issues` are given instead of `first_error` and `votes`."""
 
     id: str | None
     index: int
@@ -92,12 +92,18 @@ class CritiqueAnswer(BaseModel):
     first_error: int | None
     votes: dict[str, float] = Field(description="Number of votes per verdict.")
     agreement: float
-    acceptance: float | None = Field(description="Share of votes that find every step correct; null without a vote.")
+    acceptance: float | None = Field(
+        description="Share of votes that find every step correct, or the mean grade as a share of full_marks; null without."
+    )
     text: str = Field(description="The first critique with the winning verdict, or the first unparsed one.")
     unparsed: int
     failed: int
     tokens: int
     note: str
+    grade: float | None = Field(default=None, description="Grade of a proof, up to full_marks; null without a verdict.")
+    grades: dict[str, float] = Field(default={}, description="Number of votes per grade.")
+    issues: list[str] = Field(default=[], description="What text claims to be wrong with the proof.")
+    full_marks: float = 1.0
 
 
 class CritiqueAnswers(BaseModel):

@@ -68,7 +68,8 @@ class Questions:
             id=solution.id, index=index, steps=list(found.steps), spans=list(found.spans), first_error=found.first_error,
             votes={str(verdict): count for verdict, count in found.votes.items()}, agreement=found.agreement,
             acceptance=found.acceptance, text=found.text, unparsed=found.unparsed, failed=found.failed, tokens=found.tokens,
-            note=found.note,
+            note=found.note, grade=found.grade, grades={str(grade): count for grade, count in found.grades.items()},
+            issues=list(found.issues), full_marks=found.full_marks,
         )  # fmt: skip
 
 

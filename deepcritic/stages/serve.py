@@ -3,6 +3,7 @@
 python -m deepcritic serve model=PATH
 python -m deepcritic serve model=NAME sampler=openai sampler.urls=[http://gpu:8000/v1] port=8000
 python -m deepcritic serve model=PATH scorer=qwen_math_prm
+python -m deepcritic serve model=PATH task=proof
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from deepcritic.scorers.base import Scorer
 from deepcritic.service.limits import Limits
 from deepcritic.service.serve import serve
 from deepcritic.tasks.base import CriticTask
+
+TASKS = ("first_error", "proof")
+"""Tasks whose rows are a problem and one solution, as the requests of the service are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +62,11 @@ def run(
     scorer: Callable[..., Scorer[Item]] | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Nothing is written."""
-    if task.name != "first_error":
-        raise UsageError(f"stage=serve needs task=first_error; found task={task.name}")
+    if task.name not in TASKS:
+        raise UsageError(
+            f"task={task.name} cannot be served: it needs more than a problem and one solution; "
+            f"expected task={' or task='.join(TASKS)}"
+        )
     if (options.prm is None) != (scorer is None):
         raise UsageError("stage.prm=PATH and scorer=NAME must be set together")
     engine = engine_for(sampler, options.model, "model")

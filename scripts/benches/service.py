@@ -1,10 +1,17 @@
 """The service compared with its engine: throughput with many clients, latency with one, memory over many requests.
 
-    scripts/bench service            # some minutes on two cores
+    scripts/bench service            # ten minutes on two quiet cores
     scripts/bench service --quick    # a tenth of it, for a test: figures are not saved
 
 The critic is the small world's, sampled by transformers in the same process; for latency and memory a rule gives the replies at
-once. Clients and service share the processor. The two sides of a ratio alternate in one run.
+once. Clients and service share the processor. The two sides of a ratio alternate in one run, and the ratio is the median over
+turns.
+
+The other side of the throughput is the engine called from Python with the same solutions. With the default of 8 critiques for a
+solution, 64 clients offer 512 samples, which fill the engine's batch of 256, and the other side is one call of
+`Critic.critique_many` with all solutions. With one critique for a solution, 64 or 200 clients offer no more than 64 or 200
+samples, and a batch of 256 is faster for any caller. There the other side keeps the same number of requests in flight: the
+engine's `stream`, which gets its next request when one is answered. Rows without a bound show `critique_many` beside them.
 """
 
 from __future__ import annotations
@@ -19,22 +26,26 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from table import Bench, row, write
 
-from deepcritic import Critic
+from deepcritic import Critic, Critique
+from deepcritic.critic import content_name, read_item
 from deepcritic.microworld.source import written
+from deepcritic.samplers.base import Request
 from deepcritic.samplers.scripted import ScriptedSampler
 from deepcritic.samplers.servers.critics import ServiceClient
-from deepcritic.schema import Example
+from deepcritic.schema import Example, Item
 
 MODEL = "deepcritic://microworld/models/base"
 CLIENTS = (64, 200)
-TURNS = 6
+TURNS = 4
+REQUESTS = {8: {64: 160, 200: 300}, 1: {64: 640, 200: 1000}}
+"""Requests of one turn: by critiques for a solution, and clients."""
 
 
 def main() -> None:
@@ -48,7 +59,8 @@ def main() -> None:
         return
     share = 10 if arguments.quick else 1
     rows = [
-        *throughput(4000 // share, 2 if arguments.quick else TURNS),
+        *throughput(8, share, 2 if arguments.quick else TURNS),
+        *throughput(1, share, 2 if arguments.quick else TURNS),
         latency(2000 // share),
         memory(100_000 // share),
         drill(10_000 // share),
@@ -60,14 +72,15 @@ def main() -> None:
 
 
 def critic(kind: str) -> Critic:
-    if kind.startswith("http"):  # an engine that can be killed
+    """`instant`, `small SAMPLES`, or the address of an engine."""
+    if kind.startswith("http"):  # it can be killed
         return Critic("instant", sampler="openai", urls=[kind], samples=1, max_tokens=64, patience=60.0, retries=20)
     if kind == "instant":
         return Critic(sampler=ScriptedSampler("\\boxed{-1}"), samples=1)
     from deepcritic.tasks.first_error import FirstError
 
     task = FirstError(template="deepcritic://microworld/templates/critique.txt")
-    return Critic(MODEL, samples=1, task=task, max_tokens=224)
+    return Critic(MODEL, samples=int(kind.removeprefix("small ")), task=task, max_tokens=224)
 
 
 def serve(kind: str, port: int) -> None:
@@ -131,30 +144,67 @@ async def asked(url: str, bodies: Sequence[dict[str, Any]], clients: int) -> lis
     return seconds
 
 
-def throughput(count: int, turns: int) -> list[Bench]:
-    results: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
-    ours, theirs = dict.fromkeys(CLIENTS, 0.0), 0.0
-    with served("small", free_port()) as (url, _), critic("small") as engine:
+def throughput(samples: int, share: int, turns: int) -> list[Bench]:
+    """Solutions a second with `samples` critiques for each."""
+    rates: dict[tuple[int, str], list[float]] = collections.defaultdict(list)
+    with served(f"small {samples}", free_port()) as (url, _), critic(f"small {samples}") as engine:
+        asyncio.run(asked(url, bodies_of(rows_of(1, 99), samples), 1))
+        list(engine.critique_many(pairs_of(rows_of(1, 99))))  # the first call of a model is slow
         for turn in range(turns):
-            rows = rows_of(count // turns, turn)
-            began = time.perf_counter()
-            direct = sum(1 for _ in engine.critique_many((row.item.problem, row.item.steps) for row in rows))
-            theirs = direct / (time.perf_counter() - began)
             for clients in CLIENTS:
-                bodies: list[dict[str, Any]] = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows]
-                began = time.perf_counter()
-                asyncio.run(asked(url, bodies, clients))
-                ours[clients] = len(bodies) / (time.perf_counter() - began)
-                results[clients].append(ours[clients] / theirs)
-    return [
-        row(f"critiques a second, {clients} clients, beside the engine alone", ours[clients], theirs, at_least=0.9,
-            ratio=statistics.median(results[clients]))
-        for clients in CLIENTS
-    ]  # fmt: skip
+                rows = rows_of(max(2, REQUESTS[samples][clients] // share), turn)
+                sides: dict[str, Callable[[], Any]] = {
+                    "all at once": lambda rows=rows: list(engine.critique_many(pairs_of(rows))),
+                    "service": lambda rows=rows, clients=clients: asyncio.run(asked(url, bodies_of(rows, samples), clients)),
+                }
+                if samples == 1:
+                    sides["in flight"] = lambda rows=rows, clients=clients: in_flight(engine, rows, clients)
+                for name, side in sides.items():
+                    began = time.perf_counter()
+                    assert len(side()) == len(rows)
+                    rates[clients, name].append(len(rows) / (time.perf_counter() - began))
+
+    def beside(clients: int, other: str, at_least: float | None) -> Bench:
+        ours, theirs = rates[clients, "service"], rates[clients, other]
+        ratio = statistics.median(mine / others for mine, others in zip(ours, theirs, strict=True))
+        what = f"solutions a second, critiques for each: {samples}, clients: {clients}, beside the engine, {other}"
+        return row(what, statistics.median(ours), statistics.median(theirs), at_least=at_least, ratio=ratio)
+
+    strict = [beside(clients, "all at once" if samples > 1 else "in flight", 0.9) for clients in CLIENTS]
+    return strict if samples > 1 else [*strict, *(beside(clients, "all at once", None) for clients in CLIENTS)]
+
+
+def in_flight(engine: Critic, rows: Sequence[Example], most: int) -> list[Critique]:
+    """The critiques of `rows` by the engine's own `stream`, with `most` requests in flight."""
+    waiting = iter(rows)
+    items: dict[str, Item] = {}
+    found: list[Critique] = []
+
+    def requests() -> Iterator[Request | None]:
+        """None as long as `most` are in flight."""
+        for given in waiting:
+            while len(items) >= most:
+                yield None
+            item = read_item(given.item.problem, given.item.steps)
+            name = content_name(item)
+            items[name] = item
+            yield engine.question(item, example_id=name)
+
+    for outcome in engine.opened().stream(requests()):  # type: ignore[arg-type]  # a refilling engine takes None
+        found.append(engine.judge(items.pop(outcome.key.example_id), [outcome]))
+    return found
+
+
+def pairs_of(rows: Sequence[Example]) -> list[tuple[str, Sequence[str]]]:
+    return [(given.item.problem, given.item.steps) for given in rows]
+
+
+def bodies_of(rows: Sequence[Example], samples: int) -> list[dict[str, Any]]:
+    return [{"problem": given.item.problem, "steps": list(given.item.steps), "samples": samples} for given in rows]
 
 
 def latency(count: int) -> Bench:
-    bodies: list[dict[str, Any]] = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows_of(count, 77)]
+    bodies = bodies_of(rows_of(count, 77), 1)
     with served("instant", free_port()) as (url, _), critic("instant") as engine:
         through = statistics.median(asyncio.run(asked(url, bodies, 1)))
         alone = []
@@ -167,7 +217,7 @@ def latency(count: int) -> Bench:
 
 def memory(count: int) -> Bench:
     """Growth of the service's memory from the first tenth of the requests to the last, in MB."""
-    bodies = [{"problem": row.item.problem, "steps": list(row.item.steps)} for row in rows_of(1000, 78)]
+    bodies = bodies_of(rows_of(1000, 78), 1)
     with served("instant", free_port()) as (url, pid):
         asyncio.run(asked(url, bodies * (count // 10_000 or 1), 64))
         before = resident(pid)

@@ -3,8 +3,10 @@
     scripts/demo && scripts/evidence selection            # some minutes; the critic is the demo's, after RL
 
 In the small world, on problems of the test split that the demo does not use. Tokens are prompts and replies of generator and
-critic together, the mean for each problem. No setting was tuned on these problems: the settings are the functions' defaults, and
-temperature 1.0, at which the small world's generator makes errors.
+critic together, the mean for each problem. Equal tokens means: plain refinement refines as many solutions of a problem as these
+tokens pay for, and their answers vote; the plain vote draws as many solutions. No setting was tuned on these problems: the
+settings are the functions' defaults, a budget that was fixed before the first run, and temperature 1.0, at which the small
+world's generator makes errors.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from deepcritic.critic import Critic
 from deepcritic.labels.solving import CALL
 from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.microworld.source import problems
-from deepcritic.refining import refine_many, solution_answer
+from deepcritic.refining import Refinement, refine_many, solution_answer
 from deepcritic.samplers.base import Request, Sampling
 from deepcritic.samplers.resume import request
 from deepcritic.samplers.transformers import TransformersSampler
 from deepcritic.schema import Example, Failure, Generation, Item, Key
-from deepcritic.selecting import select_many
+from deepcritic.selecting import UNANIMOUS, select_many
 from deepcritic.tasks.base import Question
 from deepcritic.tasks.first_error import FirstError
 from deepcritic.text.prompt_template import Template
@@ -36,12 +38,14 @@ SMALL = "deepcritic://microworld"
 SEEDS = (11, 12, 13)
 MOST = 24
 """Solutions drawn for the plain vote."""
+BUDGET = 5000
+"""Tokens of a problem after which no further round of the selection starts."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--critic", default="runs/demo/rl/model")
-    parser.add_argument("--problems", type=int, default=200)
+    parser.add_argument("--problems", type=int, default=100)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     arguments = parser.parse_args()
     begin(__doc__ or "", arguments.seeds, 5)
@@ -79,26 +83,34 @@ def one_seed(critic_model: str, count: int, seed: int) -> dict[str, tuple[float,
             for name, row in rows.items()
         ]  # fmt: skip
         drawn = draw("generator", asked)
-        first = {one.keys[0].example_id: drawn[one.keys[0]] for one in asked}
-        items = {
-            name: Item(problem=rows[name].item.problem, steps=tuple(split_steps(reply.text)))
-            for name, reply in first.items() if isinstance(reply, Generation)
-        }  # fmt: skip
-        refined = refine_many(items, critic=critic, draw=draw, prompt=rewrite, writing=writing, rounds=4, seed=seed)
+        by_problem = {name: [drawn[key] for key in one.keys] for name, one in zip(rows, asked, strict=True)}
+        written = {name: _tokens(replies) / MOST for name, replies in by_problem.items()}
+
+        def refined(place: int) -> dict[str, Refinement]:
+            """The solution of each problem at `place`, refined."""
+            replies = {name: found[place] for name, found in by_problem.items()}
+            items = {
+                name: Item(problem=rows[name].item.problem, steps=tuple(split_steps(reply.text)))
+                for name, reply in replies.items() if isinstance(reply, Generation)
+            }  # fmt: skip
+            return refine_many(items, critic=critic, draw=draw, prompt=rewrite, writing=writing, rounds=4, seed=seed + place)
+
         selected = select_many(
             {name: row.item.problem for name, row in rows.items()}, critic=critic, draw=draw, writing=writing, solve=solve,
-            rewrite=rewrite, seed=seed,
+            rewrite=rewrite, budget=BUDGET, seed=seed,
         )  # fmt: skip
-    by_problem = {name: [drawn[key] for key in one.keys] for name, one in zip(rows, asked, strict=True)}
-    written = {name: _tokens(replies) / MOST for name, replies in by_problem.items()}
+        refinements = [refined(0)]
+        tokens = {
+            "refine": _mean([refinements[0][name].tokens + written[name] for name in rows]),
+            "select": _mean([selected[name].tokens for name in rows]),
+        }
+        paid_refinements = min(MOST, max(1, int(tokens["select"] / tokens["refine"])))
+        refinements += [refined(place) for place in range(1, paid_refinements)]
     right = {
-        "refine": _right(rows, {name: one.answer for name, one in refined.items()}),
+        "refine": _right(rows, {name: one.answer for name, one in refinements[0].items()}),
         "select": _right(rows, {name: one.answer for name, one in selected.items()}),
     }
-    tokens = {
-        "refine": _mean([refined[name].tokens + written[name] for name in rows]),
-        "select": _mean([selected[name].tokens for name in rows]),
-    }
+    refined_vote = _right(rows, {name: _common([found[name].answer for found in refinements]) for name in rows})
     figures: dict[str, tuple[float, list[float] | None]] = {
         "a single solution: right answers": _share(_vote(rows, by_problem, 1))
     }
@@ -109,7 +121,12 @@ def one_seed(critic_model: str, count: int, seed: int) -> dict[str, tuple[float,
         figures[f"{name}: tokens for each problem"] = (tokens[name], None)
         figures[f"{name}: solutions that its tokens pay for"] = (paid, None)
         figures[f"{name} over the plain vote at equal tokens"] = _share(right[name] - plain)
-    figures["select over refine, at its own tokens"] = _share(right["select"] - right["refine"])
+    figures["select: problems that end unanimously, percent"] = _share(
+        np.array([100.0 * (one.outcome == UNANIMOUS) for one in selected.values()])
+    )
+    figures["refinements that the tokens of select pay for"] = (paid_refinements, None)
+    figures["a vote of these refinements: right answers"] = _share(refined_vote)
+    figures["select over a vote of refinements at equal tokens"] = _share(right["select"] - refined_vote)
     return figures
 
 
@@ -117,10 +134,14 @@ def _vote(rows: Mapping[str, Example], drawn: Mapping[str, Sequence[Generation |
     """Whether the most common answer of the first `size` solutions is right; ties go to the first drawn."""
     winners: dict[str, str | None] = {}
     for name, replies in drawn.items():
-        answers = [solution_answer([one.text]) for one in replies[:size] if isinstance(one, Generation)]
-        counted = Counter(answer for answer in answers if answer is not None)
-        winners[name] = counted.most_common(1)[0][0] if counted else None
+        winners[name] = _common([solution_answer([one.text]) for one in replies[:size] if isinstance(one, Generation)])
     return _right(rows, winners)
+
+
+def _common(answers: Sequence[str | None]) -> str | None:
+    """The most common answer; the first of a tie. None if there is none."""
+    counted = Counter(answer for answer in answers if answer is not None)
+    return counted.most_common(1)[0][0] if counted else None
 
 
 def _right(rows: Mapping[str, Example], answers: Mapping[str, str | None]) -> np.ndarray[Any, Any]:

@@ -17,6 +17,7 @@ from deepcritic.critic import Critic
 from deepcritic.samplers.base import Request
 from deepcritic.samplers.scripted import ScriptedSampler
 from deepcritic.service.limits import Limits
+from deepcritic.tasks.proof import Proof
 from tests.samplers.server import FakeServer, never, reply
 from tests.service.conftest import Serve
 
@@ -119,6 +120,37 @@ def test_rewards_for_critiques_and_for_solutions(serve: Serve) -> None:
         of_solutions = httpx.post(f"{url}/v1/rewards", json=solved).json()
     assert of_critiques["rewards"] == [1.0, 0.0, 0.0]
     assert of_solutions["rewards"] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(("scale", "box", "grade", "share"), [("halves", "0.5", 0.5, 0.5), ("points", "7", 7.0, 1.0)])
+def test_a_critic_of_proofs_serves_grades(serve: Serve, scale: str, box: str, grade: float, share: float) -> None:
+    reply = f"Issues:\n1. The last line does not follow.\n\nGrade: \\boxed{{{box}}}"
+    graded = {"completions": [SOLUTION, " "], "problems": [PROBLEM, PROBLEM]}
+    local = Critic(sampler=ScriptedSampler(reply), samples=2, task=Proof(scale=scale))
+    with serve(Critic(sampler=ScriptedSampler(reply), samples=2, task=Proof(scale=scale))) as url:
+        (found,) = httpx.post(f"{url}/v1/critiques", json=ONE).json()["data"]
+        rewards = httpx.post(f"{url}/v1/rewards", json=graded).json()["rewards"]
+        metrics = httpx.get(f"{url}/metrics").text
+        with Critic(urls=[url], samples=2) as critic:
+            assert critic.critique(PROBLEM, SOLUTION) == local.critique(PROBLEM, SOLUTION)
+    assert (found["grade"], found["grades"], found["acceptance"]) == (grade, {str(grade): 2.0}, share)
+    assert (found["first_error"], found["votes"], found["issues"]) == (None, {}, ["The last line does not follow."])
+    assert rewards == [share, 0.0]
+    assert f'outcome="{"accepted" if share == 1 else "rejected"}"' in metrics
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("scores", {"items": [ONE]}, "grades whole proofs and no step"),
+        ("rewards", {"completions": ["\\boxed{1}"], "labels": [1]}, "labels are first wrong steps"),
+    ],
+)
+def test_what_a_critic_of_proofs_cannot_say_is_refused(serve: Serve, path: str, body: Any, says: str) -> None:
+    with serve(Critic(sampler=ScriptedSampler("\\boxed{1}"), samples=1, task=Proof())) as url:
+        answer = httpx.post(f"{url}/v1/{path}", json=body)
+    assert answer.status_code == 422
+    assert says in answer.json()["error"]["message"]
 
 
 def test_a_critic_that_fails_gives_no_score(serve: Serve) -> None:

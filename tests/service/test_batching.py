@@ -26,16 +26,18 @@ def test_an_engine_that_refills_gets_what_comes_while_it_writes(refills: bool) -
     begun = asyncio.Event()
 
     def stream(asked: Iterable[Work | None]) -> Iterator[Generation]:
-        """Writes until a second request has come, or, if it is not asked for more, at most three tokens."""
+        """Writes until a second request has come, or until the requests end."""
         calls.append([])
         waiting: list[Work] = []
         for tokens, one in enumerate(asked):
             if one is not None:
                 calls[-1].append(one.keys[0].example_id)
                 waiting.append(one)
-                loop.call_soon_threadsafe(begun.set)
+                if refills:
+                    loop.call_soon_threadsafe(begun.set)
             if len(waiting) == 2 or tokens > 1_000_000:
                 break
+        loop.call_soon_threadsafe(begun.set)
         for one in waiting:
             yield Generation(key=one.keys[0], fingerprint="", seed=0, text="", finish_reason="stop", model="m")
 

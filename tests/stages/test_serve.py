@@ -87,7 +87,8 @@ def _until_up(url: str, service: subprocess.Popen[str]) -> None:
     ("words", "code", "says"),
     [
         (["host=0.0.0.0"], 1, "host: a public address requires a key; found '0.0.0.0'"),
-        (["task=pointwise"], 2, "stage=serve needs task=first_error; found task=pointwise"),
+        (["task=pointwise"], 2, "task=pointwise cannot be served: it needs more than a problem and one solution"),
+        (["task=meta_verification"], 2, "expected task=first_error or task=proof"),
         (["stage.prm=PATH"], 2, "stage.prm=PATH and scorer=NAME must be set together"),
         (["port=70000"], 1, "stage.port: out of range; found 70000"),
         (["prot=80"], 2, "prot"),
