@@ -50,6 +50,7 @@ class ServeOptions(Options):
     body_bytes: int = option(8 << 20, "maximum size of a request in bytes; beyond that, 413", at_least=1)
     timeout: float = option(600.0, "deadline of a request in seconds; after that, 504")
     stall: float = option(120.0, "seconds without a reply under load until /health returns 503")
+    access_log: bool = option(False, "log the client's address, path and status of each request; its content is never logged")
     drain: float = option(600.0, "seconds to finish running requests at shutdown")
 
 
@@ -83,4 +84,5 @@ def run(
     serve(
         critic, scorer=engine_for(scorer, options.prm, "stage.prm") if scorer else None, host=options.host, port=options.port,
         limits=limits, lanes=lanes, key_env=options.key_env, drain=options.drain,
+        access_log=options.access_log,
     )  # fmt: skip

@@ -107,13 +107,17 @@ def served(kind: str, port: int) -> Iterator[tuple[str, int]]:
 
 def start(kind: str, port: int) -> subprocess.Popen[bytes]:
     process = subprocess.Popen([sys.executable, __file__, "--serve", kind, "--port", str(port)])
-    asyncio.run(_awaited(f"http://127.0.0.1:{port}"))
+    try:
+        asyncio.run(_awaited(f"http://127.0.0.1:{port}"))
+    except BaseException:
+        process.kill()
+        raise
     return process
 
 
 async def _awaited(url: str) -> None:
     async with aiohttp.ClientSession() as session:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while time.monotonic() < until:
             with contextlib.suppress(aiohttp.ClientError):
                 async with session.get(f"{url}/health") as response:

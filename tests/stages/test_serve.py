@@ -28,22 +28,17 @@ PROBLEM = "Mod ten, from 7:\n1)*1\n2)-1\n3)-7\n4)+2"
 STEPS = ["7*1=7", "7-1=6", "6-7=9", "9+2=2\n\\boxed{2}"]
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @pytest.mark.slow
 def test_a_service_from_the_command_line_that_a_signal_stops(tmp_path: Path) -> None:
-    port = _free_port()
     words = [f"model={SMALL}/models/base", f"task.template={SMALL}/templates/critique.txt", "samples=4", "max_tokens=224"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    command = [sys.executable, "-m", "deepcritic", "serve", *words, f"port={port}"]
+    command = [sys.executable, "-m", "deepcritic", "serve", *words, "port=0", "access_log=true"]
     service = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    url = f"http://127.0.0.1:{port}"
+    assert service.stdout is not None
+    first = service.stdout.readline()
+    url = first.split(" on ")[1].split()[0]
     try:
         _until_up(url, service)
         body = {"problem": PROBLEM, "steps": STEPS}
@@ -64,9 +59,9 @@ def test_a_service_from_the_command_line_that_a_signal_stops(tmp_path: Path) -> 
     task = FirstError(template=f"{SMALL}/templates/critique.txt")
     with Critic(f"{SMALL}/models/base", samples=4, task=task, max_tokens=224) as critic:
         assert found["first_error"] == critic.critique(PROBLEM, STEPS).first_error
-    assert service.stdout is not None
     said = service.stdout.read()
-    assert "serving base#" in said
+    assert "serving base#" in first
+    assert '"POST /v1/critiques HTTP/1.1" 200' in said
     assert "Mod ten" not in said, "nothing of a request is logged"
     assert not list(tmp_path.rglob("*.jsonl"))
 
@@ -81,6 +76,15 @@ def _until_up(url: str, service: subprocess.Popen[str]) -> None:
         except httpx.TransportError:
             time.sleep(0.1)
     raise TimeoutError(url)
+
+
+def test_a_port_that_is_taken_is_named(command: Callable[..., Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        outcome = command("serve", f"model={SMALL}/models/base", f"port={port}")
+    assert outcome.code == 1, outcome
+    assert f"host and port: cannot listen here; found '127.0.0.1:{port}: Address already in use" in outcome.err
+    assert "port=0" in outcome.err
 
 
 @pytest.mark.parametrize(
