@@ -12,18 +12,23 @@ world's generator makes errors.
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_by import made_by
 from rows import ABOVE_ZERO, begin, keep, row, show
 
 from deepcritic.critic import Critic
+from deepcritic.hub.models import model_id
 from deepcritic.labels.solving import CALL
 from deepcritic.metrics.bootstrap import mean_interval
 from deepcritic.microworld.source import problems
 from deepcritic.refining import Refinement, refine_many, solution_answer
+from deepcritic.runs.jsonl import write_json
 from deepcritic.samplers.base import Request, Sampling
 from deepcritic.samplers.resume import request
 from deepcritic.samplers.transformers import TransformersSampler
@@ -38,6 +43,7 @@ SMALL = "deepcritic://microworld"
 SEEDS = (11, 12, 13)
 MOST = 24
 """Solutions drawn for the plain vote."""
+Figures = dict[str, tuple[float, list[float] | None]]
 BUDGET = 5000
 """Tokens of a problem after which no further round of the selection starts."""
 
@@ -49,7 +55,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     arguments = parser.parse_args()
     begin(__doc__ or "", arguments.seeds, 5)
-    found = [one_seed(arguments.critic, arguments.problems, seed) for seed in arguments.seeds]
+    found = [saved(arguments.critic, arguments.problems, seed) for seed in arguments.seeds]
     rows = []
     for name in found[0]:
         values, intervals = zip(*(one[name] for one in found), strict=True)
@@ -59,7 +65,20 @@ def main() -> None:
     show(rows)
 
 
-def one_seed(critic_model: str, count: int, seed: int) -> dict[str, tuple[float, list[float] | None]]:
+def saved(critic_model: str, count: int, seed: int) -> Figures:
+    """`one_seed`, kept in runs/evidence/selection, so that a stopped script continues. Other code or another critic starts
+    over."""
+    of = {"made_by": made_by("selection"), "critic": model_id(critic_model), "problems": count}
+    file = Path(f"runs/evidence/selection/seed{seed}.json")
+    if file.exists() and (kept := json.loads(file.read_text("utf-8")))["of"] == of:
+        return {name: (value, interval) for name, (value, interval) in kept["figures"].items()}
+    figures = one_seed(critic_model, count, seed)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"of": of, "figures": figures})
+    return figures
+
+
+def one_seed(critic_model: str, count: int, seed: int) -> Figures:
     """Figures in percent or points, each with its interval over problems; tokens have no interval."""
     rows = {row.id: row for row in problems(split="test", count=count, seed=5000 + seed, lengths=[4, 5, 6])}
     solve = Template.of(f"{SMALL}/templates/solve.txt", "")
@@ -111,9 +130,7 @@ def one_seed(critic_model: str, count: int, seed: int) -> dict[str, tuple[float,
         "select": _right(rows, {name: one.answer for name, one in selected.items()}),
     }
     refined_vote = _right(rows, {name: _common([found[name].answer for found in refinements]) for name in rows})
-    figures: dict[str, tuple[float, list[float] | None]] = {
-        "a single solution: right answers": _share(_vote(rows, by_problem, 1))
-    }
+    figures: Figures = {"a single solution: right answers": _share(_vote(rows, by_problem, 1))}
     for name in ("refine", "select"):
         paid = min(MOST, max(1, int(tokens[name] / _mean(list(written.values())))))
         plain = _vote(rows, by_problem, paid)
