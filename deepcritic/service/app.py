@@ -3,7 +3,7 @@
     POST /v1/critiques   the first wrong step of one or many solutions, streamed on request
     POST /v1/scores      a number for each step: a PRM's, or the critic's vote shares
     POST /v1/rewards     rewards for RL trainers
-    GET  /health         whether the engine replies;  GET /metrics: Prometheus counters;  GET /docs: the schema
+    GET  /health         whether tokens move;  GET /metrics: Prometheus counters;  GET /docs: the schema
 
 The content of requests is never logged. Errors are JSON in OpenAI's format.
 """
@@ -55,6 +55,7 @@ STREAMED: dict[int | str, dict[str, Any]] = {
 }
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"description": "The bearer key is missing or wrong."},
+    408: {"description": "The body did not arrive before the deadline."},
     413: {"description": "The body is too large."},
     429: {"description": "The queue is full; retry after Retry-After seconds."},
     503: {"description": "The engine failed, or the service is stopping; retry after Retry-After seconds."},
@@ -65,7 +66,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 def create_app(
     critic: Critic, *, scorer: Scorer[Item] | None = None, limits: Limits | None = None, key: str = "", lanes: int = 1
 ) -> FastAPI:
-    """The application. With a `key`, every path except `/health` requires it as a bearer token. `lanes`: see `Batcher`."""
+    """The application. With a `key`, `/metrics` and all paths under `/v1` require it as a bearer token. `lanes`: see
+    `Batcher`."""
     bounds = limits or Limits()
     service = Service(critic, scorer=scorer, limits=bounds, lanes=lanes)
     graded = isinstance(critic.task, Proof)
@@ -134,7 +136,7 @@ def create_app(
 
     @app.get("/health", responses={503: {"model": Health}})
     async def health(response: Response) -> Health:
-        """Whether the engine replies. 503 if it has work but returns nothing, or if the service is stopping."""
+        """Whether tokens move. 503 if the engine has work but makes no progress, or if the service is stopping."""
         found = service.health()
         response.status_code = 200 if found.status == "ok" else 503
         return found

@@ -87,7 +87,7 @@ class Batcher(Generic[W]):
         self._by_key: dict[Key, _Draw[W]] = {}
         self._changed = threading.Condition()
         self._closed = False
-        self._last_outcome = time.monotonic()
+        self._last_progress = time.monotonic()
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -118,8 +118,12 @@ class Batcher(Generic[W]):
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds since the engine last returned an outcome, while it has work. 0 without work."""
-        return time.monotonic() - self._last_outcome if self._by_name else 0.0
+        """Seconds since the engine last showed progress, while it has work. 0 without work."""
+        return time.monotonic() - self._last_progress if self._by_name else 0.0
+
+    def progressed(self) -> None:
+        """The engine wrote tokens. An outcome counts as progress by itself."""
+        self._last_progress = time.monotonic()
 
     async def draw(self, name: Hashable, work: W) -> list[Outcome]:
         """The outcomes of `work`, one per key, in completion order. Work in progress with the same `name` is shared.
@@ -134,7 +138,7 @@ class Batcher(Generic[W]):
                 if len(self._waiting) >= self._most_waiting:
                     raise QueueFullError
                 if not self._by_name:
-                    self._last_outcome = time.monotonic()
+                    self._last_progress = time.monotonic()
                 loop = asyncio.get_running_loop()
                 draw = _Draw(name, work, loop.create_future(), loop)
                 self._by_name[name] = draw
@@ -199,7 +203,7 @@ class Batcher(Generic[W]):
 
     def _arrived(self, outcome: Outcome) -> None:
         with self._changed:
-            self._last_outcome = time.monotonic()
+            self._last_progress = time.monotonic()
             draw = self._by_key.pop(outcome.key, None)
             if draw is None:
                 return

@@ -8,7 +8,7 @@ from typing import Any
 
 from deepcritic.critic import Critic
 from deepcritic.errors import InputError
-from deepcritic.samplers.base import Cancelling, Refilling
+from deepcritic.samplers.base import Cancelling, Refilling, Written
 from deepcritic.samplers.base import Request as Draws
 from deepcritic.schema import ALL_CORRECT, Failure, Item, Scores
 from deepcritic.scorers.base import Scorer
@@ -39,16 +39,28 @@ class Service:
         if self.scorer is not None:
             await asyncio.to_thread(self.scorer.__enter__)
             self.scores = Batcher(self._scored, most_waiting=queue).__enter__()
+        self._watch = asyncio.create_task(self._watched(engine)) if isinstance(engine, Written) else None
         self.metrics = Metrics(lambda: self.draws.waiting, lambda: self.draws.under_way)
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self.stopping = True
         await asyncio.to_thread(self.draws.__exit__, None, None, None)
+        if self._watch is not None:
+            self._watch.cancel()
         if self.scores is not None and self.scorer is not None:
             await asyncio.to_thread(self.scores.__exit__, None, None, None)
             self.scorer.__exit__(None, None, None)
         await asyncio.to_thread(self.critic.close)
+
+    async def _watched(self, engine: Written) -> None:
+        """Note that tokens move, so that a long reply is not taken for a stall."""
+        before = engine.written
+        while True:
+            await asyncio.sleep(min(1.0, self.limits.stall / 4))
+            if (now := engine.written) != before:
+                before = now
+                self.draws.progressed()
 
     def _scored(self, asked: Iterable[ToScore]) -> Any:
         assert self.scorer is not None

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """`queue`: the maximum number of queued draws; a full queue answers 429. `body_bytes`: the maximum size of a request body
-    (413). `timeout`: seconds until a request times out (504). `stall`: seconds without a reply, while there is work, after which
-    `/health` answers 503. `retry_after`: the Retry-After of rejected requests, in seconds."""
+    """`queue`: the maximum number of queued solutions; a full queue answers 429. `body_bytes`: the maximum size of a request
+    body (413). `timeout`: seconds until a request times out (504), or the reading of its body (408). `stall`: seconds without
+    progress, while there is work, after which `/health` answers 503. `retry_after`: the Retry-After of rejected requests, in
+    seconds."""
 
     queue: int = 1024
     body_bytes: int = 8 << 20

@@ -164,11 +164,13 @@ class RewardAnswers(BaseModel):
 
 
 class Health(BaseModel):
-    status: str = Field(description="ok, stalled (no reply for a while despite running work) or stopping.")
+    status: str = Field(description="ok, stalled (no progress for a while despite running work) or stopping.")
     model: str
-    waiting: int
-    under_way: int
-    idle_seconds: float
+    waiting: int = Field(description="Solutions that wait for the engine.")
+    under_way: int = Field(description="Solutions that the engine works on.")
+    idle_seconds: float = Field(
+        description="Seconds without a token, or a reply if the engine counts no tokens, while there is work."
+    )
 
 
 def problem_of(error: Any) -> dict[str, Any]:

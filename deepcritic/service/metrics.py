@@ -23,8 +23,8 @@ class Metrics:
         )
         self.tokens = Counter("deepcritic_tokens", "Tokens of prompts and replies.", registry=registry)
         self.cancelled = Counter("deepcritic_cancelled", "Requests whose client disconnected.", registry=registry)
-        Gauge("deepcritic_waiting", "Samples waiting for the engine.", registry=registry).set_function(waiting)
-        Gauge("deepcritic_under_way", "Samples in progress.", registry=registry).set_function(under_way)
+        Gauge("deepcritic_waiting", "Solutions waiting for the engine.", registry=registry).set_function(waiting)
+        Gauge("deepcritic_under_way", "Solutions in progress.", registry=registry).set_function(under_way)
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

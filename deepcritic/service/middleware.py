@@ -39,7 +39,13 @@ class Guard:
             await send(message)
 
         try:
-            body = await _read(receive, self._service.limits.body_bytes)
+            try:
+                async with asyncio.timeout(self._service.limits.timeout):
+                    body = await _read(receive, self._service.limits.body_bytes)
+            except TimeoutError:
+                late = problem_of("the body did not arrive in time")
+                await JSONResponse(late, 408, {"Connection": "close"})(scope, receive, counted)
+                return
             if body is None:
                 await JSONResponse(problem_of("the body is too large"), 413)(scope, receive, counted)
                 return

@@ -46,10 +46,10 @@ class ServeOptions(Options):
     port: int = option(8765, "port to listen on; 0: any free port", at_least=0, at_most=65535)
     key_env: str = option("DEEPCRITIC_API_KEY", "environment variable that holds the bearer key")
     lanes: int | None = option(None, "concurrent engine calls; null: 1 for a model in this process, else 64", at_least=1)
-    queue: int = option(1024, "maximum queued samples; beyond that, 429", group="Limits", at_least=1)
+    queue: int = option(1024, "maximum queued solutions; beyond that, 429", group="Limits", at_least=1)
     body_bytes: int = option(8 << 20, "maximum size of a request in bytes; beyond that, 413", at_least=1)
-    timeout: float = option(600.0, "deadline of a request in seconds; after that, 504")
-    stall: float = option(120.0, "seconds without a reply under load until /health returns 503")
+    timeout: float = option(600.0, "deadline of a request in seconds; after that, 504 (408 for its body)")
+    stall: float = option(120.0, "seconds without progress under load until /health returns 503")
     access_log: bool = option(False, "log the client's address, path and status of each request; its content is never logged")
     drain: float = option(600.0, "seconds to finish running requests at shutdown")
 

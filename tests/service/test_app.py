@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -274,6 +275,41 @@ def test_health_says_whether_replies_come(serve: Serve) -> None:
         asked.result()
         after = httpx.get(f"{url}/health")
     assert (quiet.status_code, after.status_code, stalled["status"], stalled["under_way"]) == (200, 200, "stalled", 1)
+
+
+class Writing(ScriptedSampler):
+    """An engine that counts the tokens of unfinished replies."""
+
+    tokens, moves = 0, True
+
+    @property
+    def written(self) -> int:
+        self.tokens += self.moves
+        return self.tokens
+
+
+def test_a_long_reply_is_no_stall_while_tokens_move(serve: Serve) -> None:
+    gate = Gate()
+    engine = Writing(gate)
+    with serve(Critic(sampler=engine, samples=1), limits=Limits(stall=0.5)) as url, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(httpx.post, f"{url}/v1/critiques", json=ONE, timeout=20)
+        _until(lambda: gate.asked == 1)
+        time.sleep(1.0)
+        moving = httpx.get(f"{url}/health").json()
+        engine.moves = False
+        _until(lambda: httpx.get(f"{url}/health").status_code == 503)
+        gate.open.set()
+        asked.result()
+    assert (moving["status"], moving["under_way"]) == ("ok", 1)
+
+
+def test_a_body_that_does_not_end_is_given_up(serve: Serve) -> None:
+    with serve(_critic(), limits=Limits(timeout=0.3)) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=15) as connection:
+            connection.sendall(b"POST /v1/critiques HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            answer = connection.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_key_is_asked_for(serve: Serve) -> None:
