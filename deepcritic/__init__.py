@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     from deepcritic import errors, rewards, schema
     from deepcritic.critic import Critic, Critique
     from deepcritic.evaluation.load import Results, load_results
-    from deepcritic.refining import Refinement, refine
+    from deepcritic.refining import Refinement, arefine, refine
 
     __version__: str
 
 __all__ = [
-    "Critic", "Critique", "Refinement", "Results", "__version__", "errors", "load_results", "refine", "rewards", "schema",
+    "Critic", "Critique", "Refinement", "Results", "__version__", "arefine", "errors", "load_results", "refine", "rewards",
+    "schema",
 ]  # fmt: skip
 
 _MODULE_OF = {
-    "Critic": "critic", "Critique": "critic", "Refinement": "refining", "refine": "refining", "Results": "evaluation.load",
-    "load_results": "evaluation.load",
+    "Critic": "critic", "Critique": "critic", "Refinement": "refining", "refine": "refining", "arefine": "refining",
+    "Results": "evaluation.load", "load_results": "evaluation.load",
 }  # fmt: skip
 _MODULES = ("errors", "rewards", "schema")
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from deepcritic.microworld.source import problems
 from deepcritic.runs.jsonl import write_rows
 from tests.conftest import ROOT
 
-JOBS = ["array", "fleet", "train"]
+JOBS = ["array", "fleet", "serve", "train"]
 SBATCH = """#!/usr/bin/env bash
 # Runs each task of the array, one after the other, from a copy of the script as Slurm does.
 set -u
@@ -150,8 +151,8 @@ def _alone(place: Path, rows: Path) -> bytes:
 
 @pytest.mark.parametrize("job", JOBS)
 def test_a_dry_run_shows_what_would_be_queued_and_queues_nothing(cluster: Run, job: str, tmp_path: Path) -> None:
-    first = {"array": ["3", "rows.jsonl"], "fleet": ["MODEL"], "train": []}[job]
-    shown = cluster(job, *first, "--dry-run", "--time=1:00:00", "--", "stage=solve", "run=a b")
+    first = {"array": ["3", "rows.jsonl"], "fleet": ["MODEL"], "serve": ["MODEL"], "train": []}[job]
+    shown = cluster(job, *first, "--dry-run", "--time=1:00:00", "--", "stage=solve", "run=a b", DEEPCRITIC_API_KEY="k")
     assert shown.returncode == 0, shown.stderr
     command, _, script = shown.stdout.partition("\n")
     array = "'--array=0-2' " if job == "array" else ""
@@ -237,6 +238,48 @@ def test_a_fleet_is_asked_on_all_machines_with_a_key_of_its_own(cluster: Run, tm
     told = "".join(file.read_text("utf-8", "replace") for file in (tmp_path / "runs").rglob("*") if file.is_file())
     assert key not in told + ran.stdout + ran.stderr
     assert len((tmp_path / "runs" / "big" / "solve" / "solutions.jsonl").read_bytes().splitlines()) == 40
+
+
+def test_a_service_for_others_needs_a_key(cluster: Run) -> None:
+    told = cluster("serve", "MODEL", "--dry-run", "--", "--max-num-seqs", "8", DEEPCRITIC_API_KEY="")
+    assert told.returncode != 0
+    assert "a key for the service" in told.stderr
+
+
+@pytest.mark.slow
+def test_a_service_in_front_of_servers_on_all_machines(cluster: Run, tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="needs the service: pip install deepcritic[service]")
+    import httpx
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    model = str(ROOT / "deepcritic" / "microworld" / "models" / "base")
+    words = [model, "--nodes=2", "--", "--max-num-seqs", "8", "--", f"port={port}", "samples=8"]
+    environment = {**_environment(tmp_path), "NODES": "2", "DEEPCRITIC_API_KEY": "s3cret"}
+    job = subprocess.Popen(
+        [tmp_path / "scripts" / "slurm" / "serve", *words], cwd=tmp_path, env=environment, start_new_session=True
+    )
+    try:
+        url, until = f"http://127.0.0.1:{port}", time.monotonic() + 240
+        while True:
+            try:
+                httpx.get(f"{url}/health").raise_for_status()
+                break
+            except httpx.HTTPError:
+                assert job.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.2)
+        body = {"problem": "Mod ten, from 7:\n1)*1", "steps": ["7*1=6"]}
+        assert httpx.post(f"{url}/v1/critiques", json=body).status_code == 401
+        answer = httpx.post(f"{url}/v1/critiques", json=body, headers={"Authorization": "Bearer s3cret"}, timeout=120)
+        (found,) = answer.json()["data"]
+    finally:
+        os.killpg(job.pid, signal.SIGTERM)
+        job.wait(60)
+    assert (found["first_error"], found["votes"]) == (1, {"1": 8.0})
+    asked = [line.split() for line in (tmp_path / "spool" / "asked").read_text("utf-8").splitlines()]
+    assert {host for host, *_ in asked} == {"127.0.0.1", "127.0.0.2"}
 
 
 @pytest.mark.slow

@@ -20,13 +20,14 @@ import argparse
 import asyncio
 import collections
 import contextlib
+import functools
 import os
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,16 +154,16 @@ def throughput(samples: int, share: int, turns: int) -> list[Bench]:
     rates: dict[tuple[int, str], list[float]] = collections.defaultdict(list)
     with served(f"small {samples}", free_port()) as (url, _), critic(f"small {samples}") as engine:
         asyncio.run(asked(url, bodies_of(rows_of(1, 99), samples), 1))
-        list(engine.critique_many(pairs_of(rows_of(1, 99))))  # the first call of a model is slow
+        at_once(engine, rows_of(1, 99))  # the first call of a model is slow
         for turn in range(turns):
             for clients in CLIENTS:
                 rows = rows_of(max(2, REQUESTS[samples][clients] // share), turn)
-                sides: dict[str, Callable[[], Any]] = {
-                    "all at once": lambda rows=rows: list(engine.critique_many(pairs_of(rows))),
-                    "service": lambda rows=rows, clients=clients: asyncio.run(asked(url, bodies_of(rows, samples), clients)),
+                sides = {
+                    "all at once": functools.partial(at_once, engine, rows),
+                    "service": functools.partial(through, url, rows, samples, clients),
                 }
                 if samples == 1:
-                    sides["in flight"] = lambda rows=rows, clients=clients: in_flight(engine, rows, clients)
+                    sides["in flight"] = functools.partial(in_flight, engine, rows, clients)
                 for name, side in sides.items():
                     began = time.perf_counter()
                     assert len(side()) == len(rows)
@@ -178,7 +179,15 @@ def throughput(samples: int, share: int, turns: int) -> list[Bench]:
     return strict if samples > 1 else [*strict, *(beside(clients, "all at once", None) for clients in CLIENTS)]
 
 
-def in_flight(engine: Critic, rows: Sequence[Example], most: int) -> list[Critique]:
+def at_once(engine: Critic, rows: Sequence[Example]) -> Sequence[Any]:
+    return list(engine.critique_many(pairs_of(rows)))
+
+
+def through(url: str, rows: Sequence[Example], samples: int, clients: int) -> Sequence[Any]:
+    return asyncio.run(asked(url, bodies_of(rows, samples), clients))
+
+
+def in_flight(engine: Critic, rows: Sequence[Example], most: int) -> Sequence[Any]:
     """The critiques of `rows` by the engine's own `stream`, with `most` requests in flight."""
     waiting = iter(rows)
     items: dict[str, Item] = {}
