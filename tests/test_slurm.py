@@ -255,7 +255,8 @@ def test_a_service_in_front_of_servers_on_all_machines(cluster: Run, tmp_path: P
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     model = str(ROOT / "deepcritic" / "microworld" / "models" / "base")
-    words = [model, "--nodes=2", "--", "--max-num-seqs", "8", "--", f"port={port}", "samples=8"]
+    template = "task.template=deepcritic://microworld/templates/critique.txt"
+    words = [model, "--nodes=2", "--", "--max-num-seqs", "8", "--", f"port={port}", "samples=8", "max_tokens=64", template]
     environment = {**_environment(tmp_path), "NODES": "2", "DEEPCRITIC_API_KEY": "s3cret"}
     job = subprocess.Popen(
         [tmp_path / "scripts" / "slurm" / "serve", *words], cwd=tmp_path, env=environment, start_new_session=True
