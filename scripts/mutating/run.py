@@ -412,7 +412,7 @@ def forked(work: Callable[[], int], tree: Path, output: Path, limit: float) -> i
             sys.stdout.flush()
             os._exit(code)
     handle = os.pidfd_open(child)
-    ended, _, _ = select.select([handle], [], [], 10 * limit)
+    ended, _, _ = select.select([handle], [], [], 40 * limit)
     if not ended:
         os.killpg(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)

@@ -63,3 +63,8 @@ def test_labels_drawn_where_the_critic_is_in_doubt_leave_no_bias_and_hold() -> N
         held += found.low <= y.mean() <= found.high
     assert np.mean(rates) == pytest.approx(y.mean(), abs=4 * float(np.std(rates)) / math.sqrt(500) + 0.001)
     assert held >= 460
+
+
+def test_of_no_rows_none_is_drawn() -> None:
+    assert draw([], np.random.default_rng(0)).tolist() == []
+    assert inclusion([], 0).tolist() == []

@@ -218,3 +218,15 @@ def test_percent() -> None:
     assert in_percent({"k": 8, "share": 1.0, "ok": True, "name": "x", "of": [float("nan"), 0.5]}) == {
         "k": 8, "share": 100.0, "ok": True, "name": "x", "of": [None, 50.0],
     }  # fmt: skip
+
+
+def test_each_accuracy_of_a_group_has_its_own_interval() -> None:
+    """A critic that never finds an error and sees every solution without one: neither share has any spread."""
+    found = figures([_row(f"x-{at}", gold, [ALL_CORRECT]) for at, gold in enumerate([2, ALL_CORRECT] * 6)], TASK)
+    for group in (found["by_generator"]["g"], found["by_length"]["4 to 6 steps"]):
+        assert (group["rows"], group["with_error"]) == (12, 6)
+        assert (group["error_accuracy"], group["error_accuracy_interval"]) == (0, [0, 0])
+        assert (group["correct_accuracy"], group["correct_accuracy_interval"]) == (100, [100, 100])
+        assert (group["f1"], group["f1_interval"]) == (0, [0, 0])
+    position = found["error_accuracy_by_position"]["2"]
+    assert (position["rows"], position["accuracy"], position["interval"]) == (6, 0, [0, 0])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 import unicodedata
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +16,11 @@ from deepcritic.text.numerals import number_in
 from deepcritic.text.parsing import last_box, last_boxed
 from deepcritic.text.verdict import number_of, plain, read_number
 
+GOLDEN = [
+    case
+    for case in json.loads((Path(__file__).parent.parent / "golden" / "verdicts.json").read_text("utf-8"))
+    if "index_base" not in case
+]
 STEPS = st.integers(1, 99)
 NAMES = [
     "{}",
@@ -207,3 +215,9 @@ def test_a_marker_in_any_spelling(written: str) -> None:
 )  # fmt: skip
 def test_plain_text(text: str, inner: str) -> None:
     assert plain(text) == inner
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=[f"{index}: {case['source']}" for index, case in enumerate(GOLDEN)])
+def test_golden(case: dict[str, Any]) -> None:
+    number = read_number(case["text"], marker=case.get("marker"))
+    assert (number if number == -1 or (number or 0) > 0 else None) == case["verdict"], "steps are numbered from 1"
