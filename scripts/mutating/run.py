@@ -282,7 +282,7 @@ def _recorded(tree: Path, words: list[str], saved: Path) -> int:
     tests = {
         name: (round(seconds, 4), {file: sorted(lines) for file, lines in recorder.lines[name].items()})
         for name, seconds in recorder.seconds.items()
-        if name not in recorder.failed and recorder.lines[name]
+        if name not in recorder.failed
     }
     outside = [
         name for name, module in sys.modules.items()
@@ -335,7 +335,7 @@ def concerned(one: Mutant, reach: Reach) -> list[tuple[list[str], float]]:
     for name, (seconds, by_file) in reach.tests.items():
         lines = by_file.get(one.file, set())
         # What is computed as a module loads may matter to whoever imports it: numerals.py has patterns for verdict.py.
-        if lines & wanted if wanted is not None else lines or _uses(one.file, tuple(by_file)):
+        if lines & wanted if wanted is not None else lines or _uses(one.file, (name.partition("::")[0], *by_file)):
             groups[name.startswith((folder, one.file))].append((seconds, name))
     chosen = []
     for group in groups.values():

@@ -195,3 +195,17 @@ def test_a_template_may_name_the_marker(tmp_path: Path) -> None:
     assert FirstError(str(file), marker="Verdict:").parse("Verdict: \\boxed{0}") == 1
     with pytest.raises(InputError, match="marker: the marker is empty"):
         FirstError(marker=" ")
+
+
+def test_a_system_prompt_and_a_marker_replace_those_of_the_template(tmp_path: Path) -> None:
+    file = tmp_path / "own.md"
+    head = "---\nfields: [problem, solution]\nindex_base: 1\nsystem: Be strict.\nmarker: 'Verdict:'\n---\n"
+    file.write_text(head + "{{problem}}\n{{solution}}\n", "utf-8")
+
+    def asked(task: FirstError) -> list[tuple[str, str]]:
+        return [(message.role, message.content.split("\n")[0]) for message in task.ask(ITEM).messages]
+
+    plain, other = FirstError(str(file)), FirstError(str(file), system="Be kind.", marker="Answer:")
+    assert (asked(plain), plain.marker) == ([("system", "Be strict."), ("user", "1 + 1?")], "Verdict:")
+    assert (asked(other), other.marker) == ([("system", "Be kind."), ("user", "1 + 1?")], "Answer:")
+    assert (len(asked(FirstError())), FirstError().marker) == (1, None)
