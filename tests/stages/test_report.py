@@ -221,7 +221,7 @@ def test_a_hostile_name_of_a_run_stays_text(name: str) -> None:
     ]
     plot = Plot(name="x", title=name, text=name, svg="<svg></svg>", head=(name,), rows=[[name]])
     warnings = [(level, [(name, [name])] * 4) for level in Severity]
-    texts = {"facts": [name], "leads": [name], "explained": [name], "cards": [(name, name, name)]}
+    texts: dict[str, Any] = {"facts": [name], "leads": [name], "explained": [name], "cards": [(name, name, name)]}
     page = render(title=f"Run {name}", tables=tables, plots=[plot], warnings=warnings, **texts)
     links = _links(page)
     assert len(links.run) == 1, "our own script"
