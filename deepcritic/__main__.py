@@ -61,7 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
     except KeyboardInterrupt as error:
         by = " by SIGTERM" if isinstance(error, Terminated) else ""
-        print(f"\nstopped{by}; completed work is kept; rerun the same command to resume", file=sys.stderr)
+        kept = "" if {"serve", "stage=serve"} & {*given} else "; completed work is kept; rerun the same command to resume"
+        print(f"\nstopped{by}{kept}", file=sys.stderr)
         return TERMINATED if by else 130
     except Stopped as report:
         print(report)

@@ -62,6 +62,7 @@ def test_a_service_from_the_command_line_that_a_signal_stops(tmp_path: Path) -> 
     said = service.stdout.read()
     assert "serving base#" in first
     assert '"POST /v1/critiques HTTP/1.1" 200' in said
+    assert said.endswith("\nstopped by SIGTERM\n"), "a service has nothing to resume"
     assert "Mod ten" not in said, "nothing of a request is logged"
     assert not list(tmp_path.rglob("*.jsonl"))
 
