@@ -34,7 +34,7 @@ SOLUTIONS = {"smollm2": 160, "qwen": 80}
 LEARNT = {
     "stage.learning_rate": 1e-4, "stage.epochs": 2, "stage.batch_size": 8, "stage.device_batch_size": 2, "stage.max_length": 1024,
 }  # fmt: skip
-ENGINE = {"sampler.batch_size": 24, "sampler.dtype": "bfloat16"}
+ENGINE = {"sampler.batch_size": 24}
 SETTINGS = {"seed": SEED, "measured": MEASURED, "rejected": REJECTED, "solutions": SOLUTIONS, "learnt": LEARNT, "engine": ENGINE}
 
 
@@ -51,7 +51,7 @@ def main() -> None:
         began = time.monotonic()
         told, counts = one_model(name, options.processbench, options.prm800k)
         claims += told
-        facts[NAMES[name]] = {**counts, "minutes": round((time.monotonic() - began) / 60, 1)}
+        facts[NAMES[name]] = {**counts, "dtype": engine()["sampler.dtype"], "minutes": round((time.monotonic() - began) / 60, 1)}
         keep("real", by_seed({SEED: claims}), settings=SETTINGS, models=facts)
     show(by_seed({SEED: claims}))
 
@@ -66,7 +66,7 @@ def one_model(name: str, processbench: str, prm800k: str) -> tuple[list[Found], 
     )  # fmt: skip
     command(
         "stage=reject", f"stage.examples={run}/prepare.{name}/examples.jsonl", f"model={model}", f"name={name}", *words(REJECTED),
-        *words(ENGINE),
+        *words(engine()),
     )  # fmt: skip
     command(
         "stage=sft", "trainer=lora", f"stage.dialogues={run}/reject.{name}/dialogues.jsonl", f"model={model}", f"name={name}",
@@ -86,10 +86,17 @@ def one_model(name: str, processbench: str, prm800k: str) -> tuple[list[Found], 
 def evaluated(run: Path, name: str, model: str, processbench: str) -> dict[str, Any]:
     command(
         "stage=evaluate", "benchmark=processbench", f"benchmark.path={processbench}", f"model={model}", f"name={name}",
-        *words(MEASURED), *words(ENGINE),
+        *words(MEASURED), *words(engine()),
     )  # fmt: skip
     metrics: dict[str, Any] = json.loads((run / f"evaluate.{name}" / "metrics.json").read_text("utf-8"))
     return metrics
+
+
+def engine() -> dict[str, Any]:
+    """bfloat16 where the CPU has it, else float32."""
+    import torch
+
+    return {**ENGINE, "sampler.dtype": "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32"}
 
 
 def words(options: dict[str, Any]) -> list[str]:
