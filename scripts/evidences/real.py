@@ -74,12 +74,13 @@ def one_model(name: str, processbench: str, prm800k: str) -> tuple[list[Found], 
     )  # fmt: skip
     trained = evaluated(run, f"{name}-trained", f"{run}/sft.{name}/model", processbench)
     kept = json.loads((run / f"reject.{name}" / "metrics.json").read_text("utf-8"))
-    told: list[Found] = []
+    told = [Found("the best constant verdict: F1", base["constant_baseline_f1"], share=True)]
     for title, metrics in (("as it is", base), ("trained on its own replies that human labels call right", trained)):
         who = f"{NAMES[name]}, {title}"
         told.append(Found(f"{who}: F1 of a single reply", metrics["f1"], metrics["f1_interval"], share=True))
         told.append(Found(f"{who}: F1 of Maj@4", metrics["maj_f1"], metrics["maj_f1_interval"], share=True))
-        told.append(Found(f"{who}: replies without a verdict, percent", metrics["unparsed_rate"], share=True))
+        unparsed, interval = metrics["unparsed_rate"], metrics["unparsed_rate_interval"]
+        told.append(Found(f"{who}: replies without a verdict, percent", unparsed, interval, share=True))
     return told, {key: kept[key] for key in ("rows", "dialogues", "kept_plain", "kept_hinted", "right", "hinted_right")}
 
 
