@@ -329,6 +329,7 @@ def _by_call(generations: Path, gold: dict[str, Example]) -> tuple[dict[str, flo
     called: dict[bool, dict[str, list[bool]]] = {True: {}, False: {}}
     for row in read_rows(generations, Generation):
         first_error = gold[row.key.example_id].gold.first_error
+        assert isinstance(first_error, int)
         if row.key.sample == 0:
             right = first_error == ALL_CORRECT or row.key.step < first_error
             called[right].setdefault(row.key.request, []).append(step_verdict(row.prefix + row.text) is right)
