@@ -252,3 +252,8 @@ def test_by_default_the_seed_is_0_and_there_are_2000_resamples() -> None:
     figures = np.random.default_rng(0).random((3, 50))
     assert np.array_equal(over_seeds(figures), over_seeds(figures, 0))
     assert not np.array_equal(over_seeds(figures), over_seeds(figures, 1))
+
+
+def test_the_constant_baseline_by_hand() -> None:
+    """The commonest first error has a share of 1/4, so its root is 1/2: "no error" is said with p = 1/3."""
+    assert constant_baseline([1, 2, 3, 4, -1, -1]) == pytest.approx((2 / 9, 1 / 6, 1 / 3))

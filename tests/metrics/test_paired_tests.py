@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from deepcritic.metrics.bootstrap import resampled_rates
 from deepcritic.metrics.f1 import f1, harmonic_f1s
-from deepcritic.metrics.paired_tests import detectable, mcnemar, paired_bootstrap_f1, swap_p, swapped_rates
+from deepcritic.metrics.paired_tests import detectable, difference, mcnemar, paired_bootstrap_f1, swap_p, swapped_rates
 
 
 def _rows(seed: int, problems: int, skill: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -116,3 +116,13 @@ def test_swapped_rates() -> None:
 def test_an_empty_stratum_is_unknown() -> None:
     assert all(math.isnan(number) for number in paired_bootstrap_f1([1.0], [0.0], [True], [0]))
     assert math.isnan(swap_p(math.nan, _swapped_f1s(np.ones(1), np.zeros(1), np.array([True]), np.zeros(1), swaps=5)))
+
+
+def test_p_counts_the_smaller_side_twice_and_is_never_0() -> None:
+    """99 resamples: none at or below 0, three of them, all of them."""
+    drawn = np.ones(99)
+    assert difference(1.0, drawn).p == pytest.approx(2 / 100)
+    drawn[:3] = -1, 0, -0.5
+    assert difference(1.0, drawn).p == pytest.approx(8 / 100)
+    assert difference(0.0, np.zeros(99)).p == 1
+    assert math.isnan(difference(math.nan, drawn).p)

@@ -185,3 +185,13 @@ def test_votes_of_many_are_better_than_one() -> None:
         for k in hits:
             hits[k] += TASK.vote(verdicts[:k], seed=seed).verdict == 1
     assert hits[15] > hits[1] + 30
+
+
+def test_a_system_prompt_goes_before_both_prompts() -> None:
+    single = Responses(query="1 + 1?", responses=("2",))
+    for system, roles in ((None, ["user"]), ("Be strict.", ["system", "user"])):
+        task = Pointwise(system=system, binary=True)
+        for item in (ITEM, single):
+            messages = task.ask(item).messages
+            assert [message.role for message in messages] == roles
+            assert system is None or messages[0].content == system
