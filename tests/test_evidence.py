@@ -33,6 +33,7 @@ def test_one_criterion_decides_a_claim(script: Any) -> None:
         "each seed lies above 0, and that is no criterion"
     )
     assert not rows.row("a gain", [1, 2, 3], [0.0, 0.0, 0.0], bounds=rows.ABOVE_ZERO)["holds"]
+    assert rows.row("a share of a single run", [1], [4.4], [(0.0, 8.8)], share=True)["interval"] == [0.0, 8.8]
     assert not rows.row("a gain of a single run without interval", [1], [5.0], bounds=rows.ABOVE_ZERO)["holds"]
 
 

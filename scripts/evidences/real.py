@@ -15,7 +15,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +47,9 @@ def main() -> None:
     claims: list[Found] = []
     facts: dict[str, Any] = {}
     for name in options.models:
-        began = time.monotonic()
         told, counts = one_model(name, options.processbench, options.prm800k)
         claims += told
-        facts[NAMES[name]] = {**counts, "dtype": engine()["sampler.dtype"], "minutes": round((time.monotonic() - began) / 60, 1)}
+        facts[NAMES[name]] = {**counts, "dtype": engine()["sampler.dtype"], "minutes": minutes(name)}
         keep("real", by_seed({SEED: claims}), settings=SETTINGS, models=facts)
     show(by_seed({SEED: claims}))
 
@@ -91,6 +89,13 @@ def evaluated(run: Path, name: str, model: str, processbench: str) -> dict[str, 
     )  # fmt: skip
     metrics: dict[str, Any] = json.loads((run / f"evaluate.{name}" / "metrics.json").read_text("utf-8"))
     return metrics
+
+
+def minutes(name: str) -> float:
+    """The minutes of a model's five stages, those of earlier calls included."""
+    stages = (f"prepare.{name}", f"reject.{name}", f"sft.{name}", f"evaluate.{name}-base", f"evaluate.{name}-trained")
+    manifests = (json.loads(Path("runs/real", stage, "manifest.json").read_text("utf-8")) for stage in stages)
+    return round(sum(manifest["seconds"] for manifest in manifests) / 60, 1)
 
 
 def engine() -> dict[str, Any]:

@@ -72,11 +72,12 @@ def row(
         if interval is not None:
             entry["interval"] = [round(bound, 2) for bound in interval]
     known = over.low == over.low  # not NaN
+    own = intervals[0] if len(values) == len(intervals) == 1 and bounds is None else None  # of one run: that over its rows
     made: Row = {
         "kind": "description" if bounds is None else "claim",
         "what": what,
         "estimate": round(over.mean, 2),
-        "interval": [round(over.low, 2), round(over.high, 2)] if known else None,
+        "interval": [round(bound, 2) for bound in own] if own else [round(over.low, 2), round(over.high, 2)] if known else None,
         "seeds": listed,
     }
     if bounds is not None:
