@@ -95,7 +95,7 @@ def minutes(name: str) -> float:
     """The minutes of a model's five stages, those of earlier calls included."""
     stages = (f"prepare.{name}", f"reject.{name}", f"sft.{name}", f"evaluate.{name}-base", f"evaluate.{name}-trained")
     manifests = (json.loads(Path("runs/real", stage, "manifest.json").read_text("utf-8")) for stage in stages)
-    return round(sum(manifest["seconds"] for manifest in manifests) / 60, 1)
+    return round(sum(float(manifest["seconds"]) for manifest in manifests) / 60, 1)
 
 
 def engine() -> dict[str, Any]:
