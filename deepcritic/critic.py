@@ -235,11 +235,11 @@ class Critic:
         while (one := await asyncio.to_thread(next, found, end)) is not end:
             yield one  # type: ignore[misc]
 
-    def question(self, item: Item, *, example_id: str, step: int = 0, samples: Iterable[int] | None = None) -> Request:
-        """The request for all or some samples about `item`. `step` distinguishes several rounds on one example."""
+    def question(self, item: Item, *, example_id: str, step: int = 0) -> Request:
+        """The request for all samples about `item`. `step` distinguishes several rounds on one example."""
         return request(
             self.task.ask(item), self.sampling, example_id=example_id, call=CALL, seed=self.seed, step=step,
-            samples=range(self.samples) if samples is None else samples,
+            samples=range(self.samples),
         )  # fmt: skip
 
     def judge(self, item: Item, outcomes: Iterable[Generation | Failure]) -> Critique:
@@ -285,7 +285,7 @@ class _ServiceCritic(Critic):
     def __init__(
         self, model: None = None, *, urls: str | Sequence[str], sampler: str = "transformers", samples: int = 8, **options: Any
     ) -> None:
-        for name in ("temperature", "top_p", "max_tokens", "task", "split", "seed"):
+        for name in ("adaptive", "temperature", "top_p", "max_tokens", "task", "split", "seed"):
             if name in options:
                 raise UsageError(f"{name} is set by the service at {urls}; remove it, or set model=")
         self.samples, self._given = samples, {"urls": urls, "samples": samples, **options}
@@ -403,14 +403,13 @@ class _Asked:
                     self._forget(name)
             yield Critique(steps=(), note=self._notes.pop(name)) if item is None else self._critic.judge(item, outcomes)
 
-    def _distinct(self) -> Iterator[tuple[str, Callable[[Iterable[int]], Request]]]:
+    def _distinct(self) -> Iterator[tuple[str, Callable[[Sequence[int]], Request]]]:
         """The name of each pair that is not in progress, and its request for some samples."""
         for number, (problem, solution) in enumerate(self._pairs):
             try:
                 item = read_item(problem, solution, self._critic.split)
                 name = content_name(item)
-                self._critic.task.ask(item)
-                ask = functools.partial(self._request, item, name)
+                question = self._critic.question(item, example_id=name)
             except InputError as error:
                 with self._lock:
                     self._notes[f"#{number}"] = str(error)
@@ -422,10 +421,7 @@ class _Asked:
                 self._outcomes.setdefault(name, [])
                 self._items[name] = item
             if not known:
-                yield name, ask
-
-    def _request(self, item: Item, name: str, samples: Iterable[int]) -> Request:
-        return self._critic.question(item, example_id=name, samples=samples)
+                yield name, question.only
 
     def _verdict(self, reply: Generation) -> Any:
         return read_verdict(self._critic.task, self._items[reply.key.example_id], reply)

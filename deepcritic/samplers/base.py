@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -55,7 +55,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str = ""
     context: Any = None
 
-    def only(self, wanted: list[int]) -> Request:
+    def only(self, wanted: Sequence[int]) -> Request:
         """The same request for some of its samples (positions in `keys`)."""
         if len(wanted) == len(self.keys):
             return self

@@ -64,7 +64,7 @@ def _run(
 
 
 def _ask(critic: Critic, item: Item, name: str, samples: Iterable[int]) -> Request:
-    return critic.question(item, example_id=name, samples=samples)
+    return critic.question(item, example_id=name).only([*samples])
 
 
 REPLY = st.sampled_from(["\\boxed{1}", "\\boxed{2}", "\\boxed{-1}", "no verdict", None])
